@@ -1,0 +1,103 @@
+//! Streamed message bodies, the same type in both directions and for every protocol.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+/// Why a body ended before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// The visitor went away, or sent a body that is not framed correctly.
+    #[error("the visitor's body broke off")]
+    Visitor,
+    /// The sandbox closed or reset the connection, or framed its body wrongly.
+    #[error("the sandbox's body broke off")]
+    Sandbox,
+    /// No progress within the idle deadline.
+    #[error("the body made no progress within the deadline")]
+    Stalled,
+    /// The visitor's access ended (token revoked or expired, sandbox destroyed).
+    #[error("access ended while the body was under way")]
+    AccessEnded,
+    /// The process is shutting down and its hard deadline has passed.
+    #[error("shut down")]
+    Shutdown,
+}
+
+/// A body: nothing, a whole in memory, or a stream.
+#[derive(Default)]
+pub enum Payload {
+    /// No body.
+    #[default]
+    Empty,
+    /// A body already in memory.
+    Full(Bytes),
+    /// A body that comes piece by piece. Dropping it cancels the exchange behind it.
+    Stream(Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>),
+}
+
+impl Payload {
+    /// Wraps any streaming body.
+    pub fn stream(body: impl Body<Data = Bytes, Error = BodyError> + 'static) -> Self {
+        Self::Stream(Box::pin(body))
+    }
+
+    /// Whether there is nothing (more) to read.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Stream(body) => body.is_end_stream(),
+        }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("Empty"),
+            Self::Full(bytes) => write!(f, "Full({} bytes)", bytes.len()),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) => {
+                let whole = std::mem::take(bytes);
+                *self = Self::Empty;
+                if whole.is_empty() {
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Some(Ok(Frame::data(whole))))
+            }
+            Self::Stream(body) => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => {
+                SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+            }
+            Self::Stream(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! What `decide` can say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use jiff::Timestamp;
+
+use crate::fault::{Blame, Face, Fault, Recovery};
+use crate::model::{Profile, TokenId, TokenScope};
+use crate::routes::{Route, TenantView};
+
+/// The verdict on a visit.
+#[derive(Debug)]
+pub enum Decision {
+    /// Forward it.
+    Forward(Box<Plan>),
+    /// Set the session cookie and redirect (303) to the same URL without the credential.
+    SignIn(SignIn),
+    /// Redirect (307) to the canonical preview host (`preview.<zone>/p/{id}`), keeping the credential.
+    Moved(Moved),
+    /// A neutral 200 without a session for link unfurlers and prefetchers that carry a query credential, and for HEAD.
+    Neutral,
+    /// Refuse it.
+    Refuse(Refusal),
+}
+
+/// Everything the forwarder needs.
+#[derive(Debug)]
+pub struct Plan {
+    /// The sandbox.
+    pub route: Arc<Route>,
+    /// Its tenant.
+    pub tenant: Arc<TenantView>,
+    /// The port.
+    pub port: u16,
+    /// What the access rests on; re-judged while the exchange is open.
+    pub grant: Grant,
+    /// How the request is presented to the app.
+    pub profile: Profile,
+    /// What must be taken out before forwarding.
+    pub strip: Strip,
+    /// `Set-Cookie` value to add to the answer (a query credential on something that is no navigation).
+    pub session_cookie: Option<String>,
+    /// The request wants to switch protocols.
+    pub upgrade: bool,
+}
+
+/// What access rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// The port is public.
+    Public,
+    /// A verified preview token.
+    Token {
+        /// `jti`.
+        id: TokenId,
+        /// The generation it was minted under.
+        generation: u64,
+        /// When it expires.
+        expires_at: Timestamp,
+        /// What it allows.
+        scope: TokenScope,
+    },
+}
+
+/// What of ours a request carries. `forward` removes exactly this.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Strip {
+    /// The target without our query parameters, if it had any; every other byte as it was.
+    pub target: Option<Bytes>,
+    /// Remove the `Authorization` field.
+    pub authorization: bool,
+    /// Remove these elements (ours) from `Sec-WebSocket-Protocol`.
+    pub subprotocols: Vec<String>,
+    // `x-miosa-preview-token`, our cookie pair and a Referer's credential are always removed, by name; no flag needed.
+}
+
+/// A session to set.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SignIn {
+    /// `Set-Cookie` value.
+    pub cookie: String,
+    /// `Location`: path and query of this request without the credential. Starts with exactly one `/`, never `//` or `/\`.
+    pub location: Bytes,
+}
+
+/// Another host.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// `Location`, absolute.
+    pub location: String,
+}
+
+/// A refusal and what the page may say about its subject.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// Why.
+    pub reason: RefusalReason,
+    /// Whose face the page wears, when the host belongs to somebody.
+    pub tenant: Option<Arc<TenantView>>,
+    /// The sandbox and port it was about. Only set once the visitor may know that the sandbox exists; the log always may.
+    pub subject: Option<(Arc<Route>, u16)>,
+}
+
+/// Why a visit is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.face().label)]
+pub enum RefusalReason {
+    /// The authority is not well formed.
+    BadHost,
+    /// TRACE or CONNECT.
+    MethodNotAllowed,
+    /// A malformed or doubled credential (two different values of one carrier).
+    BadCredential,
+    /// An upgrade that is not a bodyless HTTP/1.1 GET, or a WebSocket handshake with a wrong version or key.
+    BadUpgrade,
+    /// Tables not loaded yet.
+    NotReady,
+    /// No such zone, label, slug, id or custom domain; or a sandbox of another tenant. One answer for all.
+    NotFound,
+    /// The port may not be previewed.
+    PortForbidden,
+    /// A private port and no credential.
+    SignInNeeded,
+    /// A credential that does not verify.
+    InvalidToken,
+    /// It verified but has expired.
+    TokenExpired,
+    /// It was revoked, by itself or with all of its sandbox.
+    TokenRevoked,
+    /// It opens another sandbox or another port.
+    WrongSubject,
+    /// Its scope does not allow this method.
+    InsufficientScope,
+    /// A cookie-authenticated upgrade or unsafe method from a foreign origin.
+    ForeignOrigin,
+    /// The sandbox is being made.
+    Starting,
+    /// The sandbox is paused.
+    Paused,
+    /// The sandbox is stopped or broken.
+    NotRunning,
+}
+
+impl Fault for RefusalReason {
+    #[expect(clippy::too_many_lines, reason = "a table: one entry a reason")]
+    fn face(&self) -> &'static Face {
+        const fn visitor(
+            status: StatusCode,
+            label: &'static str,
+            title: &'static str,
+            text: &'static str,
+        ) -> Face {
+            Face { status, label, title, text, blame: Blame::Visitor, recovery: Recovery::None }
+        }
+        const fn credential(
+            status: StatusCode,
+            label: &'static str,
+            title: &'static str,
+            text: &'static str,
+        ) -> Face {
+            Face {
+                status,
+                label,
+                title,
+                text,
+                blame: Blame::Visitor,
+                recovery: Recovery::NewCredential,
+            }
+        }
+        match self {
+            Self::BadHost => {
+                const F: Face = visitor(
+                    StatusCode::BAD_REQUEST,
+                    "bad_host",
+                    "This address is not valid",
+                    "Check the address for typing mistakes.",
+                );
+                &F
+            }
+            Self::MethodNotAllowed => {
+                const F: Face = visitor(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "method_not_allowed",
+                    "This method is not available here",
+                    "Previews do not serve this kind of request.",
+                );
+                &F
+            }
+            Self::BadCredential => {
+                const F: Face = visitor(
+                    StatusCode::BAD_REQUEST,
+                    "bad_credential",
+                    "This link is not valid",
+                    "It carries its access token more than once. Open the original link again.",
+                );
+                &F
+            }
+            Self::BadUpgrade => {
+                const F: Face = visitor(
+                    StatusCode::BAD_REQUEST,
+                    "bad_upgrade",
+                    "This connection cannot be opened",
+                    "The request to switch protocols is not well formed.",
+                );
+                &F
+            }
+            Self::NotReady => {
+                const F: Face = Face {
+                    status: StatusCode::SERVICE_UNAVAILABLE,
+                    label: "not_ready",
+                    title: "Just a moment",
+                    text: "Previews are starting up and will be back in a few seconds.",
+                    blame: Blame::Proxy,
+                    recovery: Recovery::Reload { after: Duration::from_secs(1) },
+                };
+                &F
+            }
+            Self::NotFound => {
+                const F: Face = visitor(
+                    StatusCode::NOT_FOUND,
+                    "not_found",
+                    "There is no preview here",
+                    "The link may be wrong, or what it showed has been removed.",
+                );
+                &F
+            }
+            Self::PortForbidden => {
+                const F: Face = visitor(
+                    StatusCode::FORBIDDEN,
+                    "port_forbidden",
+                    "This port cannot be previewed",
+                    "Serve the app on another port.",
+                );
+                &F
+            }
+            Self::SignInNeeded => {
+                const F: Face = credential(
+                    StatusCode::UNAUTHORIZED,
+                    "sign_in_needed",
+                    "This preview is private",
+                    "Open it from the place that shared it with you, or ask for a link.",
+                );
+                &F
+            }
+            Self::InvalidToken => {
+                const F: Face = credential(
+                    StatusCode::UNAUTHORIZED,
+                    "invalid_token",
+                    "This link does not work",
+                    "Its access token is not valid. Ask for a new link.",
+                );
+                &F
+            }
+            Self::TokenExpired => {
+                const F: Face = credential(
+                    StatusCode::UNAUTHORIZED,
+                    "token_expired",
+                    "Your session has expired",
+                    "Go back to where you opened this preview and open it again.",
+                );
+                &F
+            }
+            Self::TokenRevoked => {
+                const F: Face = credential(
+                    StatusCode::UNAUTHORIZED,
+                    "token_revoked",
+                    "Access to this preview has ended",
+                    "Whoever shared it has withdrawn access. Ask them for a new link.",
+                );
+                &F
+            }
+            Self::WrongSubject => {
+                const F: Face = visitor(
+                    StatusCode::FORBIDDEN,
+                    "forbidden",
+                    "This link opens something else",
+                    "Your access is for another preview than this one.",
+                );
+                &F
+            }
+            Self::InsufficientScope => {
+                const F: Face = visitor(
+                    StatusCode::FORBIDDEN,
+                    "insufficient_scope",
+                    "You can look, but not change anything",
+                    "Your access to this preview is read-only.",
+                );
+                &F
+            }
+            Self::ForeignOrigin => {
+                const F: Face = visitor(
+                    StatusCode::FORBIDDEN,
+                    "foreign_origin",
+                    "This request came from another site",
+                    "Another site tried to use your access to this preview. It was stopped.",
+                );
+                &F
+            }
+            Self::Starting => {
+                const F: Face = Face {
+                    status: StatusCode::SERVICE_UNAVAILABLE,
+                    label: "sandbox_starting",
+                    title: "Your preview is starting",
+                    text: "This page opens it as soon as it is ready.",
+                    blame: Blame::Sandbox,
+                    recovery: Recovery::Reload { after: Duration::from_secs(2) },
+                };
+                &F
+            }
+            Self::Paused => {
+                const F: Face = Face {
+                    status: StatusCode::SERVICE_UNAVAILABLE,
+                    label: "sandbox_paused",
+                    title: "This preview is paused",
+                    text: "It continues when its owner resumes it. This page opens it then.",
+                    blame: Blame::Sandbox,
+                    recovery: Recovery::Reload { after: Duration::from_secs(5) },
+                };
+                &F
+            }
+            Self::NotRunning => {
+                const F: Face = Face {
+                    status: StatusCode::BAD_GATEWAY,
+                    label: "sandbox_not_running",
+                    title: "This preview is not running",
+                    text: "It has been stopped. Its owner can start it again.",
+                    blame: Blame::Sandbox,
+                    recovery: Recovery::Reload { after: Duration::from_secs(5) },
+                };
+                &F
+            }
+        }
+    }
+}

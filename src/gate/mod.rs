@@ -1,0 +1,14 @@
+//! Who may see what. Pure: no I/O, no async, no clock; everything it reads is passed in.
+//!
+//! `read` makes a [`Visit`] of a request head; [`decide`] makes a [`Decision`] of a visit. Every rule about access is in `decide`,
+//! in a fixed, documented order.
+
+mod credentials;
+mod decide;
+mod decision;
+mod visit;
+
+pub use credentials::{Carrier, Credential, Evidence, SESSION_COOKIE};
+pub use decide::{Rules, decide, still_allowed};
+pub use decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip};
+pub use visit::{Arrival, Intent, Visit};

@@ -1,0 +1,59 @@
+//! HTTP message heads as they are passed between the parts, whatever the protocol they came in by.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+
+/// Which HTTP/1 minor version the peer spoke. HTTP/2 counts as [`Minor::One`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Minor {
+    /// HTTP/1.0: no chunked coding, no persistent connection unless asked for.
+    Zero,
+    /// HTTP/1.1 and later.
+    One,
+}
+
+/// The head of a request. `Host` is never among `headers`: it is `authority`.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    /// The method.
+    pub method: Method,
+    /// Origin-form target (`/path?query`, always starting with `/`) or `*`, byte for byte as sent.
+    pub target: Bytes,
+    /// The authority the visitor asked for: from an absolute-form target, else from `Host`. Exactly one, not yet parsed.
+    pub authority: Bytes,
+    /// The HTTP/1 minor version.
+    pub minor: Minor,
+    /// Every field but `Host`; `Transfer-Encoding` and `Content-Length` have been taken out by the codec (see `Framing`).
+    pub headers: HeaderMap,
+}
+
+/// The head of a response.
+#[derive(Clone, Debug)]
+pub struct ResponseHead {
+    /// The status, 100 to 599.
+    pub status: StatusCode,
+    /// The reason phrase as sent; empty means the standard one.
+    pub reason: Bytes,
+    /// Every field; `Transfer-Encoding` and `Content-Length` have been taken out by the codec (see `Framing`).
+    pub headers: HeaderMap,
+}
+
+impl ResponseHead {
+    /// A head with a status, the standard reason and no fields.
+    pub fn new(status: StatusCode) -> Self {
+        Self { status, reason: Bytes::new(), headers: HeaderMap::new() }
+    }
+}
+
+/// How the end of a message body is known (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no body and no length field: requests without one; 1xx, 204 and 304 answers.
+    None,
+    /// `Content-Length`. For an answer to HEAD (or a 304) the length is told but no byte of it follows.
+    Length(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+    /// Responses only: the body ends when the connection does.
+    UntilClose,
+}

@@ -1,0 +1,59 @@
+//! Typed identifiers. All are UUIDs; clients must treat them as opaque.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $new:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// A fresh identifier.
+            #[expect(clippy::new_without_default, reason = "a fresh random value is no default")]
+            pub fn new() -> Self {
+                Self($new)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0.as_hyphenated(), f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+            fn from_str(s: &str) -> Result<Self, Self::Err> {
+                Uuid::try_parse(s).map(Self)
+            }
+        }
+    };
+}
+
+id!(
+    /// A tenant: one customer of the platform, with its own keys, branding and domains.
+    TenantId, Uuid::now_v7());
+id!(
+    /// A sandbox. Random throughout: its first eight hex digits are the default slug.
+    SandboxId, Uuid::new_v4());
+id!(
+    /// An API key.
+    KeyId, Uuid::now_v7());
+id!(
+    /// A preview record: one published port of a sandbox.
+    PreviewId, Uuid::now_v7());
+id!(
+    /// A minted preview token (`jti`).
+    TokenId, Uuid::new_v4());

@@ -1,0 +1,17 @@
+//! The nouns: what the store keeps and the parts talk about. Plain data, no behaviour that needs I/O or a clock.
+
+mod access;
+mod branding;
+mod change;
+mod ids;
+mod preview;
+mod sandbox;
+mod tenant;
+
+pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenScope};
+pub use branding::Branding;
+pub use change::{Change, Subject, Version};
+pub use ids::{KeyId, PreviewId, SandboxId, TenantId, TokenId};
+pub use preview::{Preview, Profile, Visibility};
+pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};
+pub use tenant::{CustomDomain, Tenant, TenantDomain, TenantPolicy};

@@ -1,0 +1,161 @@
+//! What the workers know: tables in memory, written by the follower alone, read by everyone.
+//!
+//! No method hands out a guard of a table: clones of `Arc` come out. Nothing here does I/O.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::host::Slug;
+use crate::model::{
+    Branding, CustomDomain, Driver, Profile, SandboxId, SandboxState, TenantId, TenantPolicy,
+    TokenId, Upstream, Version, Visibility,
+};
+use crate::token::KeyRing;
+
+/// A preview zone: the part of a host right of the label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone {
+    /// The zone's name, e.g. `sandbox.opendesigns.ai`.
+    pub name: Arc<str>,
+    /// The scope its slugs are unique in: all zones of one tenant's domain share a scope, all platform zones share one.
+    pub scope: SlugScope,
+    /// Whether `preview.<zone>/p/{id}` is served here.
+    pub gateway: bool,
+}
+
+/// Where a slug is unique.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SlugScope {
+    /// The platform's own zones.
+    Platform,
+    /// A tenant's domain; only this tenant's sandboxes answer there.
+    Tenant(TenantId, Arc<str>),
+}
+
+/// One published port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortRule {
+    /// The port.
+    pub port: u16,
+    /// Who may open it.
+    pub visibility: Visibility,
+    /// Its origin profile, if it has one of its own.
+    pub profile: Option<Profile>,
+    /// After this the rule no longer holds.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What the data plane needs to know of a sandbox.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its id.
+    pub sandbox: SandboxId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its slug.
+    pub slug: Slug,
+    /// Where it is in its life. Destroyed sandboxes have no route.
+    pub state: SandboxState,
+    /// Who knows its address.
+    pub driver: Driver,
+    /// Its address.
+    pub upstream: Option<Upstream>,
+    /// Part of every pool key.
+    pub address_generation: u64,
+    /// Tokens of another generation are refused.
+    pub token_generation: u64,
+    /// The port of a host that names none.
+    pub default_port: u16,
+    /// The profile of ports without their own.
+    pub profile: Profile,
+    /// Published ports.
+    pub ports: Box<[PortRule]>,
+    /// The tenant's id of the end user, for the log.
+    pub external_user_id: Option<Arc<str>>,
+}
+
+impl Route {
+    /// The rule that holds for a port at this moment, if any.
+    pub fn rule(&self, port: u16, now: Timestamp) -> Option<&PortRule> {
+        self.ports
+            .iter()
+            .find(|rule| rule.port == port && rule.expires_at.is_none_or(|at| now < at))
+    }
+
+    /// Whether anybody may open the port.
+    pub fn is_public(&self, port: u16, now: Timestamp) -> bool {
+        self.rule(port, now).is_some_and(|rule| rule.visibility == Visibility::Public)
+    }
+
+    /// The origin profile of a port.
+    pub fn profile(&self, port: u16, now: Timestamp) -> Profile {
+        self.rule(port, now).and_then(|rule| rule.profile).unwrap_or(self.profile)
+    }
+}
+
+/// What the data plane needs to know of a tenant.
+#[derive(Clone, Debug)]
+pub struct TenantView {
+    /// Its id.
+    pub id: TenantId,
+    /// Its face.
+    pub branding: Option<Branding>,
+    /// Grows with every change of the face.
+    pub branding_version: u64,
+    /// Its rules.
+    pub policy: TenantPolicy,
+}
+
+/// The tables. See the methods (store helper: keep these signatures, add the writer's side as `pub(crate)`).
+#[derive(Debug)]
+pub struct Routes {
+    _private: (),
+}
+
+impl Routes {
+    /// Empty tables that know only the platform zones (`complete` is false until the follower has loaded its snapshot).
+    pub fn new(_platform_zones: &[String]) -> Self {
+        todo!("store helper")
+    }
+    /// Whether the snapshot has been loaded: before that nothing is "not found".
+    pub fn is_complete(&self) -> bool {
+        todo!("store helper")
+    }
+    /// The version of the last change applied.
+    pub fn version(&self) -> Version {
+        todo!("store helper")
+    }
+    /// Number of sandboxes routed.
+    pub fn len(&self) -> usize {
+        todo!("store helper")
+    }
+    /// A zone by its exact name.
+    pub fn zone(&self, _name: &str) -> Option<Arc<Zone>> {
+        todo!("store helper")
+    }
+    /// An exact custom domain.
+    pub fn custom_domain(&self, _fqdn: &str) -> Option<Arc<CustomDomain>> {
+        todo!("store helper")
+    }
+    /// The sandbox that holds a slug in a scope.
+    pub fn by_slug(&self, _scope: &SlugScope, _slug: &str) -> Option<Arc<Route>> {
+        todo!("store helper")
+    }
+    /// A sandbox by id.
+    pub fn by_id(&self, _sandbox: SandboxId) -> Option<Arc<Route>> {
+        todo!("store helper")
+    }
+    /// A tenant.
+    pub fn tenant(&self, _tenant: TenantId) -> Option<Arc<TenantView>> {
+        todo!("store helper")
+    }
+    /// Whether one token was revoked by itself.
+    pub fn is_revoked(&self, _token: TokenId) -> bool {
+        todo!("store helper")
+    }
+    /// The signing keys.
+    pub fn key_ring(&self) -> Arc<KeyRing> {
+        todo!("store helper")
+    }
+}

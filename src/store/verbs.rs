@@ -1,0 +1,5 @@
+//! The SQL behind the verbs.
+
+/// The pool and its companions.
+#[derive(Clone, Debug)]
+pub(super) struct Inner;
