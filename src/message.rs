@@ -1,5 +1,8 @@
 //! HTTP message heads as they are passed between the parts, whatever the protocol they came in by.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
@@ -57,3 +60,24 @@ pub enum Framing {
     /// Responses only: the body ends when the connection does.
     UntilClose,
 }
+
+/// Interim answers (1xx) on their way to a visitor while the final one is awaited.
+#[derive(Clone, Debug, Default)]
+pub struct Interim(Rc<RefCell<Vec<ResponseHead>>>);
+
+impl Interim {
+    /// Hands an interim answer over; it is written before anything else.
+    pub fn send(&self, head: ResponseHead) {
+        self.0.borrow_mut().push(head);
+    }
+
+    /// Takes what has been handed over.
+    pub fn take_each(&self, mut each: impl FnMut(&ResponseHead)) {
+        if !self.0.borrow().is_empty() {
+            self.0.borrow_mut().drain(..).for_each(|head| each(&head));
+        }
+    }
+}
+
+/// The id of a request, on every answer of ours and towards the app.
+pub const X_REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");

@@ -1,23 +1,38 @@
-//! HTTP/1 on the wire, without I/O: strict parsing of heads and body framing, canonical writing of both.
+//! HTTP/1 on the wire, without I/O: strict parsing of heads and body framing, canonical writing of both (RFC 9112).
 //!
 //! One rule: what is ambiguous is refused with a named reason, and what is written is always one canonical form.
 //! The same code judges visitors' requests and sandboxes' responses. It does not know hosts, tokens or sockets.
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method};
+mod body;
+mod fault;
+mod head;
+mod request;
+mod response;
+mod write;
 
-use crate::message::{Framing, Minor, RequestHead, ResponseHead};
+#[cfg(test)]
+mod tests;
+
+pub use body::{BodyDecoder, Decoded, Direction};
+pub use fault::{BodyFault, RequestFault, ResponseFault};
+pub use head::HeadScan;
+pub use request::{ParsedRequest, parse_request};
+pub use response::{ParsedResponse, parse_response};
+pub use write::{
+    CHUNK_TAIL, ConnectionField, write_chunk_head, write_interim, write_last_chunk, write_request,
+    write_response,
+};
 
 /// Sizes a head may have. Every one of them is configurable.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The whole head, octets (default 64 KiB).
+    /// The whole head, octets.
     pub head_bytes: usize,
-    /// One field line, octets (default 16 KiB).
+    /// One line of it, octets.
     pub line_bytes: usize,
-    /// Number of field lines (default 100).
+    /// Number of field lines.
     pub fields: usize,
-    /// The request target, octets (default 16 KiB).
+    /// The request target, octets.
     pub target_bytes: usize,
 }
 
@@ -25,30 +40,4 @@ impl Default for Limits {
     fn default() -> Self {
         Self { head_bytes: 64 << 10, line_bytes: 16 << 10, fields: 100, target_bytes: 16 << 10 }
     }
-}
-
-/// A request whose head is complete.
-#[derive(Debug)]
-pub struct ParsedRequest {
-    /// The head, canonical.
-    pub head: RequestHead,
-    /// How its body is framed (never `UntilClose`).
-    pub framing: Framing,
-    /// `Expect: 100-continue` was sent (and has been taken out of the head).
-    pub expect_continue: bool,
-    /// Whether the visitor wants the connection kept open after this exchange.
-    pub keep_alive: bool,
-}
-
-/// A response whose head is complete.
-#[derive(Debug)]
-pub struct ParsedResponse {
-    /// The head, canonical.
-    pub head: ResponseHead,
-    /// How its body is framed, given the request's method.
-    pub framing: Framing,
-    /// Whether the sandbox will keep the connection open.
-    pub keep_alive: bool,
-    /// `Keep-Alive: timeout=N`, seconds.
-    pub keep_alive_timeout: Option<u32>,
 }

@@ -1,0 +1,55 @@
+//! The admin listener: metrics and health. Loopback by default; nothing a visitor can reach.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::follow::Follower;
+use crate::routes::Routes;
+use crate::telemetry::Metrics;
+
+/// What the admin listener tells of.
+#[derive(Clone, Debug)]
+pub struct AdminState {
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The tables.
+    pub routes: Arc<Routes>,
+    /// The follower.
+    pub follower: Follower,
+}
+
+/// `/metrics`, `/healthz`, `/readyz`.
+pub fn router(state: AdminState) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(state)
+}
+
+async fn metrics(State(state): State<AdminState>) -> Response {
+    let set = |gauge: &prometheus_client::metrics::gauge::Gauge, value: i64| drop(gauge.set(value));
+    set(&state.metrics.sandboxes, i64::try_from(state.routes.len()).unwrap_or(i64::MAX));
+    set(&state.metrics.knowledge_version, state.routes.version());
+    set(&state.metrics.knowledge_lag, state.follower.lag());
+    match state.metrics.render() {
+        Ok(text) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Ready once the tables are complete: before that a visitor would be told "not yet" at best.
+async fn ready(State(state): State<AdminState>) -> Response {
+    if state.routes.is_complete() {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, "the routing tables are not loaded yet\n").into_response()
+}

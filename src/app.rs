@@ -1,0 +1,178 @@
+//! The only wiring: from a configuration to a running process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use axum::Router;
+use tokio::net::TcpListener;
+
+use crate::admin::{self, AdminState};
+use crate::api::{self, ApiSettings, ApiState};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::dev::{self, DevFacts};
+use crate::follow::Follower;
+use crate::gate::Rules;
+use crate::listen;
+use crate::model::Driver;
+use crate::pages::Gallery;
+use crate::routes::Routes;
+use crate::shutdown::{Shutdown, Stage, Watcher};
+use crate::store::Store;
+use crate::telemetry::Metrics;
+use crate::upstream::Dialler;
+use crate::visitor::WorkerParts;
+
+/// How long the control plane may take to finish its answers once visitors are gone.
+const CONTROL_GRACE: Duration = Duration::from_secs(1);
+
+/// A running process.
+#[derive(Debug)]
+pub struct Running {
+    /// Where previews are served.
+    pub preview: SocketAddr,
+    /// Where the control API listens.
+    pub api: SocketAddr,
+    /// Where metrics and health are told.
+    pub admin: SocketAddr,
+    /// What development mode prints.
+    pub dev: Option<DevFacts>,
+    /// The store, for those who embed the process.
+    pub store: Store,
+    drain: Duration,
+    shutdown: Shutdown,
+}
+
+/// Starts everything. When this returns, all listeners answer from complete tables. Call it on a multi-thread runtime.
+pub async fn start(config: Config) -> Result<Running> {
+    start_with_clock(config, Clock::system()).await
+}
+
+/// Starts everything with a clock of the caller's.
+pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
+    // Everything is bound before anything is served, so that a port in use is an error of starting.
+    let previews = listen::bind(config.preview, config.workers)?;
+    let api_listener = bind(config.api).await?;
+    let admin_listener = bind(config.admin).await?;
+    let (preview, api, admin) =
+        (previews.address, api_listener.local_addr()?, admin_listener.local_addr()?);
+
+    let store = Store::open_dir(&config.data, clock.clone()).await.with_context(|| {
+        format!("cannot use the data directory {} (choose another with --data)", config.data.display())
+    })?;
+    let routes = Arc::new(Routes::new(&config.zones));
+    let follower = Follower::start(store.clone(), Arc::clone(&routes), clock.clone())
+        .await
+        .context("cannot load the routing tables")?;
+
+    let shutdown = Shutdown::default();
+    let metrics = Arc::new(Metrics::new());
+    let mut rules = config.networks.clone();
+    rules.own = vec![preview, api, admin];
+    let rules = Arc::new(rules);
+    let public_port = config.public_port.unwrap_or(preview.port());
+    let demo = match &config.dev {
+        Some(_) => Some(dev::serve_demo(shutdown.watcher()).await?),
+        None => None,
+    };
+    let parts = WorkerParts {
+        routes: Arc::clone(&routes),
+        gallery: Arc::new(Gallery::default()),
+        metrics: Arc::clone(&metrics),
+        clock: clock.clone(),
+        rules: Rules { forbidden_ports: config.forbidden_ports.clone() },
+        dialler: Dialler {
+            rules: Arc::clone(&rules),
+            connect_timeout: config.forward.connect_timeout,
+            demo,
+        },
+        forward: config.forward,
+        public_port,
+    };
+    previews
+        .serve(&parts, config.listen, || follower.subscribe(), &shutdown.watcher())
+        .context("cannot start the worker threads")?;
+
+    let settings = api_settings(&config, public_port, &rules)?;
+    let state = ApiState {
+        store: store.clone(),
+        follower: follower.clone(),
+        routes: Arc::clone(&routes),
+        clock: clock.clone(),
+        settings: Arc::new(settings),
+    };
+    let dev = match &config.dev {
+        Some(options) => Some(dev::prepare(&state, options, (preview, api, admin)).await?),
+        None => None,
+    };
+    serve(api_listener, api::router(state), shutdown.watcher());
+    serve(
+        admin_listener,
+        admin::router(AdminState { metrics, routes, follower }),
+        shutdown.watcher(),
+    );
+    Ok(Running { preview, api, admin, dev, store, drain: config.drain, shutdown })
+}
+
+fn api_settings(
+    config: &Config,
+    public_port: u16,
+    rules: &Arc<crate::address::AddressRules>,
+) -> Result<ApiSettings> {
+    let zone = config.zones.first().ok_or_else(|| anyhow!("no preview zone is configured"))?;
+    let rules = Arc::clone(rules);
+    Ok(ApiSettings {
+        default_driver: if config.dev.is_some() { Driver::Loopback } else { Driver::Register },
+        platform_zone: zone.clone(),
+        public_scheme: config.public_scheme,
+        public_port,
+        default_visibility: config.default_visibility,
+        permits_address: Arc::new(move |ip| rules.permits(ip)),
+        ..ApiSettings::default()
+    })
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => listen::ListenError::InUse(address).into(),
+        _ => listen::ListenError::Refused(address, error).into(),
+    })
+}
+
+fn serve(listener: TcpListener, router: Router, mut watcher: Watcher) {
+    let mut draining = watcher.clone();
+    tokio::spawn(async move {
+        let serving = axum::serve(listener, router)
+            .with_graceful_shutdown(async move { draining.reached(Stage::Draining).await });
+        tokio::select! {
+            served = serving => {
+                if let Err(error) = served {
+                    tracing::error!(%error, "a control listener failed");
+                }
+            }
+            () = async {
+                watcher.reached(Stage::Draining).await;
+                tokio::time::sleep(CONTROL_GRACE).await;
+            } => {}
+        }
+    });
+}
+
+impl Running {
+    /// Ends in order: nothing new is accepted, what runs may finish within the drain time, then it is cut.
+    pub async fn stop(&self) {
+        self.shutdown.reach(Stage::Draining);
+        if tokio::time::timeout(self.drain, self.shutdown.everybody_left()).await.is_err() {
+            tracing::warn!("the drain time is over: what is still open is cut");
+            self.cut().await;
+        }
+    }
+
+    /// Ends at once.
+    pub async fn cut(&self) {
+        self.shutdown.reach(Stage::Cut);
+        drop(tokio::time::timeout(2 * CONTROL_GRACE, self.shutdown.everybody_left()).await);
+    }
+}

@@ -1,0 +1,102 @@
+//! What the process is told by its operator: the command line, the file, the environment. Nothing else reads them.
+
+mod cli;
+mod file;
+mod reader;
+
+pub use cli::{Cli, Command, DevOptions, DomainCommand, KeyCommand, SandboxCommand, TenantCommand, TokenCommand};
+pub use file::{load, parse};
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::address::AddressRules;
+use crate::model::Visibility;
+use crate::telemetry::LogSettings;
+use crate::{forward, listen};
+
+/// Everything a process needs to know to start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where visitors come in.
+    pub preview: SocketAddr,
+    /// Where the control API listens.
+    pub api: SocketAddr,
+    /// Where metrics and health are told.
+    pub admin: SocketAddr,
+    /// The platform's preview zones; links are minted in the first.
+    pub zones: Vec<String>,
+    /// The scheme in links.
+    pub public_scheme: &'static str,
+    /// The port in links; `None` = the one listened on.
+    pub public_port: Option<u16>,
+    /// Data-plane threads.
+    pub workers: usize,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Limits of visitors' connections.
+    pub listen: listen::Settings,
+    /// Deadlines towards sandboxes.
+    pub forward: forward::Settings,
+    /// Where sandboxes may be dialled.
+    pub networks: AddressRules,
+    /// Ports that are never previewed.
+    pub forbidden_ports: Vec<u16>,
+    /// Visibility of a preview whose creator names none.
+    pub default_visibility: Visibility,
+    /// How long draining may take.
+    pub drain: Duration,
+    /// The log.
+    pub log: LogSettings,
+    /// Development mode, if this is it.
+    pub dev: Option<DevOptions>,
+}
+
+/// Why a configuration cannot be used. Holds every fault, one a line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+/// Ports whose services speak first or are abused through proxies; never previewed unless the operator says so.
+pub(crate) const FORBIDDEN_PORTS: [u16; 8] = [22, 23, 25, 465, 587, 3389, 5900, 6000];
+
+/// The default data directory: `portico` below the XDG data directory.
+#[expect(clippy::disallowed_methods, reason = "config/ is where the environment is read")]
+pub fn default_data_dir() -> PathBuf {
+    let absolute = |name: &str| {
+        std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+    };
+    let base = absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local").join("share")))
+        .unwrap_or_else(|| PathBuf::from("."));
+    base.join("portico")
+}
+
+/// Data-plane threads when none are asked for: one a core.
+pub(crate) fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The configuration of `portico dev`.
+pub fn dev(options: &DevOptions) -> Config {
+    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    Config {
+        preview: local(options.port),
+        api: local(options.api_port),
+        admin: local(options.admin_port),
+        zones: vec!["sandbox.localhost".into()],
+        public_scheme: "http",
+        public_port: None,
+        workers: options.workers.unwrap_or_else(default_workers),
+        data: options.data.clone().unwrap_or_else(default_data_dir),
+        listen: listen::Settings::default(),
+        forward: forward::Settings::default(),
+        networks: AddressRules::default(),
+        forbidden_ports: FORBIDDEN_PORTS.to_vec(),
+        default_visibility: Visibility::Public,
+        drain: Duration::from_secs(5),
+        log: options.log.settings("warn,portico::access=info"),
+        dev: Some(options.clone()),
+    }
+}

@@ -1,0 +1,172 @@
+//! Reads a TOML table key by key and keeps every fault, so that an operator learns of all of them at once.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use toml::{Table, Value};
+
+/// The longest duration a setting may have. Longer ones are typing mistakes.
+const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// A reader of one file.
+#[derive(Debug)]
+pub(super) struct Reader {
+    root: Table,
+    known: BTreeSet<String>,
+    faults: Vec<String>,
+}
+
+impl Reader {
+    /// Reads the text of a file; what is not TOML at all is one fault.
+    pub(super) fn new(text: &str) -> Result<Self, String> {
+        let root = text.parse::<Table>().map_err(|error| error.to_string().trim_end().to_owned())?;
+        Ok(Self { root, known: BTreeSet::new(), faults: Vec::new() })
+    }
+
+    /// Notes a fault at a key.
+    pub(super) fn fault(&mut self, key: &str, what: &str) {
+        self.faults.push(format!("{key}: {what}"));
+    }
+
+    fn value(&mut self, key: &str) -> Option<Value> {
+        self.known.insert(key.to_owned());
+        let (section, name) = key.split_once('.')?;
+        match self.root.get(section)? {
+            Value::Table(table) => table.get(name).cloned(),
+            _ => None,
+        }
+    }
+
+    fn read<T>(
+        &mut self,
+        key: &str,
+        expected: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.value(key)?;
+        let parsed = read(&value);
+        if parsed.is_none() {
+            self.fault(key, &format!("must be {expected}, not {value}"));
+        }
+        parsed
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn number<T: TryFrom<i64> + Into<i128> + Copy>(
+        &mut self,
+        key: &str,
+        (least, most): (i128, i128),
+    ) -> Option<T> {
+        let expected = format!("a whole number from {least} to {most}");
+        self.read(key, &expected, |value| {
+            let number = T::try_from(value.as_integer()?).ok()?;
+            (least..=most).contains(&number.into()).then_some(number)
+        })
+    }
+
+    /// A size in octets or a count, as the machine's word.
+    pub(super) fn size(&mut self, key: &str, (least, most): (u64, u64)) -> Option<usize> {
+        let expected = format!("a whole number from {least} to {most}");
+        self.read(key, &expected, |value| {
+            let number = u64::try_from(value.as_integer()?).ok()?;
+            (least..=most).contains(&number).then_some(number)
+        })
+        .and_then(|number| usize::try_from(number).ok())
+    }
+
+    /// A duration such as `"10s"`, `"1m 30s"` or `"250ms"`; `0` (number or `"0s"`) where "no limit" makes sense.
+    pub(super) fn duration(&mut self, key: &str) -> Option<Duration> {
+        let expected = "a duration such as \"10s\", \"1m 30s\" or \"250ms\"";
+        self.read(key, expected, |value| {
+            if value.as_integer() == Some(0) {
+                return Some(Duration::ZERO);
+            }
+            let signed = jiff::SignedDuration::from_str(value.as_str()?).ok()?;
+            Duration::try_from(signed).ok().filter(|duration| *duration <= MAX_DURATION)
+        })
+    }
+
+    /// An address and port to listen on.
+    pub(super) fn socket(&mut self, key: &str) -> Option<SocketAddr> {
+        let expected = "an address and a port such as \"127.0.0.1:8080\" or \"[::]:8080\"";
+        self.read(key, expected, |value| value.as_str()?.parse().ok())
+    }
+
+    /// Any text that `parse` accepts.
+    pub(super) fn text<T>(
+        &mut self,
+        key: &str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.read(key, expected, |value| parse(value.as_str()?))
+    }
+
+    /// A list whose every item `parse` accepts; each bad item is a fault of its own.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &str,
+        expected: &str,
+        parse: impl Fn(&Value) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let Value::Array(items) = self.value(key)? else {
+            self.fault(key, &format!("must be a list, each item {expected}"));
+            return None;
+        };
+        let mut parsed = Vec::with_capacity(items.len());
+        for item in &items {
+            match parse(item) {
+                Some(item) => parsed.push(item),
+                None => self.fault(key, &format!("each item must be {expected}, not {item}")),
+            }
+        }
+        Some(parsed)
+    }
+
+    /// All faults, among them every key that nobody asked for.
+    pub(super) fn finish(mut self) -> Vec<String> {
+        for (section, value) in &self.root {
+            let Value::Table(table) = value else {
+                self.faults.push(format!("{section}: is not a section; settings stand below one, such as [preview]"));
+                continue;
+            };
+            for name in table.keys() {
+                let key = format!("{section}.{name}");
+                if !self.known.contains(&key) {
+                    let near = nearest(&key, &self.known);
+                    let hint = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
+                    self.faults.push(format!("{key}: is not a setting{hint}"));
+                }
+            }
+        }
+        self.faults
+    }
+}
+
+/// The known key that differs in the fewest characters, if any is near.
+fn nearest<'a>(key: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
+    let best = known.iter().min_by_key(|candidate| distance(key, candidate))?;
+    (distance(key, best) <= 1 + key.len() / 4).then_some(best)
+}
+
+/// Levenshtein distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (slot, to) in row.iter_mut().skip(1).zip(&b) {
+            let substituted = diagonal + usize::from(from != *to);
+            diagonal = *slot;
+            left = substituted.min(*slot + 1).min(left + 1);
+            *slot = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}

@@ -1,0 +1,151 @@
+//! `portico dev`: one tenant, one API key, one demo sandbox, all kept between starts, and the facts to print.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use crate::api::{self, ApiState};
+use crate::config::DevOptions;
+use crate::demo;
+use crate::host::Slug;
+use crate::model::{
+    Attributes, Driver, KeyScope, Profile, Sandbox, SandboxId, SandboxState, TenantId, TokenScope,
+};
+use crate::shutdown::{Stage, Watcher};
+use crate::store::{Created, NewApiKey, NewSandbox, SandboxFilter};
+
+/// The name of the tenant that `dev` makes.
+const TENANT: &str = "dev";
+/// Under which name the store keeps the key that `dev` prints.
+const KEY_SECRET: &str = "dev_api_key";
+/// The demo sandbox and the port its link names.
+const DEMO_SLUG: &str = "demo";
+const DEMO_PORT: u16 = 3000;
+/// The sandbox that `--to` previews.
+const LOCAL_SLUG: &str = "local";
+/// How long the printed link works, seconds.
+const TOKEN_TTL: u64 = 24 * 3600;
+
+/// What `dev` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct DevFacts {
+    /// The link to the preview, with a fresh token.
+    pub preview_url: String,
+    /// The base URL of the control API, as the SDK takes it.
+    pub api_url: String,
+    /// The API key.
+    pub api_key: String,
+    /// Metrics and health.
+    pub admin_url: String,
+    /// The preview zone.
+    pub zone: String,
+}
+
+/// Starts the demo app on a free port of loopback.
+pub async fn serve_demo(mut watcher: Watcher) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot start the demo app")?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        let until = async move { watcher.reached(Stage::Draining).await };
+        if let Err(error) = demo::serve(listener, until).await {
+            tracing::error!(%error, "the demo app failed");
+        }
+    });
+    Ok(address)
+}
+
+/// Makes what is missing of tenant, key and sandboxes, and mints a fresh token.
+pub async fn prepare(
+    state: &ApiState,
+    options: &DevOptions,
+    (_, api, admin): (SocketAddr, SocketAddr, SocketAddr),
+) -> Result<DevFacts> {
+    let tenant = tenant(state).await?;
+    let api_key = api_key(state, tenant).await?;
+    let demo = sandbox(state, tenant, (DEMO_SLUG, Driver::Demo, DEMO_PORT)).await?;
+    let shown = match options.to {
+        None => (demo, DEMO_PORT),
+        Some(port) => (sandbox(state, tenant, (LOCAL_SLUG, Driver::Loopback, port)).await?, port),
+    };
+    let minted = api::mint_preview_token(
+        state,
+        &shown.0,
+        api::TokenOrder { expires_in: TOKEN_TTL, scope: TokenScope::Interact, port: None, url_port: shown.1 },
+    )
+    .await
+    .map_err(|problem| anyhow::anyhow!("cannot mint a preview token: {problem}"))?;
+    Ok(DevFacts {
+        preview_url: minted.url,
+        api_url: format!("http://{api}"),
+        api_key,
+        admin_url: format!("http://{admin}"),
+        zone: state.settings.platform_zone.clone(),
+    })
+}
+
+async fn tenant(state: &ApiState) -> Result<TenantId> {
+    let known = state.store.tenants().await?;
+    if let Some(tenant) = known.iter().find(|tenant| tenant.name == TENANT) {
+        return Ok(tenant.id);
+    }
+    let (tenant, version) = state.store.create_tenant(TENANT).await?;
+    state.follower.reached(version).await?;
+    Ok(tenant.id)
+}
+
+async fn api_key(state: &ApiState, tenant: TenantId) -> Result<String> {
+    if let Some(secret) = state.store.local_secret(KEY_SECRET).await? {
+        let key = state.store.api_key_by_hash(&api::keys::hash(&secret)).await?;
+        if key.is_some_and(|key| key.revoked_at.is_none() && key.tenant == tenant) {
+            return Ok(secret);
+        }
+    }
+    let (secret, prefix, hash) = api::keys::generate();
+    let key = NewApiKey {
+        tenant,
+        label: "portico dev".into(),
+        prefix,
+        hash,
+        scopes: vec![KeyScope::All],
+        expires_at: None,
+    };
+    state.store.put_api_key(key).await?;
+    state.store.put_local_secret(KEY_SECRET, &secret).await?;
+    Ok(secret)
+}
+
+async fn sandbox(
+    state: &ApiState,
+    tenant: TenantId,
+    (slug, driver, port): (&str, Driver, u16),
+) -> Result<Sandbox> {
+    let (known, _) = state.store.sandboxes(tenant, SandboxFilter::default()).await?;
+    if let Some(sandbox) = known.into_iter().find(|sandbox| sandbox.slug.as_str() == slug) {
+        return Ok(sandbox);
+    }
+    let new = NewSandbox {
+        id: SandboxId::new(),
+        slug: Some(Slug::parse(slug)?),
+        name: Some(slug.to_owned()),
+        state: SandboxState::Running,
+        driver,
+        upstream: None,
+        default_port: port,
+        profile: Profile::default(),
+        external_user_id: None,
+        external_project_id: None,
+        external_workspace_id: None,
+        metadata: serde_json::Map::new(),
+        tags: Vec::new(),
+        attributes: Attributes::default(),
+    };
+    match state.store.create_sandbox(tenant, new, None).await? {
+        Created::Fresh(sandbox, version) => {
+            state.follower.reached(version).await?;
+            Ok(sandbox)
+        }
+        Created::Replayed(sandbox) => Ok(sandbox),
+    }
+}

@@ -1,0 +1,17 @@
+//! Carrying a decided request to its sandbox and the answer back: headers both ways, reuse and repetition of
+//! connections, protocol switches, and a name for everything that can go wrong.
+
+mod cookies;
+mod fault;
+mod frames;
+mod location;
+mod request;
+mod response;
+mod send;
+mod tunnel;
+mod upgrade;
+
+pub use fault::ForwardError;
+pub use send::{Forwarded, Forwarder, Outgoing, Settings, Switched};
+pub use tunnel::{Tunnel, TunnelEnd, TunnelTally};
+pub use upgrade::{accept_key, close_frame, refusal_head};

@@ -1,0 +1,243 @@
+//! What a request looks like when it reaches the app: ours taken out, hop-by-hop fields taken out, one coherent story
+//! about where it came from.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+use crate::gate::{self, Strip};
+use crate::message::RequestHead;
+use crate::model::Profile;
+
+/// Fields that end at this hop whether or not `Connection` names them (RFC 9110 section 7.6.1 and its predecessors).
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const PREVIEW_TOKEN: HeaderName = HeaderName::from_static("x-miosa-preview-token");
+
+/// Facts about a request that its head does not hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Provenance<'a> {
+    /// The visitor's address.
+    pub(super) peer: IpAddr,
+    /// Whether the visitor came by https.
+    pub(super) secure: bool,
+    /// The port of the sandbox.
+    pub(super) port: u16,
+    /// The request id, handed to the app as `X-Request-Id`.
+    pub(super) request_id: &'a str,
+}
+
+/// Rewrites a request head for the app. `upgrade` keeps the one protocol the visitor asked to switch to.
+pub(super) fn prepare(
+    head: &mut RequestHead,
+    strip: &Strip,
+    profile: Profile,
+    upgrade: bool,
+    from: Provenance<'_>,
+) {
+    let visitor_authority = head.authority.clone();
+    let protocol = upgrade.then(|| head.headers.get(header::UPGRADE).cloned()).flatten();
+    let wants_trailers = accepts_trailers(&head.headers);
+    remove_hop_by_hop(&mut head.headers);
+    remove_untrusted(&mut head.headers);
+    remove_ours(head, strip);
+    if let Some(protocol) = protocol {
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        head.headers.insert(header::UPGRADE, protocol);
+    } else if wants_trailers {
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("TE"));
+        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    apply_profile(head, profile, &visitor_authority, from);
+    if let Ok(id) = HeaderValue::from_str(from.request_id) {
+        head.headers.insert(crate::message::X_REQUEST_ID, id);
+    }
+}
+
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().any(|value| {
+        let items = value.as_bytes().split(|b| *b == b',');
+        items.into_iter().any(|item| item.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
+/// Removes hop-by-hop fields and those that `Connection` names. What routes, frames or authenticates cannot be named away
+/// by a visitor: it is either not in the map (`Host`, the framing fields) or set anew after this.
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: SmallVec<[HeaderName; 4]> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .filter(|name| !is_end_to_end(name))
+            .collect();
+        for name in &named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Fields an intermediary must not lose because somebody lists them in `Connection`.
+fn is_end_to_end(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::COOKIE
+            | header::SET_COOKIE
+            | header::AUTHORIZATION
+            | header::CACHE_CONTROL
+            | header::CONTENT_TYPE
+            | header::CONTENT_ENCODING
+            | header::ORIGIN
+            | header::LOCATION
+    ) || name.as_str().starts_with("sec-")
+}
+
+/// Removes what only a trusted front could say about the visitor, in every spelling that servers take for the same
+/// (`X_Forwarded_For` reaches CGI and WSGI apps under the name of the real one).
+fn remove_untrusted(headers: &mut HeaderMap) {
+    let forged: SmallVec<[HeaderName; 4]> =
+        headers.keys().filter(|name| is_untrusted(name.as_str())).cloned().collect();
+    for name in &forged {
+        headers.remove(name);
+    }
+}
+
+fn is_untrusted(name: &str) -> bool {
+    // Nearly all names are decided by their first letter.
+    let canonical: SmallVec<[u8; 40]> = match name.as_bytes().first() {
+        Some(b'x' | b'f' | b't' | b'c') if name.len() <= 40 => {
+            name.bytes().map(|b| if b == b'_' { b'-' } else { b }).collect()
+        }
+        _ => return false,
+    };
+    let name = canonical.as_slice();
+    name.starts_with(b"x-forwarded-")
+        || name.starts_with(b"x-preview-")
+        || name.starts_with(b"x-sandbox-")
+        || matches!(
+            name,
+            b"forwarded"
+                | b"x-real-ip"
+                | b"x-client-ip"
+                | b"x-cluster-client-ip"
+                | b"true-client-ip"
+                | b"cf-connecting-ip"
+                | b"client-ip"
+                | b"x-original-url"
+                | b"x-rewrite-url"
+                | b"x-original-host"
+                | b"x-host"
+                | b"x-request-id"
+                | b"x-miosa-preview-token"
+        )
+}
+
+fn remove_ours(head: &mut RequestHead, strip: &Strip) {
+    if let Some(target) = &strip.target {
+        head.target = target.clone();
+    }
+    let headers = &mut head.headers;
+    headers.remove(PREVIEW_TOKEN);
+    if strip.authorization {
+        headers.remove(header::AUTHORIZATION);
+    }
+    if headers.contains_key(header::COOKIE) {
+        let rest = gate::strip_cookie(headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes));
+        replace(headers, header::COOKIE, rest);
+    }
+    if !strip.subprotocols.is_empty() {
+        let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
+        let rest = gate::strip_subprotocols(values.iter().map(HeaderValue::as_bytes), &strip.subprotocols);
+        replace(headers, header::SEC_WEBSOCKET_PROTOCOL, rest);
+    }
+    if let Some(clean) = headers.get(header::REFERER).and_then(|v| gate::strip_referer(v.as_bytes())) {
+        replace(headers, header::REFERER, Some(clean));
+    }
+}
+
+/// Sets one field to a value made of bytes that were in the request before, or removes it.
+fn replace(headers: &mut HeaderMap, name: HeaderName, value: Option<Bytes>) {
+    match value.and_then(|bytes| HeaderValue::from_maybe_shared(bytes).ok()) {
+        Some(value) => drop(headers.insert(name, value)),
+        None => drop(headers.remove(name)),
+    }
+}
+
+fn apply_profile(head: &mut RequestHead, profile: Profile, visitor: &Bytes, from: Provenance<'_>) {
+    let local = || Bytes::from(format!("localhost:{}", from.port));
+    if profile != Profile::Public {
+        head.authority = local();
+    }
+    if profile == Profile::Local {
+        rewrite_own_origin(head, visitor, from);
+        return;
+    }
+    let mut peer = ArrayText::default();
+    peer.write(from.peer.to_canonical());
+    if let Some(value) = peer.value() {
+        head.headers.insert(X_FORWARDED_FOR, value);
+    }
+    if let Ok(host) = HeaderValue::from_maybe_shared(visitor.clone()) {
+        head.headers.insert(X_FORWARDED_HOST, host);
+    }
+    let scheme = HeaderValue::from_static(if from.secure { "https" } else { "http" });
+    head.headers.insert(X_FORWARDED_PROTO, scheme);
+}
+
+/// Under the `local` profile an Origin or Referer that names the preview itself names the local app instead. Foreign ones are
+/// left alone, so that the app can still tell them apart.
+fn rewrite_own_origin(head: &mut RequestHead, visitor: &Bytes, from: Provenance<'_>) {
+    for name in [header::ORIGIN, header::REFERER] {
+        let Some(value) = head.headers.get(&name) else { continue };
+        let bytes = value.as_bytes();
+        let rest = strip_prefix_ignore_case(bytes, b"http://")
+            .or_else(|| strip_prefix_ignore_case(bytes, b"https://"))
+            .and_then(|rest| strip_prefix_ignore_case(rest, visitor));
+        let Some(rest) = rest.filter(|rest| matches!(rest.first(), None | Some(b'/' | b'?' | b'#'))) else {
+            continue;
+        };
+        let mut local = format!("http://localhost:{}", from.port).into_bytes();
+        local.extend_from_slice(rest);
+        replace(&mut head.headers, name, Some(local.into()));
+    }
+}
+
+fn strip_prefix_ignore_case<'a>(bytes: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    let (start, rest) = bytes.split_at_checked(prefix.len())?;
+    start.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+/// A short text built without a heap allocation of its own.
+#[derive(Default)]
+struct ArrayText(SmallVec<[u8; 48]>);
+
+impl ArrayText {
+    fn write(&mut self, value: impl std::fmt::Display) {
+        use std::io::Write as _;
+        // Writing to memory does not fail.
+        drop(write!(self.0, "{value}"));
+    }
+
+    fn value(&self) -> Option<HeaderValue> {
+        HeaderValue::from_bytes(&self.0).ok()
+    }
+}

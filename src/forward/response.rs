@@ -1,0 +1,61 @@
+//! What an app's answer looks like when it reaches the visitor: hop-by-hop fields taken out, nothing in it that speaks for
+//! another host or for the whole platform, every other byte as the app sent it.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::location::{self, Here};
+use super::{cookies, request};
+use crate::gate::Grant;
+use crate::message::ResponseHead;
+
+/// Says whose answer it is, on everything from 400 up: the app's own errors pass through untouched.
+pub(crate) const X_PREVIEW_SOURCE: HeaderName = HeaderName::from_static("x-preview-source");
+const X_PREVIEW_ERROR: HeaderName = HeaderName::from_static("x-preview-error");
+
+/// Fields that would change how a browser treats hosts other than this one, or that belong to us.
+const NOT_THEIRS: [HeaderName; 8] = [
+    header::ALT_SVC,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::PUBLIC_KEY_PINS,
+    header::PUBLIC_KEY_PINS_REPORT_ONLY,
+    HeaderName::from_static("report-to"),
+    HeaderName::from_static("nel"),
+    X_PREVIEW_SOURCE,
+    X_PREVIEW_ERROR,
+];
+
+/// Rewrites a final answer's head for the visitor. `switched` keeps the protocol of a 101.
+pub(super) fn finish(head: &mut ResponseHead, grant: &Grant, here: Here<'_>, switched: bool) {
+    let headers = &mut head.headers;
+    let protocol = switched.then(|| headers.get(header::UPGRADE).cloned()).flatten();
+    request::remove_hop_by_hop(headers);
+    for name in &NOT_THEIRS {
+        headers.remove(name);
+    }
+    cookies::confine(headers);
+    location::rewrite(headers, here);
+    if let Some(protocol) = protocol {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, protocol);
+        return;
+    }
+    if *grant != Grant::Public && says_nothing_of_caching(headers) {
+        // What one visitor may see must not be kept for others by a cache on the way (RFC 9111 section 3.5).
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+    if head.status.is_client_error() || head.status.is_server_error() {
+        headers.insert(X_PREVIEW_SOURCE, HeaderValue::from_static("app"));
+    }
+}
+
+/// Rewrites an interim answer (103 Early Hints): the same removals, nothing added.
+pub(super) fn finish_interim(head: &mut ResponseHead) {
+    request::remove_hop_by_hop(&mut head.headers);
+    for name in NOT_THEIRS.iter().chain([&header::SET_COOKIE]) {
+        head.headers.remove(name);
+    }
+}
+
+fn says_nothing_of_caching(headers: &HeaderMap) -> bool {
+    !headers.contains_key(header::CACHE_CONTROL) && !headers.contains_key(header::EXPIRES)
+}

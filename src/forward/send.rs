@@ -1,0 +1,244 @@
+//! One request to its sandbox and the answer's head back, over a kept connection where that is safe and a new one
+//! where it is not.
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{self, HeaderMap};
+
+use super::location::Here;
+use super::request::{self, Provenance};
+use super::tunnel::Tunnel;
+use super::upgrade::Expectation;
+use super::{ForwardError, response};
+use crate::body::Payload;
+use crate::deadline::Deadlines;
+use crate::gate::Plan;
+use crate::host::Authority;
+use crate::message::{Framing, Interim, RequestHead, ResponseHead};
+use crate::telemetry::Metrics;
+use crate::upstream::{Conn, Dialler, Exchange, Pool, PoolKey, Received};
+use crate::wire::Limits;
+
+/// Deadlines and limits towards sandboxes. A zero duration means "no limit".
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Sizes of response heads.
+    pub head: Limits,
+    /// How long a connection may take to come about.
+    pub connect_timeout: Duration,
+    /// How long the app may take to begin its answer.
+    pub first_byte_timeout: Duration,
+    /// How long an answer's body may stand still. Server-sent events have no such limit.
+    pub response_idle: Duration,
+    /// How long a switched connection may stand still.
+    pub tunnel_idle: Duration,
+    /// How long a connection is kept for reuse. Below the 5 s that Node closes at.
+    pub keep_alive: Duration,
+    /// How many connections to one port of a sandbox each worker keeps.
+    pub keep_per_port: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            head: Limits::default(),
+            connect_timeout: Duration::from_secs(5),
+            first_byte_timeout: Duration::from_secs(120),
+            response_idle: Duration::from_secs(300),
+            tunnel_idle: Duration::from_secs(3600),
+            keep_alive: Duration::from_secs(4),
+            keep_per_port: 128,
+        }
+    }
+}
+
+/// A decided request, ready to go.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    /// What was decided.
+    pub plan: &'a Plan,
+    /// The host as the visitor wrote it.
+    pub authority: &'a Authority,
+    /// The request's head, as it came.
+    pub head: RequestHead,
+    /// How its body is framed.
+    pub framing: Framing,
+    /// Its body.
+    pub body: Payload,
+    /// The visitor's address.
+    pub peer: IpAddr,
+    /// Whether the visitor came by https.
+    pub secure: bool,
+    /// The request's id.
+    pub request_id: &'a str,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub enum Forwarded {
+    /// An answer: head, framing and body.
+    Answer(ResponseHead, Framing, Payload),
+    /// A protocol switch.
+    Switched(Switched),
+}
+
+/// An agreed protocol switch.
+#[derive(Debug)]
+pub struct Switched {
+    /// The 101, for the visitor.
+    pub head: ResponseHead,
+    /// The sandbox's side.
+    pub tunnel: Tunnel,
+}
+
+/// Forwards requests: one per worker.
+#[derive(Debug)]
+pub struct Forwarder {
+    pool: Rc<Pool>,
+    dialler: Dialler,
+    deadlines: Deadlines,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+}
+
+impl Forwarder {
+    /// A forwarder with an empty pool.
+    pub fn new(
+        settings: Settings,
+        dialler: Dialler,
+        deadlines: Deadlines,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let pool = Pool::new(settings.keep_alive, settings.keep_per_port);
+        Self { pool, dialler, deadlines, settings, metrics }
+    }
+
+    /// The connections kept for reuse.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Carries a request to its sandbox. The answer's body streams; dropping it cancels the exchange.
+    pub async fn send(&self, out: Outgoing<'_>, interim: &Interim) -> Result<Forwarded, ForwardError> {
+        let Outgoing { plan, authority, mut head, framing, body, .. } = out;
+        let from = Provenance {
+            peer: out.peer,
+            secure: out.secure,
+            port: plan.port,
+            request_id: out.request_id,
+        };
+        let expectation = if plan.upgrade { Expectation::of(&head) } else { None };
+        request::prepare(&mut head, &plan.strip, plan.profile, expectation.is_some(), from);
+        let here =
+            Here { authority, secure: out.secure, route: &plan.route, port: plan.port };
+        let received =
+            self.exchange(plan, &head, (framing, body), expectation.is_some(), interim).await?;
+        self.receive(received, plan, here, expectation)
+    }
+
+    async fn exchange(
+        &self,
+        plan: &Plan,
+        head: &RequestHead,
+        (framing, mut body): (Framing, Payload),
+        upgrade: bool,
+        interim: &Interim,
+    ) -> Result<Received, ForwardError> {
+        let key = PoolKey {
+            sandbox: plan.route.sandbox,
+            generation: plan.route.address_generation,
+            port: plan.port,
+        };
+        let repeatable = head.method.is_idempotent() && framing == Framing::None;
+        // A switched connection never comes back, so it may as well begin as a new one.
+        let mut may_reuse = !upgrade;
+        loop {
+            let kept = if may_reuse {
+                poll_fn(|cx| Poll::Ready(self.pool.check_out(cx, &key, repeatable))).await
+            } else {
+                None
+            };
+            let conn = match kept {
+                Some(conn) => {
+                    self.metrics.upstream_reused.inc();
+                    conn
+                }
+                None => self.dial(plan).await?,
+            };
+            let limits = (self.settings.first_byte_timeout, self.settings.head);
+            let exchange = Exchange::new(conn, head, framing, body, limits);
+            let early = |mut head: ResponseHead| {
+                response::finish_interim(&mut head);
+                interim.send(head);
+            };
+            match exchange.head(early).await {
+                Ok(received) => return Ok(received),
+                Err((error, exchange)) if exchange.is_repeatable(&error) => {
+                    self.metrics.upstream_repeated.inc();
+                    body = exchange.into_request_body();
+                    may_reuse = false;
+                }
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn dial(&self, plan: &Plan) -> Result<Conn, ForwardError> {
+        let route = &plan.route;
+        let dialled = self.dialler.dial(route.driver, route.upstream.as_ref(), plan.port).await;
+        self.metrics.dialled(dialled.is_ok());
+        Ok(Conn::fresh(dialled?, &self.deadlines))
+    }
+
+    fn receive(
+        &self,
+        received: Received,
+        plan: &Plan,
+        here: Here<'_>,
+        expectation: Option<Expectation>,
+    ) -> Result<Forwarded, ForwardError> {
+        let Received { mut parsed, exchange } = received;
+        if parsed.head.status == StatusCode::SWITCHING_PROTOCOLS {
+            let expectation = expectation.ok_or(ForwardError::BadSwitch)?;
+            if !expectation.is_met_by(&parsed.head.headers) {
+                return Err(ForwardError::BadSwitch);
+            }
+            response::finish(&mut parsed.head, &plan.grant, here, true);
+            let (sandbox, sandbox_in) = exchange.into_conn().into_parts();
+            let tunnel = Tunnel {
+                sandbox,
+                sandbox_in,
+                is_websocket: expectation.is_websocket(),
+                deadline: self.deadlines.deadline(),
+                idle: self.settings.tunnel_idle,
+            };
+            return Ok(Forwarded::Switched(Switched { head: parsed.head, tunnel }));
+        }
+        let framing = parsed.framing;
+        let idle = if is_event_stream(&parsed.head.headers) {
+            Duration::ZERO
+        } else {
+            self.settings.response_idle
+        };
+        let key = PoolKey {
+            sandbox: plan.route.sandbox,
+            generation: plan.route.address_generation,
+            port: plan.port,
+        };
+        let body = exchange.into_body(&parsed, (Rc::clone(&self.pool), key), idle);
+        response::finish(&mut parsed.head, &plan.grant, here, false);
+        Ok(Forwarded::Answer(parsed.head, framing, body))
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+        value.as_bytes().get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
+    })
+}

@@ -1,0 +1,176 @@
+//! Serving HTTP/1 on one connection: a request at a time, in order, until either side has had enough.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::Method;
+
+use super::Settings;
+use super::link::{Link, NoRequest, RequestBody};
+use super::respond::{self, Terms};
+use crate::body::Payload;
+use crate::connection::Stream;
+use crate::deadline::Phase;
+use crate::message::{Framing, Interim, Minor};
+use crate::visitor::{self, Arriving, Reply, Worker};
+use crate::wire::{self, ConnectionField, ParsedRequest};
+
+/// After an answer that leaves part of a request unread, this much of the rest is read and thrown away, so that the
+/// kernel does not destroy the answer by resetting the connection.
+const LINGER_BYTES: usize = 512 << 10;
+/// ... for at most this long.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Serves a connection to its end.
+pub(super) async fn serve(
+    stream: Stream,
+    peer: SocketAddr,
+    worker: Rc<Worker>,
+    settings: Rc<Settings>,
+) {
+    let deadlines = [worker.deadlines.deadline(), worker.deadlines.deadline()];
+    let link = Rc::new(RefCell::new(Link::new(stream, Rc::clone(&settings), deadlines)));
+    // The first request must come as promptly as its head; later ones may keep us waiting.
+    let mut patience = settings.head_timeout;
+    loop {
+        {
+            let link = link.borrow();
+            let (phase, after) = if link.inbuf.is_empty() {
+                (Phase::KeepAlive, patience)
+            } else {
+                (Phase::RequestHead, settings.head_timeout)
+            };
+            link.read_deadline.set(phase, after);
+        }
+        let next = poll_fn(|cx| link.borrow_mut().poll_request(cx, worker.is_draining())).await;
+        let (keep, answered) = match next {
+            Ok(request) => match exchange(&link, peer, request, &worker).await {
+                Exchanged::Answered { keep } => (keep, true),
+                Exchanged::Broken => {
+                    link.borrow().stream.abort();
+                    return;
+                }
+                Exchanged::Switched(switch) => return tunnel(link, switch, &worker).await,
+            },
+            Err(NoRequest::Ended) => (false, false),
+            Err(NoRequest::Faulty(fault)) => (false, refuse(&link, peer, &fault, &worker).await),
+            Err(NoRequest::TooSlow) => {
+                (false, refuse(&link, peer, &visitor::HeadTimeout, &worker).await)
+            }
+        };
+        if !keep {
+            return finish(&link, answered).await;
+        }
+        patience = settings.keep_alive;
+    }
+}
+
+enum Exchanged {
+    Answered { keep: bool },
+    Switched(Box<visitor::Switch>),
+    Broken,
+}
+
+async fn exchange(
+    link: &Rc<RefCell<Link>>,
+    peer: SocketAddr,
+    request: ParsedRequest,
+    worker: &Rc<Worker>,
+) -> Exchanged {
+    let terms = Terms {
+        minor: request.head.minor,
+        head_only: request.head.method == Method::HEAD,
+        keep_alive: request.keep_alive,
+    };
+    let body = match request.framing {
+        Framing::None | Framing::Length(0) => Payload::Empty,
+        _ => Payload::stream(RequestBody(Rc::clone(link))),
+    };
+    let interim = Interim::default();
+    let arriving = Arriving {
+        head: request.head,
+        framing: request.framing,
+        body,
+        peer,
+        secure: false,
+        interim: interim.clone(),
+    };
+    let reply = {
+        let mut handling = pin!(visitor::handle(worker, arriving));
+        poll_fn(|cx| {
+            let polled = handling.as_mut().poll(cx);
+            let mut link = link.borrow_mut();
+            if terms.minor == Minor::One {
+                interim.take_each(|head| link.out.write_with(|out| wire::write_interim(out, head)));
+            }
+            if let Poll::Ready(reply) = polled {
+                return Poll::Ready(Some(reply));
+            }
+            if matches!(link.poll_flush(cx), Poll::Ready(Err(_))) || link.poll_gone(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            Poll::Pending
+        })
+        .await
+    };
+    match reply {
+        None => Exchanged::Broken,
+        Some(Reply::Switch(switch)) => Exchanged::Switched(switch),
+        Some(Reply::Answer(answer)) => {
+            let terms = Terms { keep_alive: terms.keep_alive && !worker.is_draining(), ..terms };
+            match respond::answer(link, answer, terms).await {
+                Ok(keep) => Exchanged::Answered { keep },
+                Err(_) => Exchanged::Broken,
+            }
+        }
+    }
+}
+
+/// Answers what never became a request. Tells whether an answer was written.
+async fn refuse(
+    link: &Rc<RefCell<Link>>,
+    peer: SocketAddr,
+    fault: &dyn crate::fault::Fault,
+    worker: &Rc<Worker>,
+) -> bool {
+    let answer = visitor::refuse_unread(worker, peer, fault);
+    let terms = Terms { minor: Minor::One, head_only: false, keep_alive: false };
+    respond::answer(link, answer, terms).await.is_ok()
+}
+
+/// Ends a connection in order: our end first, then what the visitor still sends is read for a short while.
+async fn finish(link: &Rc<RefCell<Link>>, answered: bool) {
+    let ended = poll_fn(|cx| link.borrow_mut().stream.poll_finish(cx)).await;
+    if !answered || ended.is_err() {
+        return;
+    }
+    let linger = async {
+        let mut scratch = vec![0_u8; 8 << 10];
+        let mut read = link.borrow().inbuf.len();
+        while read < LINGER_BYTES {
+            match poll_fn(|cx| link.borrow_mut().stream.poll_read_slice(cx, &mut scratch)).await {
+                Ok(n) if n > 0 => read += n,
+                _ => return,
+            }
+        }
+    };
+    // Whoever still sends after this is cut off.
+    drop(tokio::time::timeout(LINGER, linger).await);
+}
+
+async fn tunnel(link: Rc<RefCell<Link>>, switch: Box<visitor::Switch>, worker: &Rc<Worker>) {
+    link.borrow_mut().out.write_with(|out| {
+        wire::write_response(out, &switch.head, Framing::None, ConnectionField::None);
+    });
+    if poll_fn(|cx| link.borrow_mut().poll_flush(cx)).await.is_err() {
+        return;
+    }
+    // The request's body (there is none) was the only other holder of the link.
+    let Ok(link) = Rc::try_unwrap(link).map(RefCell::into_inner) else { return };
+    visitor::run_switched(switch, link.stream, link.inbuf, worker).await;
+}

@@ -1,0 +1,41 @@
+//! What an operator may adjust about visitors' connections.
+
+use std::time::Duration;
+
+use crate::wire;
+
+/// Limits and deadlines of visitors' connections. A zero duration or count means "no limit".
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Sizes of request heads.
+    pub head: wire::Limits,
+    /// A whole request head must arrive within this, counted from its first byte; a new connection must begin one within it.
+    pub head_timeout: Duration,
+    /// A kept-alive connection is closed after this long without a request.
+    pub keep_alive: Duration,
+    /// A request body must not stand still for longer than this.
+    pub body_idle: Duration,
+    /// Bytes a second a request body must average while we wait for it, judged once the wait adds up to `body_idle`.
+    pub body_min_rate: u32,
+    /// A visitor must take some of what we have for it within this.
+    pub write_idle: Duration,
+    /// Connections of all visitors together.
+    pub max_connections: usize,
+    /// Connections of one address.
+    pub max_connections_per_ip: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            head: wire::Limits::default(),
+            head_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(60),
+            body_idle: Duration::from_secs(30),
+            body_min_rate: 100,
+            write_idle: Duration::from_secs(30),
+            max_connections: 8192,
+            max_connections_per_ip: 1024,
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! A thread a core, each with its own listener on the same port, its own runtime and its own worker.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use http::StatusCode;
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpStream;
+use tokio::sync::broadcast;
+use tokio::task::LocalSet;
+
+use super::{Settings, http1, respond};
+use crate::connection::Stream;
+use crate::fault::{Blame, Face, Fault, Recovery};
+use crate::model::Subject;
+use crate::shutdown::{Stage, Watcher};
+use crate::visitor::{self, Worker, WorkerParts};
+
+/// Connections that may wait to be accepted, per listener.
+const BACKLOG: i32 = 4096;
+/// How long accepting rests when the process has no descriptors left.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// How long connections that are cut may take to say so.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Why visitors cannot be listened for.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Somebody listens there already.
+    #[error("port {} on {} is in use by another process", .0.port(), .0.ip())]
+    InUse(SocketAddr),
+    /// The system refuses for another reason.
+    #[error("cannot listen on {0}: {1}")]
+    Refused(SocketAddr, #[source] io::Error),
+}
+
+/// Listeners that are bound and not served yet.
+#[derive(Debug)]
+pub struct Bound {
+    listeners: Vec<TcpListener>,
+    /// Where they are bound; the real port when 0 was asked for.
+    pub address: SocketAddr,
+}
+
+/// Binds one listener a worker to the same address.
+pub fn bind(address: SocketAddr, workers: usize) -> Result<Bound, ListenError> {
+    // Sharing a port is between our own workers. A first, exclusive attempt notices everybody else: sharing alone would
+    // quietly split visitors between two programs of the same user.
+    let exclusive = socket(address, false)?;
+    let address = exclusive.local_addr().map_err(|error| ListenError::Refused(address, error))?;
+    drop(exclusive);
+    let shared = (0..workers.max(1)).map(|_| socket(address, true));
+    Ok(Bound { listeners: shared.collect::<Result<_, _>>()?, address })
+}
+
+fn socket(address: SocketAddr, shared: bool) -> Result<TcpListener, ListenError> {
+    let bound = || -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(shared)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    bound().map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => ListenError::InUse(address),
+        _ => ListenError::Refused(address, error),
+    })
+}
+
+impl Bound {
+    /// Starts a thread for every listener. Each keeps `watcher` until its last connection is gone.
+    pub fn serve(
+        self,
+        parts: &WorkerParts,
+        settings: Settings,
+        changes: impl Fn() -> broadcast::Receiver<Subject>,
+        watcher: &Watcher,
+    ) -> io::Result<()> {
+        let caps = Arc::new(Caps { settings, total: AtomicUsize::new(0), by_ip: DashMap::new() });
+        for (number, listener) in self.listeners.into_iter().enumerate() {
+            let (parts, caps) = (parts.clone(), Arc::clone(&caps));
+            let (changes, watcher) = (changes(), watcher.clone());
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+                let run = run(listener, parts, caps, changes, watcher);
+                LocalSet::new().block_on(&runtime, run);
+            })?;
+        }
+        Ok(())
+    }
+}
+
+async fn run(
+    listener: TcpListener,
+    parts: WorkerParts,
+    caps: Arc<Caps>,
+    changes: broadcast::Receiver<Subject>,
+    mut watcher: Watcher,
+) {
+    let worker = Worker::new(parts);
+    tokio::task::spawn_local(Rc::clone(&worker).keep(changes));
+    let open = Rc::new(Cell::new(0_usize));
+    match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => {
+            tokio::select! {
+                () = accept(&listener, &worker, &caps, &open) => {}
+                () = watcher.reached(Stage::Draining) => {}
+            }
+        }
+        Err(error) => tracing::error!(%error, "a worker cannot use its listener"),
+    }
+    worker.drain();
+    tokio::select! {
+        () = all_closed(&open) => {}
+        () = watcher.reached(Stage::Cut) => {
+            worker.cut();
+            drop(tokio::time::timeout(LAST_WORDS, all_closed(&open)).await);
+        }
+    }
+}
+
+async fn all_closed(open: &Cell<usize>) {
+    let mut look = tokio::time::interval(Duration::from_millis(20));
+    while open.get() > 0 {
+        look.tick().await;
+    }
+}
+
+async fn accept(
+    listener: &tokio::net::TcpListener,
+    worker: &Rc<Worker>,
+    caps: &Arc<Caps>,
+    open: &Rc<Cell<usize>>,
+) {
+    let settings = Rc::new(caps.settings);
+    loop {
+        let (socket, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) if is_passing(&error) => continue,
+            Err(error) => {
+                // Out of descriptors: those that are open go on, and new ones wait in the kernel's queue.
+                tracing::warn!(%error, "cannot accept connections for a moment");
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                continue;
+            }
+        };
+        worker.metrics.connections_accepted.inc();
+        let seat = match caps.admit(peer.ip(), worker, open) {
+            Ok(seat) => seat,
+            Err(cap) => {
+                worker.metrics.connections_capped.inc();
+                respond::turn_away(&socket, &visitor::refuse_unread(worker, peer, &cap));
+                continue;
+            }
+        };
+        if socket.set_nodelay(true).is_err() {
+            // The visitor has gone already.
+            continue;
+        }
+        let serving = serve(socket, peer, Rc::clone(worker), Rc::clone(&settings), seat);
+        tokio::task::spawn_local(serving);
+    }
+}
+
+async fn serve(
+    socket: TcpStream,
+    peer: SocketAddr,
+    worker: Rc<Worker>,
+    settings: Rc<Settings>,
+    seat: Seat,
+) {
+    http1::serve(Stream::tcp(socket), peer, worker, settings).await;
+    drop(seat);
+}
+
+/// Errors of one connection that was given up before we took it, not of accepting as such.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+/// How many connections there are, over all workers.
+#[derive(Debug)]
+struct Caps {
+    settings: Settings,
+    total: AtomicUsize,
+    by_ip: DashMap<IpAddr, usize>,
+}
+
+/// A cap was reached.
+#[derive(Debug, thiserror::Error)]
+enum Capped {
+    #[error("too many connections in all")]
+    Total,
+    #[error("too many connections from one address")]
+    Address,
+}
+
+impl Fault for Capped {
+    fn face(&self) -> &'static Face {
+        static TOTAL: Face = Face {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            label: "too_many_connections",
+            title: "Too much is going on",
+            text: "There are more visitors than can be served at the moment.",
+            blame: Blame::Limit,
+            recovery: Recovery::RetryAfter(Duration::from_secs(5)),
+        };
+        static ADDRESS: Face = Face {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            label: "too_many_connections_from_address",
+            title: "Too many connections",
+            text: "There are too many connections from your address.",
+            blame: Blame::Limit,
+            recovery: Recovery::RetryAfter(Duration::from_secs(5)),
+        };
+        match self {
+            Self::Total => &TOTAL,
+            Self::Address => &ADDRESS,
+        }
+    }
+}
+
+/// A connection's place under the caps, given back when dropped.
+struct Seat {
+    caps: Arc<Caps>,
+    ip: IpAddr,
+    worker: Rc<Worker>,
+    open: Rc<Cell<usize>>,
+}
+
+impl Caps {
+    fn admit(
+        self: &Arc<Self>,
+        ip: IpAddr,
+        worker: &Rc<Worker>,
+        open: &Rc<Cell<usize>>,
+    ) -> Result<Seat, Capped> {
+        let exceeds = |count: usize, cap: usize| cap > 0 && count > cap;
+        let total = self.total.fetch_add(1, Ordering::Relaxed) + 1;
+        let from_ip = {
+            let mut count = self.by_ip.entry(ip).or_insert(0);
+            *count += 1;
+            *count
+        };
+        open.set(open.get() + 1);
+        worker.metrics.connections.inc();
+        // From here the seat gives everything back, also when the connection is turned away.
+        let seat = Seat {
+            caps: Arc::clone(self),
+            ip,
+            worker: Rc::clone(worker),
+            open: Rc::clone(open),
+        };
+        if exceeds(total, self.settings.max_connections) {
+            return Err(Capped::Total);
+        }
+        if exceeds(from_ip, self.settings.max_connections_per_ip) {
+            return Err(Capped::Address);
+        }
+        Ok(seat)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.caps.total.fetch_sub(1, Ordering::Relaxed);
+        if let dashmap::Entry::Occupied(mut entry) = self.caps.by_ip.entry(self.ip) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+        self.open.set(self.open.get() - 1);
+        self.worker.metrics.connections.dec();
+    }
+}

@@ -1,0 +1,182 @@
+//! The operator's commands. They work on the same store as the server, whether it runs or not: a running one follows within
+//! a quarter of a second.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use crate::api::keys;
+use crate::clock::Clock;
+use crate::config::{
+    Command, DomainCommand, KeyCommand, SandboxCommand, TenantCommand, TokenCommand, default_data_dir,
+};
+use crate::host::Authority;
+use crate::model::{CustomDomain, KeyScope, SandboxId, Tenant};
+use crate::store::{NewApiKey, SandboxFilter, Store};
+
+/// Runs an operator command and returns what to print.
+pub async fn run(command: Command) -> Result<String> {
+    match command {
+        Command::Tenant(command) => tenant(command).await,
+        Command::Key(command) => key(command).await,
+        Command::Domain(command) => domain(command).await,
+        Command::Sandbox(SandboxCommand::List { tenant, store }) => {
+            let store = open(store.data).await?;
+            sandboxes(&store, &find(&store, &tenant).await?).await
+        }
+        Command::Token(command) => token(command).await,
+        Command::Dev(_) | Command::Serve { .. } | Command::Check { .. } | Command::Completions { .. } => {
+            bail!("not an operator command")
+        }
+    }
+}
+
+async fn open(data: Option<PathBuf>) -> Result<Store> {
+    let data = data.unwrap_or_else(default_data_dir);
+    Store::open_dir(&data, Clock::system()).await.with_context(|| {
+        format!("cannot use the data directory {} (choose another with --data)", data.display())
+    })
+}
+
+async fn find(store: &Store, named: &str) -> Result<Tenant> {
+    let tenants = store.tenants().await?;
+    let found = tenants.into_iter().find(|t| t.name == named || t.id.to_string() == named);
+    found.ok_or_else(|| anyhow!("there is no tenant {named}; `portico tenant list` shows them"))
+}
+
+async fn tenant(command: TenantCommand) -> Result<String> {
+    match command {
+        TenantCommand::Create { name, store } => {
+            let store = open(store.data).await?;
+            if store.tenants().await?.iter().any(|tenant| tenant.name == name) {
+                bail!("there is a tenant {name} already");
+            }
+            let (tenant, _) = store.create_tenant(&name).await?;
+            Ok(tenant.id.to_string())
+        }
+        TenantCommand::List { store } => {
+            let mut out = String::new();
+            for tenant in open(store.data).await?.tenants().await? {
+                writeln!(out, "{}  {}  {}", tenant.id, tenant.created_at, tenant.name)?;
+            }
+            Ok(out)
+        }
+    }
+}
+
+async fn key(command: KeyCommand) -> Result<String> {
+    match command {
+        KeyCommand::Create { tenant, label, scopes, store } => {
+            let store = open(store.data).await?;
+            let tenant = find(&store, &tenant).await?.id;
+            let scopes = scopes.split(',').map(scope).collect::<Result<Vec<_>>>()?;
+            let (secret, prefix, hash) = keys::generate();
+            let key = NewApiKey { tenant, label, prefix, hash, scopes, expires_at: None };
+            store.put_api_key(key).await?;
+            Ok(secret)
+        }
+        KeyCommand::List { tenant, store } => {
+            let store = open(store.data).await?;
+            let mut out = String::new();
+            for key in store.api_keys(find(&store, &tenant).await?.id).await? {
+                let state = if key.revoked_at.is_some() { "revoked" } else { "active" };
+                writeln!(out, "{}  {}…  {state}  {}  {}", key.id, key.prefix, key.created_at, key.label)?;
+            }
+            Ok(out)
+        }
+        KeyCommand::Revoke { tenant, id, store } => {
+            let store = open(store.data).await?;
+            let tenant = find(&store, &tenant).await?.id;
+            store.revoke_api_key(tenant, id.parse().context("that is not a key's id")?).await?;
+            Ok("revoked".into())
+        }
+        KeyCommand::RotateSigning { store } => {
+            let (key, _) = open(store.data).await?.rotate_signing_key().await?;
+            Ok(format!("new tokens are signed with {}; the key before still verifies", key.kid))
+        }
+    }
+}
+
+fn scope(name: &str) -> Result<KeyScope> {
+    serde_json::from_value(serde_json::Value::String(name.trim().to_owned()))
+        .map_err(|_| anyhow!("{name} is not a scope; try `*` or `sandboxes:read`"))
+}
+
+async fn domain(command: DomainCommand) -> Result<String> {
+    match command {
+        DomainCommand::Add { domain, tenant, store } => {
+            let store = open(store.data).await?;
+            let tenant = find(&store, &tenant).await?.id;
+            let domain = name(&domain)?;
+            store.put_domain(&domain, tenant, Some(Clock::system().now())).await?;
+            Ok(format!("previews are served at {{port}}-{{slug}}.sandbox.{domain}"))
+        }
+        DomainCommand::Exact { fqdn, sandbox, port, tenant, store } => {
+            let store = open(store.data).await?;
+            let tenant = find(&store, &tenant).await?.id;
+            let sandbox: SandboxId = sandbox.parse().context("that is not a sandbox's id")?;
+            // Refuses another tenant's sandbox.
+            store.sandbox(tenant, sandbox).await.context("there is no such sandbox")?;
+            let fqdn = name(&fqdn)?;
+            store.put_custom_domain(CustomDomain { fqdn: fqdn.clone(), sandbox, port }).await?;
+            Ok(format!("{fqdn} leads to sandbox {sandbox}"))
+        }
+        DomainCommand::Remove { name: domain, store } => {
+            let store = open(store.data).await?;
+            let domain = name(&domain)?;
+            if store.custom_domain(&domain).await?.is_some() {
+                store.delete_custom_domain(&domain).await?;
+            } else {
+                store.delete_domain(&domain).await.with_context(|| format!("cannot remove {domain}"))?;
+            }
+            Ok("removed".into())
+        }
+    }
+}
+
+fn name(text: &str) -> Result<String> {
+    let authority = Authority::parse(text.as_bytes()).with_context(|| format!("{text} is no host name"))?;
+    if authority.port.is_some() || !authority.host.contains('.') {
+        bail!("{text} is no domain name");
+    }
+    Ok(authority.host)
+}
+
+async fn sandboxes(store: &Store, tenant: &Tenant) -> Result<String> {
+    let mut out = String::new();
+    for sandbox in store.sandboxes(tenant.id, SandboxFilter::default()).await?.0 {
+        let name = sandbox.name.as_deref().unwrap_or("-");
+        writeln!(out, "{}  {}  {:?}  {name}", sandbox.id, sandbox.slug.as_str(), sandbox.state)?;
+    }
+    Ok(out)
+}
+
+async fn token(command: TokenCommand) -> Result<String> {
+    match command {
+        TokenCommand::List { tenant, sandbox, store } => {
+            let store = open(store.data).await?;
+            let tenant = find(&store, &tenant).await?.id;
+            let sandbox = sandbox.parse().context("that is not a sandbox's id")?;
+            let mut out = String::new();
+            for token in store.tokens(tenant, sandbox).await? {
+                let state = if token.revoked_at.is_some() { "revoked" } else { "active" };
+                writeln!(out, "{}  {state}  {:?}  until {}", token.id, token.scope, token.expires_at)?;
+            }
+            Ok(out)
+        }
+        TokenCommand::Revoke { tenant, sandbox, id, store } => {
+            let store = open(store.data).await?;
+            let tenant = find(&store, &tenant).await?.id;
+            let sandbox = sandbox.parse().context("that is not a sandbox's id")?;
+            match id {
+                Some(id) => {
+                    let id = id.parse().context("that is not a token's id")?;
+                    store.revoke_token(tenant, sandbox, id).await?;
+                }
+                None => drop(store.revoke_all_tokens(tenant, sandbox).await?),
+            }
+            Ok("revoked".into())
+        }
+    }
+}

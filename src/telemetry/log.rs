@@ -1,0 +1,88 @@
+//! The log: one line an event, written by a thread of its own so that no request waits for a disk or a terminal.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+/// Lines that may wait for the writer; beyond that lines are dropped (and counted) rather than requests delayed.
+const QUEUE: usize = 64 * 1024;
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Readable on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For reading.
+    Text,
+}
+
+/// Where the log goes and what it says.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// How lines look.
+    pub format: LogFormat,
+    /// What is logged, in the syntax of `tracing-subscriber` (`info`, `portico::access=off,debug` …).
+    pub filter: String,
+    /// A file to append to; standard error otherwise.
+    pub file: Option<PathBuf>,
+}
+
+/// Keeps the writer alive; dropping it writes what still waits.
+#[derive(Debug)]
+pub struct LogGuard(#[expect(dead_code, reason = "held for its Drop")] WorkerGuard);
+
+/// Why the log could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter does not parse.
+    #[error("the log filter is not valid: {0}")]
+    Filter(#[from] ParseError),
+    /// The file cannot be opened for appending.
+    #[error("the log file {0} cannot be opened: {1}")]
+    File(PathBuf, #[source] io::Error),
+    /// Something else logs already.
+    #[error("a log is already set up in this process")]
+    Twice,
+}
+
+/// Sets up the log of the process.
+pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
+    let filter = EnvFilter::try_new(&settings.filter)?;
+    let terminal = settings.file.is_none() && io::stderr().is_terminal();
+    let (writer, guard) = match &settings.file {
+        None => non_blocking(io::stderr()),
+        Some(path) => {
+            let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+            non_blocking(file.map_err(|error| LogError::File(path.clone(), error))?)
+        }
+    };
+    let json = match settings.format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+    };
+    let layer = if json {
+        fmt::layer().json().flatten_event(true).with_writer(writer).boxed()
+    } else {
+        fmt::layer().compact().with_ansi(terminal).with_writer(writer).boxed()
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .try_init()
+        .map_err(|_| LogError::Twice)?;
+    Ok(LogGuard(guard))
+}
+
+fn non_blocking(to: impl io::Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default().buffered_lines_limit(QUEUE).lossy(true).finish(to)
+}

@@ -1,0 +1,183 @@
+//! Prometheus metrics. No label value is ever chosen by a visitor, a tenant or a sandbox, so the number of series is fixed.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Who gave an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The app in the sandbox.
+    App,
+    /// Ourselves.
+    Proxy,
+}
+
+impl Source {
+    /// The label value, also `X-Preview-Source`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    source: &'static str,
+    class: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FaultLabels {
+    code: &'static str,
+    blame: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+const SECONDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: [[Counter; 5]; 2],
+    faults: Family<FaultLabels, Counter>,
+    request_seconds: Histogram,
+    first_byte_seconds: Histogram,
+    /// Octets of request bodies and of what visitors sent into tunnels.
+    pub received_bytes: Counter,
+    /// Octets of answers' bodies and of what tunnels sent to visitors.
+    pub sent_bytes: Counter,
+    /// Visitors' connections open.
+    pub connections: Gauge,
+    /// Visitors' connections accepted.
+    pub connections_accepted: Counter,
+    /// Visitors' connections turned away by a cap.
+    pub connections_capped: Counter,
+    /// Switched connections open.
+    pub tunnels: Gauge,
+    /// Exchanges cut because access ended.
+    pub access_ended: Counter,
+    dials: [Counter; 2],
+    /// Requests sent over a connection that was kept.
+    pub upstream_reused: Counter,
+    /// Requests sent a second time because a kept connection turned out to be closed.
+    pub upstream_repeated: Counter,
+    /// Sandboxes in the tables.
+    pub sandboxes: Gauge,
+    /// The version of the last change applied to the tables.
+    pub knowledge_version: Gauge,
+    /// Changes written and not yet applied to the tables.
+    pub knowledge_lag: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Registers every metric.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("portico");
+        let r = &mut registry;
+        let requests = Family::<RequestLabels, Counter>::default();
+        r.register("requests", "Requests answered, by who answered and status class", requests.clone());
+        let faults = Family::<FaultLabels, Counter>::default();
+        r.register("faults", "Answers of ours, by code and by who is to blame", faults.clone());
+        let dials = Family::<OutcomeLabels, Counter>::default();
+        r.register("upstream_connections", "Connections to sandboxes, by outcome", dials.clone());
+        let histogram = |r: &mut Registry, name: &str, help: &str| {
+            let histogram = Histogram::new(SECONDS);
+            r.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+            histogram
+        };
+        let by_class = |source| {
+            CLASSES.map(|class| requests.get_or_create(&RequestLabels { source, class }).clone())
+        };
+        Self {
+            requests: [by_class(Source::App.label()), by_class(Source::Proxy.label())],
+            faults,
+            request_seconds: histogram(r, "request_duration", "From a request's head to the end of its answer"),
+            first_byte_seconds: histogram(r, "first_byte", "From a request's head to the head of the app's answer"),
+            received_bytes: counter(r, "received_bytes", "Octets of bodies received from visitors"),
+            sent_bytes: counter(r, "sent_bytes", "Octets of bodies sent to visitors"),
+            connections: gauge(r, "connections", "Visitors' connections open"),
+            connections_accepted: counter(r, "connections_accepted", "Visitors' connections accepted"),
+            connections_capped: counter(r, "connections_capped", "Visitors' connections turned away by a cap"),
+            tunnels: gauge(r, "tunnels", "Switched connections (WebSocket and others) open"),
+            access_ended: counter(r, "access_ended", "Exchanges cut because access was revoked or expired"),
+            dials: ["made", "failed"]
+                .map(|outcome| dials.get_or_create(&OutcomeLabels { outcome }).clone()),
+            upstream_reused: counter(r, "upstream_reused", "Requests sent over a kept connection"),
+            upstream_repeated: counter(r, "upstream_repeated", "Requests sent again after a kept connection had closed"),
+            sandboxes: gauge(r, "sandboxes", "Sandboxes in the routing tables"),
+            knowledge_version: gauge(r, "knowledge_version", "Version of the last change applied to the tables"),
+            knowledge_lag: gauge(r, "knowledge_lag", "Changes written and not yet applied to the tables"),
+            registry,
+        }
+    }
+
+    /// Counts an answered request.
+    pub fn answered(&self, source: Source, status: http::StatusCode, took: Duration) {
+        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
+        let row = match source {
+            Source::App => &self.requests[0],
+            Source::Proxy => &self.requests[1],
+        };
+        if let Some(counter) = row.get(class) {
+            counter.inc();
+        }
+        self.request_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Notes how long the app took to begin its answer.
+    pub fn first_byte(&self, took: Duration) {
+        self.first_byte_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts an answer of ours by its code.
+    pub fn fault(&self, face: &crate::fault::Face) {
+        let labels = FaultLabels { code: face.label, blame: face.blame.label() };
+        self.faults.get_or_create(&labels).inc();
+    }
+
+    /// Counts an attempt to connect to a sandbox.
+    pub fn dialled(&self, made: bool) {
+        let [yes, no] = &self.dials;
+        if made { yes.inc() } else { no.inc() };
+    }
+
+    /// All of it in the OpenMetrics text format.
+    pub fn render(&self) -> Result<String, std::fmt::Error> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry)?;
+        Ok(out)
+    }
+}
+
+fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
+    let counter = Counter::default();
+    registry.register(name, help, counter.clone());
+    counter
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    let gauge = Gauge::default();
+    registry.register(name, help, gauge.clone());
+    gauge
+}

@@ -1,0 +1,139 @@
+//! A visitor's request from its head to the last byte of its answer. Read this file first: the order of its steps is the
+//! security argument. A record is opened; the visit is read; `gate::decide` judges it; only a `Plan` of its making is
+//! forwarded; whatever goes wrong becomes one of our pages; the record closes with the last byte.
+
+mod live;
+mod record;
+mod reply;
+mod switch;
+mod worker;
+
+pub use live::{Live, Watch};
+pub use record::Record;
+pub use reply::{Answer, Arriving, HeadTimeout, Reply};
+pub use switch::{Switch, run as run_switched};
+pub use worker::{Worker, WorkerParts};
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use crate::fault::Fault;
+use crate::forward::Outgoing;
+use crate::gate::{Arrival, Decision, Evidence, Intent, Plan, Visit, decide};
+use crate::host::Authority;
+use crate::message::{Framing, RequestHead};
+use reply::Refused;
+
+/// Serves one request.
+pub async fn handle(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
+    let mut record = Record::open(worker, &arriving);
+    let arrival = Arrival {
+        peer: arriving.peer.ip(),
+        secure: arriving.secure,
+        public_port: worker.public_port(),
+        has_body: arriving.framing != Framing::None,
+    };
+    let visit = match Visit::read(&arriving.head, arrival) {
+        Ok(visit) => visit,
+        Err(reason) => return refuse(worker, record, &arriving.head, Refused::unread(&reason)),
+    };
+    record.host(&visit.authority.host);
+    let ring = worker.routes.key_ring();
+    let evidence = Evidence::gather(&visit.credentials, &ring, &mut worker.verifier.borrow_mut());
+    match decide(&visit, &evidence, &worker.routes, &worker.rules, worker.clock.now()) {
+        Decision::Forward(plan) => {
+            let readable_socket = is_readable_socket(&visit);
+            let visited = Visited { authority: visit.authority, readable_socket };
+            forward(worker, record, (*plan, visited), arriving).await
+        }
+        Decision::SignIn(sign_in) => reply::sign_in(record, sign_in),
+        Decision::Moved(moved) => reply::moved(record, &moved),
+        Decision::Neutral => reply::neutral(record),
+        Decision::Refuse(refusal) => {
+            let refused = Refused {
+                fault: &refusal.reason,
+                tenant: refusal.tenant.as_deref(),
+                host: &visit.authority.host,
+                subject: refusal.subject.as_ref().map(|(route, port)| (route.slug.as_str(), *port)),
+                readable_socket: is_readable_socket(&visit),
+            };
+            refuse(worker, record, &arriving.head, refused)
+        }
+    }
+}
+
+/// The answer to bytes that never became a request.
+pub fn refuse_unread(worker: &Rc<Worker>, peer: SocketAddr, fault: &dyn Fault) -> Answer {
+    let record = Record::unread(worker, peer);
+    reply::page(worker, record, None, &Refused::unread(fault))
+}
+
+/// What is still needed of a visit once its head has gone to the sandbox.
+struct Visited {
+    authority: Authority,
+    readable_socket: bool,
+}
+
+/// Whether a refusal should be told as a close code: a browser's script opened this WebSocket, and can read nothing else.
+fn is_readable_socket(visit: &Visit<'_>) -> bool {
+    visit.intent == Intent::WebSocket && visit.head.headers.contains_key(http::header::ORIGIN)
+}
+
+async fn forward(
+    worker: &Rc<Worker>,
+    mut record: Record,
+    (plan, visited): (Plan, Visited),
+    arriving: Arriving,
+) -> Reply {
+    record.plan(&plan);
+    let mut watch = worker.live.watch(&plan.grant, plan.route.sandbox, plan.port);
+    // What a page needs if this fails; the head itself goes to the sandbox.
+    let asked = reply::Asked::of(&arriving.head);
+    let outgoing = Outgoing {
+        plan: &plan,
+        authority: &visited.authority,
+        head: arriving.head,
+        framing: arriving.framing,
+        body: record.count_request_body(arriving.body),
+        peer: arriving.peer.ip(),
+        secure: arriving.secure,
+        request_id: record.id(),
+    };
+    let sent = {
+        let mut sending = pin!(worker.forwarder.send(outgoing, &arriving.interim));
+        poll_fn(|cx| {
+            if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
+                return Poll::Ready(Ok(sent));
+            }
+            watch.poll_ended(cx).map(Err)
+        })
+        .await
+    };
+    let fault: &dyn Fault = match sent {
+        Ok(Ok(forwarded)) => return reply::app(record, watch, forwarded, plan.session_cookie),
+        Ok(Err(ref error)) => error,
+        Err(ref reason) => reason,
+    };
+    record.cause(fault);
+    let refused = Refused {
+        fault,
+        tenant: Some(plan.tenant.as_ref()),
+        host: &visited.authority.host,
+        subject: Some((plan.route.slug.as_str(), plan.port)),
+        readable_socket: visited.readable_socket,
+    };
+    refuse(worker, record, &asked.into_head(), refused)
+}
+
+fn refuse(worker: &Rc<Worker>, mut record: Record, head: &RequestHead, refused: Refused<'_>) -> Reply {
+    if refused.readable_socket
+        && let Some(switch) = Switch::farewell(head, refused.fault.face())
+    {
+        record.refused(refused.fault.face());
+        return Reply::Switch(Box::new(switch.with(record)));
+    }
+    Reply::Answer(reply::page(worker, record, Some(head), &refused))
+}

@@ -1,0 +1,300 @@
+//! What is noted of one request: one access line and the metrics, once, when its last byte is out or it breaks off.
+//!
+//! The record observes and never decides. No credential enters it: the path is kept without its query, and header values not at all.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+
+use super::{Arriving, Worker};
+use crate::body::{BodyError, Payload};
+use crate::fault::{Blame, Face, Fault};
+use crate::forward::{TunnelEnd, TunnelTally};
+use crate::gate::{Grant, Plan};
+use crate::routes::Route;
+use crate::telemetry::{Metrics, Source};
+
+/// The longest path and host that a line holds, octets.
+const MAX_TEXT: usize = 512;
+
+/// The record of one request.
+#[derive(Debug)]
+pub struct Record {
+    metrics: Arc<Metrics>,
+    started: Instant,
+    id: String,
+    peer: IpAddr,
+    method: Method,
+    host: String,
+    target: Bytes,
+    route: Option<(Arc<Route>, u16)>,
+    access: &'static str,
+    status: StatusCode,
+    source: Source,
+    face: Option<&'static Face>,
+    cause: Option<String>,
+    first_byte: Option<Duration>,
+    received: Rc<Cell<u64>>,
+    sent: u64,
+    end: &'static str,
+}
+
+impl Record {
+    /// Opens the record of a request whose head was read.
+    pub fn open(worker: &Worker, arriving: &Arriving) -> Self {
+        let target = arriving.head.target.clone();
+        Self::new(worker, arriving.peer.ip(), arriving.head.method.clone(), target)
+    }
+
+    /// Opens the record of bytes that never became a request.
+    pub fn unread(worker: &Worker, peer: std::net::SocketAddr) -> Self {
+        Self::new(worker, peer.ip(), Method::default(), Bytes::new())
+    }
+
+    fn new(worker: &Worker, peer: IpAddr, method: Method, target: Bytes) -> Self {
+        Self {
+            metrics: Arc::clone(&worker.metrics),
+            started: Instant::now(),
+            id: worker.next_request_id(),
+            peer,
+            method,
+            host: String::new(),
+            target,
+            route: None,
+            access: "none",
+            status: StatusCode::OK,
+            source: Source::Proxy,
+            face: None,
+            cause: None,
+            first_byte: None,
+            received: Rc::default(),
+            sent: 0,
+            end: "aborted",
+        }
+    }
+
+    /// The request's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Notes the host that was asked for.
+    pub fn host(&mut self, host: &str) {
+        self.host.push_str(host);
+    }
+
+    /// Notes what was decided.
+    pub fn plan(&mut self, plan: &Plan) {
+        self.route = Some((Arc::clone(&plan.route), plan.port));
+        self.access = match plan.grant {
+            Grant::Public => "public",
+            Grant::Token { .. } => "token",
+        };
+    }
+
+    /// Notes which sandbox a refusal was about.
+    pub fn subject(&mut self, route: &Arc<Route>, port: u16) {
+        self.route = Some((Arc::clone(route), port));
+    }
+
+    /// Notes the head of the app's answer.
+    pub fn answered_by_app(&mut self, status: StatusCode) {
+        self.status = status;
+        self.source = Source::App;
+        let took = self.started.elapsed();
+        self.first_byte = Some(took);
+        self.metrics.first_byte(took);
+    }
+
+    /// Notes an answer of ours that is no fault.
+    pub fn answered_by_us(&mut self, status: StatusCode) {
+        self.status = status;
+        self.source = Source::Proxy;
+    }
+
+    /// Notes an answer of ours that tells of a fault.
+    pub fn refused(&mut self, face: &'static Face) {
+        self.answered_by_us(face.status);
+        self.face = Some(face);
+        self.metrics.fault(face);
+    }
+
+    /// Notes what an operator should know of a fault, beyond its public face.
+    pub fn cause(&mut self, fault: &dyn Fault) {
+        use std::error::Error as _;
+        let mut text = fault.to_string();
+        let mut source = fault.source();
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        self.cause = Some(text);
+    }
+
+    /// Counts a request's body as it passes.
+    pub fn count_request_body(&self, body: Payload) -> Payload {
+        match body {
+            Payload::Stream(body) => {
+                Payload::stream(CountedBody { body, count: Rc::clone(&self.received) })
+            }
+            whole => whole,
+        }
+    }
+
+    /// Notes how a tunnel went.
+    pub fn tunnelled(&mut self, end: TunnelEnd, tally: TunnelTally) {
+        self.received.set(self.received.get() + tally.from_visitor);
+        self.sent += tally.from_sandbox;
+        self.end = match end {
+            TunnelEnd::Closed => "complete",
+            TunnelEnd::Idle => "idle",
+            TunnelEnd::Ended(_) => "access_ended",
+        };
+    }
+
+    /// Counts octets of an answer's body.
+    pub fn sent(&mut self, octets: usize) {
+        self.sent += u64::try_from(octets).unwrap_or(u64::MAX);
+    }
+
+    /// Notes that everything went out.
+    pub fn complete(&mut self) {
+        self.end = "complete";
+    }
+
+    /// Notes why an answer's body broke off.
+    pub fn broke(&mut self, error: BodyError) {
+        self.end = match error {
+            BodyError::Visitor => "visitor_gone",
+            BodyError::Sandbox => "sandbox_broke_off",
+            BodyError::Stalled => "stalled",
+            BodyError::AccessEnded => "access_ended",
+            BodyError::Shutdown => "shutdown",
+        };
+    }
+
+    fn path(&self) -> String {
+        let path = self.target.split(|b| *b == b'?').next().unwrap_or_default();
+        let path = path.get(..MAX_TEXT).unwrap_or(path);
+        String::from_utf8_lossy(path).into_owned()
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        self.metrics.answered(self.source, self.status, took);
+        self.metrics.received_bytes.inc_by(self.received.get());
+        self.metrics.sent_bytes.inc_by(self.sent);
+        if self.end == "access_ended" {
+            self.metrics.access_ended.inc();
+        }
+        self.log(took);
+    }
+}
+
+/// Writes the access line. Level follows blame: what is the app's own or a visitor's doing is `info`.
+impl Record {
+    fn log(&self, took: Duration) {
+        if !tracing::enabled!(target: "portico::access", tracing::Level::INFO) {
+            return;
+        }
+        let route = self.route.as_ref().map(|(route, _)| route);
+        let line = Line {
+            tenant: route.map(|route| tracing::field::display(route.tenant)),
+            sandbox: route.map(|route| tracing::field::display(route.sandbox)),
+            user: route.and_then(|route| route.external_user_id.as_deref()),
+            port: self.route.as_ref().map(|(_, port)| *port),
+            code: self.face.map(|face| face.label),
+            first_byte_us: self.first_byte.map(micros),
+        };
+        macro_rules! emit {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "portico::access",
+                    request_id = %self.id,
+                    peer = %self.peer,
+                    method = %self.method,
+                    host = %self.host.get(..MAX_TEXT).unwrap_or(&self.host),
+                    path = %self.path().escape_debug(),
+                    status = self.status.as_u16(),
+                    source = self.source.label(),
+                    end = self.end,
+                    access = self.access,
+                    bytes_in = self.received.get(),
+                    bytes_out = self.sent,
+                    duration_us = micros(took),
+                    first_byte_us = line.first_byte_us,
+                    tenant = line.tenant,
+                    sandbox = line.sandbox,
+                    external_user_id = line.user,
+                    port = line.port,
+                    code = line.code,
+                    cause = self.cause.as_deref(),
+                )
+            };
+        }
+        match self.face.map(|face| face.blame) {
+            Some(Blame::Proxy) => emit!(error),
+            Some(Blame::Sandbox) => emit!(warn),
+            _ => emit!(info),
+        }
+    }
+}
+
+/// The optional fields of a line.
+struct Line<'a, T, S> {
+    tenant: Option<T>,
+    sandbox: Option<S>,
+    user: Option<&'a str>,
+    port: Option<u16>,
+    code: Option<&'static str>,
+    first_byte_us: Option<u64>,
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A request's body, counted.
+struct CountedBody {
+    body: Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>,
+    count: Rc<Cell<u64>>,
+}
+
+impl Body for CountedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = self.body.as_mut().poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+            self.count.set(self.count.get() + length);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,276 @@
+//! The answers: the app's, with its body under watch, and our own.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+
+use super::{Record, Switch, Watch, Worker};
+use crate::body::{BodyError, Payload};
+use crate::fault::{Blame, Face, Fault, Recovery};
+use crate::forward::Forwarded;
+use crate::gate::{Moved, SignIn};
+use crate::message::{Framing, Interim, Minor, RequestHead, ResponseHead, X_REQUEST_ID};
+use crate::pages::Occasion;
+use crate::routes::TenantView;
+
+/// A request as it comes from a connection.
+#[derive(Debug)]
+pub struct Arriving {
+    /// Its head.
+    pub head: RequestHead,
+    /// How its body is framed.
+    pub framing: Framing,
+    /// Its body.
+    pub body: Payload,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// Whether the connection is secure.
+    pub secure: bool,
+    /// Where interim answers go.
+    pub interim: Interim,
+}
+
+/// What a connection does with a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// Write this answer.
+    Answer(Answer),
+    /// Switch protocols: write the head, then run the switch on the bare stream.
+    Switch(Box<Switch>),
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its head.
+    pub head: ResponseHead,
+    /// How its body is framed; HTTP/1.0 visitors get another framing where they must.
+    pub framing: Framing,
+    /// Its body. The body of an answer to HEAD is left out by the connection.
+    pub body: Payload,
+    /// Whether the connection must end after it.
+    pub close: bool,
+}
+
+/// A request head that was begun and not finished in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the request's head did not arrive in time")]
+pub struct HeadTimeout;
+
+impl Fault for HeadTimeout {
+    fn face(&self) -> &'static Face {
+        static FACE: Face = Face {
+            status: StatusCode::REQUEST_TIMEOUT,
+            label: "request_timeout",
+            title: "The request took too long to arrive",
+            text: "The connection was closed before the request was complete.",
+            blame: Blame::Limit,
+            recovery: Recovery::None,
+        };
+        &FACE
+    }
+}
+
+/// A fault and the circumstances a page may tell of.
+#[derive(Debug)]
+pub(super) struct Refused<'a> {
+    pub(super) fault: &'a dyn Fault,
+    pub(super) tenant: Option<&'a TenantView>,
+    pub(super) host: &'a str,
+    pub(super) subject: Option<(&'a str, u16)>,
+    /// Whether to tell a WebSocket by close code.
+    pub(super) readable_socket: bool,
+}
+
+impl<'a> Refused<'a> {
+    /// A request that was refused before its host was known to be well formed.
+    pub(super) fn unread(fault: &'a dyn Fault) -> Self {
+        Self { fault, tenant: None, host: "", subject: None, readable_socket: false }
+    }
+}
+
+/// What a page needs of a request's head when the head itself has gone to the sandbox.
+#[derive(Debug)]
+pub(super) struct Asked {
+    method: Method,
+    fields: [Option<HeaderValue>; 4],
+}
+
+impl Asked {
+    const KEPT: [HeaderName; 4] = [
+        HeaderName::from_static("sec-fetch-dest"),
+        header::ACCEPT,
+        header::SEC_WEBSOCKET_KEY,
+        header::SEC_WEBSOCKET_PROTOCOL,
+    ];
+
+    pub(super) fn of(head: &RequestHead) -> Self {
+        let fields = Self::KEPT.map(|name| head.headers.get(name).cloned());
+        Self { method: head.method.clone(), fields }
+    }
+
+    pub(super) fn into_head(self) -> RequestHead {
+        let fields = Self::KEPT.into_iter().zip(self.fields);
+        let headers: HeaderMap =
+            fields.filter_map(|(name, value)| Some((name, value?))).collect();
+        RequestHead {
+            method: self.method,
+            target: Bytes::new(),
+            authority: Bytes::new(),
+            minor: Minor::One,
+            headers,
+        }
+    }
+}
+
+/// A page of ours.
+pub(super) fn page(
+    worker: &Rc<Worker>,
+    mut record: Record,
+    head: Option<&RequestHead>,
+    refused: &Refused<'_>,
+) -> Answer {
+    let face = refused.fault.face();
+    record.refused(face);
+    let occasion = Occasion {
+        face,
+        tenant: refused.tenant,
+        host: refused.host,
+        subject: refused.subject,
+        request_id: record.id(),
+    };
+    let (head, body) = worker.gallery.answer(&occasion, head);
+    whole(record, head, body)
+}
+
+/// The app's answer. Its body is counted, watched and cut when access ends.
+pub(super) fn app(
+    mut record: Record,
+    watch: Watch,
+    forwarded: Forwarded,
+    cookie: Option<String>,
+) -> Reply {
+    let (mut head, framing, body) = match forwarded {
+        Forwarded::Answer(head, framing, body) => (head, framing, body),
+        Forwarded::Switched(switched) => {
+            return Reply::Switch(Box::new(Switch::tunnel(record, watch, switched)));
+        }
+    };
+    record.answered_by_app(head.status);
+    if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
+        head.headers.append(header::SET_COOKIE, cookie);
+    }
+    let body = Payload::stream(WatchedBody { body, watch: Some(watch), record });
+    Reply::Answer(Answer { head, framing, body, close: false })
+}
+
+/// The session cookie and the way to the same URL without its credential.
+pub(super) fn sign_in(record: Record, sign_in: SignIn) -> Reply {
+    let mut head = ours(StatusCode::SEE_OTHER);
+    if let Ok(location) = HeaderValue::from_maybe_shared(sign_in.location) {
+        head.headers.insert(header::LOCATION, location);
+    }
+    if let Ok(cookie) = HeaderValue::try_from(sign_in.cookie) {
+        head.headers.insert(header::SET_COOKIE, cookie);
+    }
+    head.headers.insert(header::VARY, HeaderValue::from_static("Cookie"));
+    Reply::Answer(plain(record, head, Bytes::new()))
+}
+
+/// The way to the canonical host.
+pub(super) fn moved(record: Record, moved: &Moved) -> Reply {
+    let mut head = ours(StatusCode::TEMPORARY_REDIRECT);
+    if let Ok(location) = HeaderValue::try_from(&moved.location) {
+        head.headers.insert(header::LOCATION, location);
+    }
+    Reply::Answer(plain(record, head, Bytes::new()))
+}
+
+/// What programs that only look ahead get: nothing of the app, and no session.
+pub(super) fn neutral(record: Record) -> Reply {
+    let mut head = ours(StatusCode::OK);
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    head.headers.insert(header::CONTENT_TYPE, html);
+    let robots = HeaderName::from_static("x-robots-tag");
+    head.headers.insert(robots, HeaderValue::from_static("noindex"));
+    let body = Bytes::from_static(b"<!doctype html><title>Preview</title>");
+    Reply::Answer(plain(record, head, body))
+}
+
+fn ours(status: StatusCode) -> ResponseHead {
+    let mut head = ResponseHead::new(status);
+    head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    head.headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let source = HeaderName::from_static("x-preview-source");
+    head.headers.insert(source, HeaderValue::from_static("proxy"));
+    head
+}
+
+fn plain(mut record: Record, mut head: ResponseHead, body: Bytes) -> Answer {
+    record.answered_by_us(head.status);
+    if let Ok(id) = HeaderValue::from_str(record.id()) {
+        head.headers.insert(X_REQUEST_ID, id);
+    }
+    whole(record, head, body)
+}
+
+fn whole(mut record: Record, head: ResponseHead, body: Bytes) -> Answer {
+    record.sent(body.len());
+    record.complete();
+    let framing = Framing::Length(u64::try_from(body.len()).unwrap_or(u64::MAX));
+    Answer { head, framing, body: Payload::Full(body), close: false }
+}
+
+
+/// A body on its way to the visitor: counted, and cut when access ends.
+#[derive(Debug)]
+struct WatchedBody {
+    body: Payload,
+    watch: Option<Watch>,
+    record: Record,
+}
+
+impl Body for WatchedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if let Some(watch) = &mut this.watch
+            && watch.poll_ended(cx).is_ready()
+        {
+            this.record.broke(BodyError::AccessEnded);
+            return Poll::Ready(Some(Err(BodyError::AccessEnded)));
+        }
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        match &polled {
+            Poll::Pending => {}
+            Poll::Ready(None) => {
+                this.record.complete();
+                this.watch = None;
+            }
+            Poll::Ready(Some(Err(error))) => this.record.broke(*error),
+            Poll::Ready(Some(Ok(frame))) => {
+                this.record.sent(frame.data_ref().map_or(0, Bytes::len));
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

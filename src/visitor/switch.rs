@@ -1,0 +1,106 @@
+//! A switched connection from the visitor's side: a tunnel to the sandbox, or a goodbye that a script can read.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Record, Watch, Worker};
+use crate::connection::{Outbox, Stream};
+use crate::fault::{Face, Fault};
+use crate::forward::{Switched, Tunnel, TunnelEnd, close_frame, refusal_head};
+use crate::message::{RequestHead, ResponseHead};
+
+/// Close code when the process ends (RFC 6455 section 7.4.1).
+const GOING_AWAY: (u16, &str) = (1001, "going away");
+/// Close codes of ours are the HTTP status in the range for private use: 4401, 4403, 4404, 4502 …
+const CODE_BASE: u16 = 4000;
+/// How long a refused WebSocket's other end may take to read why.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What happens after the 101.
+#[derive(Debug)]
+pub struct Switch {
+    /// The 101.
+    pub head: ResponseHead,
+    kind: Kind,
+    record: Option<Record>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tunnel(Box<(Tunnel, Watch)>),
+    Farewell(Bytes),
+}
+
+impl Switch {
+    /// A tunnel to the sandbox.
+    pub(super) fn tunnel(mut record: Record, watch: Watch, switched: Switched) -> Self {
+        record.answered_by_app(switched.head.status);
+        let kind = Kind::Tunnel(Box::new((switched.tunnel, watch)));
+        Self { head: switched.head, kind, record: Some(record) }
+    }
+
+    /// A completed handshake and a close frame with the status and the reason of a fault.
+    pub(super) fn farewell(request: &RequestHead, face: &Face) -> Option<Self> {
+        let head = refusal_head(request)?;
+        let frame = close_frame(close_code(face), face.label);
+        Some(Self { head, kind: Kind::Farewell(frame), record: None })
+    }
+
+    /// Attaches the record.
+    pub(super) fn with(self, record: Record) -> Self {
+        Self { record: Some(record), ..self }
+    }
+}
+
+fn close_code(face: &Face) -> u16 {
+    CODE_BASE + face.status.as_u16()
+}
+
+/// Runs what follows the 101 on the visitor's bare stream; `read_ahead` is what the visitor sent after its head.
+pub async fn run(switch: Box<Switch>, stream: Stream, read_ahead: BytesMut, worker: &Rc<Worker>) {
+    let Switch { kind, record, .. } = *switch;
+    match kind {
+        Kind::Tunnel(both) => {
+            let (tunnel, mut watch) = *both;
+            worker.metrics.tunnels.inc();
+            let over = |cx: &mut std::task::Context<'_>| {
+                if worker.is_cut() {
+                    return Poll::Ready(GOING_AWAY);
+                }
+                watch.poll_ended(cx).map(|reason| {
+                    let face = reason.face();
+                    (close_code(face), face.label)
+                })
+            };
+            let (end, tally) = tunnel.run(stream, read_ahead, &worker.scratch, over).await;
+            worker.metrics.tunnels.dec();
+            if let Some(mut record) = record {
+                record.tunnelled(end, tally);
+            }
+        }
+        Kind::Farewell(frame) => {
+            if say(stream, frame).await.is_ok()
+                && let Some(mut record) = record
+            {
+                record.tunnelled(TunnelEnd::Closed, crate::forward::TunnelTally::default());
+            }
+        }
+    }
+}
+
+async fn say(mut stream: Stream, frame: Bytes) -> std::io::Result<()> {
+    let mut out = Outbox::default();
+    out.push(frame);
+    let saying = async {
+        poll_fn(|cx| stream.poll_drain(cx, &mut out)).await?;
+        poll_fn(|cx| stream.poll_finish(cx)).await?;
+        let mut scratch = [0_u8; 512];
+        while poll_fn(|cx| stream.poll_read_slice(cx, &mut scratch)).await? > 0 {}
+        Ok(())
+    };
+    tokio::time::timeout(GOODBYE, saying).await.map_err(std::io::Error::from)?
+}

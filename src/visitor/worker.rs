@@ -1,0 +1,234 @@
+//! What one worker thread holds: its own pools, caches and open exchanges, and its view of what all workers know.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+use super::Live;
+use crate::clock::Clock;
+use crate::deadline::Deadlines;
+use crate::forward::{self, Forwarder};
+use crate::gate::{self, Rules};
+use crate::model::Subject;
+use crate::pages::Gallery;
+use crate::routes::Routes;
+use crate::telemetry::Metrics;
+use crate::token::Verifier;
+use crate::upstream::Dialler;
+
+/// Verified tokens each worker remembers.
+const VERIFIED_TOKENS: usize = 8192;
+/// How often expired exchanges are looked for.
+const EXPIRY_TICK: Duration = Duration::from_millis(50);
+/// How often idle connections are looked for.
+const POOL_TICK: Duration = Duration::from_secs(1);
+/// Changes judged together in one pass over what is open.
+const CHANGE_BATCH: usize = 1024;
+/// The one buffer that all tunnels of a worker read into.
+const SCRATCH: usize = 64 << 10;
+
+/// What a worker is made of; shared by all workers, so `Send`.
+#[derive(Clone, Debug)]
+pub struct WorkerParts {
+    /// What is known.
+    pub routes: Arc<Routes>,
+    /// The pages.
+    pub gallery: Arc<Gallery>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Wall time.
+    pub clock: Clock,
+    /// Settings of the gate.
+    pub rules: Rules,
+    /// Where sandboxes may be dialled.
+    pub dialler: Dialler,
+    /// Deadlines and limits towards sandboxes.
+    pub forward: forward::Settings,
+    /// The port visitors use to reach us.
+    pub public_port: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    Draining,
+    Cut,
+}
+
+/// One worker.
+#[derive(Debug)]
+pub struct Worker {
+    /// What is known.
+    pub routes: Arc<Routes>,
+    /// All deadlines of this worker.
+    pub deadlines: Deadlines,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    pub(super) gallery: Arc<Gallery>,
+    pub(super) clock: Clock,
+    pub(super) rules: Rules,
+    pub(super) verifier: RefCell<Verifier>,
+    pub(super) forwarder: Forwarder,
+    pub(super) live: Live,
+    pub(super) scratch: RefCell<Vec<u8>>,
+    public_port: u16,
+    ids: RequestIds,
+    stage: Cell<Stage>,
+}
+
+impl Worker {
+    /// Puts a worker together, on the thread it will run on.
+    pub fn new(parts: WorkerParts) -> Rc<Self> {
+        let deadlines = Deadlines::default();
+        let forwarder = Forwarder::new(
+            parts.forward,
+            parts.dialler,
+            deadlines.clone(),
+            Arc::clone(&parts.metrics),
+        );
+        Rc::new(Self {
+            routes: parts.routes,
+            deadlines,
+            metrics: parts.metrics,
+            gallery: parts.gallery,
+            clock: parts.clock,
+            rules: parts.rules,
+            verifier: RefCell::new(Verifier::new(VERIFIED_TOKENS)),
+            forwarder,
+            live: Live::default(),
+            scratch: RefCell::new(vec![0; SCRATCH]),
+            public_port: parts.public_port,
+            ids: RequestIds::default(),
+            stage: Cell::new(Stage::Serving),
+        })
+    }
+
+    /// Keeps the worker's house: fires deadlines, closes idle connections, ends what has expired or was revoked.
+    pub async fn keep(self: Rc<Self>, mut changes: Receiver<Subject>) {
+        let mut expiry = tokio::time::interval(EXPIRY_TICK);
+        let mut pool = tokio::time::interval(POOL_TICK);
+        let sweeping = self.deadlines.clone().run();
+        tokio::pin!(sweeping);
+        loop {
+            tokio::select! {
+                changed = next_change(&mut changes) => self.changed(changed, &mut changes),
+                _ = expiry.tick() => self.live.expire(self.clock.now()),
+                _ = pool.tick() => self.forwarder.pool().sweep(),
+                () = &mut sweeping => {}
+            }
+        }
+    }
+
+    fn changed(&self, first: Result<Subject, RecvError>, more: &mut Receiver<Subject>) {
+        let now = self.clock.now();
+        let judge = |grant: &gate::Grant, sandbox, port| {
+            let route = self.routes.by_id(sandbox).ok_or(gate::RefusalReason::NotFound)?;
+            gate::still_allowed(grant, &route, port, &self.routes, now)
+        };
+        let Ok(first) = first else {
+            // Some changes were missed: nothing is certain but a look at everything.
+            self.live.judge_again(None, judge);
+            return;
+        };
+        let mut batch = vec![first];
+        while batch.len() < CHANGE_BATCH
+            && let Ok(next) = more.try_recv()
+        {
+            batch.push(next);
+        }
+        for subject in &batch {
+            if let Subject::Sandbox(id) = subject {
+                let generation = self.routes.by_id(*id).map(|route| route.address_generation);
+                self.forwarder.pool().evict(*id, generation);
+            }
+        }
+        self.live.judge_again(Some(&batch), judge);
+    }
+
+    /// The port visitors use to reach us.
+    pub fn public_port(&self) -> u16 {
+        self.public_port
+    }
+
+    pub(super) fn next_request_id(&self) -> String {
+        self.ids.next()
+    }
+
+    /// From now on idle connections close and busy ones close after their answer.
+    pub fn drain(&self) {
+        self.stage.set(Stage::Draining);
+        self.deadlines.wake_all();
+    }
+
+    /// From now on what is still open is cut.
+    pub fn cut(&self) {
+        self.stage.set(Stage::Cut);
+        self.deadlines.wake_all();
+    }
+
+    /// Whether connections should end when they can.
+    pub fn is_draining(&self) -> bool {
+        self.stage.get() != Stage::Serving
+    }
+
+    /// Whether connections should end now.
+    pub fn is_cut(&self) -> bool {
+        self.stage.get() == Stage::Cut
+    }
+}
+
+/// The next change; never, once there will be no more.
+async fn next_change(changes: &mut Receiver<Subject>) -> Result<Subject, RecvError> {
+    match changes.recv().await {
+        Err(RecvError::Closed) => std::future::pending().await,
+        changed => changed,
+    }
+}
+
+/// Ids that do not repeat: random per worker and start, counted within.
+#[derive(Debug)]
+struct RequestIds {
+    seed: u64,
+    count: Cell<u64>,
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+        Self { seed: high, count: Cell::new(low) }
+    }
+}
+
+impl RequestIds {
+    fn next(&self) -> String {
+        const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+        let count = self.count.get().wrapping_add(1);
+        self.count.set(count);
+        // An odd multiplier makes every count a different number that looks like no other.
+        let mixed = count.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let value = (u128::from(self.seed) << 64) | u128::from(mixed);
+        let mut id = String::with_capacity(30);
+        id.push_str("req_");
+        for shift in (0..26).rev() {
+            let digit = usize::try_from((value >> (shift * 5)) & 31).unwrap_or_default();
+            id.push(char::from(DIGITS.get(digit).copied().unwrap_or(b'0')));
+        }
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_short_plain_and_do_not_repeat() {
+        let ids = RequestIds::default();
+        let made: std::collections::HashSet<String> = (0..10_000).map(|_| ids.next()).collect();
+        assert_eq!(made.len(), 10_000);
+        assert!(made.iter().all(|id| id.len() == 30 && id.starts_with("req_")));
+    }
+}

@@ -1,0 +1,154 @@
+//! The lines of a head: finding them without looking at any byte twice, and reading fields strictly.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::header::{HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+use super::Limits;
+use super::fault::LineFault;
+
+/// Remembers how far a head has been scanned, so that a head that comes byte by byte costs no more than one that comes whole.
+#[derive(Debug, Default)]
+pub struct HeadScan {
+    scanned: usize,
+    line_start: usize,
+    /// The offsets after each line's CRLF.
+    ends: SmallVec<[usize; 32]>,
+    skipped_empty: bool,
+}
+
+impl HeadScan {
+    /// Looks for the end of the head. `Some` is its length; the lines are then known.
+    pub(super) fn scan(&mut self, buf: &mut BytesMut, limits: &Limits) -> Result<Option<usize>, LineFault> {
+        loop {
+            let rest = buf.get(self.scanned..).unwrap_or_default();
+            let Some(at) = memchr::memchr(b'\n', rest) else {
+                self.scanned = buf.len();
+                self.check(buf.len() - self.line_start, buf.len(), limits)?;
+                return Ok(None);
+            };
+            let lf = self.scanned + at;
+            let end = lf + 1;
+            let length = lf - self.line_start;
+            if length == 0 || buf.get(lf - 1) != Some(&b'\r') {
+                return Err(LineFault::BareLf);
+            }
+            self.scanned = end;
+            if length == 1 {
+                if self.ends.is_empty() && !self.skipped_empty {
+                    // One empty line before a request line is tolerated (RFC 9112 section 2.2).
+                    buf.advance(end);
+                    self.scanned = 0;
+                    self.line_start = 0;
+                    self.skipped_empty = true;
+                    continue;
+                }
+                self.check(0, end, limits)?;
+                return Ok(Some(end));
+            }
+            self.check(length + 1, end, limits)?;
+            if self.ends.len() > limits.fields {
+                return Err(LineFault::TooManyFields);
+            }
+            self.ends.push(end);
+            self.line_start = end;
+        }
+    }
+
+    fn check(&self, line: usize, head: usize, limits: &Limits) -> Result<(), LineFault> {
+        if head > limits.head_bytes {
+            return Err(LineFault::HeadTooLarge);
+        }
+        // The first line has its own limit, judged where it is parsed; here it is only kept from growing without end.
+        let longest = if self.ends.is_empty() { limits.line_bytes.max(limits.target_bytes) + 64 } else { limits.line_bytes };
+        if line > longest { Err(LineFault::LineTooLong) } else { Ok(()) }
+    }
+
+    /// The lines of a complete head without their line ends, and a fresh start for the next one.
+    pub(super) fn take_lines(&mut self) -> SmallVec<[(usize, usize); 32]> {
+        let mut start = 0;
+        let lines = self
+            .ends
+            .drain(..)
+            .map(|end| {
+                let line = (start, end - 2);
+                start = end;
+                line
+            })
+            .collect();
+        *self = Self::default();
+        lines
+    }
+
+    /// How many lines have been found so far.
+    pub(super) fn found(&self) -> usize {
+        self.ends.len()
+    }
+}
+
+/// Reads one field line.
+pub(super) fn field(head: &Bytes, (start, end): (usize, usize)) -> Result<(HeaderName, HeaderValue), LineFault> {
+    let line = head.get(start..end).unwrap_or_default();
+    if matches!(line.first(), Some(b' ' | b'\t')) {
+        return Err(LineFault::Folded);
+    }
+    let colon = memchr::memchr(b':', line).ok_or(LineFault::NoColon)?;
+    let name = line.get(..colon).unwrap_or_default();
+    // Takes tokens only, so white space before the colon is refused here as well.
+    let name = HeaderName::from_bytes(name).map_err(|_| LineFault::Name)?;
+    let raw = line.get(colon + 1..).unwrap_or_default();
+    let leading = raw.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    let trailing = raw.iter().rev().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    let from = start + colon + 1 + leading;
+    let value = if leading == raw.len() { Bytes::new() } else { head.slice(from..end - trailing) };
+    // Refuses every control character but HTAB: a bare CR or NUL never passes.
+    let value = HeaderValue::from_maybe_shared(value).map_err(|_| LineFault::Value)?;
+    Ok((name, value))
+}
+
+/// A `Content-Length`: 1 to 19 digits and nothing else.
+pub(super) fn content_length(value: &HeaderValue) -> Option<u64> {
+    let digits = value.as_bytes();
+    if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+}
+
+/// What `Connection` says about the connection itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Options {
+    pub(super) close: bool,
+    pub(super) keep_alive: bool,
+}
+
+impl Options {
+    /// Reads one `Connection` field; `None` when it is no list of tokens.
+    pub(super) fn read(&mut self, value: &HeaderValue) -> Option<()> {
+        for option in value.as_bytes().split(|b| *b == b',') {
+            let option = option.trim_ascii();
+            if option.is_empty() {
+                continue;
+            }
+            if !option.iter().all(|b| is_token(*b)) {
+                return None;
+            }
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+        Some(())
+    }
+
+    /// Whether the connection persists (RFC 9112 section 9.3).
+    pub(super) fn persists(self, minor: crate::message::Minor) -> bool {
+        match minor {
+            crate::message::Minor::One => !self.close,
+            crate::message::Minor::Zero => self.keep_alive && !self.close,
+        }
+    }
+}
+
+/// `tchar` of RFC 9110 section 5.6.2.
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
