@@ -33,10 +33,9 @@ pub fn router(state: AdminState) -> Router {
 }
 
 async fn metrics(State(state): State<AdminState>) -> Response {
-    let set = |gauge: &prometheus_client::metrics::gauge::Gauge, value: i64| drop(gauge.set(value));
-    set(&state.metrics.sandboxes, i64::try_from(state.routes.len()).unwrap_or(i64::MAX));
-    set(&state.metrics.knowledge_version, state.routes.version());
-    set(&state.metrics.knowledge_lag, state.follower.lag());
+    state.metrics.sandboxes.set(i64::try_from(state.routes.len()).unwrap_or(i64::MAX));
+    state.metrics.knowledge_version.set(state.routes.version());
+    state.metrics.knowledge_lag.set(state.follower.lag());
     match state.metrics.render() {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -36,10 +36,15 @@ pub enum Phase {
     TunnelIdle,
 }
 
-#[derive(Debug)]
 struct Inner {
     at: Cell<Option<(Instant, Phase)>>,
     waker: Cell<Option<Waker>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("at", &self.at).finish_non_exhaustive()
+    }
 }
 
 /// All deadlines of one worker.

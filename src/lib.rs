@@ -2,15 +2,27 @@
 //!
 //! ARCHITECTURE.md explains the map, the floors and the invariants.
 
+pub mod address;
+pub mod admin;
 pub mod body;
 pub mod clock;
+pub mod config;
+pub mod connection;
+pub mod deadline;
 pub mod fault;
+pub mod follow;
+pub mod forward;
 pub mod gate;
 pub mod host;
+pub mod listen;
 pub mod message;
 pub mod model;
 pub mod pages;
 pub mod routes;
+pub mod shutdown;
 pub mod store;
+pub mod telemetry;
 pub mod token;
+pub mod upstream;
+pub mod visitor;
 pub mod wire;

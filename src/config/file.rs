@@ -18,9 +18,8 @@ use crate::{forward, listen, wire};
 
 /// Reads a file. The error lists every fault.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        ConfigError(vec![format!("cannot read {}: {error}", path.display())])
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError(vec![format!("cannot read {}: {error}", path.display())]))?;
     parse(&text)
 }
 
@@ -36,7 +35,10 @@ fn read(r: &mut Reader) -> Config {
     let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let zones = r.list("preview.zones", "a domain such as \"sandbox.example.com\"", zone);
     if zones.as_ref().is_none_or(Vec::is_empty) {
-        r.fault("preview.zones", "must name at least one domain, such as [\"sandbox.example.com\"]");
+        r.fault(
+            "preview.zones",
+            "must name at least one domain, such as [\"sandbox.example.com\"]",
+        );
     }
     let public_scheme =
         r.text("preview.public_scheme", "\"http\" or \"https\"", |text| match text {
@@ -47,7 +49,9 @@ fn read(r: &mut Reader) -> Config {
     let api = r.socket("api.listen").unwrap_or(local(8081));
     let admin = r.socket("admin.listen").unwrap_or(local(8082));
     let preview = r.socket("preview.listen").unwrap_or(local(8080));
-    if preview.port() != 0 && (preview == api || preview == admin) || api.port() != 0 && api == admin {
+    if preview.port() != 0 && (preview == api || preview == admin)
+        || api.port() != 0 && api == admin
+    {
         r.fault("preview.listen, api.listen, admin.listen", "must be different");
     }
     Config {
@@ -89,9 +93,8 @@ fn zone(item: &Value) -> Option<String> {
 }
 
 fn data(r: &mut Reader) -> PathBuf {
-    let path = r.text("store.data", "a directory", |text| {
-        (!text.is_empty()).then(|| PathBuf::from(text))
-    });
+    let path =
+        r.text("store.data", "a directory", |text| (!text.is_empty()).then(|| PathBuf::from(text)));
     path.unwrap_or_else(default_data_dir)
 }
 
@@ -143,7 +146,8 @@ fn sandboxes(r: &mut Reader) -> forward::Settings {
 }
 
 fn response_head(r: &mut Reader, default: wire::Limits) -> wire::Limits {
-    let size = |r: &mut Reader, name: &str, bounds, default| r.size(name, bounds).unwrap_or(default);
+    let size =
+        |r: &mut Reader, name: &str, bounds, default| r.size(name, bounds).unwrap_or(default);
     wire::Limits {
         head_bytes: size(r, "limits.response_head_bytes", (1024, 1 << 20), default.head_bytes),
         line_bytes: size(r, "limits.response_line_bytes", (256, 1 << 20), default.line_bytes),
@@ -171,9 +175,11 @@ fn log(r: &mut Reader) -> LogSettings {
             })
             .unwrap_or_default(),
         filter: r
-            .text("log.filter", "a filter such as \"info\" or \"warn,portico::access=off\"", |text| {
-                tracing_subscriber::EnvFilter::try_new(text).ok().map(|_| text.to_owned())
-            })
+            .text(
+                "log.filter",
+                "a filter such as \"info\" or \"warn,portico::access=off\"",
+                |text| tracing_subscriber::EnvFilter::try_new(text).ok().map(|_| text.to_owned()),
+            )
             .unwrap_or_else(|| "info".into()),
         file: r.text("log.file", "a path", |text| (!text.is_empty()).then(|| PathBuf::from(text))),
     }

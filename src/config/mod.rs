@@ -4,7 +4,10 @@ mod cli;
 mod file;
 mod reader;
 
-pub use cli::{Cli, Command, DevOptions, DomainCommand, KeyCommand, SandboxCommand, TenantCommand, TokenCommand};
+pub use cli::{
+    Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, StoreArg,
+    TenantCommand, TokenCommand,
+};
 pub use file::{load, parse};
 
 use std::net::SocketAddr;
@@ -64,9 +67,8 @@ pub(crate) const FORBIDDEN_PORTS: [u16; 8] = [22, 23, 25, 465, 587, 3389, 5900, 
 /// The default data directory: `portico` below the XDG data directory.
 #[expect(clippy::disallowed_methods, reason = "config/ is where the environment is read")]
 pub fn default_data_dir() -> PathBuf {
-    let absolute = |name: &str| {
-        std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
-    };
+    let absolute =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_DATA_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local").join("share")))
         .unwrap_or_else(|| PathBuf::from("."));

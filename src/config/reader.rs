@@ -21,7 +21,8 @@ pub(super) struct Reader {
 impl Reader {
     /// Reads the text of a file; what is not TOML at all is one fault.
     pub(super) fn new(text: &str) -> Result<Self, String> {
-        let root = text.parse::<Table>().map_err(|error| error.to_string().trim_end().to_owned())?;
+        let root =
+            text.parse::<Table>().map_err(|error| error.to_string().trim_end().to_owned())?;
         Ok(Self { root, known: BTreeSet::new(), faults: Vec::new() })
     }
 
@@ -129,7 +130,9 @@ impl Reader {
     pub(super) fn finish(mut self) -> Vec<String> {
         for (section, value) in &self.root {
             let Value::Table(table) = value else {
-                self.faults.push(format!("{section}: is not a section; settings stand below one, such as [preview]"));
+                self.faults.push(format!(
+                    "{section}: is not a section; settings stand below one, such as [preview]"
+                ));
                 continue;
             };
             for name in table.keys() {

@@ -4,10 +4,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{self, HeaderValue};
 
-use crate::gate::SESSION_COOKIE;
-
-/// The name our session cookie has where `__Host-` cannot be used.
-const PLAIN_SESSION_COOKIE: &[u8] = b"preview";
+use crate::gate::{PLAIN_SESSION_COOKIE, SESSION_COOKIE};
+use crate::token::PREFIX;
 
 /// Drops `Domain` from every `Set-Cookie` (a cookie for a parent domain would reach other sandboxes), drops cookies that bear
 /// the name of ours, and leaves every other byte as it was.
@@ -40,9 +38,13 @@ pub(super) fn confine(headers: &mut HeaderMap) {
 /// Whether a cookie would shadow or forge our session. Browsers trim what surrounds a name, so we do before comparing, and the
 /// prefix is compared without regard to case because some browsers do.
 fn is_ours(cookie: &[u8]) -> bool {
-    let name = cookie.split(|b| matches!(b, b'=' | b';')).next().unwrap_or_default();
+    let pair = cookie.split(|b| *b == b';').next().unwrap_or_default();
+    let name = pair.split(|b| *b == b'=').next().unwrap_or_default();
+    let value = pair.get(name.len() + 1..).unwrap_or_default().trim_ascii();
     let name = trim_wide(name);
-    name.eq_ignore_ascii_case(SESSION_COOKIE.as_bytes()) || name == PLAIN_SESSION_COOKIE
+    // The plain name may be an app's own; with a value like ours it would be taken for our session.
+    let plain = name == PLAIN_SESSION_COOKIE.as_bytes() && value.starts_with(PREFIX.as_bytes());
+    name.eq_ignore_ascii_case(SESSION_COOKIE.as_bytes()) || plain
 }
 
 /// Trims ASCII white space and, because browsers differ about it, every non-ASCII byte at the ends.
@@ -105,7 +107,10 @@ mod tests {
         check(&["s=1; DOMAIN"], &["s=1"]);
         check(&["s=\"a; Domain=x\""], &["s=\"a"]);
         check(&["domain=mine; Path=/", "u=2; HttpOnly"], &["domain=mine; Path=/", "u=2; HttpOnly"]);
-        check(&["t=a==; Expires=Wed, 21 Oct 2026 07:28:00 GMT"], &["t=a==; Expires=Wed, 21 Oct 2026 07:28:00 GMT"]);
+        check(
+            &["t=a==; Expires=Wed, 21 Oct 2026 07:28:00 GMT"],
+            &["t=a==; Expires=Wed, 21 Oct 2026 07:28:00 GMT"],
+        );
     }
 
     #[test]
@@ -115,11 +120,12 @@ mod tests {
                 "__Host-preview=evil; Path=/; Secure",
                 " __host-PREVIEW =x",
                 "\u{2000}__Host-preview=x",
-                "preview=x",
+                "preview=mp_x",
+                "preview=theirs",
                 "previews=y",
                 "__Host-previewer=z",
             ],
-            &["previews=y", "__Host-previewer=z"],
+            &["preview=theirs", "previews=y", "__Host-previewer=z"],
         );
     }
 }

@@ -24,7 +24,12 @@ pub enum ForwardError {
 
 const RETRY: Recovery = Recovery::Reload { after: Duration::from_secs(1) };
 
-const fn sandbox(status: StatusCode, label: &'static str, title: &'static str, text: &'static str) -> Face {
+const fn sandbox(
+    status: StatusCode,
+    label: &'static str,
+    title: &'static str,
+    text: &'static str,
+) -> Face {
     Face { status, label, title, text, blame: Blame::Sandbox, recovery: RETRY }
 }
 
@@ -105,9 +110,9 @@ impl Fault for ForwardError {
     fn face(&self) -> &'static Face {
         match self {
             Self::Dial(DialError::Refused(_)) => &NOTHING_LISTENING,
-            Self::Dial(DialError::NoAddress | DialError::Resolve(_) | DialError::Unreachable(_)) => {
-                &UNREACHABLE
-            }
+            Self::Dial(
+                DialError::NoAddress | DialError::Resolve(_) | DialError::Unreachable(_),
+            ) => &UNREACHABLE,
             Self::Dial(DialError::Forbidden) => &FORBIDDEN_ADDRESS,
             Self::Dial(DialError::TimedOut) => &CONNECT_TIMEOUT,
             Self::Dial(DialError::Exhausted(_)) => &EXHAUSTED,

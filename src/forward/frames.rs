@@ -18,7 +18,8 @@ impl FrameTracker {
 
     /// How many of the first bytes of `bytes` belong to the frame that is under way.
     pub(super) fn rest_of_frame(&self, bytes: &[u8]) -> usize {
-        let mut probe = Self { header: self.header, have: self.have, payload_left: self.payload_left };
+        let mut probe =
+            Self { header: self.header, have: self.have, payload_left: self.payload_left };
         for (taken, byte) in bytes.iter().enumerate() {
             if probe.at_boundary() {
                 return taken;
@@ -35,7 +36,8 @@ impl FrameTracker {
                 let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 let passed = self.payload_left.min(length);
                 self.payload_left -= passed;
-                bytes = bytes.get(usize::try_from(passed).unwrap_or(usize::MAX)..).unwrap_or_default();
+                bytes =
+                    bytes.get(usize::try_from(passed).unwrap_or(usize::MAX)..).unwrap_or_default();
                 continue;
             }
             let [byte, rest @ ..] = bytes else { return };

@@ -161,15 +161,19 @@ fn remove_ours(head: &mut RequestHead, strip: &Strip) {
         headers.remove(header::AUTHORIZATION);
     }
     if headers.contains_key(header::COOKIE) {
-        let rest = gate::strip_cookie(headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes));
+        let rest =
+            gate::strip_cookie(headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes));
         replace(headers, header::COOKIE, rest);
     }
     if !strip.subprotocols.is_empty() {
         let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
-        let rest = gate::strip_subprotocols(values.iter().map(HeaderValue::as_bytes), &strip.subprotocols);
+        let rest =
+            gate::strip_subprotocols(values.iter().map(HeaderValue::as_bytes), &strip.subprotocols);
         replace(headers, header::SEC_WEBSOCKET_PROTOCOL, rest);
     }
-    if let Some(clean) = headers.get(header::REFERER).and_then(|v| gate::strip_referer(v.as_bytes())) {
+    if let Some(clean) =
+        headers.get(header::REFERER).and_then(|v| gate::strip_referer(v.as_bytes()))
+    {
         replace(headers, header::REFERER, Some(clean));
     }
 }
@@ -191,10 +195,8 @@ fn apply_profile(head: &mut RequestHead, profile: Profile, visitor: &Bytes, from
         rewrite_own_origin(head, visitor, from);
         return;
     }
-    let mut peer = ArrayText::default();
-    peer.write(from.peer.to_canonical());
-    if let Some(value) = peer.value() {
-        head.headers.insert(X_FORWARDED_FOR, value);
+    if let Ok(peer) = HeaderValue::try_from(from.peer.to_canonical().to_string()) {
+        head.headers.insert(X_FORWARDED_FOR, peer);
     }
     if let Ok(host) = HeaderValue::from_maybe_shared(visitor.clone()) {
         head.headers.insert(X_FORWARDED_HOST, host);
@@ -212,7 +214,9 @@ fn rewrite_own_origin(head: &mut RequestHead, visitor: &Bytes, from: Provenance<
         let rest = strip_prefix_ignore_case(bytes, b"http://")
             .or_else(|| strip_prefix_ignore_case(bytes, b"https://"))
             .and_then(|rest| strip_prefix_ignore_case(rest, visitor));
-        let Some(rest) = rest.filter(|rest| matches!(rest.first(), None | Some(b'/' | b'?' | b'#'))) else {
+        let Some(rest) =
+            rest.filter(|rest| matches!(rest.first(), None | Some(b'/' | b'?' | b'#')))
+        else {
             continue;
         };
         let mut local = format!("http://localhost:{}", from.port).into_bytes();
@@ -224,20 +228,4 @@ fn rewrite_own_origin(head: &mut RequestHead, visitor: &Bytes, from: Provenance<
 fn strip_prefix_ignore_case<'a>(bytes: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     let (start, rest) = bytes.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix).then_some(rest)
-}
-
-/// A short text built without a heap allocation of its own.
-#[derive(Default)]
-struct ArrayText(SmallVec<[u8; 48]>);
-
-impl ArrayText {
-    fn write(&mut self, value: impl std::fmt::Display) {
-        use std::io::Write as _;
-        // Writing to memory does not fail.
-        drop(write!(self.0, "{value}"));
-    }
-
-    fn value(&self) -> Option<HeaderValue> {
-        HeaderValue::from_bytes(&self.0).ok()
-    }
 }

@@ -125,7 +125,11 @@ impl Forwarder {
     }
 
     /// Carries a request to its sandbox. The answer's body streams; dropping it cancels the exchange.
-    pub async fn send(&self, out: Outgoing<'_>, interim: &Interim) -> Result<Forwarded, ForwardError> {
+    pub async fn send(
+        &self,
+        out: Outgoing<'_>,
+        interim: &Interim,
+    ) -> Result<Forwarded, ForwardError> {
         let Outgoing { plan, authority, mut head, framing, body, .. } = out;
         let from = Provenance {
             peer: out.peer,
@@ -135,8 +139,7 @@ impl Forwarder {
         };
         let expectation = if plan.upgrade { Expectation::of(&head) } else { None };
         request::prepare(&mut head, &plan.strip, plan.profile, expectation.is_some(), from);
-        let here =
-            Here { authority, secure: out.secure, route: &plan.route, port: plan.port };
+        let here = Here { authority, secure: out.secure, route: &plan.route, port: plan.port };
         let received =
             self.exchange(plan, &head, (framing, body), expectation.is_some(), interim).await?;
         self.receive(received, plan, here, expectation)
@@ -239,6 +242,9 @@ impl Forwarder {
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-        value.as_bytes().get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
+        value
+            .as_bytes()
+            .get(..17)
+            .is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
     })
 }

@@ -92,7 +92,9 @@ impl Tunnel {
             Err((code, reason)) => {
                 if self.is_websocket {
                     // The visitor may be gone already; then there is nobody to say goodbye to.
-                    drop(farewell(&mut self.sandbox, &mut visitor, &mut down, (code, reason)).await);
+                    drop(
+                        farewell(&mut self.sandbox, &mut visitor, &mut down, (code, reason)).await,
+                    );
                 }
                 TunnelEnd::Ended(code)
             }

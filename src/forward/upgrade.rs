@@ -1,8 +1,8 @@
 //! Protocol switches: judging the sandbox's 101, and refusing a WebSocket in a way that a browser's script can read.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{self, HeaderMap, HeaderValue};
 use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderValue};
 use tungstenite::handshake::derive_accept_key;
 
 use crate::message::{RequestHead, ResponseHead};
@@ -35,14 +35,20 @@ impl Expectation {
     /// Whether the sandbox agrees to exactly what was asked for (RFC 9110 section 7.8, RFC 6455 section 4.1).
     pub(super) fn is_met_by(&self, headers: &HeaderMap) -> bool {
         let mut protocols = headers.get_all(header::UPGRADE).iter();
-        let same = protocols.next().is_some_and(|theirs| {
-            theirs.as_bytes().eq_ignore_ascii_case(self.protocol.as_bytes())
-        }) && protocols.next().is_none();
+        let same = protocols
+            .next()
+            .is_some_and(|theirs| theirs.as_bytes().eq_ignore_ascii_case(self.protocol.as_bytes()))
+            && protocols.next().is_none();
         let connection = headers.get_all(header::CONNECTION).iter().any(|value| {
-            value.as_bytes().split(|b| *b == b',').any(|o| o.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+            value
+                .as_bytes()
+                .split(|b| *b == b',')
+                .any(|o| o.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
         });
         let accepted = self.accept.as_ref().is_none_or(|accept| {
-            headers.get(header::SEC_WEBSOCKET_ACCEPT).is_some_and(|v| v.as_bytes() == accept.as_bytes())
+            headers
+                .get(header::SEC_WEBSOCKET_ACCEPT)
+                .is_some_and(|v| v.as_bytes() == accept.as_bytes())
         });
         same && connection && accepted
     }

@@ -1,11 +1,29 @@
-//! Where a credential may ride, and how each carrier is read and stripped byte for byte.
+//! Where a credential may ride, and how each carrier is read and stripped: ours to the byte, and nothing else.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::{self, HeaderName};
+use percent_encoding::percent_decode;
+
+use super::RefusalReason;
 use crate::token::{Claims, KeyRing, TokenError, Verifier};
 
-/// The session cookie on secure connections and on loopback names that browsers treat as secure.
+/// The session cookie: bound to its host by its prefix, so that no sibling can plant or read it.
 pub const SESSION_COOKIE: &str = "__Host-preview";
+/// Its name where a host is served without TLS and is not this machine, so that browsers refuse the prefix.
+pub const PLAIN_SESSION_COOKIE: &str = "preview";
+
+/// Query parameters that may carry a credential, the most trusted name first. They are ours only when the value begins with one
+/// of [`PREFIXES`]: an app's own `?token=` passes through untouched.
+const QUERY_NAMES: [&[u8]; 7] = [b"token", b"mt", b"mp", b"ms", b"preview_token", b"t", b"share"];
+/// What our credentials begin with: preview tokens, share tokens, preview shares.
+const PREFIXES: [&str; 3] = ["mp_", "ms_", "miosa_pv_"];
+/// API keys: never accepted from a visitor, and never passed on to an app either.
+const API_KEY_PREFIX: &str = "msk_";
+const PREVIEW_TOKEN: HeaderName = HeaderName::from_static("x-miosa-preview-token");
 
 /// Where a credential rode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +45,7 @@ pub enum Carrier {
 pub struct Credential {
     /// Where it rode.
     pub carrier: Carrier,
-    /// The token, `mp_…`.
+    /// The token.
     pub token: String,
 }
 
@@ -43,7 +61,351 @@ pub struct Evidence(pub Vec<Result<Arc<Claims>, TokenError>>);
 
 impl Evidence {
     /// Verifies every credential through a worker's cache.
-    pub fn gather(_credentials: &[Credential], _ring: &KeyRing, _verifier: &mut Verifier) -> Self {
-        todo!("gate helper")
+    pub fn gather(credentials: &[Credential], ring: &KeyRing, verifier: &mut Verifier) -> Self {
+        Self(
+            credentials.iter().map(|credential| verifier.verify(ring, &credential.token)).collect(),
+        )
+    }
+}
+
+/// Finds every credential of a request, explicit ones before the cookie. Two different values in one carrier are refused.
+pub(super) fn find(target: &[u8], headers: &HeaderMap) -> Result<Vec<Credential>, RefusalReason> {
+    let mut found = Vec::new();
+    let mut add = |carrier, tokens: Vec<String>| {
+        let mut tokens = tokens.into_iter();
+        let Some(token) = tokens.next() else { return Ok(()) };
+        if tokens.any(|other| other != token) {
+            return Err(RefusalReason::BadCredential);
+        }
+        found.push(Credential { carrier, token });
+        Ok(())
+    };
+    add(Carrier::Query, in_query(target))?;
+    if headers.contains_key(PREVIEW_TOKEN) {
+        add(Carrier::Header, texts(headers, &PREVIEW_TOKEN).collect())?;
+    }
+    if headers.contains_key(header::AUTHORIZATION) {
+        let bearers = texts(headers, &header::AUTHORIZATION)
+            .filter_map(|value| bearer(&value).map(str::to_owned));
+        add(Carrier::Bearer, bearers.filter(|token| is_ours(token)).collect())?;
+    }
+    if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
+        let elements = our_subprotocols(headers);
+        add(
+            Carrier::Subprotocol,
+            elements.iter().map(|element| subprotocol_token(element).to_owned()).collect(),
+        )?;
+    }
+    found.extend(in_cookie(headers));
+    Ok(found)
+}
+
+fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = String> + 'a {
+    headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+fn is_ours(token: &str) -> bool {
+    PREFIXES.iter().any(|prefix| token.starts_with(prefix))
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_ascii())
+}
+
+/// Whether an `Authorization` field holds something of ours that no app may see.
+pub(super) fn has_our_bearer(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::AUTHORIZATION)
+        && texts(headers, &header::AUTHORIZATION).any(|value| {
+            bearer(&value).is_some_and(|token| is_ours(token) || token.starts_with(API_KEY_PREFIX))
+        })
+}
+
+fn parameters(query: &[u8]) -> impl Iterator<Item = &[u8]> {
+    query.split(|b| *b == b'&')
+}
+
+/// The position of a parameter's name in [`QUERY_NAMES`] and its value, when it is ours.
+fn our_parameter(parameter: &[u8]) -> Option<(usize, Cow<'_, [u8]>)> {
+    let eq = parameter.iter().position(|b| *b == b'=')?;
+    let (name, value) = parameter.split_at_checked(eq)?;
+    let rank = QUERY_NAMES.iter().position(|ours| *ours == name)?;
+    let value: Cow<'_, [u8]> = percent_decode(value.get(1..)?).into();
+    PREFIXES.iter().any(|prefix| value.starts_with(prefix.as_bytes())).then_some((rank, value))
+}
+
+fn query(target: &[u8]) -> Option<&[u8]> {
+    let at = memchr::memchr(b'?', target)?;
+    target.get(at + 1..)
+}
+
+fn in_query(target: &[u8]) -> Vec<String> {
+    let Some(query) = query(target) else { return Vec::new() };
+    let mut ours: Vec<_> = parameters(query).filter_map(our_parameter).collect();
+    ours.sort_by_key(|(rank, _)| *rank);
+    ours.into_iter().map(|(_, value)| String::from_utf8_lossy(&value).into_owned()).collect()
+}
+
+/// The target without our query parameters; `None` when it has none. Every other byte stays as it was.
+pub fn strip_query(target: &Bytes) -> Option<Bytes> {
+    let at = memchr::memchr(b'?', target)?;
+    let query = target.get(at + 1..)?;
+    parameters(query).find_map(our_parameter)?;
+    let mut out = BytesMut::with_capacity(target.len());
+    out.extend_from_slice(target.get(..at)?);
+    let mut separator: &[u8] = b"?";
+    for parameter in parameters(query).filter(|parameter| our_parameter(parameter).is_none()) {
+        out.extend_from_slice(separator);
+        out.extend_from_slice(parameter);
+        separator = b"&";
+    }
+    Some(out.freeze())
+}
+
+/// A `Referer` without our query parameters; `None` when it has none.
+pub fn strip_referer(value: &[u8]) -> Option<Bytes> {
+    memchr::memchr(b'?', value)?;
+    let (url, fragment) = match memchr::memchr(b'#', value) {
+        Some(at) => value.split_at_checked(at)?,
+        None => (value, &b""[..]),
+    };
+    let stripped = strip_query(&Bytes::copy_from_slice(url))?;
+    Some([&stripped, fragment].concat().into())
+}
+
+/// A cookie pair's name, exactly: only the blanks that RFC 6265 puts before it are skipped. Nothing is decoded, no Unicode space is
+/// trimmed, `$Version` means nothing.
+fn cookie_name(pair: &[u8]) -> &[u8] {
+    let pair = pair.trim_ascii_start();
+    pair.split(|b| *b == b'=').next().unwrap_or_default()
+}
+
+/// The value of our cookie, when the pair is ours. The plain name could be an app's own: it is ours only with our value.
+fn our_cookie(pair: &[u8]) -> Option<&[u8]> {
+    let name = cookie_name(pair);
+    let value = pair.trim_ascii_start().get(name.len() + 1..).unwrap_or_default().trim_ascii_end();
+    let plain = name == PLAIN_SESSION_COOKIE.as_bytes()
+        && value.starts_with(crate::token::PREFIX.as_bytes());
+    (name == SESSION_COOKIE.as_bytes() || plain).then_some(value)
+}
+
+fn cookie_pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b';'))
+}
+
+/// Our cookie. When it comes more than once nobody can tell which one a sibling planted, so none of them counts.
+fn in_cookie(headers: &HeaderMap) -> Option<Credential> {
+    if !headers.contains_key(header::COOKIE) {
+        return None;
+    }
+    let mut ours = cookie_pairs(headers).filter_map(our_cookie);
+    let first = ours.next()?;
+    let token = if ours.next().is_some() {
+        String::new()
+    } else {
+        String::from_utf8_lossy(first).into_owned()
+    };
+    Some(Credential { carrier: Carrier::Cookie, token })
+}
+
+/// The cookies without ours, several fields joined to one (RFC 9113 section 8.2.3); `None` when nothing is left.
+pub fn strip_cookie<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Bytes> {
+    let mut out = BytesMut::new();
+    for value in values {
+        let mut first = true;
+        for pair in value.split(|b| *b == b';') {
+            if our_cookie(pair).is_some() {
+                continue;
+            }
+            if out.is_empty() {
+                out.extend_from_slice(pair.trim_ascii_start());
+            } else {
+                out.extend_from_slice(if first { b"; " } else { b";" });
+                out.extend_from_slice(if first { pair.trim_ascii_start() } else { pair });
+            }
+            first = false;
+        }
+    }
+    (!out.is_empty()).then(|| out.freeze())
+}
+
+fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+/// The token in a subprotocol element: the element itself, or what follows `bearer.`.
+fn subprotocol_token(element: &str) -> &str {
+    element.strip_prefix("bearer.").unwrap_or(element)
+}
+
+/// The elements of `Sec-WebSocket-Protocol` that are credentials of ours, as written.
+pub(super) fn our_subprotocols(headers: &HeaderMap) -> Vec<String> {
+    headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .flat_map(|value| elements(value.as_bytes()))
+        .map(|element| String::from_utf8_lossy(element).into_owned())
+        .filter(|element| is_ours(subprotocol_token(element)))
+        .collect()
+}
+
+/// The offered subprotocols without `ours`; `None` when nothing is left.
+pub fn strip_subprotocols<'a>(
+    values: impl Iterator<Item = &'a [u8]>,
+    ours: &[String],
+) -> Option<Bytes> {
+    let rest: Vec<&[u8]> = values
+        .flat_map(elements)
+        .filter(|element| !ours.iter().any(|own| own.as_bytes() == *element))
+        .collect();
+    (!rest.is_empty()).then(|| rest.join(&b", "[..]).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap())
+        };
+        fields.iter().map(pair).collect()
+    }
+
+    fn found(
+        target: &str,
+        fields: &[(&'static str, &str)],
+    ) -> Result<Vec<(Carrier, String)>, RefusalReason> {
+        let found = find(target.as_bytes(), &headers(fields))?;
+        Ok(found.into_iter().map(|credential| (credential.carrier, credential.token)).collect())
+    }
+
+    #[test]
+    fn every_carrier_is_read_and_explicit_ones_come_first() {
+        let check =
+            |target: &str, fields: &[(&'static str, &str)], expected: &[(Carrier, &str)]| {
+                let expected = expected.iter().map(|(c, t)| (*c, (*t).to_owned())).collect();
+                assert_eq!(found(target, fields), Ok(expected), "{target} {fields:?}");
+            };
+        for name in ["token", "mt", "mp", "ms", "preview_token", "t", "share"] {
+            check(&format!("/?a=1&{name}=mp_x"), &[], &[(Carrier::Query, "mp_x")]);
+            check(&format!("/?{name}=theirs"), &[], &[]);
+        }
+        check("/?mt=m%70_x", &[], &[(Carrier::Query, "mp_x")]);
+        check("/?mt=mp_x&token=mp_x", &[], &[(Carrier::Query, "mp_x")]);
+        check("/", &[("x-miosa-preview-token", "mp_h")], &[(Carrier::Header, "mp_h")]);
+        check("/", &[("authorization", "bearer mp_b")], &[(Carrier::Bearer, "mp_b")]);
+        check("/", &[("authorization", "Bearer app-token")], &[]);
+        check("/", &[("authorization", "Basic mp_x")], &[]);
+        check(
+            "/",
+            &[("sec-websocket-protocol", "vite-hmr, mp_w")],
+            &[(Carrier::Subprotocol, "mp_w")],
+        );
+        check(
+            "/",
+            &[("sec-websocket-protocol", "pty, bearer.mp_w")],
+            &[(Carrier::Subprotocol, "mp_w")],
+        );
+        check("/", &[("cookie", "a=1; __Host-preview=mp_c; b=2")], &[(Carrier::Cookie, "mp_c")]);
+        check("/", &[("cookie", "preview=mp_c")], &[(Carrier::Cookie, "mp_c")]);
+        check("/", &[("cookie", "preview=yes")], &[]);
+        check(
+            "/?mt=mp_q",
+            &[("cookie", "__Host-preview=mp_c"), ("x-miosa-preview-token", "mp_h")],
+            &[(Carrier::Query, "mp_q"), (Carrier::Header, "mp_h"), (Carrier::Cookie, "mp_c")],
+        );
+    }
+
+    #[test]
+    fn doubled_credentials_are_refused() {
+        assert_eq!(found("/?mt=mp_a&mt=mp_b", &[]), Err(RefusalReason::BadCredential));
+        assert_eq!(found("/?mt=mp_a&token=mp_b", &[]), Err(RefusalReason::BadCredential));
+        let twice = [("x-miosa-preview-token", "mp_a"), ("x-miosa-preview-token", "mp_b")];
+        assert_eq!(found("/", &twice), Err(RefusalReason::BadCredential));
+        let none = Ok(vec![(Carrier::Cookie, String::new())]);
+        assert_eq!(found("/", &[("cookie", "__Host-preview=mp_a; __Host-preview=mp_b")]), none);
+        assert_eq!(
+            found("/", &[("cookie", "__Host-preview=mp_a"), ("cookie", "__Host-preview=mp_a")]),
+            none
+        );
+    }
+
+    #[test]
+    fn cookie_names_are_compared_byte_for_byte() {
+        for name in [
+            "\u{2000}__Host-preview",
+            "__host-preview",
+            "__Host-preview ",
+            "\"__Host-preview\"",
+            "$Version",
+            "__Host-previe%77",
+        ] {
+            assert_eq!(found("/", &[("cookie", &format!("{name}=mp_x"))]), Ok(vec![]), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn our_parameters_go_and_every_other_byte_stays() {
+        let check = |target: &'static str, stripped: Option<&str>| {
+            let result = strip_query(&Bytes::from_static(target.as_bytes()));
+            assert_eq!(result.as_deref(), stripped.map(str::as_bytes), "{target}");
+        };
+        check("/p?mt=mp_x", Some("/p"));
+        check("/p?mt=mp_x&a=1", Some("/p?a=1"));
+        check("/p?a=1&mt=mp_x", Some("/p?a=1"));
+        check("/p?a=1&mt=mp_x&b=%2F%2f&&=", Some("/p?a=1&b=%2F%2f&&="));
+        check("/p?token=mp_x&mt=mp_x&t=ms_y", Some("/p"));
+        check("/p?mt=m%70_x&q=mp_x", Some("/p?q=mp_x"));
+        check("/p?token=theirs", None);
+        check("/p?", None);
+        check("/mt=mp_x", None);
+        check("/p?x=1?mt=mp_x", None);
+    }
+
+    #[test]
+    fn our_cookie_goes_and_the_others_are_joined() {
+        let check = |values: &[&str], left: Option<&str>| {
+            let result = strip_cookie(values.iter().map(|v| v.as_bytes()));
+            assert_eq!(result.as_deref(), left.map(str::as_bytes), "{values:?}");
+        };
+        check(&["__Host-preview=mp_x"], None);
+        check(&["a=1; __Host-preview=mp_x; b=\"2; c=3\""], Some("a=1; b=\"2; c=3\""));
+        check(&["__Host-preview=mp_x;a=1;b=2"], Some("a=1;b=2"));
+        check(&["a=1", "b=2; __Host-preview=mp_x", "c=3"], Some("a=1; b=2; c=3"));
+        check(&["preview=yes; preview=mp_x"], Some("preview=yes"));
+        check(&["\u{2000}__Host-preview=mp_x"], Some("\u{2000}__Host-preview=mp_x"));
+    }
+
+    #[test]
+    fn our_subprotocol_and_our_part_of_a_referer_go() {
+        let ours = vec!["bearer.mp_x".to_owned()];
+        let left = strip_subprotocols([&b"pty , bearer.mp_x,b"[..]].into_iter(), &ours);
+        assert_eq!(left.as_deref(), Some(&b"pty, b"[..]));
+        assert_eq!(strip_subprotocols([&b"bearer.mp_x"[..]].into_iter(), &ours), None);
+        let referer = strip_referer(b"https://h.example/p?mt=mp_x&a=1#f");
+        assert_eq!(referer.as_deref(), Some(&b"https://h.example/p?a=1#f"[..]));
+        assert_eq!(strip_referer(b"https://h.example/p?a=1"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn stripping_twice_is_stripping_once(target in "/[a-z]{0,4}(\\?((mt|a|token|)=?(mp_|ms_|x)?[a-z%0-9]{0,4}&?){0,6})?") {
+            let target = Bytes::from(target);
+            let once = strip_query(&target).unwrap_or(target);
+            prop_assert_eq!(strip_query(&once), None);
+            prop_assert!(in_query(&once).is_empty());
+        }
+
+        #[test]
+        fn cookies_of_others_survive(values in proptest::collection::vec("[ a-zA-Z_=;-]{0,30}(__Host-preview=mp_x)?", 0..4)) {
+            let once = strip_cookie(values.iter().map(String::as_bytes));
+            let once_bytes = once.clone().unwrap_or_default();
+            prop_assert!(!once_bytes.split(|b| *b == b';').any(|pair| our_cookie(pair).is_some()));
+            prop_assert_eq!(strip_cookie(std::iter::once(&once_bytes[..])), once);
+        }
     }
 }

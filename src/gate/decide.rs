@@ -1,35 +1,407 @@
-//! The decision, in its fixed order.
+//! The decision. Its order is fixed, and is the whole of who may see what:
+//!
+//! 1. Without complete tables nothing is known, and nothing is "not found".
+//! 2. A gateway host leads on to the preview host, whoever asks.
+//! 3. The host must lead to a sandbox: an exact custom domain, or a label below a zone that this sandbox answers in.
+//! 4. The port must be one that may be previewed.
+//! 5. Access: the port is public, or a credential holds for this sandbox, port, generation and moment.
+//! 6. What the access allows: methods by scope; for a cookie, that the request is not another site's doing.
+//! 7. A link that is being opened becomes a session and a clean address.
+//! 8. Only now is the sandbox's state told.
 
+use std::sync::Arc;
+
+use http::{Method, header};
 use jiff::Timestamp;
 
-use super::{Decision, Evidence, Grant, RefusalReason, Visit};
-use crate::routes::{Route, Routes};
+use super::credentials::{self, Carrier, Evidence, PLAIN_SESSION_COOKIE, SESSION_COOKIE};
+use super::decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip};
+use super::visit::{Intent, SEC_FETCH_DEST, SEC_FETCH_SITE, Visit};
+use crate::host::{Authority, PreviewLabel, SandboxName};
+use crate::model::{Driver, SandboxState, TokenScope};
+use crate::routes::{Route, Routes, SlugScope, TenantView};
+use crate::token::{Claims, TokenError};
 
-/// Ports that are never previewed (SSH, telnet, SMTP …), and other settings of the gate.
-#[derive(Clone, Debug)]
+/// Settings of the gate.
+#[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// Ports that are refused on every sandbox.
     pub forbidden_ports: Vec<u16>,
 }
 
+/// How far `iat` may lie ahead of our clock, seconds.
+const CLOCK_SKEW: i64 = 60;
+
 /// Judges a visit.
 pub fn decide(
-    _visit: &Visit<'_>,
-    _evidence: &Evidence,
-    _routes: &Routes,
-    _rules: &Rules,
-    _now: Timestamp,
+    visit: &Visit<'_>,
+    evidence: &Evidence,
+    routes: &Routes,
+    rules: &Rules,
+    now: Timestamp,
 ) -> Decision {
-    todo!("gate helper")
+    if !routes.is_complete() {
+        return refuse(RefusalReason::NotReady, None, None);
+    }
+    if let Some(moved) = gateway(visit, routes) {
+        return Decision::Moved(moved);
+    }
+    let found = match resolve(&visit.authority, routes) {
+        Ok(found) => found,
+        Err(tenant) => return refuse(RefusalReason::NotFound, tenant, None),
+    };
+    let judged = Judging { visit, evidence, routes, now, found: &found };
+    if rules.forbidden_ports.contains(&found.port) {
+        return refuse(RefusalReason::PortForbidden, Some(found.tenant), None);
+    }
+    let access = match judged.access() {
+        Ok(access) => access,
+        Err(reason) => return refuse(reason, Some(found.tenant), None),
+    };
+    let subject = Some((Arc::clone(&found.route), found.port));
+    if let Err(reason) = judged.allowed(&access) {
+        return refuse(reason, Some(found.tenant), subject);
+    }
+    if let Some(decision) = judged.sign_in(&access) {
+        return decision;
+    }
+    if let Err(reason) = running(&found.route) {
+        return refuse(reason, Some(found.tenant), subject);
+    }
+    let session_cookie = judged.cookie_without_redirect(&access);
+    Decision::Forward(Box::new(Plan {
+        profile: found.route.profile(found.port, now),
+        strip: strip(visit),
+        upgrade: visit.intent.is_upgrade(),
+        port: found.port,
+        grant: access.grant,
+        session_cookie,
+        tenant: found.tenant,
+        route: found.route,
+    }))
 }
 
 /// Judges again what an open exchange rests on, from fresh knowledge.
 pub fn still_allowed(
-    _grant: &Grant,
-    _route: &Route,
-    _port: u16,
-    _routes: &Routes,
-    _now: Timestamp,
+    grant: &Grant,
+    route: &Route,
+    port: u16,
+    routes: &Routes,
+    now: Timestamp,
 ) -> Result<(), RefusalReason> {
-    todo!("gate helper")
+    match grant {
+        Grant::Public if !route.is_public(port, now) => return Err(RefusalReason::SignInNeeded),
+        Grant::Public | Grant::Preflight => {}
+        Grant::Token { id, generation, expires_at, .. } => {
+            if *expires_at <= now {
+                return Err(RefusalReason::TokenExpired);
+            }
+            if *generation != route.token_generation || routes.is_revoked(*id) {
+                return Err(RefusalReason::TokenRevoked);
+            }
+        }
+    }
+    running(route)
+}
+
+fn refuse(
+    reason: RefusalReason,
+    tenant: Option<Arc<TenantView>>,
+    subject: Option<(Arc<Route>, u16)>,
+) -> Decision {
+    Decision::Refuse(Refusal { reason, tenant, subject })
+}
+
+/// Whether the sandbox can serve at all.
+fn running(route: &Route) -> Result<(), RefusalReason> {
+    match route.state {
+        SandboxState::Creating => Err(RefusalReason::Starting),
+        SandboxState::Running if route.driver == Driver::Register && route.upstream.is_none() => {
+            Err(RefusalReason::Starting)
+        }
+        SandboxState::Running => Ok(()),
+        SandboxState::Paused => Err(RefusalReason::Paused),
+        SandboxState::Stopped | SandboxState::Error => Err(RefusalReason::NotRunning),
+        SandboxState::Destroyed => Err(RefusalReason::NotFound),
+    }
+}
+
+/// A sandbox that a host leads to.
+struct Found {
+    route: Arc<Route>,
+    tenant: Arc<TenantView>,
+    port: u16,
+}
+
+/// Finds what a host leads to. The error carries the tenant whose own domain it is below, so that the page wears its face;
+/// below the platform's zones an unknown name and another's look alike.
+fn resolve(authority: &Authority, routes: &Routes) -> Result<Found, Option<Arc<TenantView>>> {
+    if let Some(exact) = routes.custom_domain(&authority.host) {
+        let route = routes.by_id(exact.sandbox).ok_or(None)?;
+        let tenant = routes.tenant(route.tenant).ok_or(None)?;
+        let port = exact.port.unwrap_or(route.default_port);
+        return Ok(Found { route, tenant, port });
+    }
+    let (label, zone) = authority.host.split_once('.').ok_or(None)?;
+    let zone = routes.zone(zone).ok_or(None)?;
+    let owner = match &zone.scope {
+        SlugScope::Platform => None,
+        SlugScope::Tenant(tenant, _) => routes.tenant(*tenant),
+    };
+    let unknown = || owner.clone();
+    let label = PreviewLabel::parse(label).map_err(|_| unknown())?;
+    let route = match label.name {
+        SandboxName::Slug(slug) => routes.by_slug(&zone.scope, slug),
+        SandboxName::Id(id) => routes.by_id(crate::model::SandboxId(id)),
+    };
+    let route = route.ok_or_else(unknown)?;
+    // An id answers in every zone that its tenant is entitled to, and in no other tenant's.
+    if matches!(&zone.scope, SlugScope::Tenant(tenant, _) if *tenant != route.tenant) {
+        return Err(unknown());
+    }
+    let tenant = routes.tenant(route.tenant).ok_or_else(unknown)?;
+    let port = label.port.unwrap_or(route.default_port);
+    Ok(Found { route, tenant, port })
+}
+
+/// `preview.<zone>/p/{id}/…` and `preview.<zone>/{id}/…` lead to the host of that sandbox. No table but the zones is asked, so the
+/// answer says nothing about which ids exist.
+fn gateway(visit: &Visit<'_>, routes: &Routes) -> Option<Moved> {
+    let zone = visit.authority.host.strip_prefix("preview.")?;
+    let zone = routes.zone(zone).filter(|zone| zone.gateway)?;
+    let target = std::str::from_utf8(&visit.head.target).ok()?;
+    let (path, query) =
+        target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    let path = path.strip_prefix("/p/").or_else(|| path.strip_prefix('/'))?;
+    let (id, rest) = path.split_once('/').map_or((path, ""), |(id, rest)| (id, rest));
+    let Ok(PreviewLabel { port: None, name: SandboxName::Id(id) }) = PreviewLabel::parse(id) else {
+        return None;
+    };
+    let scheme = if visit.arrival.secure { "https" } else { "http" };
+    let port = visit.authority.port.map(|port| format!(":{port}")).unwrap_or_default();
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    Some(Moved { location: format!("{scheme}://{id}.{}{port}/{rest}{query}", zone.name) })
+}
+
+/// What access rests on, and by which carrier it came.
+struct Access {
+    grant: Grant,
+    carrier: Option<Carrier>,
+    token: Option<usize>,
+}
+
+impl Access {
+    fn bare(grant: Grant) -> Self {
+        Self { grant, carrier: None, token: None }
+    }
+}
+
+struct Judging<'a> {
+    visit: &'a Visit<'a>,
+    evidence: &'a Evidence,
+    routes: &'a Routes,
+    now: Timestamp,
+    found: &'a Found,
+}
+
+impl Judging<'_> {
+    fn access(&self) -> Result<Access, RefusalReason> {
+        let by_token = self.by_token();
+        let is_public = self.found.route.is_public(self.found.port, self.now);
+        match by_token {
+            Some(Ok(access)) => Ok(access),
+            // On a public port a stale link is only a link.
+            _ if is_public => Ok(Access::bare(Grant::Public)),
+            _ if self.is_friendly_preflight() => Ok(Access::bare(Grant::Preflight)),
+            Some(Err(reason)) => Err(reason),
+            None => Err(RefusalReason::SignInNeeded),
+        }
+    }
+
+    /// The first explicit credential that holds; if none holds, the first one's fault. The cookie counts only where nothing
+    /// explicit was sent: whoever sends a token wants that token to be judged.
+    fn by_token(&self) -> Option<Result<Access, RefusalReason>> {
+        let all = || self.visit.credentials.iter().zip(&self.evidence.0).enumerate();
+        let explicit =
+            || all().filter(|(_, (credential, _))| credential.carrier != Carrier::Cookie);
+        let mut fault = None;
+        let candidates: &mut dyn Iterator<Item = _> =
+            if explicit().next().is_some() { &mut explicit() } else { &mut all() };
+        for (index, (credential, verdict)) in candidates {
+            match self.judge(verdict) {
+                Ok(grant) => {
+                    return Some(Ok(Access {
+                        grant,
+                        carrier: Some(credential.carrier),
+                        token: Some(index),
+                    }));
+                }
+                Err(reason) => fault = fault.or(Some(Err(reason))),
+            }
+        }
+        fault
+    }
+
+    fn judge(&self, verdict: &Result<Arc<Claims>, TokenError>) -> Result<Grant, RefusalReason> {
+        let claims = verdict.as_ref().map_err(|_| RefusalReason::InvalidToken)?;
+        let Found { route, port, .. } = self.found;
+        if claims.sandbox != route.sandbox || claims.tenant != route.tenant {
+            return Err(RefusalReason::WrongSubject);
+        }
+        if claims.port.is_some_and(|only| only != *port) {
+            return Err(RefusalReason::WrongSubject);
+        }
+        if claims.issued_at.as_second() > self.now.as_second() + CLOCK_SKEW {
+            return Err(RefusalReason::InvalidToken);
+        }
+        let grant = Grant::Token {
+            id: claims.id,
+            generation: claims.generation,
+            expires_at: claims.expires_at,
+            scope: claims.scope,
+        };
+        // The state is judged later: whoever has access may know it.
+        match still_allowed(&grant, route, *port, self.routes, self.now) {
+            Err(reason @ (RefusalReason::TokenExpired | RefusalReason::TokenRevoked)) => {
+                Err(reason)
+            }
+            _ => Ok(grant),
+        }
+    }
+
+    /// A preflight carries no credential by design; it is let through between the ports of one sandbox and from the tenant's own
+    /// origins. The request that follows is judged in full.
+    fn is_friendly_preflight(&self) -> bool {
+        let headers = &self.visit.head.headers;
+        self.visit.head.method == Method::OPTIONS
+            && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+            && self
+                .visit
+                .field(&header::ORIGIN)
+                .is_some_and(|origin| self.is_tenant_origin(origin) || self.is_same_sandbox(origin))
+    }
+
+    fn is_tenant_origin(&self, origin: &str) -> bool {
+        self.found.tenant.policy.allowed_origins.iter().any(|allowed| allowed == origin)
+    }
+
+    fn is_same_sandbox(&self, origin: &str) -> bool {
+        let Some((_, authority)) = origin.split_once("://") else { return false };
+        let Ok(authority) = Authority::parse(authority.as_bytes()) else { return false };
+        resolve(&authority, self.routes)
+            .is_ok_and(|found| found.route.sandbox == self.found.route.sandbox)
+    }
+
+    /// What the access allows: methods by scope, then, for a cookie, the origin.
+    fn allowed(&self, access: &Access) -> Result<(), RefusalReason> {
+        let Grant::Token { scope, .. } = access.grant else { return Ok(()) };
+        let (method, policy) = (&self.visit.head.method, &self.found.tenant.policy);
+        let is_safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let upgrade = self.visit.intent.is_upgrade();
+        let in_scope = match scope {
+            TokenScope::Interact => true,
+            TokenScope::Terminal => false,
+            TokenScope::Read if upgrade => policy.read_allows_upgrade,
+            TokenScope::Read => {
+                is_safe || policy.read_methods.iter().any(|allowed| allowed == method.as_str())
+            }
+        };
+        if !in_scope {
+            return Err(RefusalReason::InsufficientScope);
+        }
+        // A browser sends the cookie with requests that any site makes (SameSite=None): what can change something must come from
+        // this host's own pages or the tenant's.
+        let by_cookie = access.carrier == Some(Carrier::Cookie);
+        if by_cookie && (upgrade || !is_safe) && !self.is_own_doing(upgrade) {
+            return Err(RefusalReason::ForeignOrigin);
+        }
+        Ok(())
+    }
+
+    fn is_own_doing(&self, upgrade: bool) -> bool {
+        if self.visit.head.headers.get_all(header::ORIGIN).iter().count() > 1 {
+            return false;
+        }
+        match self.visit.field(&header::ORIGIN) {
+            Some(origin) => self.is_tenant_origin(origin) || self.is_same_origin(origin),
+            None if upgrade => false,
+            None => matches!(self.visit.field(&SEC_FETCH_SITE), Some("same-origin" | "none")),
+        }
+    }
+
+    fn is_same_origin(&self, origin: &str) -> bool {
+        let Some((scheme, authority)) = origin.split_once("://") else { return false };
+        let (same_scheme, default) =
+            if self.visit.arrival.secure { ("https", 443) } else { ("http", 80) };
+        let Ok(authority) = Authority::parse(authority.as_bytes()) else { return false };
+        let here = &self.visit.authority;
+        scheme == same_scheme
+            && authority.host == here.host
+            && authority.port.unwrap_or(default) == here.port.unwrap_or(default)
+    }
+
+    /// Opening a link: a session and a clean address. The address has no credential any more, so this cannot loop. HEAD and
+    /// programs that look ahead get neither: a link is not used up by being looked at.
+    fn sign_in(&self, access: &Access) -> Option<Decision> {
+        if access.carrier != Some(Carrier::Query) {
+            return None;
+        }
+        match self.visit.intent {
+            Intent::Prefetch => Some(Decision::Neutral),
+            Intent::Navigation if self.visit.head.method == Method::HEAD => Some(Decision::Neutral),
+            Intent::Navigation => {
+                let location = clean_location(credentials::strip_query(&self.visit.head.target)?);
+                Some(Decision::SignIn(SignIn { cookie: self.cookie(access)?, location }))
+            }
+            _ => None,
+        }
+    }
+
+    /// A query credential on something that is no navigation: forwarded at once, and the session is set beside the answer,
+    /// unless another site's page merely embeds an image or script of ours.
+    fn cookie_without_redirect(&self, access: &Access) -> Option<String> {
+        let explicit = access.carrier == Some(Carrier::Query) && self.visit.intent == Intent::Fetch;
+        let cross_site = self.visit.field(&SEC_FETCH_SITE) == Some("cross-site");
+        let embedded = self.visit.field(&SEC_FETCH_DEST).is_some_and(|dest| dest != "empty");
+        if explicit && !(cross_site && embedded) { self.cookie(access) } else { None }
+    }
+
+    /// The session cookie. It is the token itself, so it keeps every restriction of it.
+    fn cookie(&self, access: &Access) -> Option<String> {
+        let Grant::Token { expires_at, .. } = access.grant else { return None };
+        let token = &self.visit.credentials.get(access.token?)?.token;
+        let left = (expires_at.as_second() - self.now.as_second()).max(1);
+        let host = &self.visit.authority.host;
+        let is_local = host == "localhost" || host.ends_with(".localhost");
+        Some(if self.visit.arrival.secure || is_local {
+            format!(
+                "{SESSION_COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=None; Partitioned; Max-Age={left}"
+            )
+        } else {
+            // Without TLS browsers refuse `Secure`; such a preview cannot be embedded in another site.
+            format!(
+                "{PLAIN_SESSION_COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age={left}"
+            )
+        })
+    }
+}
+
+/// A location that cannot leave this host: `//evil` and `/\evil` would be read as another authority.
+fn clean_location(target: bytes::Bytes) -> bytes::Bytes {
+    if matches!(target.get(1), Some(b'/' | b'\\')) {
+        return [b"/.", &target[..]].concat().into();
+    }
+    target
+}
+
+fn strip(visit: &Visit<'_>) -> Strip {
+    Strip {
+        target: credentials::strip_query(&visit.head.target),
+        authorization: credentials::has_our_bearer(&visit.head.headers),
+        subprotocols: if visit.head.headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
+            credentials::our_subprotocols(&visit.head.headers)
+        } else {
+            Vec::new()
+        },
+    }
 }

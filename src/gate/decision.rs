@@ -52,6 +52,8 @@ pub struct Plan {
 pub enum Grant {
     /// The port is public.
     Public,
+    /// A preflight (CORS) from the sandbox's own or the tenant's origins, which carries no credential by design.
+    Preflight,
     /// A verified preview token.
     Token {
         /// `jti`.

@@ -8,7 +8,13 @@ mod decide;
 mod decision;
 mod visit;
 
-pub use credentials::{Carrier, Credential, Evidence, SESSION_COOKIE};
+pub use credentials::{
+    Carrier, Credential, Evidence, PLAIN_SESSION_COOKIE, SESSION_COOKIE, strip_cookie, strip_query,
+    strip_referer, strip_subprotocols,
+};
 pub use decide::{Rules, decide, still_allowed};
 pub use decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip};
 pub use visit::{Arrival, Intent, Visit};
+
+#[cfg(test)]
+mod tests;

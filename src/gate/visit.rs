@@ -1,11 +1,39 @@
 //! A request as the gate sees it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use crate::message::RequestHead;
+use base64::Engine as _;
+use http::header::{self, HeaderMap, HeaderName};
+use http::{Method, header::HeaderValue};
 
-use super::{Carrier, Credential, RefusalReason};
+use super::credentials;
+use super::{Credential, RefusalReason};
+use crate::host::Authority;
+use crate::message::{Minor, RequestHead};
+
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+pub(super) const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const PURPOSE: [HeaderName; 3] = [
+    HeaderName::from_static("sec-purpose"),
+    HeaderName::from_static("purpose"),
+    HeaderName::from_static("x-moz"),
+];
+
+/// Programs that fetch a link to show a card of it. They must not use a link up, and have no business inside a preview.
+const UNFURLERS: [&str; 11] = [
+    "slackbot",
+    "twitterbot",
+    "facebookexternalhit",
+    "whatsapp",
+    "discordbot",
+    "telegrambot",
+    "linkedinbot",
+    "skypeuripreview",
+    "googlebot",
+    "bingbot",
+    "applebot",
+];
 
 /// Facts about how a request arrived that are not in its head.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +63,13 @@ pub enum Intent {
     Fetch,
 }
 
+impl Intent {
+    /// Whether the request asks to switch protocols.
+    pub fn is_upgrade(self) -> bool {
+        matches!(self, Self::WebSocket | Self::OtherUpgrade)
+    }
+}
+
 /// A request, read.
 #[derive(Debug)]
 pub struct Visit<'a> {
@@ -43,7 +78,7 @@ pub struct Visit<'a> {
     /// How it arrived.
     pub arrival: Arrival,
     /// The host asked for, well formed, lower case.
-    pub authority: crate::host::Authority,
+    pub authority: Authority,
     /// What it is for.
     pub intent: Intent,
     /// The credentials found, explicit ones (query, header, subprotocol) before the cookie.
@@ -52,8 +87,94 @@ pub struct Visit<'a> {
 
 impl<'a> Visit<'a> {
     /// Reads a request head. Refuses what is malformed in itself: host, methods, upgrades, doubled credentials.
-    pub fn read(_head: &'a RequestHead, _arrival: Arrival) -> Result<Self, RefusalReason> {
-        let _ = (Arc::<u8>::new(0), Carrier::Query);
-        todo!("gate helper")
+    pub fn read(head: &'a RequestHead, arrival: Arrival) -> Result<Self, RefusalReason> {
+        let authority = Authority::parse(&head.authority).map_err(|_| RefusalReason::BadHost)?;
+        if matches!(head.method, Method::TRACE | Method::CONNECT) {
+            return Err(RefusalReason::MethodNotAllowed);
+        }
+        let intent = match upgrade(head, arrival)? {
+            Some(intent) => intent,
+            None => intent(head),
+        };
+        let credentials = credentials::find(&head.target, &head.headers)?;
+        Ok(Self { head, arrival, authority, intent, credentials })
     }
+
+    /// A field's value, if it is there and plain text.
+    pub(super) fn field(&self, name: &HeaderName) -> Option<&str> {
+        self.head.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// The protocol switch that is asked for, if any, judged by form (RFC 9110 section 7.8, RFC 6455 section 4.2.1).
+fn upgrade(head: &RequestHead, arrival: Arrival) -> Result<Option<Intent>, RefusalReason> {
+    let headers = &head.headers;
+    if !headers.contains_key(header::UPGRADE) || !connection_names_upgrade(headers) {
+        // An `Upgrade` that `Connection` does not name ends at this hop.
+        return Ok(None);
+    }
+    let mut protocols = headers.get_all(header::UPGRADE).iter();
+    let (Some(protocol), None) = (protocols.next(), protocols.next()) else {
+        return Err(RefusalReason::BadUpgrade);
+    };
+    let protocol = protocol.as_bytes().to_ascii_lowercase();
+    let other_http =
+        [&b"h2"[..], b"http", b"tls"].iter().any(|prefix| protocol.starts_with(prefix));
+    if other_http {
+        // Never forwarded, and not needed: the request is served as it is (RFC 9113 section 3.1 took h2c away).
+        return Ok(None);
+    }
+    let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(b);
+    let form = head.method == Method::GET && head.minor == Minor::One && !arrival.has_body;
+    if !form || protocol.is_empty() || !protocol.iter().all(token) {
+        return Err(RefusalReason::BadUpgrade);
+    }
+    if protocol != b"websocket" {
+        return Ok(Some(Intent::OtherUpgrade));
+    }
+    let single = |name| {
+        let mut values = headers.get_all(name).iter();
+        values.next().filter(|_| values.next().is_none())
+    };
+    let version = single(header::SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes);
+    let key = single(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
+    let key = key.and_then(|key| base64::engine::general_purpose::STANDARD.decode(key).ok());
+    if version != Some(b"13") || key.is_none_or(|key| key.len() != 16) {
+        return Err(RefusalReason::BadUpgrade);
+    }
+    Ok(Some(Intent::WebSocket))
+}
+
+fn connection_names_upgrade(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONNECTION).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|b| *b == b',')
+            .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    })
+}
+
+fn intent(head: &RequestHead) -> Intent {
+    let headers = &head.headers;
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    if PURPOSE.iter().any(|name| text(name).is_some_and(|value| value.contains("prefetch"))) {
+        return Intent::Prefetch;
+    }
+    if !matches!(head.method, Method::GET | Method::HEAD) {
+        return Intent::Fetch;
+    }
+    let navigates = match text(&SEC_FETCH_MODE) {
+        Some(mode) => mode.eq_ignore_ascii_case("navigate"),
+        None => text(&header::ACCEPT).is_some_and(|accept| accept.contains("text/html")),
+    };
+    // Browsers send Sec-Fetch fields; programs that make link cards do not.
+    if text(&SEC_FETCH_MODE).is_none() && text(&header::USER_AGENT).is_some_and(is_unfurler) {
+        return Intent::Prefetch;
+    }
+    if navigates { Intent::Navigation } else { Intent::Fetch }
+}
+
+fn is_unfurler(agent: &str) -> bool {
+    let agent = agent.to_ascii_lowercase();
+    UNFURLERS.iter().any(|name| agent.contains(name))
 }

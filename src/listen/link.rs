@@ -215,7 +215,9 @@ impl Link {
     fn body_hint(&self) -> SizeHint {
         match &self.decoder {
             None => SizeHint::with_exact(0),
-            Some(decoder) => decoder.remaining().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Some(decoder) => {
+                decoder.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
         }
     }
 }

@@ -49,7 +49,8 @@ pub(super) async fn answer(
     };
     link.borrow_mut().out.write_with(|out| wire::write_response(out, &head, framing, field));
     let body = if terms.head_only { Payload::Empty } else { body };
-    let mut sending = Sending { body, framing: (!terms.head_only).then_some(framing), sent: 0, done: false };
+    let mut sending =
+        Sending { body, framing: (!terms.head_only).then_some(framing), sent: 0, done: false };
     poll_fn(|cx| sending.poll(cx, link)).await?;
     keep &= link.borrow().body_is_read();
     Ok(keep)
@@ -64,7 +65,11 @@ struct Sending {
 }
 
 impl Sending {
-    fn poll(&mut self, cx: &mut Context<'_>, link: &Rc<RefCell<Link>>) -> Poll<Result<(), BodyError>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        link: &Rc<RefCell<Link>>,
+    ) -> Poll<Result<(), BodyError>> {
         loop {
             let starved = self.fill(cx, link)?;
             match link.borrow_mut().poll_flush(cx) {
@@ -117,7 +122,11 @@ impl Sending {
         Ok(())
     }
 
-    fn finish(&mut self, link: &mut Link, trailers: Option<&http::HeaderMap>) -> Result<(), BodyError> {
+    fn finish(
+        &mut self,
+        link: &mut Link,
+        trailers: Option<&http::HeaderMap>,
+    ) -> Result<(), BodyError> {
         self.done = true;
         match self.framing {
             Some(Framing::Chunked) => {

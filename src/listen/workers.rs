@@ -186,7 +186,9 @@ async fn serve(
 fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
     )
 }
 
@@ -257,12 +259,8 @@ impl Caps {
         open.set(open.get() + 1);
         worker.metrics.connections.inc();
         // From here the seat gives everything back, also when the connection is turned away.
-        let seat = Seat {
-            caps: Arc::clone(self),
-            ip,
-            worker: Rc::clone(worker),
-            open: Rc::clone(open),
-        };
+        let seat =
+            Seat { caps: Arc::clone(self), ip, worker: Rc::clone(worker), open: Rc::clone(open) };
         if exceeds(total, self.settings.max_connections) {
             return Err(Capped::Total);
         }

@@ -2,16 +2,19 @@
 //!
 //! No method hands out a guard of a table: clones of `Arc` come out. Nothing here does I/O.
 
+mod tables;
+
+pub use tables::Routes;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::host::Slug;
 use crate::model::{
-    Branding, CustomDomain, Driver, Profile, SandboxId, SandboxState, TenantId, TenantPolicy,
-    TokenId, Upstream, Version, Visibility,
+    Branding, Driver, Profile, SandboxId, SandboxState, TenantId, TenantPolicy, Upstream,
+    Visibility,
 };
-use crate::token::KeyRing;
 
 /// A preview zone: the part of a host right of the label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,57 +108,4 @@ pub struct TenantView {
     pub branding_version: u64,
     /// Its rules.
     pub policy: TenantPolicy,
-}
-
-/// The tables. See the methods (store helper: keep these signatures, add the writer's side as `pub(crate)`).
-#[derive(Debug)]
-pub struct Routes {
-    _private: (),
-}
-
-impl Routes {
-    /// Empty tables that know only the platform zones (`complete` is false until the follower has loaded its snapshot).
-    pub fn new(_platform_zones: &[String]) -> Self {
-        todo!("store helper")
-    }
-    /// Whether the snapshot has been loaded: before that nothing is "not found".
-    pub fn is_complete(&self) -> bool {
-        todo!("store helper")
-    }
-    /// The version of the last change applied.
-    pub fn version(&self) -> Version {
-        todo!("store helper")
-    }
-    /// Number of sandboxes routed.
-    pub fn len(&self) -> usize {
-        todo!("store helper")
-    }
-    /// A zone by its exact name.
-    pub fn zone(&self, _name: &str) -> Option<Arc<Zone>> {
-        todo!("store helper")
-    }
-    /// An exact custom domain.
-    pub fn custom_domain(&self, _fqdn: &str) -> Option<Arc<CustomDomain>> {
-        todo!("store helper")
-    }
-    /// The sandbox that holds a slug in a scope.
-    pub fn by_slug(&self, _scope: &SlugScope, _slug: &str) -> Option<Arc<Route>> {
-        todo!("store helper")
-    }
-    /// A sandbox by id.
-    pub fn by_id(&self, _sandbox: SandboxId) -> Option<Arc<Route>> {
-        todo!("store helper")
-    }
-    /// A tenant.
-    pub fn tenant(&self, _tenant: TenantId) -> Option<Arc<TenantView>> {
-        todo!("store helper")
-    }
-    /// Whether one token was revoked by itself.
-    pub fn is_revoked(&self, _token: TokenId) -> bool {
-        todo!("store helper")
-    }
-    /// The signing keys.
-    pub fn key_ring(&self) -> Arc<KeyRing> {
-        todo!("store helper")
-    }
 }

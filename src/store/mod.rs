@@ -2,20 +2,26 @@
 //!
 //! No visitor's request ever waits for this part.
 
-mod verbs;
+mod changes;
+mod keys;
+mod open;
+mod previews;
+mod rows;
+mod sandboxes;
+mod secrets;
+mod snapshot;
+mod tenants;
+mod tokens;
 
-use std::path::Path;
+pub use open::Store;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::clock::Clock;
 use crate::host::Slug;
 use crate::model::{
-    ApiKey, Attributes, Branding, Change, CustomDomain, Driver, KeyId, KeyScope, Preview,
-    PreviewId, PreviewTokenRecord, Profile, Sandbox, SandboxId, SandboxState, SigningKeyRecord,
-    Tenant, TenantDomain, TenantId, TenantPolicy, TokenId, TokenScope, Upstream, Version,
-    Visibility,
+    Attributes, CustomDomain, Driver, KeyScope, Profile, Sandbox, SandboxId, SandboxState,
+    SigningKeyRecord, Tenant, TenantDomain, TenantId, TokenId, Upstream, Version, Visibility,
 };
 
 /// What can go wrong with the store.
@@ -42,6 +48,9 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("migration")]
     Migration(#[source] sqlx::migrate::MigrateError),
+    /// A row that must be unique exists already.
+    #[error("exists already")]
+    Exists,
     /// A stored value does not parse: the file was written by something else.
     #[error("a stored value is not valid: {0}")]
     Corrupt(&'static str),
@@ -196,55 +205,52 @@ pub struct Snapshot {
     pub custom_domains: Vec<CustomDomain>,
     /// All sandboxes that are not destroyed, with their active previews and the scopes their slug is held in.
     pub sandboxes: Vec<RoutedSandbox>,
-    /// Tokens revoked one by one that have not expired yet.
-    pub revoked_tokens: Vec<TokenId>,
+    /// Tokens revoked one by one that have not expired yet, and when they will.
+    pub revoked_tokens: Vec<(TokenId, Timestamp)>,
     /// The active signing keys.
     pub signing_keys: Vec<SigningKeyRecord>,
 }
 
-/// A sandbox as the follower loads it.
-#[derive(Debug)]
+/// A sandbox as the follower loads it: what routing needs, and no more.
+#[derive(Clone, Debug, PartialEq)]
 pub struct RoutedSandbox {
-    /// The sandbox.
-    pub sandbox: Sandbox,
+    /// Its id.
+    pub id: SandboxId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its slug.
+    pub slug: Slug,
+    /// Where it is in its life.
+    pub state: SandboxState,
+    /// Who knows its address.
+    pub driver: Driver,
+    /// Its address.
+    pub upstream: Option<Upstream>,
+    /// Counts changes of the address.
+    pub address_generation: u64,
+    /// Counts "revoke all tokens".
+    pub token_generation: u64,
+    /// The port of a host that names none.
+    pub default_port: u16,
+    /// Its origin profile.
+    pub profile: Profile,
+    /// The tenant's own id of the end user.
+    pub external_user_id: Option<String>,
     /// Its published ports.
-    pub previews: Vec<Preview>,
-    /// The scopes in which its slug leads to it: `None` = the platform zones, `Some(domain)` = a tenant's domain.
-    pub slug_scopes: Vec<Option<String>>,
+    pub ports: Vec<RoutedPort>,
+    /// Where its slug leads to it: an empty text is the platform's zones, any other a tenant's domain.
+    pub slug_scopes: Vec<String>,
 }
 
-/// The store. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Store {
-    inner: verbs::Inner,
+/// A published port as the follower loads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoutedPort {
+    /// The port.
+    pub port: u16,
+    /// Who may open it.
+    pub visibility: Visibility,
+    /// Its origin profile.
+    pub profile: Option<Profile>,
+    /// After this it is private again.
+    pub expires_at: Option<Timestamp>,
 }
-
-// store helper: the face to implement in `verbs.rs` and its neighbours, as `impl Store`:
-//
-//   async fn open(data: &Path, clock: Clock) -> Result<Store>          SQLite file `portico.db` (WAL, busy_timeout 5 s) and key file `secret.key` (0600) in `data`
-//   fn write_hint(&self) -> tokio::sync::watch::Receiver<Version>       woken after every local write
-//   async fn version(&self) -> Result<Version>                          newest in `changes`
-//   async fn snapshot(&self) -> Result<Snapshot>
-//   async fn changes_since(&self, Version, limit) -> Result<Vec<Change>>
-//   async fn routed_sandbox(&self, SandboxId) -> Result<Option<RoutedSandbox>>     for the follower
-//   async fn create_tenant(&self, name) -> Result<(Tenant, Version)>
-//   async fn tenants(&self) / tenant(&self, TenantId) -> Result<Option<Tenant>>
-//   async fn set_branding(&self, TenantId, Option<Branding>) -> Result<Version>
-//   async fn set_policy(&self, TenantId, TenantPolicy) -> Result<Version>
-//   async fn put_domain(&self, domain, TenantId, verified_at: Option<Timestamp>) -> Result<Version>      domains(&self, TenantId), domain(&self, &str), delete_domain
-//   async fn put_custom_domain(&self, CustomDomain) -> Result<Version>  custom_domain(&self,&str), delete_custom_domain
-//   async fn put_api_key(&self, NewApiKey) -> Result<ApiKey>            api_key_by_hash(&[u8;32]) -> Option<ApiKey>, api_keys(TenantId), revoke_api_key(TenantId, KeyId)
-//   async fn create_sandbox(&self, TenantId, NewSandbox, Option<Idempotency>) -> Result<Created>
-//   async fn sandbox(&self, TenantId, SandboxId) -> Result<Sandbox>     NotFound when another tenant's; destroyed ones are found
-//   async fn sandbox_by_name(&self, TenantId, &str) -> Result<Sandbox>  newest live one whose name, else whose slug, equals it
-//   async fn sandboxes(&self, TenantId, SandboxFilter) -> Result<(Vec<Sandbox>, total: u64)>       oldest first
-//   async fn update_sandbox(&self, TenantId, SandboxId, SandboxPatch) -> Result<(Sandbox, Version)>
-//   async fn destroy_sandbox(&self, TenantId, SandboxId) -> Result<(Sandbox, Version)>       idempotent; frees the slug's route, never the id
-//   async fn put_preview(&self, TenantId, SandboxId, NewPreview) -> Result<(Preview, Version)>     replaces the active record of the port
-//   async fn previews(&self, TenantId, SandboxId) -> Result<Vec<Preview>>    delete_preview(TenantId, SandboxId, PreviewId) -> Result<Version>, preview(TenantId, SandboxId, PreviewId)
-//   async fn record_token(&self, TenantId, PreviewTokenRecord) -> Result<()>         no change row: nobody needs to know of a token that is not revoked
-//   async fn tokens(&self, TenantId, SandboxId) -> Result<Vec<PreviewTokenRecord>>   newest first
-//   async fn revoke_token(&self, TenantId, SandboxId, TokenId) -> Result<Version>    idempotent
-//   async fn revoke_all_tokens(&self, TenantId, SandboxId) -> Result<Version>        bumps token_generation
-//   async fn signing_keys(&self) -> Result<Vec<SigningKeyRecord>>       rotate_signing_key() -> Result<(SigningKeyRecord, Version)>: keeps the two newest
-//   async fn set_state_file / local secrets: `local_secret(name) -> Result<Option<String>>`, `put_local_secret(name, value)`: encrypted small values (dev keeps its API key in clear for printing)

@@ -96,7 +96,11 @@ impl Metrics {
         let mut registry = Registry::with_prefix("portico");
         let r = &mut registry;
         let requests = Family::<RequestLabels, Counter>::default();
-        r.register("requests", "Requests answered, by who answered and status class", requests.clone());
+        r.register(
+            "requests",
+            "Requests answered, by who answered and status class",
+            requests.clone(),
+        );
         let faults = Family::<FaultLabels, Counter>::default();
         r.register("faults", "Answers of ours, by code and by who is to blame", faults.clone());
         let dials = Family::<OutcomeLabels, Counter>::default();
@@ -112,22 +116,54 @@ impl Metrics {
         Self {
             requests: [by_class(Source::App.label()), by_class(Source::Proxy.label())],
             faults,
-            request_seconds: histogram(r, "request_duration", "From a request's head to the end of its answer"),
-            first_byte_seconds: histogram(r, "first_byte", "From a request's head to the head of the app's answer"),
+            request_seconds: histogram(
+                r,
+                "request_duration",
+                "From a request's head to the end of its answer",
+            ),
+            first_byte_seconds: histogram(
+                r,
+                "first_byte",
+                "From a request's head to the head of the app's answer",
+            ),
             received_bytes: counter(r, "received_bytes", "Octets of bodies received from visitors"),
             sent_bytes: counter(r, "sent_bytes", "Octets of bodies sent to visitors"),
             connections: gauge(r, "connections", "Visitors' connections open"),
-            connections_accepted: counter(r, "connections_accepted", "Visitors' connections accepted"),
-            connections_capped: counter(r, "connections_capped", "Visitors' connections turned away by a cap"),
+            connections_accepted: counter(
+                r,
+                "connections_accepted",
+                "Visitors' connections accepted",
+            ),
+            connections_capped: counter(
+                r,
+                "connections_capped",
+                "Visitors' connections turned away by a cap",
+            ),
             tunnels: gauge(r, "tunnels", "Switched connections (WebSocket and others) open"),
-            access_ended: counter(r, "access_ended", "Exchanges cut because access was revoked or expired"),
+            access_ended: counter(
+                r,
+                "access_ended",
+                "Exchanges cut because access was revoked or expired",
+            ),
             dials: ["made", "failed"]
                 .map(|outcome| dials.get_or_create(&OutcomeLabels { outcome }).clone()),
             upstream_reused: counter(r, "upstream_reused", "Requests sent over a kept connection"),
-            upstream_repeated: counter(r, "upstream_repeated", "Requests sent again after a kept connection had closed"),
+            upstream_repeated: counter(
+                r,
+                "upstream_repeated",
+                "Requests sent again after a kept connection had closed",
+            ),
             sandboxes: gauge(r, "sandboxes", "Sandboxes in the routing tables"),
-            knowledge_version: gauge(r, "knowledge_version", "Version of the last change applied to the tables"),
-            knowledge_lag: gauge(r, "knowledge_lag", "Changes written and not yet applied to the tables"),
+            knowledge_version: gauge(
+                r,
+                "knowledge_version",
+                "Version of the last change applied to the tables",
+            ),
+            knowledge_lag: gauge(
+                r,
+                "knowledge_lag",
+                "Changes written and not yet applied to the tables",
+            ),
             registry,
         }
     }
@@ -159,7 +195,11 @@ impl Metrics {
     /// Counts an attempt to connect to a sandbox.
     pub fn dialled(&self, made: bool) {
         let [yes, no] = &self.dials;
-        if made { yes.inc() } else { no.inc() };
+        if made {
+            yes.inc()
+        } else {
+            no.inc()
+        };
     }
 
     /// All of it in the OpenMetrics text format.

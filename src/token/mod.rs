@@ -4,4 +4,4 @@ mod cache;
 mod keys;
 
 pub use cache::Verifier;
-pub use keys::{Claims, KeyRing, TokenError};
+pub use keys::{Claims, KeyRing, PREFIX, TokenError};

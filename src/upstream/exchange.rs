@@ -132,7 +132,12 @@ impl Exchange {
     }
 
     /// The answer's body. When it has been read to its end and everything is in order, the connection goes to `pool`.
-    pub fn into_body(mut self, parsed: &ParsedResponse, reuse: (Rc<Pool>, PoolKey), idle: Duration) -> Payload {
+    pub fn into_body(
+        mut self,
+        parsed: &ParsedResponse,
+        reuse: (Rc<Pool>, PoolKey),
+        idle: Duration,
+    ) -> Payload {
         if let Some(seconds) = parsed.keep_alive_timeout {
             self.conn.learn_timeout(seconds);
         }
@@ -201,11 +206,13 @@ impl Exchange {
                 Poll::Ready(Ok(n)) if n > 0 => {}
                 Poll::Ready(end) => {
                     let cause = end.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
-                    return Poll::Ready(Err(if self.conn.inbuf.is_empty() && *interim_count == 0 {
-                        ExchangeError::ClosedUnanswered(cause)
-                    } else {
-                        ExchangeError::ClosedInHead(cause)
-                    }));
+                    return Poll::Ready(Err(
+                        if self.conn.inbuf.is_empty() && *interim_count == 0 {
+                            ExchangeError::ClosedUnanswered(cause)
+                        } else {
+                            ExchangeError::ClosedInHead(cause)
+                        },
+                    ));
                 }
                 Poll::Pending => {
                     ready!(self.conn.deadline.poll_passed(cx));
@@ -371,7 +378,9 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.exchange {
             None => SizeHint::with_exact(0),
-            Some(_) => self.decoder.remaining().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Some(_) => {
+                self.decoder.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
         }
     }
 }

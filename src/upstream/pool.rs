@@ -123,9 +123,9 @@ impl Pool {
 
     /// Closes what a sandbox's former addresses left behind; all of it when the sandbox is gone.
     pub fn evict(&self, sandbox: SandboxId, current_generation: Option<u64>) {
-        self.idle.borrow_mut().retain(|key, _| {
-            key.sandbox != sandbox || Some(key.generation) == current_generation
-        });
+        self.idle
+            .borrow_mut()
+            .retain(|key, _| key.sandbox != sandbox || Some(key.generation) == current_generation);
     }
 
     /// Closes what has been idle for too long.

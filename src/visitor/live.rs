@@ -50,7 +50,9 @@ impl Live {
     /// Ends what has expired.
     pub fn expire(&self, now: Timestamp) {
         self.end_where(|entry| match entry.grant {
-            Grant::Token { expires_at, .. } if expires_at <= now => Some(RefusalReason::TokenExpired),
+            Grant::Token { expires_at, .. } if expires_at <= now => {
+                Some(RefusalReason::TokenExpired)
+            }
             _ => None,
         });
     }

@@ -128,7 +128,12 @@ async fn forward(
     refuse(worker, record, &asked.into_head(), refused)
 }
 
-fn refuse(worker: &Rc<Worker>, mut record: Record, head: &RequestHead, refused: Refused<'_>) -> Reply {
+fn refuse(
+    worker: &Rc<Worker>,
+    mut record: Record,
+    head: &RequestHead,
+    refused: Refused<'_>,
+) -> Reply {
     if refused.readable_socket
         && let Some(switch) = Switch::farewell(head, refused.fault.face())
     {

@@ -97,6 +97,7 @@ impl Record {
         self.route = Some((Arc::clone(&plan.route), plan.port));
         self.access = match plan.grant {
             Grant::Public => "public",
+            Grant::Preflight => "preflight",
             Grant::Token { .. } => "token",
         };
     }
@@ -130,7 +131,6 @@ impl Record {
 
     /// Notes what an operator should know of a fault, beyond its public face.
     pub fn cause(&mut self, fault: &dyn Fault) {
-        use std::error::Error as _;
         let mut text = fault.to_string();
         let mut source = fault.source();
         while let Some(cause) = source {

@@ -117,8 +117,7 @@ impl Asked {
 
     pub(super) fn into_head(self) -> RequestHead {
         let fields = Self::KEPT.into_iter().zip(self.fields);
-        let headers: HeaderMap =
-            fields.filter_map(|(name, value)| Some((name, value?))).collect();
+        let headers: HeaderMap = fields.filter_map(|(name, value)| Some((name, value?))).collect();
         RequestHead {
             method: self.method,
             target: Bytes::new(),
@@ -226,7 +225,6 @@ fn whole(mut record: Record, head: ResponseHead, body: Bytes) -> Answer {
     let framing = Framing::Length(u64::try_from(body.len()).unwrap_or(u64::MAX));
     Answer { head, framing, body: Payload::Full(body), close: false }
 }
-
 
 /// A body on its way to the visitor: counted, and cut when access ends.
 #[derive(Debug)]

@@ -71,7 +71,14 @@ impl BodyDecoder {
             Framing::UntilClose if direction == Direction::Request => State::Done,
             Framing::UntilClose => State::UntilClose,
         };
-        Self { state, direction, extensions: 0, trailers: None, trailer_fields: 0, trailer_bytes: 0 }
+        Self {
+            state,
+            direction,
+            extensions: 0,
+            trailers: None,
+            trailer_fields: 0,
+            trailer_bytes: 0,
+        }
     }
 
     /// Whether the body is over.
@@ -142,7 +149,8 @@ impl BodyDecoder {
     }
 
     fn chunk_size(&mut self, buf: &mut BytesMut) -> Result<Option<u64>, BodyFault> {
-        let digits = buf.iter().take(MAX_SIZE_DIGITS + 1).take_while(|b| b.is_ascii_hexdigit()).count();
+        let digits =
+            buf.iter().take(MAX_SIZE_DIGITS + 1).take_while(|b| b.is_ascii_hexdigit()).count();
         if digits > MAX_SIZE_DIGITS {
             return Err(BodyFault::Chunk);
         }
@@ -155,7 +163,8 @@ impl BodyDecoder {
             // Until the line ends it may only hold an extension, within its limit.
             return self.extension(rest.strip_suffix(b"\r").unwrap_or(rest)).map(|_| None);
         };
-        let extension = rest.get(..lf).and_then(|line| line.strip_suffix(b"\r")).ok_or(BodyFault::Chunk)?;
+        let extension =
+            rest.get(..lf).and_then(|line| line.strip_suffix(b"\r")).ok_or(BodyFault::Chunk)?;
         self.extensions = self.extension(extension)?;
         let size = buf.iter().take(digits).try_fold(0_u64, |sum, digit| {
             let value = char::from(*digit).to_digit(16)?;
@@ -238,7 +247,17 @@ fn may_trail(name: &header::HeaderName, direction: Direction) -> bool {
             | header::FORWARDED
     );
     let name = name.as_str();
-    let prefixed = ["x-forwarded", "x_forwarded", "x-preview-", "x-sandbox-", "x-miosa-", "sec-", "proxy-", "keep-alive"];
-    let request_only = direction == Direction::Request && (name.starts_with("if-") || name == "x-real-ip");
+    let prefixed = [
+        "x-forwarded",
+        "x_forwarded",
+        "x-preview-",
+        "x-sandbox-",
+        "x-miosa-",
+        "sec-",
+        "proxy-",
+        "keep-alive",
+    ];
+    let request_only =
+        direction == Direction::Request && (name.starts_with("if-") || name == "x-real-ip");
     !refused && !request_only && !prefixed.iter().any(|prefix| name.starts_with(prefix))
 }

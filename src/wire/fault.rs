@@ -79,17 +79,30 @@ pub enum RequestFault {
     TargetTooLong,
 }
 
-const fn visitor(status: StatusCode, label: &'static str, title: &'static str, text: &'static str) -> Face {
+const fn visitor(
+    status: StatusCode,
+    label: &'static str,
+    title: &'static str,
+    text: &'static str,
+) -> Face {
     Face { status, label, title, text, blame: Blame::Visitor, recovery: Recovery::None }
 }
 
 const UNCLEAR: &str = "This request cannot be understood";
 static BAD_HEADER: Face =
     visitor(StatusCode::BAD_REQUEST, "bad_header", UNCLEAR, "A header of it is not well formed.");
-static BAD_REQUEST_LINE: Face =
-    visitor(StatusCode::BAD_REQUEST, "bad_request_line", UNCLEAR, "Its first line is not well formed.");
-static BAD_HOST: Face =
-    visitor(StatusCode::BAD_REQUEST, "bad_host", "This address is not valid", "Check the address for typing mistakes.");
+static BAD_REQUEST_LINE: Face = visitor(
+    StatusCode::BAD_REQUEST,
+    "bad_request_line",
+    UNCLEAR,
+    "Its first line is not well formed.",
+);
+static BAD_HOST: Face = visitor(
+    StatusCode::BAD_REQUEST,
+    "bad_host",
+    "This address is not valid",
+    "Check the address for typing mistakes.",
+);
 static BAD_FRAMING: Face = visitor(
     StatusCode::BAD_REQUEST,
     "bad_framing",
@@ -200,7 +213,9 @@ impl ResponseFault {
 impl From<LineFault> for ResponseFault {
     fn from(fault: LineFault) -> Self {
         match fault {
-            LineFault::HeadTooLarge | LineFault::TooManyFields | LineFault::LineTooLong => Self::TooLarge,
+            LineFault::HeadTooLarge | LineFault::TooManyFields | LineFault::LineTooLong => {
+                Self::TooLarge
+            }
             LineFault::BareLf
             | LineFault::Folded
             | LineFault::Name

@@ -19,7 +19,11 @@ pub struct HeadScan {
 
 impl HeadScan {
     /// Looks for the end of the head. `Some` is its length; the lines are then known.
-    pub(super) fn scan(&mut self, buf: &mut BytesMut, limits: &Limits) -> Result<Option<usize>, LineFault> {
+    pub(super) fn scan(
+        &mut self,
+        buf: &mut BytesMut,
+        limits: &Limits,
+    ) -> Result<Option<usize>, LineFault> {
         loop {
             let rest = buf.get(self.scanned..).unwrap_or_default();
             let Some(at) = memchr::memchr(b'\n', rest) else {
@@ -60,7 +64,11 @@ impl HeadScan {
             return Err(LineFault::HeadTooLarge);
         }
         // The first line has its own limit, judged where it is parsed; here it is only kept from growing without end.
-        let longest = if self.ends.is_empty() { limits.line_bytes.max(limits.target_bytes) + 64 } else { limits.line_bytes };
+        let longest = if self.ends.is_empty() {
+            limits.line_bytes.max(limits.target_bytes) + 64
+        } else {
+            limits.line_bytes
+        };
         if line > longest { Err(LineFault::LineTooLong) } else { Ok(()) }
     }
 
@@ -87,7 +95,10 @@ impl HeadScan {
 }
 
 /// Reads one field line.
-pub(super) fn field(head: &Bytes, (start, end): (usize, usize)) -> Result<(HeaderName, HeaderValue), LineFault> {
+pub(super) fn field(
+    head: &Bytes,
+    (start, end): (usize, usize),
+) -> Result<(HeaderName, HeaderValue), LineFault> {
     let line = head.get(start..end).unwrap_or_default();
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(LineFault::Folded);
@@ -112,7 +123,9 @@ pub(super) fn content_length(value: &HeaderValue) -> Option<u64> {
     if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    digits.iter().try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+    digits
+        .iter()
+        .try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
 }
 
 /// What `Connection` says about the connection itself.

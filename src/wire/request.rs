@@ -1,12 +1,12 @@
 //! Request heads.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderMap};
 use http::Method;
+use http::header::{self, HeaderMap};
 
+use super::Limits;
 use super::fault::RequestFault;
 use super::head::{self, HeadScan, Options};
-use super::Limits;
 use crate::message::{Framing, Minor, RequestHead};
 
 /// A request whose head is complete.
@@ -29,7 +29,8 @@ pub fn parse_request(
     scan: &mut HeadScan,
     limits: &Limits,
 ) -> Result<Option<ParsedRequest>, RequestFault> {
-    let Some(end) = scan.scan(buf, limits).map_err(|fault| first_line_fault(fault.into(), scan))? else {
+    let Some(end) = scan.scan(buf, limits).map_err(|fault| first_line_fault(fault.into(), scan))?
+    else {
         return Ok(None);
     };
     let lines = scan.take_lines();
@@ -45,7 +46,13 @@ pub fn parse_request(
     let host = read.host.ok_or(RequestFault::Host)?;
     let (target, authority) = target(line.target, &line.method, host)?;
     Ok(Some(ParsedRequest {
-        head: RequestHead { method: line.method, target, authority, minor: line.minor, headers: read.headers },
+        head: RequestHead {
+            method: line.method,
+            target,
+            authority,
+            minor: line.minor,
+            headers: read.headers,
+        },
         framing,
         expect_continue: read.expect_continue && line.minor == Minor::One,
         keep_alive,
@@ -66,10 +73,16 @@ struct RequestLine {
     minor: Minor,
 }
 
-fn request_line(head: &Bytes, (start, end): (usize, usize), limits: &Limits) -> Result<RequestLine, RequestFault> {
+fn request_line(
+    head: &Bytes,
+    (start, end): (usize, usize),
+    limits: &Limits,
+) -> Result<RequestLine, RequestFault> {
     let line = head.get(start..end).unwrap_or_default();
     let method_end = memchr::memchr(b' ', line).ok_or(RequestFault::RequestLine)?;
-    let target_end = memchr::memrchr(b' ', line).filter(|at| *at > method_end).ok_or(RequestFault::RequestLine)?;
+    let target_end = memchr::memrchr(b' ', line)
+        .filter(|at| *at > method_end)
+        .ok_or(RequestFault::RequestLine)?;
     let method = line.get(..method_end).unwrap_or_default();
     if method.is_empty() || !method.iter().all(|b| head::is_token(*b)) {
         return Err(RequestFault::RequestLine);
@@ -78,7 +91,9 @@ fn request_line(head: &Bytes, (start, end): (usize, usize), limits: &Limits) -> 
     let minor = match line.get(target_end + 1..).unwrap_or_default() {
         b"HTTP/1.1" => Minor::One,
         b"HTTP/1.0" => Minor::Zero,
-        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
             return Err(RequestFault::Version);
         }
         _ => return Err(RequestFault::RequestLine),
@@ -105,7 +120,9 @@ fn target(target: Bytes, method: &Method, host: Bytes) -> Result<(Bytes, Bytes),
     }
     let scheme = [&b"http://"[..], b"https://"]
         .into_iter()
-        .find(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+        .find(|scheme| {
+            target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        })
         .ok_or(RequestFault::Target)?;
     let rest = target.slice(scheme.len()..);
     let end = rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len());

@@ -4,9 +4,9 @@ use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
+use super::Limits;
 use super::fault::ResponseFault;
 use super::head::{self, HeadScan, Options};
-use super::Limits;
 use crate::message::{Framing, Minor, ResponseHead};
 
 /// A response whose head is complete.
@@ -39,7 +39,8 @@ pub fn parse_response(
     let head = buf.split_to(end).freeze();
     let (first, fields) = lines.split_first().ok_or(ResponseFault::StatusLine)?;
     let (minor, status, reason) = status_line(&head, *first)?;
-    let mut read = Fields { headers: HeaderMap::with_capacity(fields.len() + 4), ..Fields::default() };
+    let mut read =
+        Fields { headers: HeaderMap::with_capacity(fields.len() + 4), ..Fields::default() };
     for line in fields {
         read.field(&head, *line)?;
     }
@@ -52,7 +53,10 @@ pub fn parse_response(
     }))
 }
 
-fn status_line(head: &Bytes, (start, end): (usize, usize)) -> Result<(Minor, StatusCode, Bytes), ResponseFault> {
+fn status_line(
+    head: &Bytes,
+    (start, end): (usize, usize),
+) -> Result<(Minor, StatusCode, Bytes), ResponseFault> {
     let line = head.get(start..end).unwrap_or_default();
     let (version, rest) = line.split_at_checked(9).ok_or(ResponseFault::StatusLine)?;
     let minor = match version {
@@ -112,7 +116,12 @@ impl Fields {
     }
 
     /// RFC 9112 section 6.3, in its order.
-    fn framing(&self, minor: Minor, status: StatusCode, method: &Method) -> Result<Framing, ResponseFault> {
+    fn framing(
+        &self,
+        minor: Minor,
+        status: StatusCode,
+        method: &Method,
+    ) -> Result<Framing, ResponseFault> {
         if self.chunked && self.length.is_some() {
             return Err(ResponseFault::LengthAndCoding);
         }

@@ -34,7 +34,12 @@ pub fn write_request(out: &mut BytesMut, head: &RequestHead, framing: Framing) {
 }
 
 /// Writes a final response head.
-pub fn write_response(out: &mut BytesMut, head: &ResponseHead, framing: Framing, connection: ConnectionField) {
+pub fn write_response(
+    out: &mut BytesMut,
+    head: &ResponseHead,
+    framing: Framing,
+    connection: ConnectionField,
+) {
     out.reserve(96 + size(&head.headers));
     status_line(out, head);
     fields(out, &head.headers);

@@ -1,0 +1,287 @@
+//! The follower: the only writer of the tables that visitors' requests are judged by. It loads a snapshot, then applies the log
+//! of changes in order by reading their subjects anew, so that applying a change twice does no harm.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::model::{Subject, Version};
+use crate::routes::{PortRule, Route, Routes, SlugScope, TenantView};
+use crate::store::{RoutedSandbox, Snapshot, Store, StoreError};
+use crate::token::KeyRing;
+
+/// How often the log is looked at although nobody said that something was written: another process may have.
+const POLL: Duration = Duration::from_millis(250);
+/// How long a failing database is left alone, at most.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// How long a writer waits for its own write to be applied.
+const CATCH_UP: Duration = Duration::from_secs(5);
+/// Changes applied between two looks at the log.
+const BATCH: u32 = 1000;
+/// Changes that a worker may be behind before it looks at everything it has open instead.
+const ANNOUNCED: usize = 4096;
+/// How often revoked tokens that have expired are forgotten.
+const FORGET: Duration = Duration::from_secs(60);
+
+/// The tables have not caught up with a write in time.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the routing tables are behind; the write itself is safe")]
+pub struct Behind;
+
+/// A handle on the follower. Cheap to clone; the follower ends with the last one.
+#[derive(Clone, Debug)]
+pub struct Follower {
+    applied: watch::Receiver<Version>,
+    known: Arc<AtomicI64>,
+    announce: broadcast::Sender<Subject>,
+    _task: Arc<Task>,
+}
+
+#[derive(Debug)]
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Follower {
+    /// Loads the tables and begins to follow. When this returns they are complete.
+    pub async fn start(
+        store: Store,
+        routes: Arc<Routes>,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let snapshot = store.snapshot().await?;
+        let version = snapshot.version;
+        load(&routes, snapshot)?;
+        let (applied_to, applied) = watch::channel(version);
+        let known = Arc::new(AtomicI64::new(version));
+        let announce = broadcast::Sender::new(ANNOUNCED);
+        let following = Following {
+            hint: store.write_hint(),
+            store,
+            routes,
+            clock,
+            applied: applied_to,
+            known: Arc::clone(&known),
+            announce: announce.clone(),
+        };
+        let task = Arc::new(Task(tokio::spawn(following.run())));
+        Ok(Self { applied, known, announce, _task: task })
+    }
+
+    /// Waits until the tables hold everything up to a version.
+    pub async fn reached(&self, version: Version) -> Result<(), Behind> {
+        let mut applied = self.applied.clone();
+        let reached = applied.wait_for(|applied| *applied >= version);
+        match tokio::time::timeout(CATCH_UP, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Behind),
+        }
+    }
+
+    /// Changes that are known of and not applied yet.
+    pub fn lag(&self) -> Version {
+        (self.known.load(Ordering::Relaxed) - *self.applied.borrow()).max(0)
+    }
+
+    /// Tells what has changed, after it has been applied.
+    pub fn subscribe(&self) -> broadcast::Receiver<Subject> {
+        self.announce.subscribe()
+    }
+}
+
+struct Following {
+    store: Store,
+    routes: Arc<Routes>,
+    clock: Clock,
+    hint: watch::Receiver<Version>,
+    applied: watch::Sender<Version>,
+    known: Arc<AtomicI64>,
+    announce: broadcast::Sender<Subject>,
+}
+
+impl Following {
+    async fn run(mut self) {
+        let mut backoff = POLL;
+        let mut forget = tokio::time::interval(FORGET);
+        loop {
+            tokio::select! {
+                hinted = self.hint.changed() => {
+                    if hinted.is_err() {
+                        return;
+                    }
+                }
+                () = tokio::time::sleep(backoff) => {}
+                _ = forget.tick() => self.routes.forget_expired(self.clock.now()),
+            }
+            backoff = match self.catch_up().await {
+                Ok(()) => POLL,
+                Err(error) => {
+                    if backoff == POLL {
+                        tracing::warn!(%error, cause = ?error, "the store cannot be read; previews go on from what is known");
+                    }
+                    (backoff * 2).min(MAX_BACKOFF)
+                }
+            };
+        }
+    }
+
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        loop {
+            let from = *self.applied.borrow();
+            let newest = self.store.version().await?;
+            self.known.store(newest, Ordering::Relaxed);
+            if newest <= from {
+                return Ok(());
+            }
+            let Some(changes) = self.store.changes_since(from, BATCH).await? else {
+                self.start_over().await?;
+                continue;
+            };
+            let Some(last) = changes.last().map(|change| change.version) else { return Ok(()) };
+            let mut subjects: Vec<Subject> = Vec::with_capacity(changes.len());
+            for change in changes {
+                // Subjects are read as they are now: a later change of the same one in this batch is covered.
+                if !subjects.contains(&change.subject) {
+                    self.apply(&change.subject).await?;
+                    subjects.push(change.subject);
+                }
+            }
+            self.routes.set_version(last);
+            for subject in subjects {
+                // Nobody listening is no fault: there may be no workers yet.
+                drop(self.announce.send(subject));
+            }
+            self.applied.send_replace(last);
+        }
+    }
+
+    /// The log no longer reaches back to where we are.
+    async fn start_over(&self) -> Result<(), StoreError> {
+        let snapshot = self.store.snapshot().await?;
+        let version = snapshot.version;
+        let current: std::collections::HashSet<_> =
+            snapshot.sandboxes.iter().map(|sandbox| sandbox.id).collect();
+        let exact: std::collections::HashSet<_> =
+            snapshot.custom_domains.iter().map(|e| e.fqdn.clone()).collect();
+        let mut subjects = Vec::new();
+        for id in self.routes.sandbox_ids() {
+            if !current.contains(&id) {
+                self.routes.remove_sandbox(id);
+            }
+            subjects.push(Subject::Sandbox(id));
+        }
+        for name in self.routes.custom_domain_names().iter().filter(|name| !exact.contains(*name)) {
+            self.routes.remove_custom_domain(name);
+        }
+        load(&self.routes, snapshot)?;
+        for subject in subjects {
+            drop(self.announce.send(subject));
+        }
+        self.applied.send_replace(version);
+        Ok(())
+    }
+
+    async fn apply(&self, subject: &Subject) -> Result<(), StoreError> {
+        match subject {
+            Subject::Tenant(id) => {
+                if let Some(tenant) = self.store.tenant(*id).await? {
+                    self.routes.put_tenant(view(tenant));
+                }
+            }
+            Subject::Domain(name) => match self.store.domain(name).await? {
+                Some(domain) => self.routes.put_domain(&domain),
+                None => self.routes.remove_domain(name),
+            },
+            Subject::CustomDomain(fqdn) => match self.store.custom_domain(fqdn).await? {
+                Some(exact) => self.routes.put_custom_domain(exact),
+                None => self.routes.remove_custom_domain(fqdn),
+            },
+            Subject::Sandbox(id) => match self.store.routed_sandbox(*id).await? {
+                Some(sandbox) => put(&self.routes, sandbox),
+                None => self.routes.remove_sandbox(*id),
+            },
+            Subject::Token(id) => {
+                if let Some(expires_at) = self.store.revoked_token(*id).await? {
+                    self.routes.revoke_token(*id, expires_at);
+                }
+            }
+            Subject::SigningKeys => set_keys(&self.routes, &self.store.signing_keys().await?),
+        }
+        Ok(())
+    }
+}
+
+fn load(routes: &Routes, snapshot: Snapshot) -> Result<(), StoreError> {
+    for tenant in snapshot.tenants {
+        routes.put_tenant(view(tenant));
+    }
+    for domain in &snapshot.domains {
+        routes.put_domain(domain);
+    }
+    for exact in snapshot.custom_domains {
+        routes.put_custom_domain(exact);
+    }
+    for sandbox in snapshot.sandboxes {
+        put(routes, sandbox);
+    }
+    for (token, expires_at) in snapshot.revoked_tokens {
+        routes.revoke_token(token, expires_at);
+    }
+    set_keys(routes, &snapshot.signing_keys);
+    routes.set_version(snapshot.version);
+    Ok(())
+}
+
+fn view(tenant: crate::model::Tenant) -> TenantView {
+    TenantView {
+        id: tenant.id,
+        branding: tenant.branding,
+        branding_version: tenant.branding_version,
+        policy: tenant.policy,
+    }
+}
+
+/// A ring's serial is the creation of its newest key: it changes with every rotation.
+fn set_keys(routes: &Routes, keys: &[crate::model::SigningKeyRecord]) {
+    let newest = keys.iter().map(|key| key.created_at).max().map_or(0, Timestamp::as_millisecond);
+    routes.set_key_ring(KeyRing::new(keys, u64::try_from(newest).unwrap_or_default()));
+}
+
+fn put(routes: &Routes, sandbox: RoutedSandbox) {
+    let tenant = sandbox.tenant;
+    let scope = |domain: &String| match domain.as_str() {
+        "" => SlugScope::Platform,
+        domain => SlugScope::Tenant(tenant, domain.into()),
+    };
+    let scopes = sandbox.slug_scopes.iter().map(scope).collect();
+    let ports = sandbox.ports.iter().map(|port| PortRule {
+        port: port.port,
+        visibility: port.visibility,
+        profile: port.profile,
+        expires_at: port.expires_at,
+    });
+    let route = Route {
+        sandbox: sandbox.id,
+        tenant,
+        ports: ports.collect(),
+        slug: sandbox.slug,
+        state: sandbox.state,
+        driver: sandbox.driver,
+        upstream: sandbox.upstream,
+        address_generation: sandbox.address_generation,
+        token_generation: sandbox.token_generation,
+        default_port: sandbox.default_port,
+        profile: sandbox.profile,
+        external_user_id: sandbox.external_user_id.map(Into::into),
+    };
+    routes.put_sandbox(route, scopes);
+}

@@ -1,0 +1,343 @@
+//! The tables. The dashmaps live in this file and no guard of theirs leaves it: what comes out is a clone of an `Arc`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use jiff::Timestamp;
+use rustc_hash::FxBuildHasher;
+
+use super::{Route, SlugScope, TenantView, Zone};
+use crate::model::{CustomDomain, SandboxId, TenantDomain, TenantId, TokenId, Version};
+use crate::token::KeyRing;
+
+/// Ids are ours, so a fast hash does. Names are chosen by strangers: those maps keep the default, keyed hash.
+type ById<K, V> = DashMap<K, V, FxBuildHasher>;
+
+/// A sandbox and the scopes in which its slug leads to it.
+#[derive(Debug)]
+struct Entry {
+    route: Arc<Route>,
+    scopes: Box<[SlugScope]>,
+}
+
+/// What is known. Read by everyone, written by the follower alone.
+#[derive(Debug)]
+pub struct Routes {
+    sandboxes: ById<SandboxId, Entry>,
+    /// Slugs of the platform's zones, and of every tenant's domain.
+    platform_slugs: DashMap<Box<str>, SandboxId>,
+    tenant_slugs: DashMap<Arc<str>, HashMap<Box<str>, SandboxId>>,
+    tenants: ById<TenantId, Arc<TenantView>>,
+    /// Few, and asked for by every request.
+    zones: ArcSwap<HashMap<Arc<str>, Arc<Zone>>>,
+    custom_domains: DashMap<String, Arc<CustomDomain>>,
+    revoked: ById<TokenId, Timestamp>,
+    key_ring: ArcSwap<KeyRing>,
+    complete: AtomicBool,
+    version: AtomicI64,
+}
+
+impl Routes {
+    /// Empty tables that know only the platform's zones. They are not complete before the follower has loaded its snapshot.
+    pub fn new(platform_zones: &[String]) -> Self {
+        let zones = platform_zones.iter().map(|name| {
+            let name: Arc<str> = name.as_str().into();
+            (Arc::clone(&name), Arc::new(Zone { name, scope: SlugScope::Platform, gateway: true }))
+        });
+        Self {
+            sandboxes: DashMap::default(),
+            platform_slugs: DashMap::new(),
+            tenant_slugs: DashMap::new(),
+            tenants: DashMap::default(),
+            zones: ArcSwap::from_pointee(zones.collect()),
+            custom_domains: DashMap::new(),
+            revoked: DashMap::default(),
+            key_ring: ArcSwap::from_pointee(KeyRing::new(&[], 0)),
+            complete: AtomicBool::new(false),
+            version: AtomicI64::new(0),
+        }
+    }
+
+    /// Whether the snapshot has been loaded: before that nothing is "not found".
+    pub fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
+    }
+
+    /// The version of the last change applied.
+    pub fn version(&self) -> Version {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Number of sandboxes.
+    pub fn len(&self) -> usize {
+        self.sandboxes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sandboxes.is_empty()
+    }
+
+    /// A zone by its exact name.
+    pub fn zone(&self, name: &str) -> Option<Arc<Zone>> {
+        self.zones.load().get(name).map(Arc::clone)
+    }
+
+    /// An exact custom domain.
+    pub fn custom_domain(&self, fqdn: &str) -> Option<Arc<CustomDomain>> {
+        if self.custom_domains.is_empty() {
+            return None;
+        }
+        self.custom_domains.get(fqdn).map(|found| Arc::clone(&found))
+    }
+
+    /// The sandbox that holds a slug in a scope.
+    pub fn by_slug(&self, scope: &SlugScope, slug: &str) -> Option<Arc<Route>> {
+        let id = match scope {
+            SlugScope::Platform => self.platform_slugs.get(slug).map(|id| *id),
+            SlugScope::Tenant(_, domain) => {
+                self.tenant_slugs.get(domain).and_then(|slugs| slugs.get(slug).copied())
+            }
+        }?;
+        // A slug that changed hands between the two looks must not lead to its former holder.
+        self.by_id(id).filter(|route| route.slug.as_str() == slug)
+    }
+
+    /// A sandbox by id.
+    pub fn by_id(&self, sandbox: SandboxId) -> Option<Arc<Route>> {
+        self.sandboxes.get(&sandbox).map(|entry| Arc::clone(&entry.route))
+    }
+
+    /// A tenant.
+    pub fn tenant(&self, tenant: TenantId) -> Option<Arc<TenantView>> {
+        self.tenants.get(&tenant).map(|view| Arc::clone(&view))
+    }
+
+    /// Whether one token was revoked by itself.
+    pub fn is_revoked(&self, token: TokenId) -> bool {
+        !self.revoked.is_empty() && self.revoked.contains_key(&token)
+    }
+
+    /// The signing keys.
+    pub fn key_ring(&self) -> Arc<KeyRing> {
+        self.key_ring.load_full()
+    }
+}
+
+/// The writer's side, for the follower only.
+impl Routes {
+    /// Enters or replaces a tenant.
+    pub fn put_tenant(&self, tenant: TenantView) {
+        self.tenants.insert(tenant.id, Arc::new(tenant));
+    }
+
+    /// Opens the zones of a verified domain: `sandbox.D` and `D`. An unverified one has none.
+    pub fn put_domain(&self, domain: &TenantDomain) {
+        if domain.verified_at.is_none() {
+            return self.remove_domain(&domain.domain);
+        }
+        let scope = SlugScope::Tenant(domain.tenant, domain.domain.as_str().into());
+        let mut zones = HashMap::clone(&self.zones.load());
+        for name in [format!("sandbox.{}", domain.domain), domain.domain.clone()] {
+            let name: Arc<str> = name.into();
+            // The platform's own zones cannot be taken over.
+            if !matches!(zones.get(&name).map(|zone| &zone.scope), Some(SlugScope::Platform)) {
+                let zone = Zone { name: Arc::clone(&name), scope: scope.clone(), gateway: true };
+                zones.insert(name, Arc::new(zone));
+            }
+        }
+        self.zones.store(Arc::new(zones));
+    }
+
+    /// Closes the zones of a domain.
+    pub fn remove_domain(&self, domain: &str) {
+        let mut zones = HashMap::clone(&self.zones.load());
+        zones.retain(|_, zone| !matches!(&zone.scope, SlugScope::Tenant(_, of) if &**of == domain));
+        self.zones.store(Arc::new(zones));
+    }
+
+    /// Enters or replaces an exact host name.
+    pub fn put_custom_domain(&self, exact: CustomDomain) {
+        self.custom_domains.insert(exact.fqdn.clone(), Arc::new(exact));
+    }
+
+    /// Removes an exact host name.
+    pub fn remove_custom_domain(&self, fqdn: &str) {
+        self.custom_domains.remove(fqdn);
+    }
+
+    /// Enters or replaces a sandbox. Slugs it no longer holds lead nowhere from then on.
+    pub fn put_sandbox(&self, route: Route, scopes: Vec<SlugScope>) {
+        let (id, slug) = (route.sandbox, route.slug.clone());
+        let entry = Entry { route: Arc::new(route), scopes: scopes.clone().into_boxed_slice() };
+        // The route first, the slugs after: a slug never leads to nothing while its sandbox exists.
+        let former = self.sandboxes.insert(id, entry);
+        for scope in &scopes {
+            self.point(scope, slug.as_str(), id);
+        }
+        if let Some(former) = former {
+            let kept = |scope: &SlugScope| former.route.slug == slug && scopes.contains(scope);
+            for scope in former.scopes.iter().filter(|scope| !kept(scope)) {
+                self.unpoint(scope, former.route.slug.as_str(), id);
+            }
+        }
+    }
+
+    /// Removes a sandbox.
+    pub fn remove_sandbox(&self, id: SandboxId) {
+        if let Some((_, former)) = self.sandboxes.remove(&id) {
+            for scope in &former.scopes {
+                self.unpoint(scope, former.route.slug.as_str(), id);
+            }
+        }
+    }
+
+    fn point(&self, scope: &SlugScope, slug: &str, id: SandboxId) {
+        match scope {
+            SlugScope::Platform => drop(self.platform_slugs.insert(slug.into(), id)),
+            SlugScope::Tenant(_, domain) => {
+                let mut slugs = self.tenant_slugs.entry(Arc::clone(domain)).or_default();
+                slugs.insert(slug.into(), id);
+            }
+        }
+    }
+
+    /// A slug that another sandbox has taken over meanwhile is left to it.
+    fn unpoint(&self, scope: &SlugScope, slug: &str, id: SandboxId) {
+        match scope {
+            SlugScope::Platform => {
+                drop(self.platform_slugs.remove_if(slug, |_, holder| *holder == id))
+            }
+            SlugScope::Tenant(_, domain) => {
+                let emptied = self.tenant_slugs.get_mut(domain).is_some_and(|mut slugs| {
+                    if slugs.get(slug) == Some(&id) {
+                        slugs.remove(slug);
+                    }
+                    slugs.is_empty()
+                });
+                if emptied {
+                    self.tenant_slugs.remove_if(domain, |_, slugs| slugs.is_empty());
+                }
+            }
+        }
+    }
+
+    /// Notes a revoked token, until it would have expired anyway.
+    pub fn revoke_token(&self, token: TokenId, expires_at: Timestamp) {
+        self.revoked.insert(token, expires_at);
+    }
+
+    /// Forgets revoked tokens that have expired.
+    pub fn forget_expired(&self, now: Timestamp) {
+        self.revoked.retain(|_, expires_at| *expires_at > now);
+    }
+
+    /// Replaces the signing keys.
+    pub fn set_key_ring(&self, ring: KeyRing) {
+        self.key_ring.store(Arc::new(ring));
+    }
+
+    /// Says that everything up to a version has been applied; from the first time on the tables are complete.
+    pub fn set_version(&self, version: Version) {
+        self.version.store(version, Ordering::Release);
+        self.complete.store(true, Ordering::Release);
+    }
+
+    /// Ids of all sandboxes, tenants aside. For loading a snapshot over tables that hold an older one.
+    pub fn sandbox_ids(&self) -> Vec<SandboxId> {
+        self.sandboxes.iter().map(|entry| *entry.key()).collect()
+    }
+
+    /// All exact host names.
+    pub fn custom_domain_names(&self) -> Vec<String> {
+        self.custom_domains.iter().map(|entry| entry.key().clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Slug;
+    use crate::model::{Driver, Profile, SandboxState};
+
+    fn route(id: SandboxId, tenant: TenantId, slug: &str) -> Route {
+        Route {
+            sandbox: id,
+            tenant,
+            slug: Slug::parse(slug).unwrap(),
+            state: SandboxState::Running,
+            driver: Driver::Loopback,
+            upstream: None,
+            address_generation: 0,
+            token_generation: 0,
+            default_port: 3000,
+            profile: Profile::default(),
+            ports: Box::new([]),
+            external_user_id: None,
+        }
+    }
+
+    #[test]
+    fn a_renamed_slug_leads_nowhere_and_may_be_taken_by_another() {
+        let routes = Routes::new(&["sandbox.example".into()]);
+        let tenant = TenantId::new();
+        let own = SlugScope::Tenant(tenant, "own.example".into());
+        let (a, b) = (SandboxId::new(), SandboxId::new());
+        let both = || vec![SlugScope::Platform, own.clone()];
+        routes.put_sandbox(route(a, tenant, "first"), both());
+        for scope in both() {
+            assert_eq!(routes.by_slug(&scope, "first").unwrap().sandbox, a);
+        }
+        routes.put_sandbox(route(b, tenant, "first"), both());
+        routes.put_sandbox(route(a, tenant, "second"), both());
+        for scope in both() {
+            assert_eq!(
+                routes.by_slug(&scope, "first").unwrap().sandbox,
+                b,
+                "the new holder keeps it"
+            );
+            assert_eq!(routes.by_slug(&scope, "second").unwrap().sandbox, a);
+        }
+        routes.remove_sandbox(b);
+        assert!(routes.by_slug(&own, "first").is_none() && routes.by_id(b).is_none());
+        routes.remove_sandbox(a);
+        assert!(
+            routes.platform_slugs.is_empty() && routes.tenant_slugs.is_empty() && routes.is_empty()
+        );
+    }
+
+    #[test]
+    fn only_verified_domains_have_zones_and_none_takes_the_platforms() {
+        let routes = Routes::new(&["sandbox.example".into()]);
+        let tenant = TenantId::new();
+        let domain = |name: &str, verified: bool| TenantDomain {
+            domain: name.into(),
+            tenant,
+            verified_at: verified.then_some(Timestamp::UNIX_EPOCH),
+        };
+        routes.put_domain(&domain("own.example", false));
+        assert!(routes.zone("sandbox.own.example").is_none());
+        routes.put_domain(&domain("own.example", true));
+        assert!(
+            routes.zone("sandbox.own.example").is_some() && routes.zone("own.example").is_some()
+        );
+        routes.put_domain(&domain("example", true));
+        assert_eq!(routes.zone("sandbox.example").unwrap().scope, SlugScope::Platform);
+        routes.remove_domain("own.example");
+        assert!(routes.zone("own.example").is_none() && routes.zone("sandbox.example").is_some());
+    }
+
+    #[test]
+    fn revoked_tokens_are_forgotten_once_they_have_expired() {
+        let routes = Routes::new(&[]);
+        let token = TokenId::new();
+        routes.revoke_token(token, Timestamp::from_second(100).unwrap());
+        routes.forget_expired(Timestamp::from_second(99).unwrap());
+        assert!(routes.is_revoked(token));
+        routes.forget_expired(Timestamp::from_second(100).unwrap());
+        assert!(!routes.is_revoked(token));
+    }
+}

@@ -1,0 +1,136 @@
+//! API keys and the keys that sign preview tokens.
+
+use aws_lc_rs::rand;
+use sqlx::sqlite::SqliteRow;
+
+use super::rows::{Columns, from_json, json, millis};
+use super::{NewApiKey, Store, StoreError};
+use crate::model::{ApiKey, KeyId, SigningKeyRecord, Subject, TenantId, Version};
+
+/// Signing keys that are active at once: the newest signs, all verify.
+const ACTIVE_SIGNING_KEYS: u32 = 2;
+
+const COLUMNS: &str = "id, tenant, label, prefix, scopes, created_at, expires_at, revoked_at";
+
+fn api_key(row: &SqliteRow) -> Result<ApiKey, StoreError> {
+    let mut c = Columns::of(row);
+    Ok(ApiKey {
+        id: c.id()?,
+        tenant: c.id()?,
+        label: c.take()?,
+        prefix: c.take()?,
+        scopes: from_json(c.take()?)?,
+        created_at: c.moment()?,
+        expires_at: c.optional_moment()?,
+        revoked_at: c.optional_moment()?,
+    })
+}
+
+impl Store {
+    /// Keeps a new API key.
+    pub async fn put_api_key(&self, new: NewApiKey) -> Result<ApiKey, StoreError> {
+        let key = ApiKey {
+            id: KeyId::new(),
+            tenant: new.tenant,
+            label: new.label,
+            prefix: new.prefix,
+            scopes: new.scopes,
+            created_at: self.clock.now(),
+            expires_at: new.expires_at,
+            revoked_at: None,
+        };
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO api_keys (id, tenant, label, prefix, hash, scopes, created_at, expires_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )
+        .bind(key.id.to_string())
+        .bind(key.tenant.to_string())
+        .bind(&key.label)
+        .bind(&key.prefix)
+        .bind(&new.hash[..])
+        .bind(json(&key.scopes))
+        .bind(millis(key.created_at))
+        .bind(key.expires_at.map(millis))
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::Database)?;
+        tx.commit().await.map_err(StoreError::Database)?;
+        Ok(key)
+    }
+
+    /// The API key with this hash, revoked or not.
+    pub async fn api_key_by_hash(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
+        let sql = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM api_keys WHERE hash = ?1"));
+        let row = sqlx::query(sql).bind(&hash[..]).fetch_optional(&self.read).await;
+        row.map_err(StoreError::Database)?.as_ref().map(api_key).transpose()
+    }
+
+    /// A tenant's API keys, oldest first.
+    pub async fn api_keys(&self, tenant: TenantId) -> Result<Vec<ApiKey>, StoreError> {
+        let sql = sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM api_keys WHERE tenant = ?1 ORDER BY created_at, id"
+        ));
+        let rows = sqlx::query(sql).bind(tenant.to_string()).fetch_all(&self.read).await;
+        rows.map_err(StoreError::Database)?.iter().map(api_key).collect()
+    }
+
+    /// Revokes an API key; revoking twice is no error.
+    pub async fn revoke_api_key(&self, tenant: TenantId, key: KeyId) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query("UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?3) WHERE tenant = ?1 AND id = ?2")
+            .bind(tenant.to_string())
+            .bind(key.to_string())
+            .bind(millis(self.clock.now()))
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::Database)?;
+        tx.commit().await.map_err(StoreError::Database)?;
+        if done.rows_affected() == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+    }
+
+    /// The active signing keys, newest first.
+    pub async fn signing_keys(&self) -> Result<Vec<SigningKeyRecord>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT kid, secret, created_at FROM signing_keys ORDER BY created_at DESC, kid",
+        )
+        .fetch_all(&self.read)
+        .await
+        .map_err(StoreError::Database)?;
+        let key = |row: &SqliteRow| {
+            let mut c = Columns::of(row);
+            let kid: String = c.take()?;
+            let secret = self.secrets.open(&kid, c.take::<&[u8]>()?)?;
+            Ok(SigningKeyRecord { kid, secret, created_at: c.moment()? })
+        };
+        rows.iter().map(key).collect()
+    }
+
+    /// Makes a new signing key and keeps the one before; older ones stop verifying.
+    pub async fn rotate_signing_key(&self) -> Result<(SigningKeyRecord, Version), StoreError> {
+        let mut secret = vec![0; 32];
+        rand::fill(&mut secret).map_err(|_| StoreError::WrongSecretKey)?;
+        let kid = uuid::Uuid::new_v4().simple().to_string();
+        let key = SigningKeyRecord { kid, secret, created_at: self.clock.now() };
+        let sealed = self.secrets.seal(&key.kid, &key.secret)?;
+        let mut tx = self.begin().await?;
+        // Never older than the key it replaces, whatever the clock did meanwhile.
+        sqlx::query(
+            "INSERT INTO signing_keys (kid, secret, created_at) \
+             VALUES (?1, ?2, (SELECT max(?3, coalesce(max(created_at) + 1, 0)) FROM signing_keys))",
+        )
+        .bind(&key.kid)
+        .bind(sealed)
+        .bind(millis(key.created_at))
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::Database)?;
+        sqlx::query("DELETE FROM signing_keys WHERE kid NOT IN (SELECT kid FROM signing_keys ORDER BY created_at DESC LIMIT ?1)")
+            .bind(ACTIVE_SIGNING_KEYS)
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::Database)?;
+        let version = self.commit(tx, &[Subject::SigningKeys]).await?;
+        Ok((key, version))
+    }
+}

@@ -1,0 +1,107 @@
+//! Published ports.
+
+use super::rows::{self, json, millis, word};
+use super::sandboxes::live;
+use super::{NewPreview, Store, StoreError};
+use crate::model::{Preview, PreviewId, SandboxId, Subject, TenantId, Version};
+
+impl Store {
+    /// Publishes a port, in place of its active record if it has one.
+    pub async fn put_preview(
+        &self,
+        tenant: TenantId,
+        sandbox: SandboxId,
+        new: NewPreview,
+    ) -> Result<(Preview, Version), StoreError> {
+        let mut tx = self.begin().await?;
+        live(&mut tx, tenant, sandbox).await?;
+        let now = self.clock.now();
+        sqlx::query("UPDATE previews SET deleted_at = ?3 WHERE sandbox = ?1 AND port = ?2 AND deleted_at IS NULL")
+            .bind(sandbox.to_string())
+            .bind(new.port)
+            .bind(millis(now))
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::Database)?;
+        let preview = Preview {
+            id: PreviewId::new(),
+            sandbox,
+            port: new.port,
+            name: new.name,
+            visibility: new.visibility,
+            profile: new.profile,
+            metadata: new.metadata,
+            created_at: now,
+            updated_at: now,
+            expires_at: new.expires_at,
+            deleted_at: None,
+        };
+        sqlx::query("INSERT INTO previews VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, NULL)")
+            .bind(preview.id.to_string())
+            .bind(sandbox.to_string())
+            .bind(preview.port)
+            .bind(&preview.name)
+            .bind(word(&preview.visibility))
+            .bind(preview.profile.as_ref().map(word))
+            .bind(json(&preview.metadata))
+            .bind(millis(now))
+            .bind(preview.expires_at.map(millis))
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::Database)?;
+        let version = self.commit(tx, &[Subject::Sandbox(sandbox)]).await?;
+        Ok((preview, version))
+    }
+
+    /// A sandbox's active previews, by port.
+    pub async fn previews(
+        &self,
+        tenant: TenantId,
+        sandbox: SandboxId,
+    ) -> Result<Vec<Preview>, StoreError> {
+        self.sandbox(tenant, sandbox).await?;
+        let rows = sqlx::query(
+            "SELECT * FROM previews WHERE sandbox = ?1 AND deleted_at IS NULL ORDER BY port",
+        )
+        .bind(sandbox.to_string())
+        .fetch_all(&self.read)
+        .await
+        .map_err(StoreError::Database)?;
+        rows.iter().map(rows::preview).collect()
+    }
+
+    /// One preview, deleted or not.
+    pub async fn preview(
+        &self,
+        tenant: TenantId,
+        sandbox: SandboxId,
+        preview: PreviewId,
+    ) -> Result<Preview, StoreError> {
+        self.sandbox(tenant, sandbox).await?;
+        let row = sqlx::query("SELECT * FROM previews WHERE id = ?1 AND sandbox = ?2")
+            .bind(preview.to_string())
+            .bind(sandbox.to_string())
+            .fetch_optional(&self.read)
+            .await
+            .map_err(StoreError::Database)?;
+        row.as_ref().map(rows::preview).transpose()?.ok_or(StoreError::NotFound)
+    }
+
+    /// Takes a preview back: the port is private again. Twice is no error.
+    pub async fn delete_preview(
+        &self,
+        tenant: TenantId,
+        sandbox: SandboxId,
+        preview: PreviewId,
+    ) -> Result<Version, StoreError> {
+        self.preview(tenant, sandbox, preview).await?;
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE previews SET deleted_at = coalesce(deleted_at, ?2) WHERE id = ?1")
+            .bind(preview.to_string())
+            .bind(millis(self.clock.now()))
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::Database)?;
+        self.commit(tx, &[Subject::Sandbox(sandbox)]).await
+    }
+}

@@ -1,0 +1,415 @@
+//! Sandboxes and the slugs that lead to them.
+
+use sqlx::{QueryBuilder, Row as _, Sqlite, Transaction};
+
+use super::rows::{self, json, millis, word};
+use super::tenants::unique;
+use super::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch, Store, StoreError};
+use crate::host::Slug;
+use crate::model::{Sandbox, SandboxId, SandboxState, Subject, TenantId, Version};
+
+/// How long a create is remembered by its idempotency key, milliseconds.
+const REMEMBERED: i64 = 24 * 3600 * 1000;
+/// The scope of the platform's own zones.
+pub(super) const PLATFORM: &str = "";
+/// Digits of the id that a default slug has, shortest first.
+const DEFAULT_SLUG_LENGTHS: [usize; 3] = [8, 12, 16];
+
+type Tx = Transaction<'static, Sqlite>;
+
+impl Store {
+    /// Makes a sandbox and claims its slug. With a key that was used before, gives back what that call made.
+    pub async fn create_sandbox(
+        &self,
+        tenant: TenantId,
+        new: NewSandbox,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Created, StoreError> {
+        let mut tx = self.begin().await?;
+        if let Some(idempotency) = &idempotency
+            && let Some(before) = self.remembered(&mut tx, idempotency).await?
+        {
+            return Ok(Created::Replayed(before));
+        }
+        let id = new.id;
+        let chosen = new.slug.clone();
+        let mut sandbox = self.draft(tenant, new)?;
+        insert(&mut tx, &sandbox).await?;
+        match chosen {
+            Some(slug) => claim(&mut tx, tenant, id, &slug).await?,
+            None => {
+                sandbox.slug = claim_default(&mut tx, tenant, id).await?;
+                sqlx::query("UPDATE sandboxes SET slug = ?2 WHERE id = ?1")
+                    .bind(id.to_string())
+                    .bind(sandbox.slug.as_str())
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(StoreError::Database)?;
+            }
+        }
+        if let Some(idempotency) = idempotency {
+            sqlx::query("INSERT INTO idempotency (id, fingerprint, sandbox, created_at) VALUES (?1, ?2, ?3, ?4)")
+                .bind(idempotency.key)
+                .bind(&idempotency.fingerprint[..])
+                .bind(id.to_string())
+                .bind(millis(self.clock.now()))
+                .execute(&mut *tx)
+                .await
+                .map_err(StoreError::Database)?;
+        }
+        let version = self.commit(tx, &[Subject::Sandbox(id)]).await?;
+        Ok(Created::Fresh(sandbox, version))
+    }
+
+    fn draft(&self, tenant: TenantId, new: NewSandbox) -> Result<Sandbox, StoreError> {
+        let now = self.clock.now();
+        let placeholder = new.id.0.simple().to_string();
+        let placeholder = placeholder.get(..8).unwrap_or_default();
+        let slug = match new.slug {
+            Some(slug) => slug,
+            None => Slug::parse(placeholder).map_err(|_| StoreError::Corrupt("slug"))?,
+        };
+        Ok(Sandbox {
+            id: new.id,
+            tenant,
+            slug,
+            name: new.name,
+            state: new.state,
+            driver: new.driver,
+            upstream: new.upstream,
+            address_generation: 0,
+            token_generation: 0,
+            default_port: new.default_port,
+            profile: new.profile,
+            external_user_id: new.external_user_id,
+            external_project_id: new.external_project_id,
+            external_workspace_id: new.external_workspace_id,
+            metadata: new.metadata,
+            tags: new.tags,
+            attributes: new.attributes,
+            created_at: now,
+            updated_at: now,
+            started_at: (new.state == SandboxState::Running).then_some(now),
+            destroyed_at: None,
+        })
+    }
+
+    async fn remembered(
+        &self,
+        tx: &mut Tx,
+        idempotency: &Idempotency,
+    ) -> Result<Option<Sandbox>, StoreError> {
+        sqlx::query("DELETE FROM idempotency WHERE created_at < ?1")
+            .bind(millis(self.clock.now()) - REMEMBERED)
+            .execute(&mut **tx)
+            .await
+            .map_err(StoreError::Database)?;
+        let row = sqlx::query(
+            "SELECT i.fingerprint, s.* FROM idempotency i JOIN sandboxes s ON s.id = i.sandbox WHERE i.id = ?1",
+        )
+        .bind(&idempotency.key)
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(StoreError::Database)?;
+        let Some(row) = row else { return Ok(None) };
+        if row.get::<&[u8], _>(0) != &idempotency.fingerprint[..] {
+            return Err(StoreError::IdempotencyMismatch);
+        }
+        let sandbox = sqlx::query(
+            "SELECT s.* FROM idempotency i JOIN sandboxes s ON s.id = i.sandbox WHERE i.id = ?1",
+        )
+        .bind(&idempotency.key)
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(StoreError::Database)?;
+        rows::sandbox(&sandbox).map(Some)
+    }
+
+    /// A sandbox of a tenant, destroyed or not.
+    pub async fn sandbox(&self, tenant: TenantId, id: SandboxId) -> Result<Sandbox, StoreError> {
+        let row = sqlx::query("SELECT * FROM sandboxes WHERE id = ?1 AND tenant = ?2")
+            .bind(id.to_string())
+            .bind(tenant.to_string())
+            .fetch_optional(&self.read)
+            .await
+            .map_err(StoreError::Database)?;
+        row.as_ref().map(rows::sandbox).transpose()?.ok_or(StoreError::NotFound)
+    }
+
+    /// The newest live sandbox with this name; if there is none, the one with this slug.
+    pub async fn sandbox_by_name(
+        &self,
+        tenant: TenantId,
+        name: &str,
+    ) -> Result<Sandbox, StoreError> {
+        let row = sqlx::query(
+            "SELECT * FROM sandboxes WHERE tenant = ?1 AND destroyed_at IS NULL AND (name = ?2 OR slug = ?2) \
+             ORDER BY coalesce(name, '') = ?2 DESC, created_at DESC, id LIMIT 1",
+        )
+        .bind(tenant.to_string())
+        .bind(name)
+        .fetch_optional(&self.read)
+        .await
+        .map_err(StoreError::Database)?;
+        row.as_ref().map(rows::sandbox).transpose()?.ok_or(StoreError::NotFound)
+    }
+
+    /// A tenant's sandboxes, oldest first, and how many there are in all.
+    pub async fn sandboxes(
+        &self,
+        tenant: TenantId,
+        filter: SandboxFilter,
+    ) -> Result<(Vec<Sandbox>, u64), StoreError> {
+        let mut query = QueryBuilder::new("SELECT * FROM sandboxes WHERE tenant = ");
+        query.push_bind(tenant.to_string());
+        match filter.state {
+            None => query.push(" AND destroyed_at IS NULL"),
+            Some(state) => query.push(" AND state = ").push_bind(word(&state)),
+        };
+        let ids = [
+            (" AND external_user_id = ", filter.external_user_id),
+            (" AND external_project_id = ", filter.external_project_id),
+            (" AND external_workspace_id = ", filter.external_workspace_id),
+        ];
+        for (condition, id) in ids {
+            if let Some(id) = id {
+                query.push(condition).push_bind(id);
+            }
+        }
+        for tag in filter.tags {
+            query
+                .push(" AND EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ")
+                .push_bind(tag)
+                .push(")");
+        }
+        query.push(" ORDER BY created_at, id");
+        let rows = query.build().fetch_all(&self.read).await.map_err(StoreError::Database)?;
+        let total = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        let skip = usize::try_from(filter.offset).unwrap_or(usize::MAX);
+        let take =
+            filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let page =
+            rows.iter().skip(skip).take(take).map(rows::sandbox).collect::<Result<_, _>>()?;
+        Ok((page, total))
+    }
+
+    /// Changes a sandbox. A new slug retires the old one at once; a different address starts a new generation.
+    pub async fn update_sandbox(
+        &self,
+        tenant: TenantId,
+        id: SandboxId,
+        patch: SandboxPatch,
+    ) -> Result<(Sandbox, Version), StoreError> {
+        let mut tx = self.begin().await?;
+        let mut sandbox = live(&mut tx, tenant, id).await?;
+        if let Some(slug) = patch.slug.clone().filter(|slug| *slug != sandbox.slug) {
+            release(&mut tx, id).await?;
+            claim(&mut tx, tenant, id, &slug).await?;
+        }
+        apply(&mut sandbox, patch);
+        sandbox.updated_at = self.clock.now();
+        if sandbox.state == SandboxState::Running && sandbox.started_at.is_none() {
+            sandbox.started_at = Some(sandbox.updated_at);
+        }
+        write(&mut tx, &sandbox).await?;
+        let version = self.commit(tx, &[Subject::Sandbox(id)]).await?;
+        Ok((sandbox, version))
+    }
+
+    /// Destroys a sandbox: its slug is free, its previews and tokens are worthless. Destroying twice is no error.
+    pub async fn destroy_sandbox(
+        &self,
+        tenant: TenantId,
+        id: SandboxId,
+    ) -> Result<(Sandbox, Version), StoreError> {
+        let mut tx = self.begin().await?;
+        let mut sandbox = match live(&mut tx, tenant, id).await {
+            Ok(sandbox) => sandbox,
+            Err(StoreError::NotFound) => {
+                drop(tx);
+                return Ok((self.sandbox(tenant, id).await?, self.version().await?));
+            }
+            Err(error) => return Err(error),
+        };
+        release(&mut tx, id).await?;
+        let now = self.clock.now();
+        for sql in [
+            "UPDATE previews SET deleted_at = ?2 WHERE sandbox = ?1 AND deleted_at IS NULL",
+            "UPDATE tokens SET revoked_at = ?2 WHERE sandbox = ?1 AND revoked_at IS NULL",
+        ] {
+            let done =
+                sqlx::query(sql).bind(id.to_string()).bind(millis(now)).execute(&mut *tx).await;
+            done.map_err(StoreError::Database)?;
+        }
+        let exact = sqlx::query("DELETE FROM custom_domains WHERE sandbox = ?1 RETURNING fqdn")
+            .bind(id.to_string());
+        let exact = exact.fetch_all(&mut *tx).await.map_err(StoreError::Database)?;
+        sandbox.state = SandboxState::Destroyed;
+        sandbox.destroyed_at = Some(now);
+        sandbox.updated_at = now;
+        sandbox.token_generation += 1;
+        write(&mut tx, &sandbox).await?;
+        let mut subjects: Vec<_> =
+            exact.iter().map(|row| Subject::CustomDomain(row.get(0))).collect();
+        subjects.push(Subject::Sandbox(id));
+        let version = self.commit(tx, &subjects).await?;
+        Ok((sandbox, version))
+    }
+}
+
+/// A sandbox that can still be changed.
+pub(super) async fn live(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: SandboxId,
+) -> Result<Sandbox, StoreError> {
+    let row = sqlx::query(
+        "SELECT * FROM sandboxes WHERE id = ?1 AND tenant = ?2 AND destroyed_at IS NULL",
+    )
+    .bind(id.to_string())
+    .bind(tenant.to_string())
+    .fetch_optional(&mut **tx)
+    .await
+    .map_err(StoreError::Database)?;
+    row.as_ref().map(rows::sandbox).transpose()?.ok_or(StoreError::NotFound)
+}
+
+/// Claims a slug where the tenant's sandboxes answer. In its own domains the claim must succeed; the platform's zones are then
+/// claimed as well when the slug is free there. A tenant without a domain needs the platform's.
+async fn claim(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: SandboxId,
+    slug: &Slug,
+) -> Result<(), StoreError> {
+    let domains =
+        sqlx::query("SELECT domain FROM domains WHERE tenant = ?1 AND verified_at IS NOT NULL")
+            .bind(tenant.to_string())
+            .fetch_all(&mut **tx)
+            .await
+            .map_err(StoreError::Database)?;
+    let required: Vec<String> = if domains.is_empty() {
+        vec![PLATFORM.to_owned()]
+    } else {
+        domains.iter().map(|row| row.get(0)).collect()
+    };
+    for scope in &required {
+        sqlx::query("INSERT INTO slugs (scope, slug, sandbox) VALUES (?1, ?2, ?3)")
+            .bind(scope)
+            .bind(slug.as_str())
+            .bind(id.to_string())
+            .execute(&mut **tx)
+            .await
+            .map_err(|error| unique(error, || StoreError::SlugTaken))?;
+    }
+    sqlx::query(
+        "INSERT INTO slugs (scope, slug, sandbox) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+    )
+    .bind(PLATFORM)
+    .bind(slug.as_str())
+    .bind(id.to_string())
+    .execute(&mut **tx)
+    .await
+    .map_err(StoreError::Database)?;
+    Ok(())
+}
+
+/// Claims the first free of the slugs made from the id.
+async fn claim_default(tx: &mut Tx, tenant: TenantId, id: SandboxId) -> Result<Slug, StoreError> {
+    let digits = id.0.simple().to_string();
+    for length in DEFAULT_SLUG_LENGTHS {
+        let slug = Slug::parse(digits.get(..length).unwrap_or(&digits));
+        let slug = slug.map_err(|_| StoreError::Corrupt("slug"))?;
+        match claim(tx, tenant, id, &slug).await {
+            Ok(()) => return Ok(slug),
+            Err(StoreError::SlugTaken) => release(tx, id).await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(StoreError::SlugTaken)
+}
+
+async fn release(tx: &mut Tx, id: SandboxId) -> Result<(), StoreError> {
+    let gone = sqlx::query("DELETE FROM slugs WHERE sandbox = ?1")
+        .bind(id.to_string())
+        .execute(&mut **tx)
+        .await;
+    gone.map(drop).map_err(StoreError::Database)
+}
+
+fn apply(sandbox: &mut Sandbox, patch: SandboxPatch) {
+    fn set<T>(slot: &mut T, new: Option<T>) {
+        if let Some(new) = new {
+            *slot = new;
+        }
+    }
+    if let Some(upstream) = patch.upstream
+        && upstream != sandbox.upstream
+    {
+        sandbox.upstream = upstream;
+        sandbox.address_generation += 1;
+    }
+    set(&mut sandbox.slug, patch.slug);
+    set(&mut sandbox.name, patch.name);
+    set(&mut sandbox.state, patch.state);
+    set(&mut sandbox.default_port, patch.default_port);
+    set(&mut sandbox.profile, patch.profile);
+    set(&mut sandbox.external_user_id, patch.external_user_id);
+    set(&mut sandbox.external_project_id, patch.external_project_id);
+    set(&mut sandbox.external_workspace_id, patch.external_workspace_id);
+    set(&mut sandbox.tags, patch.tags);
+    set(&mut sandbox.attributes, patch.attributes);
+    for (key, value) in patch.metadata.unwrap_or_default() {
+        if value.is_null() {
+            sandbox.metadata.remove(&key);
+        } else {
+            sandbox.metadata.insert(key, value);
+        }
+    }
+}
+
+async fn insert(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
+    let sql = "INSERT INTO sandboxes (id, tenant, created_at, slug, name, state, driver, upstream, address_generation, \
+               token_generation, default_port, profile, external_user_id, external_project_id, external_workspace_id, \
+               metadata, tags, attributes, updated_at, started_at, destroyed_at) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
+    bind(sql, s).execute(&mut **tx).await.map(drop).map_err(StoreError::Database)
+}
+
+async fn write(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
+    let sql = "UPDATE sandboxes SET created_at = ?3, slug = ?4, name = ?5, state = ?6, driver = ?7, upstream = ?8, \
+               address_generation = ?9, token_generation = ?10, default_port = ?11, profile = ?12, \
+               external_user_id = ?13, external_project_id = ?14, external_workspace_id = ?15, metadata = ?16, \
+               tags = ?17, attributes = ?18, updated_at = ?19, started_at = ?20, destroyed_at = ?21 \
+               WHERE id = ?1 AND tenant = ?2";
+    bind(sql, s).execute(&mut **tx).await.map(drop).map_err(StoreError::Database)
+}
+
+fn bind<'q>(
+    sql: &'static str,
+    s: &Sandbox,
+) -> sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments> {
+    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    sqlx::query(sql)
+        .bind(s.id.to_string())
+        .bind(s.tenant.to_string())
+        .bind(millis(s.created_at))
+        .bind(s.slug.to_string())
+        .bind(s.name.clone())
+        .bind(word(&s.state))
+        .bind(word(&s.driver))
+        .bind(s.upstream.as_ref().map(json))
+        .bind(count(s.address_generation))
+        .bind(count(s.token_generation))
+        .bind(s.default_port)
+        .bind(word(&s.profile))
+        .bind(s.external_user_id.clone())
+        .bind(s.external_project_id.clone())
+        .bind(s.external_workspace_id.clone())
+        .bind(json(&s.metadata))
+        .bind(json(&s.tags))
+        .bind(json(&s.attributes))
+        .bind(millis(s.updated_at))
+        .bind(s.started_at.map(millis))
+        .bind(s.destroyed_at.map(millis))
+}
