@@ -1,0 +1,131 @@
+//! Rendered pages, kept; and the whole answer around them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use http::StatusCode;
+use http::header::{self, HeaderName, HeaderValue};
+use serde_json::json;
+
+use super::Occasion;
+use super::form::Form;
+use super::html::{Rendered, with_port};
+use crate::fault::{Blame, Recovery};
+use crate::message::{RequestHead, ResponseHead, X_REQUEST_ID};
+use crate::model::TenantId;
+
+/// Rendered pages kept at most; beyond it everything is rendered anew as it is asked for. About 8 KiB each.
+const KEPT: usize = 4096;
+
+type Key = (&'static str, Option<(TenantId, u64)>);
+
+/// Keeps rendered pages.
+#[derive(Debug, Default)]
+pub struct Gallery {
+    rendered: DashMap<Key, Arc<Rendered>>,
+}
+
+impl Gallery {
+    /// The answer of ours for an occasion. The body's form follows `Sec-Fetch-Dest`, then `Accept`. `request` is `None` when not
+    /// even a head could be read.
+    pub fn answer(&self, occasion: &Occasion<'_>, request: Option<&RequestHead>) -> (ResponseHead, Bytes) {
+        let form = Form::for_request(request);
+        let mut head = head(occasion, form);
+        let body = match form {
+            Form::Html => {
+                let page = self.page(occasion);
+                if let Ok(policy) = HeaderValue::try_from(page.policy.as_str()) {
+                    head.headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+                }
+                page.fill(occasion.request_id, occasion.subject)
+            }
+            Form::Json => problem(occasion),
+            Form::Script | Form::Style => {
+                format!("/* {}: {} */\n", occasion.face.label, with_port(occasion.face.title, occasion.subject))
+            }
+            Form::Text => format!("{}: {}\n", occasion.face.label, with_port(occasion.face.title, occasion.subject)),
+            Form::Empty => String::new(),
+        };
+        (head, body.into())
+    }
+
+    fn page(&self, occasion: &Occasion<'_>) -> Arc<Rendered> {
+        let tenant = occasion.tenant;
+        let key = (occasion.face.label, tenant.map(|tenant| (tenant.id, tenant.branding_version)));
+        if let Some(page) = self.rendered.get(&key) {
+            return Arc::clone(&page);
+        }
+        let page = Arc::new(Rendered::new(occasion.face, tenant));
+        if self.rendered.len() >= KEPT {
+            self.rendered.clear();
+        }
+        // A new version of a face makes its former pages useless.
+        if let Some(tenant) = tenant {
+            let outdated = |of: &Key| {
+                matches!(of.1, Some((id, version)) if id == tenant.id && version < tenant.branding_version)
+            };
+            self.rendered.retain(|of, _| !outdated(of));
+        }
+        self.rendered.insert(key, Arc::clone(&page));
+        page
+    }
+}
+
+fn head(occasion: &Occasion<'_>, form: Form) -> ResponseHead {
+    let face = occasion.face;
+    let mut head = ResponseHead::new(face.status);
+    let mut set = |name: HeaderName, value: &'static str| {
+        head.headers.insert(name, HeaderValue::from_static(value));
+    };
+    if let Some(kind) = form.content_type() {
+        set(header::CONTENT_TYPE, kind);
+    }
+    set(header::CACHE_CONTROL, "no-store");
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::REFERRER_POLICY, "no-referrer");
+    set(header::VARY, "Accept, Sec-Fetch-Dest");
+    set(HeaderName::from_static("x-preview-source"), "proxy");
+    set(HeaderName::from_static("x-preview-error"), face.label);
+    set(HeaderName::from_static("x-robots-tag"), "noindex");
+    if face.status == StatusCode::UNAUTHORIZED {
+        set(header::WWW_AUTHENTICATE, "Bearer");
+    }
+    if face.status == StatusCode::METHOD_NOT_ALLOWED {
+        set(header::ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    }
+    if let Some(after) = retry_after(&face.recovery) {
+        head.headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+    }
+    if let Ok(id) = HeaderValue::from_str(occasion.request_id) {
+        head.headers.insert(X_REQUEST_ID, id);
+    }
+    head
+}
+
+fn retry_after(recovery: &Recovery) -> Option<std::time::Duration> {
+    match recovery {
+        Recovery::Reload { after } | Recovery::RetryAfter(after) => Some(*after),
+        Recovery::None | Recovery::NewCredential => None,
+    }
+}
+
+/// The error shape that the control API uses as well.
+fn problem(occasion: &Occasion<'_>) -> String {
+    let face = occasion.face;
+    let after = retry_after(&face.recovery);
+    let message = format!("{}. {}", with_port(face.title, occasion.subject), with_port(face.text, occasion.subject));
+    json!({
+        "ok": false,
+        "error": {
+            "code": face.label,
+            "message": message,
+            "details": {},
+            "retryable": after.is_some() && face.blame != Blame::Visitor,
+            "retry_after_ms": after.map_or(0, |after| after.as_millis()),
+            "request_id": occasion.request_id,
+        },
+        "request_id": occasion.request_id,
+    })
+    .to_string()
+}
