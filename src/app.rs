@@ -60,7 +60,10 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         (previews.address, api_listener.local_addr()?, admin_listener.local_addr()?);
 
     let store = Store::open_dir(&config.data, clock.clone()).await.with_context(|| {
-        format!("cannot use the data directory {} (choose another with --data)", config.data.display())
+        format!(
+            "cannot use the data directory {} (choose another with --data)",
+            config.data.display()
+        )
     })?;
     let routes = Arc::new(Routes::new(&config.zones));
     let follower = Follower::start(store.clone(), Arc::clone(&routes), clock.clone())

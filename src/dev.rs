@@ -72,7 +72,12 @@ pub async fn prepare(
     let minted = api::mint_preview_token(
         state,
         &shown.0,
-        api::TokenOrder { expires_in: TOKEN_TTL, scope: TokenScope::Interact, port: None, url_port: shown.1 },
+        api::TokenOrder {
+            expires_in: TOKEN_TTL,
+            scope: TokenScope::Interact,
+            port: None,
+            url_port: shown.1,
+        },
     )
     .await
     .map_err(|problem| anyhow::anyhow!("cannot mint a preview token: {problem}"))?;

@@ -4,11 +4,15 @@
 
 pub mod address;
 pub mod admin;
+pub mod api;
+pub mod app;
 pub mod body;
 pub mod clock;
 pub mod config;
 pub mod connection;
 pub mod deadline;
+pub mod demo;
+pub mod dev;
 pub mod fault;
 pub mod follow;
 pub mod forward;
@@ -17,6 +21,7 @@ pub mod host;
 pub mod listen;
 pub mod message;
 pub mod model;
+pub mod operator;
 pub mod pages;
 pub mod routes;
 pub mod shutdown;

@@ -1,1 +1,115 @@
-fn main() {}
+//! The program: reads the command line, does one thing, and turns an error into one line and exit code 1.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{CommandFactory as _, Parser as _};
+use portico::app::{self, Running};
+use portico::config::{self, Cli, Command, Config};
+use portico::{operator, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // `{:#}` is the whole chain of causes on one line.
+            say_error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Dev(options) => {
+            let json = options.json;
+            serve(config::dev(&options), json)
+        }
+        Command::Serve { config, json } => serve(config::load(&config)?, json),
+        Command::Check { config } => {
+            let loaded = config::load(&config)?;
+            let zones = loaded.zones.join(", ");
+            say(&format!("{}: no faults; previews of {zones}", config.display()))
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "portico", &mut script);
+            Ok(std::io::stdout().write_all(&script)?)
+        }
+        operator => {
+            let report = runtime()?.block_on(operator::run(operator))?;
+            say(report.trim_end())
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("cannot start the control runtime")
+}
+
+fn serve(config: Config, json: bool) -> Result<()> {
+    let _log = telemetry::init_log(&config.log)?;
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        // Before anything is said to be ready, so that no signal is missed.
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let running = app::start(config).await?;
+        announce(&running, json)?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tokio::select! {
+            () = running.stop() => {}
+            () = async {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            } => running.cut().await,
+        }
+        Ok(())
+    })
+}
+
+fn announce(running: &Running, json: bool) -> Result<()> {
+    let Running { preview, api, admin, .. } = running;
+    match (&running.dev, json) {
+        (Some(facts), true) => say(&serde_json::to_string(facts)?),
+        (Some(facts), false) => say(&format!(
+            "\n  Preview   {}\n  API       {}/api/v1\n  API key   {}\n  Admin     {}/metrics\n\n  Ctrl-C stops. Tenant, key and sandboxes are kept for the next start.\n",
+            facts.preview_url, facts.api_url, facts.api_key, facts.admin_url
+        )),
+        (None, true) => say(&serde_json::to_string(&serde_json::json!({
+            "preview": preview.to_string(),
+            "api_url": format!("http://{api}"),
+            "admin_url": format!("http://{admin}"),
+        }))?),
+        (None, false) => {
+            tracing::info!(%preview, %api, %admin, "ready");
+            Ok(())
+        }
+    }
+}
+
+/// Writes a line to standard output. A reader that has gone away (`portico … | head -1`) is no error.
+fn say(line: &str) -> Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+fn say_error(line: &str) {
+    // There is nowhere left to report a failure of standard error.
+    drop(writeln!(std::io::stderr(), "portico: {line}"));
+}

@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use crate::api::keys;
 use crate::clock::Clock;
 use crate::config::{
-    Command, DomainCommand, KeyCommand, SandboxCommand, TenantCommand, TokenCommand, default_data_dir,
+    Command, DomainCommand, KeyCommand, SandboxCommand, TenantCommand, TokenCommand,
+    default_data_dir,
 };
 use crate::host::Authority;
 use crate::model::{CustomDomain, KeyScope, SandboxId, Tenant};
@@ -26,7 +27,10 @@ pub async fn run(command: Command) -> Result<String> {
             sandboxes(&store, &find(&store, &tenant).await?).await
         }
         Command::Token(command) => token(command).await,
-        Command::Dev(_) | Command::Serve { .. } | Command::Check { .. } | Command::Completions { .. } => {
+        Command::Dev(_)
+        | Command::Serve { .. }
+        | Command::Check { .. }
+        | Command::Completions { .. } => {
             bail!("not an operator command")
         }
     }
@@ -81,7 +85,11 @@ async fn key(command: KeyCommand) -> Result<String> {
             let mut out = String::new();
             for key in store.api_keys(find(&store, &tenant).await?.id).await? {
                 let state = if key.revoked_at.is_some() { "revoked" } else { "active" };
-                writeln!(out, "{}  {}…  {state}  {}  {}", key.id, key.prefix, key.created_at, key.label)?;
+                writeln!(
+                    out,
+                    "{}  {}…  {state}  {}  {}",
+                    key.id, key.prefix, key.created_at, key.label
+                )?;
             }
             Ok(out)
         }
@@ -128,7 +136,10 @@ async fn domain(command: DomainCommand) -> Result<String> {
             if store.custom_domain(&domain).await?.is_some() {
                 store.delete_custom_domain(&domain).await?;
             } else {
-                store.delete_domain(&domain).await.with_context(|| format!("cannot remove {domain}"))?;
+                store
+                    .delete_domain(&domain)
+                    .await
+                    .with_context(|| format!("cannot remove {domain}"))?;
             }
             Ok("removed".into())
         }
@@ -136,7 +147,8 @@ async fn domain(command: DomainCommand) -> Result<String> {
 }
 
 fn name(text: &str) -> Result<String> {
-    let authority = Authority::parse(text.as_bytes()).with_context(|| format!("{text} is no host name"))?;
+    let authority =
+        Authority::parse(text.as_bytes()).with_context(|| format!("{text} is no host name"))?;
     if authority.port.is_some() || !authority.host.contains('.') {
         bail!("{text} is no domain name");
     }
@@ -161,7 +173,11 @@ async fn token(command: TokenCommand) -> Result<String> {
             let mut out = String::new();
             for token in store.tokens(tenant, sandbox).await? {
                 let state = if token.revoked_at.is_some() { "revoked" } else { "active" };
-                writeln!(out, "{}  {state}  {:?}  until {}", token.id, token.scope, token.expires_at)?;
+                writeln!(
+                    out,
+                    "{}  {state}  {:?}  until {}",
+                    token.id, token.scope, token.expires_at
+                )?;
             }
             Ok(out)
         }

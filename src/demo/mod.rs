@@ -48,7 +48,9 @@ pub async fn serve(listener: TcpListener, until: impl Future<Output = ()>) -> io
 }
 
 async fn connection(socket: TcpStream) {
-    let serving = http1::Builder::new().serve_connection(TokioIo::new(socket), service_fn(answer)).with_upgrades();
+    let serving = http1::Builder::new()
+        .serve_connection(TokioIo::new(socket), service_fn(answer))
+        .with_upgrades();
     // A visitor that goes away in the middle is no news.
     drop(serving.await);
 }
@@ -98,7 +100,9 @@ fn hello(request: &Request<Incoming>) -> Response<Body> {
         "headers": headers,
     });
     let mut response = Response::new(full(seen.to_string()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -111,13 +115,18 @@ async fn echo(request: Request<Incoming>) -> Response<Body> {
 }
 
 fn events() -> Response<Body> {
-    let ticks = futures_util::stream::unfold((0_u64, tokio::time::interval(TICK)), |(count, mut interval)| async move {
-        interval.tick().await;
-        let event = Bytes::from(format!("id: {count}\nevent: tick\ndata: {count}\n\n"));
-        Some((Ok::<_, Infallible>(Frame::data(event)), (count + 1, interval)))
-    });
+    let ticks = futures_util::stream::unfold(
+        (0_u64, tokio::time::interval(TICK)),
+        |(count, mut interval)| async move {
+            interval.tick().await;
+            let event = Bytes::from(format!("id: {count}\nevent: tick\ndata: {count}\n\n"));
+            Some((Ok::<_, Infallible>(Frame::data(event)), (count + 1, interval)))
+        },
+    );
     let mut response = Response::new(StreamBody::new(ticks).boxed_unsync());
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
@@ -130,7 +139,8 @@ fn socket(mut request: Request<Incoming>) -> Response<Body> {
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
-            let stream = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+            let stream =
+                WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
             echo_messages(stream).await;
         }
     });

@@ -33,7 +33,9 @@ impl Wear {
         let by_mail = branding.support_email.as_deref().filter(|mail| is_mail(mail));
         let support = match (by_url, by_mail) {
             (Some(url), _) => Some(Support { href: url.to_owned(), label: "Get help".into() }),
-            (None, Some(mail)) => Some(Support { href: format!("mailto:{mail}"), label: mail.to_owned() }),
+            (None, Some(mail)) => {
+                Some(Support { href: format!("mailto:{mail}"), label: mail.to_owned() })
+            }
             (None, None) => None,
         };
         Self {
@@ -45,6 +47,33 @@ impl Wear {
             ground: branding.background_color.as_deref().and_then(Colour::parse),
         }
     }
+}
+
+/// What is wrong with a face that a tenant wants to set, by field.
+pub fn faults(branding: &Branding) -> Vec<(&'static str, &'static str)> {
+    let mut faults = Vec::new();
+    let mut check = |name, value: &Option<String>, ok: &dyn Fn(&str) -> bool, reason| {
+        if value.as_deref().is_some_and(|value| !ok(value)) {
+            faults.push((name, reason));
+        }
+    };
+    let is_name = |text: &str| text.chars().count() <= MAX_NAME && plain(text) == text.trim();
+    let is_url = |text: &str| https_origin(text).is_some();
+    let is_colour = |text: &str| Colour::parse(text).is_some();
+    let url = "must be an https:// URL of at most 2048 plain characters";
+    let colour = "must be a colour such as #3b6cf6";
+    check(
+        "product_name",
+        &branding.product_name,
+        &is_name,
+        "must be at most 120 characters without control characters",
+    );
+    check("logo_url", &branding.logo_url, &is_url, url);
+    check("support_url", &branding.support_url, &is_url, url);
+    check("support_email", &branding.support_email, &is_mail, "must be an e-mail address");
+    check("primary_color", &branding.primary_color, &is_colour, colour);
+    check("background_color", &branding.background_color, &is_colour, colour);
+    faults
 }
 
 /// A text without control and direction-changing characters, cut to a sane length.
@@ -60,7 +89,10 @@ pub(crate) fn is_bidi(c: char) -> bool {
 
 /// The origin of an `https:` URL in plain ASCII without user information, or nothing.
 pub(crate) fn https_origin(url: &str) -> Option<&str> {
-    let visible = |b: u8| matches!(b, 0x21..=0x7e) && !matches!(b, b'"' | b'\'' | b'<' | b'>' | b'\\' | b'`' | b';' | b',');
+    let visible = |b: u8| {
+        matches!(b, 0x21..=0x7e)
+            && !matches!(b, b'"' | b'\'' | b'<' | b'>' | b'\\' | b'`' | b';' | b',')
+    };
     if url.len() > MAX_URL || !url.bytes().all(visible) {
         return None;
     }
@@ -74,8 +106,11 @@ pub(crate) fn https_origin(url: &str) -> Option<&str> {
 /// Roughly an address: enough that nothing but an address gets into a `mailto:`.
 pub(crate) fn is_mail(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else { return false };
-    let local_ok = !local.is_empty() && local.len() <= 64 && local.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b));
-    let domain_ok = domain.contains('.') && crate::host::Authority::parse(domain.as_bytes()).is_ok_and(|a| a.port.is_none());
+    let local_ok = !local.is_empty()
+        && local.len() <= 64
+        && local.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b));
+    let domain_ok = domain.contains('.')
+        && crate::host::Authority::parse(domain.as_bytes()).is_ok_and(|a| a.port.is_none());
     local_ok && domain_ok
 }
 
@@ -148,9 +183,24 @@ mod tests {
         assert_eq!(https_origin("https://cdn.example/logo.png?v=1"), Some("https://cdn.example"));
         assert_eq!(https_origin("https://cdn.example:8443/x"), Some("https://cdn.example:8443"));
         for hostile in [
-            "http://cdn.example/x", "javascript:alert(1)", "java\tscript:alert(1)", " https://a.example", "JavaScript:1", "//evil.example",
-            "https://x@evil.example", "https://", "https:///x", "data:text/html,x", "https://a.example/\"onload=1", "https://a.example/;img-src *",
-            "https://a.example/ x", "https://a.example/\u{202e}", "vbscript:x", "HTTPS://\\evil", "https://a_b.example/", "blob:https://a.example/x",
+            "http://cdn.example/x",
+            "javascript:alert(1)",
+            "java\tscript:alert(1)",
+            " https://a.example",
+            "JavaScript:1",
+            "//evil.example",
+            "https://x@evil.example",
+            "https://",
+            "https:///x",
+            "data:text/html,x",
+            "https://a.example/\"onload=1",
+            "https://a.example/;img-src *",
+            "https://a.example/ x",
+            "https://a.example/\u{202e}",
+            "vbscript:x",
+            "HTTPS://\\evil",
+            "https://a_b.example/",
+            "blob:https://a.example/x",
         ] {
             assert_eq!(https_origin(hostile), None, "{hostile:?}");
         }
@@ -160,7 +210,17 @@ mod tests {
     fn colours_follow_a_strict_grammar() {
         assert_eq!(Colour::parse("#fff").map(Colour::css).as_deref(), Some("#ffffff"));
         assert_eq!(Colour::parse("#1A2b3C").map(Colour::css).as_deref(), Some("#1a2b3c"));
-        for hostile in ["red", "#ffff", "#12345g", "#", "fff", "#fff;background:url(//x)", "#fff ", "rgb(0,0,0)", "#+ff+ff"] {
+        for hostile in [
+            "red",
+            "#ffff",
+            "#12345g",
+            "#",
+            "fff",
+            "#fff;background:url(//x)",
+            "#fff ",
+            "rgb(0,0,0)",
+            "#+ff+ff",
+        ] {
             assert_eq!(Colour::parse(hostile), None, "{hostile}");
         }
     }
@@ -184,11 +244,23 @@ mod tests {
 
     #[test]
     fn names_lose_what_could_deceive_and_addresses_are_addresses() {
-        let branding = Branding { product_name: Some(format!("Open\u{202e}\u{0}Designs\n{}", "x".repeat(500))), ..Branding::default() };
+        let branding = Branding {
+            product_name: Some(format!("Open\u{202e}\u{0}Designs\n{}", "x".repeat(500))),
+            ..Branding::default()
+        };
         let product = Wear::of(&branding).product.unwrap();
         assert!(product.starts_with("OpenDesignsx") && product.chars().count() <= MAX_NAME);
         assert!(is_mail("help+de@open-designs.example"));
-        for hostile in ["", "a", "a@b", "a@b.example?subject=x", "<script>@x.example", "a b@x.example", "a@b@c.example", "a@x.example:25"] {
+        for hostile in [
+            "",
+            "a",
+            "a@b",
+            "a@b.example?subject=x",
+            "<script>@x.example",
+            "a b@x.example",
+            "a@b@c.example",
+            "a@x.example:25",
+        ] {
             assert!(!is_mail(hostile), "{hostile}");
         }
     }

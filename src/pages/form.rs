@@ -30,7 +30,8 @@ impl Form {
         let text = |name: &HeaderName| text(&request.headers, name);
         match text(&SEC_FETCH_DEST).unwrap_or_default() {
             "document" | "iframe" | "frame" | "embed" | "object" | "fencedframe" => Self::Html,
-            "script" | "worker" | "sharedworker" | "serviceworker" | "audioworklet" | "paintworklet" => Self::Script,
+            "script" | "worker" | "sharedworker" | "serviceworker" | "audioworklet"
+            | "paintworklet" => Self::Script,
             "style" | "xslt" => Self::Style,
             "image" | "font" | "audio" | "video" | "track" => Self::Empty,
             "empty" | "json" | "manifest" | "report" => Self::Json,
@@ -44,7 +45,11 @@ impl Form {
         let first = first.split(';').next().unwrap_or_default().trim();
         if accept.contains("text/html") {
             Self::Html
-        } else if first.starts_with("image/") || first.starts_with("font/") || first.starts_with("audio/") || first.starts_with("video/") {
+        } else if first.starts_with("image/")
+            || first.starts_with("font/")
+            || first.starts_with("audio/")
+            || first.starts_with("video/")
+        {
             Self::Empty
         } else if first == "text/css" {
             Self::Style
@@ -77,7 +82,8 @@ mod tests {
     use crate::message::Minor;
 
     fn check(fields: &[(&'static str, &'static str)], form: Form) {
-        let headers = fields.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
+        let headers =
+            fields.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
         let head = RequestHead {
             method: http::Method::GET,
             target: "/".into(),

@@ -29,7 +29,11 @@ pub struct Gallery {
 impl Gallery {
     /// The answer of ours for an occasion. The body's form follows `Sec-Fetch-Dest`, then `Accept`. `request` is `None` when not
     /// even a head could be read.
-    pub fn answer(&self, occasion: &Occasion<'_>, request: Option<&RequestHead>) -> (ResponseHead, Bytes) {
+    pub fn answer(
+        &self,
+        occasion: &Occasion<'_>,
+        request: Option<&RequestHead>,
+    ) -> (ResponseHead, Bytes) {
         let form = Form::for_request(request);
         let mut head = head(occasion, form);
         let body = match form {
@@ -42,9 +46,17 @@ impl Gallery {
             }
             Form::Json => problem(occasion),
             Form::Script | Form::Style => {
-                format!("/* {}: {} */\n", occasion.face.label, with_port(occasion.face.title, occasion.subject))
+                format!(
+                    "/* {}: {} */\n",
+                    occasion.face.label,
+                    with_port(occasion.face.title, occasion.subject)
+                )
             }
-            Form::Text => format!("{}: {}\n", occasion.face.label, with_port(occasion.face.title, occasion.subject)),
+            Form::Text => format!(
+                "{}: {}\n",
+                occasion.face.label,
+                with_port(occasion.face.title, occasion.subject)
+            ),
             Form::Empty => String::new(),
         };
         (head, body.into())
@@ -62,9 +74,7 @@ impl Gallery {
         }
         // A new version of a face makes its former pages useless.
         if let Some(tenant) = tenant {
-            let outdated = |of: &Key| {
-                matches!(of.1, Some((id, version)) if id == tenant.id && version < tenant.branding_version)
-            };
+            let outdated = |of: &Key| matches!(of.1, Some((id, version)) if id == tenant.id && version < tenant.branding_version);
             self.rendered.retain(|of, _| !outdated(of));
         }
         self.rendered.insert(key, Arc::clone(&page));
@@ -114,7 +124,11 @@ fn retry_after(recovery: &Recovery) -> Option<std::time::Duration> {
 fn problem(occasion: &Occasion<'_>) -> String {
     let face = occasion.face;
     let after = retry_after(&face.recovery);
-    let message = format!("{}. {}", with_port(face.title, occasion.subject), with_port(face.text, occasion.subject));
+    let message = format!(
+        "{}. {}",
+        with_port(face.title, occasion.subject),
+        with_port(face.text, occasion.subject)
+    );
     json!({
         "ok": false,
         "error": {

@@ -95,7 +95,8 @@ impl Rendered {
                 Some(Gap::RequestId) => out.push_str(request_id),
                 Some(Gap::Port) => out.push_str(&port_words(subject)),
                 Some(Gap::Subject) => {
-                    let (sandbox, port) = subject.map_or((None, None), |(slug, port)| (Some(slug), Some(port)));
+                    let (sandbox, port) =
+                        subject.map_or((None, None), |(slug, port)| (Some(slug), Some(port)));
                     let facts = json!({ "sandbox": sandbox, "port": port }).to_string();
                     out.push_str(facts.trim_start_matches('{').trim_end_matches('}'));
                 }
@@ -112,7 +113,11 @@ pub(super) fn port_words(subject: Option<(&str, u16)>) -> String {
 
 /// A plain text with the port named.
 pub(super) fn with_port(text: &str, subject: Option<(&str, u16)>) -> String {
-    if text.contains(PORT_MARK) { text.replace(PORT_MARK, &port_words(subject)) } else { text.to_owned() }
+    if text.contains(PORT_MARK) {
+        text.replace(PORT_MARK, &port_words(subject))
+    } else {
+        text.to_owned()
+    }
 }
 
 fn style(wear: &Wear) -> String {
@@ -150,7 +155,10 @@ fn policy(style: &str, script: Option<&str>, logo: Option<&str>) -> String {
         let digest = digest::digest(&digest::SHA256, text.as_bytes());
         format!("'sha256-{}'", STANDARD.encode(digest.as_ref()))
     };
-    let mut policy = format!("default-src 'none'; base-uri 'none'; form-action 'none'; style-src {}", hash(style));
+    let mut policy = format!(
+        "default-src 'none'; base-uri 'none'; form-action 'none'; style-src {}",
+        hash(style)
+    );
     if let Some(script) = script {
         policy.push_str(&format!("; script-src {}; connect-src 'self'", hash(script)));
     }
@@ -165,7 +173,10 @@ fn cut(html: &str) -> Vec<(String, Option<Gap>)> {
     let mut pieces = Vec::new();
     let mut rest = html;
     loop {
-        let next = marks.iter().filter_map(|(mark, gap)| Some((rest.find(mark)?, *mark, *gap))).min_by_key(|(at, ..)| *at);
+        let next = marks
+            .iter()
+            .filter_map(|(mark, gap)| Some((rest.find(mark)?, *mark, *gap)))
+            .min_by_key(|(at, ..)| *at);
         let Some((at, mark, gap)) = next else {
             pieces.push((rest.to_owned(), None));
             return pieces;

@@ -6,6 +6,7 @@ mod form;
 mod gallery;
 mod html;
 
+pub use face::faults;
 pub use gallery::Gallery;
 
 use crate::fault::Face;

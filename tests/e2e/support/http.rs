@@ -172,7 +172,8 @@ impl Connection {
 
     /// Sends a request and reads its answer.
     pub async fn roundtrip(&mut self, request: impl AsRef<[u8]>) -> Response {
-        let method = String::from_utf8_lossy(request.as_ref()).split(' ').next().unwrap().to_owned();
+        let method =
+            String::from_utf8_lossy(request.as_ref()).split(' ').next().unwrap().to_owned();
         self.send(request).await;
         self.response_to(&method).await.expect("an answer")
     }

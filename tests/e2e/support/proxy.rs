@@ -15,7 +15,18 @@ use super::http::{Connection, Response};
 pub fn config_in(data: &std::path::Path) -> Config {
     let data = data.to_str().expect("a path of text");
     let arguments = [
-        "portico", "dev", "--port", "0", "--api-port", "0", "--admin-port", "0", "--workers", "2", "--data", data,
+        "portico",
+        "dev",
+        "--port",
+        "0",
+        "--api-port",
+        "0",
+        "--admin-port",
+        "0",
+        "--workers",
+        "2",
+        "--data",
+        data,
     ];
     match Cli::parse_from(arguments).command {
         Command::Dev(options) => config::dev(&options),
@@ -130,7 +141,8 @@ impl Api {
     }
 
     pub async fn sandbox(&self, slug: &str) -> SandboxHandle {
-        let created = self.ok("POST", "/sandboxes", Some(json!({"name": slug, "slug": slug}))).await;
+        let created =
+            self.ok("POST", "/sandboxes", Some(json!({"name": slug, "slug": slug}))).await;
         let id = created["id"].as_str().expect("an id").to_owned();
         SandboxHandle { id, slug: slug.to_owned(), host: String::new() }
     }
@@ -143,7 +155,8 @@ impl Api {
 
     /// Mints a token; `order` holds `scope`, `expires_in`, `port`.
     pub async fn token(&self, sandbox: &str, order: Value) -> (String, String) {
-        let minted = self.ok("POST", &format!("/sandboxes/{sandbox}/preview-token"), Some(order)).await;
+        let minted =
+            self.ok("POST", &format!("/sandboxes/{sandbox}/preview-token"), Some(order)).await;
         let text = |name: &str| minted[name].as_str().expect("text").to_owned();
         (text("token"), text("id"))
     }

@@ -149,7 +149,10 @@ impl FakeSandbox {
 
     /// Answers everything with `200` and a short body.
     pub async fn well_behaved() -> Self {
-        Self::answering("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-type: text/plain\r\n\r\nhello").await
+        Self::answering(
+            "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-type: text/plain\r\n\r\nhello",
+        )
+        .await
     }
 
     pub fn port(&self) -> u16 {

@@ -1,0 +1,81 @@
+//! API keys, for keys with the master scope.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get};
+use axum::{Json, Router};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::auth::Caller;
+use super::fields::Fields;
+use super::{ApiState, Problem, keys};
+use crate::model::{ApiKey, KeyScope};
+use crate::store::NewApiKey;
+
+/// The longest label, characters, and the longest lifetime, seconds.
+const LABEL: usize = 200;
+const MAX_LIFETIME: u64 = 10 * 366 * 24 * 3600;
+
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/api-keys", get(list).post(create)).route("/api-keys/{id}", delete(revoke))
+}
+
+fn show(key: &ApiKey) -> Value {
+    json!({
+        "id": key.id,
+        "label": key.label,
+        "prefix": key.prefix,
+        "scopes": key.scopes,
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "revoked_at": key.revoked_at,
+    })
+}
+
+async fn list(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.needs(&[])?;
+    let keys = state.store.api_keys(caller.tenant).await?;
+    Ok(Json(json!({ "data": keys.iter().map(show).collect::<Vec<_>>() })))
+}
+
+async fn create(
+    State(state): State<ApiState>,
+    caller: Caller,
+    mut fields: Fields,
+) -> Result<Response, Problem> {
+    caller.needs(&[])?;
+    let read = |value: &Value| {
+        serde_json::from_value::<Vec<KeyScope>>(value.clone()).ok().filter(|s| !s.is_empty())
+    };
+    let scopes = fields.get("scopes", "must be a list of known scopes", read).flatten();
+    let label = fields.text("label", LABEL).flatten();
+    let lifetime = fields.number("expires_in", (1, MAX_LIFETIME));
+    fields.finish()?;
+    let lifetime = lifetime
+        .map(|seconds| SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)));
+    let (secret, prefix, hash) = keys::generate();
+    let new = NewApiKey {
+        tenant: caller.tenant,
+        label: label.unwrap_or_else(|| "key".into()),
+        prefix,
+        hash,
+        scopes: scopes.unwrap_or_else(|| vec![KeyScope::All]),
+        expires_at: lifetime.and_then(|lifetime| state.clock.now().checked_add(lifetime).ok()),
+    };
+    let key = state.store.put_api_key(new).await?;
+    // The secret beside the record, once.
+    Ok((StatusCode::CREATED, Json(json!({ "data": show(&key), "token": secret }))).into_response())
+}
+
+async fn revoke(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    caller.needs(&[])?;
+    let id = id.parse().map_err(|_| Problem::not_found("API key"))?;
+    state.store.revoke_api_key(caller.tenant, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,87 @@
+//! Lists: everything without paging parameters, a page with them; every style of paging that clients use.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::Problem;
+
+/// The longest page.
+const MAX_PAGE: u64 = 1000;
+/// A page's length when only its number is given.
+const DEFAULT_PAGE: u64 = 20;
+
+/// Which part of a list is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Paging {
+    pub(super) offset: u64,
+    pub(super) limit: Option<u64>,
+}
+
+impl Paging {
+    pub(super) fn read(query: &HashMap<String, String>) -> Result<Self, Problem> {
+        let number = |name: &str, least: u64, most: u64| {
+            let Some(text) = query.get(name) else { return Ok(None) };
+            let parsed = text.parse().ok().filter(|n| (least..=most).contains(n));
+            parsed.map(Some).ok_or_else(|| {
+                Problem::field(name, &format!("must be a whole number from {least} to {most}"))
+            })
+        };
+        let limit = number("limit", 1, MAX_PAGE)?.or(number("page_size", 1, MAX_PAGE)?);
+        let page = number("page", 1, u64::from(u32::MAX))?;
+        let offset = number("offset", 0, u64::from(u32::MAX))?;
+        let cursor = number("cursor", 0, u64::from(u32::MAX))?;
+        let limit = limit.or_else(|| (page.is_some() || cursor.is_some()).then_some(DEFAULT_PAGE));
+        let by_page = page.map(|page| (page - 1) * limit.unwrap_or(DEFAULT_PAGE));
+        Ok(Self { offset: offset.or(cursor).or(by_page).unwrap_or(0), limit })
+    }
+
+    /// The answer around a page.
+    pub(super) fn wrap(self, items: Vec<Value>, total: u64) -> Value {
+        let size = self.limit.unwrap_or_else(|| total.max(1));
+        let end = self.offset + u64::try_from(items.len()).unwrap_or(u64::MAX);
+        let more = end < total;
+        json!({
+            "data": items,
+            "meta": {
+                "page": self.offset / size + 1,
+                "limit": size,
+                "total": total,
+                "total_pages": total.div_ceil(size),
+                "has_next_page": more,
+            },
+            "next_cursor": more.then(|| end.to_string()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_style_of_paging_is_understood() {
+        let check = |pairs: &[(&str, &str)], offset, limit| {
+            let query = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+            assert_eq!(Paging::read(&query).ok(), Some(Paging { offset, limit }), "{pairs:?}");
+        };
+        check(&[], 0, None);
+        check(&[("page", "3")], 40, Some(20));
+        check(&[("page", "2"), ("page_size", "50")], 50, Some(50));
+        check(&[("limit", "5"), ("offset", "7")], 7, Some(5));
+        check(&[("cursor", "40"), ("limit", "10")], 40, Some(10));
+        let bad = HashMap::from([("limit".to_owned(), "0".to_owned())]);
+        assert!(Paging::read(&bad).is_err());
+    }
+
+    #[test]
+    fn the_last_page_has_no_next() {
+        let page = Paging { offset: 2, limit: Some(2) }.wrap(vec![json!(1), json!(2)], 5);
+        assert_eq!(page["meta"]["page"], 2);
+        assert_eq!(page["meta"]["total_pages"], 3);
+        assert_eq!(page["next_cursor"], "4");
+        let last = Paging { offset: 4, limit: Some(2) }.wrap(vec![json!(1)], 5);
+        assert_eq!(last["next_cursor"], Value::Null);
+        assert_eq!(last["meta"]["has_next_page"], false);
+    }
+}

@@ -1,0 +1,162 @@
+//! Published ports.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use jiff::SignedDuration;
+use serde_json::{Map, Value, json};
+
+use super::auth::Caller;
+use super::fields::Fields;
+use super::{ApiState, Problem, render, sandboxes};
+use crate::model::{KeyScope, PreviewId, Sandbox, SandboxState};
+use crate::store::NewPreview;
+
+/// The longest name, characters.
+const NAME: usize = 200;
+/// The longest a preview may be published for, seconds: a year.
+const MAX_LIFETIME: u64 = 366 * 24 * 3600;
+
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/sandboxes/{id}/previews", get(list).post(create))
+        .route("/sandboxes/{id}/previews/{preview}", get(show).delete(remove))
+        .route("/sandboxes/{id}/expose", post(expose))
+}
+
+async fn live(state: &ApiState, caller: &Caller, path: &str) -> Result<Sandbox, Problem> {
+    let sandbox = sandboxes::find(state, caller.tenant, path).await?;
+    if sandbox.state == SandboxState::Destroyed {
+        return Err(Problem::not_found("sandbox"));
+    }
+    Ok(sandbox)
+}
+
+async fn create(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(path): Path<String>,
+    mut fields: Fields,
+) -> Result<Response, Problem> {
+    caller.needs(&[KeyScope::PreviewsWrite])?;
+    let sandbox = live(&state, &caller, &path).await?;
+    let lifetime = ["expires_in", "expires_in_sec", "ttl_seconds"]
+        .into_iter()
+        .find_map(|name| fields.number(name, (1, MAX_LIFETIME)));
+    let lifetime = lifetime
+        .map(|seconds| SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)));
+    let name = fields.text("label", NAME).or_else(|| fields.text("name", NAME)).flatten();
+    if !fields.has("port") {
+        fields.fault("port", "is required");
+    }
+    let new = NewPreview {
+        port: fields.port("port").unwrap_or(sandbox.default_port),
+        name,
+        visibility: fields
+            .word("visibility", "public, private")
+            .unwrap_or(state.settings.default_visibility),
+        profile: fields.word("profile", "forwarded, local, public"),
+        metadata: fields.object("metadata").unwrap_or_default(),
+        expires_at: lifetime.and_then(|lifetime| state.clock.now().checked_add(lifetime).ok()),
+    };
+    fields.finish()?;
+    let (preview, version) = state.store.put_preview(caller.tenant, sandbox.id, new).await?;
+    state.follower.reached(version).await?;
+    let zone = render::zone(&state, caller.tenant).await?;
+    let shown = render::preview(&state, &zone, &sandbox, &preview, state.clock.now());
+    Ok((StatusCode::CREATED, Json(json!({ "data": shown }))).into_response())
+}
+
+async fn list(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(path): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::PreviewsRead, KeyScope::PreviewsWrite])?;
+    let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
+    let zone = render::zone(&state, caller.tenant).await?;
+    let now = state.clock.now();
+    let previews = state.store.previews(caller.tenant, sandbox.id).await?;
+    let shown: Vec<Value> = previews
+        .iter()
+        .map(|preview| render::preview(&state, &zone, &sandbox, preview, now))
+        .collect();
+    Ok(Json(json!({ "data": shown })))
+}
+
+fn preview_id(text: &str) -> Result<PreviewId, Problem> {
+    text.parse().map_err(|_| Problem::not_found("preview"))
+}
+
+async fn show(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path((path, preview)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::PreviewsRead, KeyScope::PreviewsWrite])?;
+    let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
+    let preview = state.store.preview(caller.tenant, sandbox.id, preview_id(&preview)?).await?;
+    let zone = render::zone(&state, caller.tenant).await?;
+    let shown = render::preview(&state, &zone, &sandbox, &preview, state.clock.now());
+    Ok(Json(json!({ "data": shown })))
+}
+
+async fn remove(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path((path, preview)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    caller.needs(&[KeyScope::PreviewsWrite])?;
+    let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
+    let version =
+        state.store.delete_preview(caller.tenant, sandbox.id, preview_id(&preview)?).await?;
+    state.follower.reached(version).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The URL of a port. A port that was never published is published now; one that was keeps its visibility.
+async fn expose(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(path): Path<String>,
+    mut fields: Fields,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::PreviewsWrite])?;
+    let sandbox = live(&state, &caller, &path).await?;
+    let port = fields.port("port").unwrap_or(sandbox.default_port);
+    fields.finish()?;
+    let now = state.clock.now();
+    let previews = state.store.previews(caller.tenant, sandbox.id).await?;
+    let known =
+        previews.into_iter().find(|p| p.port == port && p.expires_at.is_none_or(|at| at > now));
+    let visibility = match known {
+        Some(preview) => preview.visibility,
+        None => {
+            let new = NewPreview {
+                port,
+                name: None,
+                visibility: state.settings.default_visibility,
+                profile: None,
+                metadata: Map::new(),
+                expires_at: None,
+            };
+            let (preview, version) =
+                state.store.put_preview(caller.tenant, sandbox.id, new).await?;
+            state.follower.reached(version).await?;
+            preview.visibility
+        }
+    };
+    let zone = render::zone(&state, caller.tenant).await?;
+    Ok(Json(json!({
+        "data": {
+            "port": port,
+            "url": render::preview_url(&state, &zone, &sandbox, port),
+            "visibility": visibility,
+            "url_class": "stable_sandbox_embed",
+            "stable_for_embedding": true,
+            "recommended_next_action": null,
+        }
+    })))
+}

@@ -1,0 +1,189 @@
+//! The one error of the API and its one shape.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::Request;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use crate::follow::Behind;
+use crate::message::X_REQUEST_ID;
+use crate::store::StoreError;
+
+/// Why a call fails, as the caller is told.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    details: Map<String, Value>,
+    retry_after: Option<Duration>,
+}
+
+impl Problem {
+    /// A problem with a status, a stable code and a sentence.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), details: Map::new(), retry_after: None }
+    }
+
+    /// Nothing there, or another tenant's: one answer for both.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", format!("There is no such {what}."))
+    }
+
+    /// Fields that cannot be taken, each with its reasons.
+    pub fn invalid(details: Map<String, Value>) -> Self {
+        let names: Vec<&str> = details.keys().map(String::as_str).collect();
+        let message = format!("Not valid: {}.", names.join(", "));
+        Self { details, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_ERROR", message) }
+    }
+
+    /// One field that cannot be taken.
+    pub fn field(name: &str, reason: &str) -> Self {
+        Self::invalid(Map::from_iter([(name.to_owned(), json!([reason]))]))
+    }
+
+    /// Another code for the same.
+    pub fn with_code(self, code: &'static str) -> Self {
+        Self { code, ..self }
+    }
+
+    /// Details, by field.
+    pub fn with_details(self, details: Map<String, Value>) -> Self {
+        Self { details, ..self }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::not_found("resource"),
+            StoreError::SlugTaken => {
+                let details =
+                    Map::from_iter([("slug".to_owned(), json!(["has already been taken"]))]);
+                Self::new(StatusCode::CONFLICT, "SLUG_TAKEN", "This slug has already been taken.")
+                    .with_details(details)
+            }
+            StoreError::DomainTaken => {
+                Self::new(StatusCode::CONFLICT, "CONFLICT", "Domain already registered")
+            }
+            StoreError::Exists => Self::new(StatusCode::CONFLICT, "CONFLICT", "It exists already."),
+            StoreError::IdempotencyMismatch => Self::new(
+                StatusCode::CONFLICT,
+                "IDEMPOTENCY_PAYLOAD_MISMATCH",
+                "This idempotency key was used with another payload.",
+            ),
+            StoreError::Database(_)
+            | StoreError::Migration(_)
+            | StoreError::WrongSecretKey
+            | StoreError::Corrupt(_)
+            | StoreError::Io(..) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
+                Self::unavailable("The store cannot be reached at the moment.")
+            }
+        }
+    }
+}
+
+impl From<Behind> for Problem {
+    fn from(_: Behind) -> Self {
+        Self::unavailable("The change is safe, but not in effect yet.")
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            return Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "TOO_LARGE",
+                "The body is larger than 1 MiB.",
+            );
+        }
+        Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", "The body did not arrive whole.")
+    }
+}
+
+impl Problem {
+    fn unavailable(message: &str) -> Self {
+        let retry_after = Some(Duration::from_secs(1));
+        Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message) }
+    }
+
+    fn body(&self, request_id: &str) -> Value {
+        json!({
+            "ok": false,
+            "error": {
+                "code": self.code,
+                "message": self.message,
+                "details": self.details,
+                "retryable": self.retry_after.is_some(),
+                "retry_after_ms": self.retry_after.map_or(0, |after| after.as_millis()),
+                "request_id": request_id,
+            },
+            "request_id": request_id,
+        })
+    }
+}
+
+impl IntoResponse for Problem {
+    /// The body is written by [`with_request_id`], which knows the id.
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Gives every answer an id, writes the bodies of problems, and keeps answers out of caches.
+pub(super) async fn with_request_id(request: Request, next: Next) -> Response {
+    let id = format!("req_{}", uuid::Uuid::new_v4().simple());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let started = tokio::time::Instant::now();
+    let mut response = next.run(request).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let headers = std::mem::take(response.headers_mut());
+        response = (problem.status, Json(problem.body(&id))).into_response();
+        for (name, value) in headers.iter().filter(|(name, _)| **name == header::ALLOW) {
+            response.headers_mut().insert(name, value.clone());
+        }
+        if let Some(after) = problem.retry_after {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        }
+        if problem.status == StatusCode::UNAUTHORIZED {
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+    }
+    let took = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let status = response.status().as_u16();
+    tracing::info!(target: "portico::api", request_id = %id, %method, %path, status, duration_us = took);
+    if let Ok(id) = HeaderValue::try_from(id) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    response
+        .headers_mut()
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+pub(super) async fn no_such_route() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", "There is no such endpoint.")
+}
+
+pub(super) async fn method_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        "This endpoint does not take this method.",
+    )
+}

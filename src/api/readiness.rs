@@ -1,0 +1,103 @@
+//! Is a sandbox ready: asked once, or told as a stream.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::routing::get;
+use axum::{Json, Router};
+use futures_util::Stream;
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use super::auth::Caller;
+use super::{ApiState, Problem, render, sandboxes};
+use crate::model::{KeyScope, Sandbox, SandboxState, Subject};
+
+/// How long the stream waits before it says "timeout".
+const STREAM: Duration = Duration::from_secs(120);
+/// The components a client may look for; all of them stand or fall with the sandbox's address here.
+const COMPONENTS: [&str; 8] = [
+    "command_agent",
+    "process_control",
+    "resource_contract",
+    "clock",
+    "identity",
+    "durability",
+    "filesystem",
+    "internal_probe",
+];
+
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/sandboxes/{id}/readiness", get(show))
+        .route("/sandboxes/{id}/readiness/stream", get(stream))
+}
+
+fn verdict(sandbox: &Sandbox) -> Value {
+    let ready = render::is_ready(sandbox);
+    let word = if ready { "ready" } else { "pending" };
+    let components: serde_json::Map<_, _> =
+        COMPONENTS.iter().map(|name| ((*name).to_owned(), word.into())).collect();
+    json!({ "ready": ready, "state": sandbox.state, "components": components })
+}
+
+async fn show(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::SandboxesRead])?;
+    Ok(Json(verdict(&sandboxes::find(&state, caller.tenant, &id).await?)))
+}
+
+async fn stream(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    caller.needs(&[KeyScope::SandboxesRead])?;
+    let sandbox = sandboxes::find(&state, caller.tenant, &id).await?;
+    let events = futures_util::stream::once(async move {
+        let (name, sandbox) = match wait(&state, sandbox.clone(), STREAM).await {
+            Ok(sandbox) if render::is_ready(&sandbox) => ("ready", sandbox),
+            _ => ("timeout", sandbox),
+        };
+        Ok(Event::default().event(name).data(verdict(&sandbox).to_string()))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+/// Waits until a sandbox is ready, can no longer become so, or patience ends; gives back what it is then.
+pub(super) async fn wait(
+    state: &ApiState,
+    mut sandbox: Sandbox,
+    patience: Duration,
+) -> Result<Sandbox, Problem> {
+    let until = Instant::now() + patience;
+    let mut changes = state.follower.subscribe();
+    loop {
+        let now = state.store.sandbox(sandbox.tenant, sandbox.id).await?;
+        sandbox = now;
+        let pending = matches!(sandbox.state, SandboxState::Creating);
+        if !pending
+            || tokio::time::timeout_at(until, mentions(&mut changes, &sandbox)).await.is_err()
+        {
+            return Ok(sandbox);
+        }
+    }
+}
+
+/// Completes when something about the sandbox has changed (or may have).
+async fn mentions(changes: &mut broadcast::Receiver<Subject>, sandbox: &Sandbox) {
+    loop {
+        match changes.recv().await {
+            Ok(Subject::Sandbox(id)) if id == sandbox.id => return,
+            Ok(_) => {}
+            Err(broadcast::error::RecvError::Lagged(_)) => return,
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! Sandboxes: create, find, change, destroy.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, patch, post};
+use axum::{Json, Router};
+use serde_json::{Map, Value, json};
+
+use super::auth::Caller;
+use super::fields::Fields;
+use super::listing::Paging;
+use super::{ApiState, Problem, readiness, render, upstream};
+use crate::host::Slug;
+use crate::model::{
+    Attributes, Driver, KeyScope, Sandbox, SandboxId, SandboxState, TenantId, Upstream,
+};
+use crate::store::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch};
+
+/// Longest texts, characters.
+const NAME: usize = 200;
+const EXTERNAL_ID: usize = 255;
+const TEMPLATE: usize = 200;
+/// Tags of a sandbox, and the longest.
+const TAGS: (usize, usize) = (64, 100);
+/// The longest lifetime, seconds: a year.
+const MAX_LIFETIME: u64 = 366 * 24 * 3600;
+/// The longest a create may wait for readiness, seconds: below the time after which the SDK gives up on an answer.
+const MAX_WAIT: u64 = 45;
+/// Metadata and environment as JSON, octets.
+const MAX_OBJECT: usize = 64 << 10;
+/// The longest idempotency key, octets.
+const MAX_KEY: usize = 255;
+/// The port that is previewed when nobody says.
+const DEFAULT_PORT: u16 = 3000;
+/// vCPUs, memory (MiB) and disk (MiB) of the named sizes.
+const SIZES: [(&str, u32, u32, u32); 5] = [
+    ("xs", 1, 2048, 10_240),
+    ("small", 2, 4096, 10_240),
+    ("medium", 4, 8192, 20_480),
+    ("large", 8, 16_384, 40_960),
+    ("xl", 16, 32_768, 81_920),
+];
+
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/sandboxes", get(list).post(create))
+        .route("/sandboxes/by-name/{*name}", get(by_name))
+        .route("/sandboxes/{id}", get(show).patch(update).delete(destroy))
+        .route("/sandboxes/{id}/tags", patch(update))
+        .route("/sandboxes/{id}/env", get(env).put(put_env))
+        .route("/sandboxes/{id}/env/{key}", axum::routing::delete(delete_env))
+        .route("/sandboxes/{id}/pause", post(pause))
+        .route("/sandboxes/{id}/resume", post(resume))
+        .route("/sandboxes/{id}/stop", post(stop))
+        .route("/sandboxes/{id}/extend", post(extend))
+}
+
+/// A sandbox's id from a path. What is no id names nothing.
+pub(super) fn id(text: &str) -> Result<SandboxId, Problem> {
+    text.parse().map_err(|_| Problem::not_found("sandbox"))
+}
+
+/// A tenant's sandbox, live or destroyed.
+pub(super) async fn find(
+    state: &ApiState,
+    tenant: TenantId,
+    text: &str,
+) -> Result<Sandbox, Problem> {
+    state.store.sandbox(tenant, id(text)?).await.map_err(|error| match error {
+        crate::store::StoreError::NotFound => Problem::not_found("sandbox"),
+        other => other.into(),
+    })
+}
+
+async fn answer(state: &ApiState, sandbox: &Sandbox) -> Result<Json<Value>, Problem> {
+    let zone = render::zone(state, sandbox.tenant).await?;
+    Ok(Json(json!({ "data": render::sandbox(state, &zone, sandbox) })))
+}
+
+async fn create(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+    mut fields: Fields,
+) -> Result<Response, Problem> {
+    caller.needs(&[KeyScope::SandboxesCreate, KeyScope::SandboxesWrite])?;
+    let idempotency = idempotency(&caller, &headers, &fields)?;
+    let new = draft(&mut fields, &state)?;
+    let created = state.store.create_sandbox(caller.tenant, new, idempotency).await?;
+    let mut sandbox = match created {
+        Created::Fresh(sandbox, version) => {
+            state.follower.reached(version).await?;
+            sandbox
+        }
+        Created::Replayed(sandbox) => sandbox,
+    };
+    if let Some(seconds) = query.get("wait").and_then(|text| text.parse::<u64>().ok()) {
+        let patience = Duration::from_secs(seconds.min(MAX_WAIT));
+        sandbox = readiness::wait(&state, sandbox, patience).await?;
+    }
+    Ok((StatusCode::CREATED, answer(&state, &sandbox).await?).into_response())
+}
+
+fn idempotency(
+    caller: &Caller,
+    headers: &HeaderMap,
+    fields: &Fields,
+) -> Result<Option<Idempotency>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = key.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()));
+    let key = key
+        .ok_or_else(|| Problem::field("Idempotency-Key", "must be 1 to 255 visible characters"))?;
+    let mut fingerprint = [0; 32];
+    fingerprint.copy_from_slice(digest::digest(&digest::SHA256, fields.raw()).as_ref());
+    Ok(Some(Idempotency { key: format!("{} POST /sandboxes {key}", caller.tenant), fingerprint }))
+}
+
+fn draft(fields: &mut Fields, state: &ApiState) -> Result<NewSandbox, Problem> {
+    let mut attributes =
+        Attributes { template_id: "miosa-sandbox".into(), ..Attributes::default() };
+    read_attributes(fields, &mut attributes);
+    if fields.has("env") {
+        attributes.env = object(fields, "env").unwrap_or_default();
+    }
+    let upstream = read_upstream(fields, state).flatten();
+    let driver = if upstream.is_some() { Driver::Register } else { state.settings.default_driver };
+    let running = upstream.is_some() || driver != Driver::Register;
+    let new = NewSandbox {
+        id: SandboxId::new(),
+        slug: slug(fields),
+        name: fields.text("name", NAME).flatten(),
+        state: if running { SandboxState::Running } else { SandboxState::Creating },
+        driver,
+        upstream,
+        default_port: fields.port("default_port").unwrap_or(DEFAULT_PORT),
+        profile: fields.word("origin_profile", "forwarded, local, public").unwrap_or_default(),
+        external_user_id: fields.text("external_user_id", EXTERNAL_ID).flatten(),
+        external_project_id: fields.text("external_project_id", EXTERNAL_ID).flatten(),
+        external_workspace_id: fields.text("external_workspace_id", EXTERNAL_ID).flatten(),
+        metadata: object(fields, "metadata").unwrap_or_default(),
+        tags: fields.texts("tags", TAGS).unwrap_or_default(),
+        attributes,
+    };
+    fields.finish()?;
+    Ok(new)
+}
+
+fn slug(fields: &mut Fields) -> Option<Slug> {
+    let text =
+        fields.get("slug", "must be text", |value| value.as_str().map(str::to_owned)).flatten()?;
+    match Slug::parse(&text) {
+        Ok(slug) => Some(slug),
+        Err(error) => {
+            fields.fault("slug", &error.to_string());
+            None
+        }
+    }
+}
+
+fn object(fields: &mut Fields, name: &str) -> Option<Map<String, Value>> {
+    let object = fields.object(name)?;
+    let size = serde_json::to_vec(&object).map_or(0, |json| json.len());
+    if size > MAX_OBJECT {
+        fields.fault(name, "must be at most 64 KiB of JSON");
+        return None;
+    }
+    Some(object)
+}
+
+/// `upstream`: `None` when it was not sent, `Some(None)` when it is taken away.
+fn read_upstream(fields: &mut Fields, state: &ApiState) -> Option<Option<Upstream>> {
+    let read = fields.get("upstream", upstream::MUST, upstream::read)?;
+    if read.as_ref().is_some_and(|upstream| !upstream::is_permitted(upstream, &state.settings)) {
+        fields.fault("upstream", "is outside the networks that previews may use");
+    }
+    Some(read)
+}
+
+fn read_attributes(fields: &mut Fields, a: &mut Attributes) {
+    if let Some(size) = fields.get("size", "must be one of xs, small, medium, large, xl", |value| {
+        SIZES.iter().find(|(name, ..)| value.as_str() == Some(name))
+    }) {
+        a.size = size.map(|(name, ..)| (*name).to_owned());
+        if let Some((_, cpus, memory, disk)) = size {
+            (a.cpu_count, a.memory_mb, a.disk_size_mb) = (Some(*cpus), Some(*memory), Some(*disk));
+        }
+    }
+    let mut number =
+        |name: &str| fields.number(name, (1, 1 << 24)).and_then(|n| u32::try_from(n).ok());
+    a.cpu_count = number("cpu_count").or(a.cpu_count);
+    a.memory_mb = number("memory_mb").or(a.memory_mb);
+    a.disk_size_mb = number("disk_size_mb").or_else(|| number("disk_mb")).or(a.disk_size_mb);
+    a.timeout_sec = fields.number("timeout_sec", (1, MAX_LIFETIME)).or(a.timeout_sec);
+    a.idle_timeout_sec =
+        fields.number("idle_timeout_sec", (0, MAX_LIFETIME)).or(a.idle_timeout_sec);
+    a.always_on = fields.flag("always_on").unwrap_or(a.always_on);
+    a.persistent = fields.flag("persistent").unwrap_or(a.persistent);
+    for (name, slot) in [("workspace_id", &mut a.workspace_id), ("project_id", &mut a.project_id)] {
+        if let Some(text) = fields.text(name, EXTERNAL_ID) {
+            *slot = text;
+        }
+    }
+    if let Some(Some(template)) = fields.text("template_id", TEMPLATE) {
+        a.template_id = template;
+    }
+}
+
+async fn list(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::SandboxesRead])?;
+    let paging = Paging::read(&query)?;
+    let text = |name: &str| query.get(name).filter(|text| !text.is_empty()).cloned();
+    let wanted = text("state").map(|word| {
+        // The API's other word for the same state.
+        let word = if word == "provisioning" { "creating".into() } else { word };
+        serde_json::from_value::<SandboxState>(Value::String(word)).map_err(|_| {
+            Problem::field(
+                "state",
+                "must be one of creating, running, paused, stopped, error, destroyed",
+            )
+        })
+    });
+    let mut tags: Vec<String> =
+        text("tags").iter().flat_map(|tags| tags.split(',')).map(str::to_owned).collect();
+    tags.extend(query.iter().filter_map(|(name, value)| {
+        let key = name.strip_prefix("tags[")?.strip_suffix(']')?;
+        Some(if value.is_empty() { key.to_owned() } else { format!("{key}={value}") })
+    }));
+    tags.retain(|tag| !tag.is_empty());
+    let filter = SandboxFilter {
+        state: wanted.transpose()?,
+        tags,
+        external_user_id: text("external_user_id"),
+        external_project_id: text("external_project_id"),
+        external_workspace_id: text("external_workspace_id"),
+        offset: paging.offset,
+        limit: paging.limit,
+    };
+    let (sandboxes, total) = state.store.sandboxes(caller.tenant, filter).await?;
+    let zone = render::zone(&state, caller.tenant).await?;
+    let items = sandboxes.iter().map(|sandbox| render::sandbox(&state, &zone, sandbox)).collect();
+    Ok(Json(paging.wrap(items, total)))
+}
+
+async fn show(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::SandboxesRead])?;
+    answer(&state, &find(&state, caller.tenant, &id).await?).await
+}
+
+async fn by_name(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::SandboxesRead])?;
+    answer(&state, &state.store.sandbox_by_name(caller.tenant, &name).await?).await
+}
+
+async fn update(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(path): Path<String>,
+    mut fields: Fields,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::SandboxesWrite])?;
+    let before = find(&state, caller.tenant, &path).await?;
+    if before.state == SandboxState::Destroyed {
+        return Err(Problem::not_found("sandbox"));
+    }
+    let mut attributes = before.attributes.clone();
+    read_attributes(&mut fields, &mut attributes);
+    let upstream = read_upstream(&mut fields, &state);
+    let patch = SandboxPatch {
+        slug: slug(&mut fields),
+        name: fields.text("name", NAME),
+        // A sandbox that gets its address runs; one that loses it is being made again.
+        state: match &upstream {
+            Some(Some(_)) if before.state == SandboxState::Creating => Some(SandboxState::Running),
+            Some(None)
+                if before.state == SandboxState::Running && before.driver == Driver::Register =>
+            {
+                Some(SandboxState::Creating)
+            }
+            _ => None,
+        },
+        upstream,
+        default_port: fields.port("default_port"),
+        profile: fields.word("origin_profile", "forwarded, local, public"),
+        external_user_id: fields.text("external_user_id", EXTERNAL_ID),
+        external_project_id: fields.text("external_project_id", EXTERNAL_ID),
+        external_workspace_id: fields.text("external_workspace_id", EXTERNAL_ID),
+        metadata: object(&mut fields, "metadata"),
+        tags: fields.texts("tags", TAGS),
+        attributes: (attributes != before.attributes).then_some(attributes),
+    };
+    if patch.upstream.is_some() && before.driver != Driver::Register {
+        fields.fault("upstream", "cannot be set: this sandbox was not registered with one");
+    }
+    fields.finish()?;
+    let (sandbox, version) = state.store.update_sandbox(caller.tenant, before.id, patch).await?;
+    state.follower.reached(version).await?;
+    answer(&state, &sandbox).await
+}
+
+async fn destroy(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(path): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::SandboxesWrite])?;
+    let sandbox = find(&state, caller.tenant, &path).await?;
+    let (sandbox, version) = state.store.destroy_sandbox(caller.tenant, sandbox.id).await?;
+    state.follower.reached(version).await?;
+    Ok(Json(json!({ "data": { "id": sandbox.id, "state": sandbox.state } })))
+}
+
+async fn pause(
+    state: State<ApiState>,
+    caller: Caller,
+    path: Path<String>,
+) -> Result<Json<Value>, Problem> {
+    transition(&state, &caller, &path, (SandboxState::Paused, &[SandboxState::Running])).await
+}
+
+async fn stop(
+    state: State<ApiState>,
+    caller: Caller,
+    path: Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let from =
+        &[SandboxState::Running, SandboxState::Paused, SandboxState::Creating, SandboxState::Error];
+    transition(&state, &caller, &path, (SandboxState::Stopped, from)).await
+}
+
+async fn resume(
+    state: State<ApiState>,
+    caller: Caller,
+    path: Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let from = &[SandboxState::Paused, SandboxState::Stopped];
+    transition(&state, &caller, &path, (SandboxState::Running, from)).await
+}
+
+async fn transition(
+    state: &ApiState,
+    caller: &Caller,
+    path: &str,
+    (to, from): (SandboxState, &[SandboxState]),
+) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::SandboxesWrite])?;
+    let before = find(state, caller.tenant, path).await?;
+    if before.state == to {
+        return answer(state, &before).await;
+    }
+    if !from.contains(&before.state) {
+        let message =
+            format!("A sandbox that is {:?} cannot become {to:?}.", before.state).to_lowercase();
+        return Err(Problem::new(StatusCode::CONFLICT, "RESOURCE_STATE", message));
+    }
+    let patch = SandboxPatch { state: Some(to), ..SandboxPatch::default() };
+    let (sandbox, version) = state.store.update_sandbox(caller.tenant, before.id, patch).await?;
+    state.follower.reached(version).await?;
+    answer(state, &sandbox).await
+}
+
+/// Gives a sandbox another lifetime from now on: the one named, or the one it has.
+async fn extend(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(path): Path<String>,
+    mut fields: Fields,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::SandboxesWrite])?;
+    let before = find(&state, caller.tenant, &path).await?;
+    let more = fields.number("timeout_sec", (1, MAX_LIFETIME)).or(before.attributes.timeout_sec);
+    fields.finish()?;
+    let lived = before.started_at.unwrap_or(before.created_at);
+    let lived =
+        u64::try_from(state.clock.now().as_second() - lived.as_second()).unwrap_or_default();
+    let timeout_sec = more.map(|more| (lived + more).min(MAX_LIFETIME));
+    let attributes = Attributes { timeout_sec, ..before.attributes };
+    let patch = SandboxPatch { attributes: Some(attributes), ..SandboxPatch::default() };
+    let (sandbox, version) = state.store.update_sandbox(caller.tenant, before.id, patch).await?;
+    state.follower.reached(version).await?;
+    answer(&state, &sandbox).await
+}
+
+fn show_env(env: &Map<String, Value>) -> Json<Value> {
+    let vars: Vec<Value> =
+        env.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
+    Json(json!({ "data": vars }))
+}
+
+async fn env(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(path): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::SandboxesRead])?;
+    Ok(show_env(&find(&state, caller.tenant, &path).await?.attributes.env))
+}
+
+async fn put_env(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(path): Path<String>,
+    mut fields: Fields,
+) -> Result<Json<Value>, Problem> {
+    let read = |value: &Value| -> Option<Map<String, Value>> {
+        let pair = |item: &Value| {
+            Some((item.get("key")?.as_str()?.to_owned(), item.get("value")?.clone()))
+        };
+        value.as_array()?.iter().map(pair).collect()
+    };
+    let vars = fields
+        .get("vars", "must be a list of {\"key\", \"value\"}", read)
+        .flatten()
+        .unwrap_or_default();
+    fields.finish()?;
+    change_env(&state, &caller, &path, |env| env.extend(vars)).await
+}
+
+async fn delete_env(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path((path, key)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    change_env(&state, &caller, &path, |env| drop(env.remove(&key))).await
+}
+
+async fn change_env(
+    state: &ApiState,
+    caller: &Caller,
+    path: &str,
+    change: impl FnOnce(&mut Map<String, Value>),
+) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::SandboxesWrite])?;
+    let before = find(state, caller.tenant, path).await?;
+    let mut attributes = before.attributes;
+    change(&mut attributes.env);
+    if serde_json::to_vec(&attributes.env).map_or(0, |json| json.len()) > MAX_OBJECT {
+        return Err(Problem::field("vars", "must be at most 64 KiB in all"));
+    }
+    let shown = show_env(&attributes.env);
+    let patch = SandboxPatch { attributes: Some(attributes), ..SandboxPatch::default() };
+    state.store.update_sandbox(caller.tenant, before.id, patch).await?;
+    Ok(shown)
+}

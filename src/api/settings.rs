@@ -1,0 +1,82 @@
+//! What the handlers share.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::follow::Follower;
+use crate::model::{Driver, Visibility};
+use crate::routes::Routes;
+use crate::store::Store;
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+pub struct ApiState {
+    /// The store.
+    pub store: Store,
+    /// The follower, to wait for.
+    pub follower: Follower,
+    /// The tables, for the signing keys.
+    pub routes: Arc<Routes>,
+    /// Wall time.
+    pub clock: Clock,
+    /// The settings.
+    pub settings: Arc<ApiSettings>,
+}
+
+/// Settings of the API.
+#[derive(Clone)]
+pub struct ApiSettings {
+    /// The driver of sandboxes whose creator gives no `upstream`.
+    pub default_driver: Driver,
+    /// The zone that links are minted in for tenants without a domain of their own.
+    pub platform_zone: String,
+    /// The scheme in links.
+    pub public_scheme: &'static str,
+    /// The port in links; left out when it is the scheme's own.
+    pub public_port: u16,
+    /// The longest a preview token may live, seconds.
+    pub token_max_ttl: u64,
+    /// How long it lives when nobody says, seconds.
+    pub token_default_ttl: u64,
+    /// Visibility of a preview whose creator names none.
+    pub default_visibility: Visibility,
+    /// Whether an address may be dialled at all.
+    pub permits_address: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        Self {
+            default_driver: Driver::Register,
+            platform_zone: "sandbox.localhost".into(),
+            public_scheme: "http",
+            public_port: 80,
+            token_max_ttl: 86_400,
+            token_default_ttl: 3_600,
+            default_visibility: Visibility::Public,
+            permits_address: Arc::new(|_| true),
+        }
+    }
+}
+
+impl std::fmt::Debug for ApiSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiSettings")
+            .field("platform_zone", &self.platform_zone)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ApiSettings {
+    /// The URL of a preview host, without a path.
+    pub(super) fn url(&self, label: &str, zone: &str) -> String {
+        let default = if self.public_scheme == "https" { 443 } else { 80 };
+        let port = if self.public_port == default {
+            String::new()
+        } else {
+            format!(":{}", self.public_port)
+        };
+        format!("{}://{label}.{zone}{port}", self.public_scheme)
+    }
+}

@@ -1,0 +1,185 @@
+//! The caller itself, its face and its rules.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use super::auth::Caller;
+use super::fields::Fields;
+use super::{ApiState, Problem};
+use crate::host::Authority;
+use crate::model::{Branding, KeyScope, TenantPolicy};
+
+/// Each field and its other names.
+const FIELDS: [(&str, &[&str]); 6] = [
+    ("product_name", &["name", "app_name", "custom_app_name"]),
+    ("logo_url", &["custom_logo_url", "custom_logo_light_url"]),
+    ("support_url", &[]),
+    ("support_email", &[]),
+    ("primary_color", &["brand_color_primary"]),
+    ("background_color", &["brand_color_secondary"]),
+];
+/// The longest text of a face, characters; each field has narrower rules of its own.
+const LONGEST: usize = 2048;
+/// Origins and methods in a policy.
+const MAX_ORIGINS: usize = 64;
+const MAX_METHODS: usize = 16;
+
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/whoami", get(whoami))
+        .route("/tenant/branding", get(branding).put(set_branding).delete(delete_branding))
+        .route("/tenant/preview-policy", get(policy).put(set_policy))
+}
+
+async fn whoami(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
+    let tenant =
+        state.store.tenant(caller.tenant).await?.ok_or_else(|| Problem::not_found("tenant"))?;
+    Ok(Json(json!({
+        "tenant_id": tenant.id,
+        "tenant_name": tenant.name,
+        "key_id": caller.key.id,
+        "key_label": caller.key.label,
+        "key_prefix": caller.key.prefix,
+        "scopes": caller.key.scopes,
+        "expires_at": caller.key.expires_at,
+    })))
+}
+
+fn show(branding: Option<&Branding>) -> Json<Value> {
+    let shown = branding.map(|b| {
+        json!({
+            "product_name": b.product_name,
+            "name": b.product_name,
+            "logo_url": b.logo_url,
+            "support_url": b.support_url,
+            "support_email": b.support_email,
+            "primary_color": b.primary_color,
+            "background_color": b.background_color,
+        })
+    });
+    Json(json!({ "branding": shown }))
+}
+
+async fn branding(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::TenantRead])?;
+    let tenant =
+        state.store.tenant(caller.tenant).await?.ok_or_else(|| Problem::not_found("tenant"))?;
+    Ok(show(tenant.branding.as_ref()))
+}
+
+/// Replaces the whole face: what is not named is not set.
+async fn set_branding(
+    State(state): State<ApiState>,
+    caller: Caller,
+    fields: Fields,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::TenantWrite])?;
+    let mut fields = fields.unwrapped("branding");
+    let mut read = FIELDS.iter().map(|(name, aliases)| {
+        let sent = std::iter::once(name).chain(aliases.iter()).find(|name| fields.has(name))?;
+        fields.text(sent, LONGEST).flatten()
+    });
+    let mut next = || read.next().flatten();
+    let branding = Branding {
+        product_name: next(),
+        logo_url: next(),
+        support_url: next(),
+        support_email: next(),
+        primary_color: next(),
+        background_color: next(),
+    };
+    drop(read);
+    for (name, reason) in crate::pages::faults(&branding) {
+        fields.fault(name, reason);
+    }
+    fields.finish()?;
+    let version = state.store.set_branding(caller.tenant, Some(&branding)).await?;
+    state.follower.reached(version).await?;
+    Ok(show(Some(&branding)))
+}
+
+async fn delete_branding(
+    State(state): State<ApiState>,
+    caller: Caller,
+) -> Result<StatusCode, Problem> {
+    caller.needs(&[KeyScope::TenantWrite])?;
+    let version = state.store.set_branding(caller.tenant, None).await?;
+    state.follower.reached(version).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn policy(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::TenantRead])?;
+    let tenant =
+        state.store.tenant(caller.tenant).await?.ok_or_else(|| Problem::not_found("tenant"))?;
+    Ok(Json(json!({ "data": tenant.policy })))
+}
+
+async fn set_policy(
+    State(state): State<ApiState>,
+    caller: Caller,
+    mut fields: Fields,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::TenantWrite])?;
+    let policy = TenantPolicy {
+        allowed_origins: fields.texts("allowed_origins", (MAX_ORIGINS, 300)).unwrap_or_default(),
+        read_methods: fields.texts("read_methods", (MAX_METHODS, 32)).unwrap_or_default(),
+        read_allows_upgrade: fields.flag("read_allows_upgrade").unwrap_or(true),
+    };
+    if !policy.allowed_origins.iter().all(|origin| is_origin(origin)) {
+        fields.fault(
+            "allowed_origins",
+            "must each be a scheme and a host, such as https://app.example.com",
+        );
+    }
+    let is_method =
+        |method: &String| !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
+    if !policy.read_methods.iter().all(is_method) {
+        fields.fault("read_methods", "must each be a method in capital letters, such as POST");
+    }
+    fields.finish()?;
+    let version = state.store.set_policy(caller.tenant, &policy).await?;
+    state.follower.reached(version).await?;
+    Ok(Json(json!({ "data": policy })))
+}
+
+/// An origin exactly as browsers send it: lower case, no path, no default port.
+fn is_origin(origin: &str) -> bool {
+    let Some((scheme, rest)) = origin.split_once("://") else { return false };
+    let default = match scheme {
+        "https" => 443,
+        "http" => 80,
+        _ => return false,
+    };
+    let Ok(authority) = Authority::parse(rest.as_bytes()) else { return false };
+    let port = authority.port.map(|port| format!(":{port}")).unwrap_or_default();
+    authority.port != Some(default) && format!("{}{port}", authority.host) == rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_browsers_send() {
+        for good in ["https://app.example.com", "http://localhost:4000", "https://a.example:8443"] {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in [
+            "*",
+            "https://*",
+            "https://App.example",
+            "https://a.example/",
+            "https://a.example:443",
+            "a.example",
+            "null",
+            "https://a@b.example",
+            "ws://a.example",
+        ] {
+            assert!(!is_origin(bad), "{bad}");
+        }
+    }
+}
