@@ -1,1 +1,526 @@
+//! The gate, case by case, and the one law that matters: nothing is forwarded without a grant.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::fault::Fault as _;
+use crate::host::Slug;
+use crate::message::{Minor, RequestHead};
+use crate::model::{
+    CustomDomain, Driver, Profile, SandboxId, SandboxState, SigningKeyRecord, TenantDomain, TenantId, TenantPolicy,
+    TokenId, TokenScope, Visibility,
+};
+use crate::routes::{PortRule, Route, Routes, SlugScope, TenantView};
+use crate::token::{Claims, KeyRing, Verifier};
+
+const NOW: i64 = 1_800_000_000;
+
+fn at(offset: i64) -> Timestamp {
+    Timestamp::from_second(NOW + offset).unwrap()
+}
+
+/// Two tenants, one with a domain, and a sandbox of each.
+struct World {
+    routes: Routes,
+    ring: KeyRing,
+    tenant: TenantId,
+    sandbox: SandboxId,
+    other: SandboxId,
+}
+
+fn route(sandbox: SandboxId, tenant: TenantId, slug: &str) -> Route {
+    let public = PortRule { port: 8000, visibility: Visibility::Public, profile: None, expires_at: None };
+    let lapsed = PortRule { port: 8001, expires_at: Some(at(-1)), ..public };
+    Route {
+        sandbox,
+        tenant,
+        slug: Slug::parse(slug).unwrap(),
+        state: SandboxState::Running,
+        driver: Driver::Loopback,
+        upstream: None,
+        address_generation: 0,
+        token_generation: 3,
+        default_port: 3000,
+        profile: Profile::default(),
+        ports: Box::new([public, lapsed]),
+        external_user_id: None,
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let routes = Routes::new(&["sandbox.example".into(), "sandboxes.example".into()]);
+        let (tenant, stranger) = (TenantId::new(), TenantId::new());
+        let (sandbox, other) = (SandboxId::new(), SandboxId::new());
+        let policy = TenantPolicy { allowed_origins: vec!["https://app.own.test".into()], ..TenantPolicy::default() };
+        let view = |id, policy| TenantView { id, branding: None, branding_version: 0, policy };
+        routes.put_tenant(view(tenant, policy));
+        routes.put_tenant(view(stranger, TenantPolicy::default()));
+        let domain = TenantDomain { domain: "own.test".into(), tenant, verified_at: Some(at(-9)) };
+        routes.put_domain(&domain);
+        let own = SlugScope::Tenant(tenant, "own.test".into());
+        routes.put_sandbox(route(sandbox, tenant, "mine"), vec![SlugScope::Platform, own]);
+        routes.put_sandbox(route(other, stranger, "theirs"), vec![SlugScope::Platform]);
+        routes.put_custom_domain(CustomDomain { fqdn: "app.customer.test".into(), sandbox, port: Some(4000) });
+        let key = SigningKeyRecord { kid: "k".into(), secret: vec![7; 32], created_at: at(-100) };
+        let ring = KeyRing::new(&[key], 1);
+        routes.set_version(1);
+        Self { routes, ring, tenant, sandbox, other }
+    }
+
+    fn claims(&self) -> Claims {
+        Claims {
+            id: TokenId::new(),
+            sandbox: self.sandbox,
+            tenant: self.tenant,
+            port: None,
+            scope: TokenScope::Read,
+            generation: 3,
+            issued_at: at(-10),
+            expires_at: at(600),
+            external_user_id: None,
+        }
+    }
+
+    fn token(&self, change: impl FnOnce(&mut Claims)) -> String {
+        let mut claims = self.claims();
+        change(&mut claims);
+        self.ring.mint(&claims).unwrap()
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Route)) {
+        let mut route = Route::clone(&self.routes.by_id(self.sandbox).unwrap());
+        change(&mut route);
+        let own = SlugScope::Tenant(self.tenant, "own.test".into());
+        self.routes.put_sandbox(route, vec![SlugScope::Platform, own]);
+    }
+
+    fn decide(&self, request: &Request) -> Decision {
+        let head = request.head();
+        let arrival = Arrival {
+            peer: [127, 0, 0, 1].into(),
+            secure: request.secure,
+            public_port: 443,
+            has_body: false,
+        };
+        match Visit::read(&head, arrival) {
+            Err(reason) => Decision::Refuse(Refusal { reason, tenant: None, subject: None }),
+            Ok(visit) => {
+                let mut verifier = Verifier::new(4);
+                let evidence = Evidence::gather(&visit.credentials, &self.ring, &mut verifier);
+                let rules = Rules { forbidden_ports: vec![22] };
+                decide(&visit, &evidence, &self.routes, &rules, at(0))
+            }
+        }
+    }
+
+    /// What becomes of a request: the reason of a refusal, or a word for anything else.
+    fn outcome(&self, request: &Request) -> String {
+        match self.decide(request) {
+            Decision::Forward(plan) => format!("forward {} {}", plan.route.slug, plan.port),
+            Decision::SignIn(sign_in) => format!("sign in {}", String::from_utf8_lossy(&sign_in.location)),
+            Decision::Moved(moved) => format!("moved {}", moved.location),
+            Decision::Neutral => "neutral".into(),
+            Decision::Refuse(refusal) => refusal.reason.face().label.into(),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Request {
+    method: Method,
+    host: String,
+    target: String,
+    fields: Vec<(String, String)>,
+    secure: bool,
+}
+
+impl Request {
+    fn get(host: &str, target: &str) -> Self {
+        let (host, target) = (host.to_owned(), target.to_owned());
+        Self { method: Method::GET, host, target, fields: Vec::new(), secure: true }
+    }
+
+    fn method(self, method: Method) -> Self {
+        Self { method, ..self }
+    }
+
+    fn with(mut self, name: &str, value: &str) -> Self {
+        self.fields.push((name.into(), value.into()));
+        self
+    }
+
+    fn navigating(self) -> Self {
+        self.with("sec-fetch-mode", "navigate").with("sec-fetch-dest", "iframe")
+    }
+
+    fn socket(self) -> Self {
+        self.with("connection", "Upgrade")
+            .with("upgrade", "websocket")
+            .with("sec-websocket-version", "13")
+            .with("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+    }
+
+    fn head(&self) -> RequestHead {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.fields {
+            headers.append(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
+        }
+        RequestHead {
+            method: self.method.clone(),
+            target: Bytes::from(self.target.clone()),
+            authority: Bytes::from(self.host.clone()),
+            minor: Minor::One,
+            headers,
+        }
+    }
+}
+
+const MINE: &str = "3000-mine.sandbox.example";
+
+#[test]
+fn hosts_lead_to_sandboxes() {
+    let world = World::new();
+    let token = world.token(|_| {});
+    let check = |host: &str, outcome: &str| {
+        let request = Request::get(host, "/").with("x-miosa-preview-token", &token);
+        assert_eq!(world.outcome(&request), outcome, "{host}");
+    };
+    check(MINE, "forward mine 3000");
+    check("mine.sandbox.example", "forward mine 3000");
+    check("8080-mine.sandboxes.example", "forward mine 8080");
+    check("8080-MINE.Sandbox.Example.:8443", "forward mine 8080");
+    check("5173-mine.sandbox.own.test", "forward mine 5173");
+    check("mine.own.test", "forward mine 3000");
+    check("5173-mine.own.test", "forward mine 5173");
+    check("app.customer.test", "forward mine 4000");
+    check(&format!("{}.sandbox.example", world.sandbox), "forward mine 3000");
+    check(&format!("8080-{}.sandbox.own.test", world.sandbox), "forward mine 8080");
+    for unknown in [
+        "nope.sandbox.example",
+        "sandbox.example",
+        "a.mine.sandbox.example",
+        "0-mine.sandbox.example",
+        "70000-mine.sandbox.example",
+        "www.sandbox.example",
+        "mine.other.test",
+        "127.0.0.1",
+        "[::1]",
+        "localhost",
+    ] {
+        check(unknown, "not_found");
+    }
+    // Another tenant's sandbox does not answer below this tenant's domain, not even by id.
+    check("theirs.sandbox.own.test", "not_found");
+    check(&format!("{}.sandbox.own.test", world.other), "not_found");
+    check("22-mine.sandbox.example", "port_forbidden");
+    check("3000_mine.sandbox.example", "bad_host");
+}
+
+#[test]
+fn gateways_lead_on_whoever_asks() {
+    let world = World::new();
+    let id = world.sandbox;
+    let check = |host: &str, target: &str, outcome: &str| {
+        assert_eq!(world.outcome(&Request::get(host, target)), outcome, "{host}{target}");
+    };
+    check("preview.sandbox.example", &format!("/p/{id}?token=mp_x"), &format!("moved https://{id}.sandbox.example/?token=mp_x"));
+    check("preview.own.test:8443", &format!("/{id}/a/b?x=1"), &format!("moved https://{id}.own.test:8443/a/b?x=1"));
+    let unknown = SandboxId::new();
+    check("preview.sandbox.example", &format!("/p/{unknown}"), &format!("moved https://{unknown}.sandbox.example/"));
+    check("preview.sandbox.example", "/p/mine", "not_found");
+    check("preview.sandbox.example", "/", "not_found");
+    check("preview.nowhere.test", &format!("/p/{id}"), "not_found");
+}
+
+#[test]
+fn private_ports_need_a_credential_that_holds() {
+    let world = World::new();
+    let check = |token: String, outcome: &str| {
+        let request = Request::get(MINE, "/").with("authorization", &format!("Bearer {token}"));
+        assert_eq!(world.outcome(&request), outcome);
+    };
+    assert_eq!(world.outcome(&Request::get(MINE, "/")), "sign_in_needed");
+    check(world.token(|_| {}), "forward mine 3000");
+    check(world.token(|c| c.port = Some(3000)), "forward mine 3000");
+    check(world.token(|c| c.port = Some(8080)), "forbidden");
+    check(world.token(|c| c.sandbox = world.other), "forbidden");
+    check(world.token(|c| c.tenant = TenantId::new()), "forbidden");
+    check(world.token(|c| c.expires_at = at(0)), "token_expired");
+    check(world.token(|c| c.expires_at = at(1)), "forward mine 3000");
+    check(world.token(|c| c.generation = 2), "token_revoked");
+    check(world.token(|c| c.issued_at = at(3600)), "invalid_token");
+    check(world.token(|c| c.scope = TokenScope::Terminal), "insufficient_scope");
+    check("mp_nonsense".into(), "invalid_token");
+    check("ms_share".into(), "invalid_token");
+    check("miosa_pv_share".into(), "invalid_token");
+    let id = TokenId::new();
+    world.routes.revoke_token(id, at(600));
+    check(world.token(|c| c.id = id), "token_revoked");
+}
+
+#[test]
+fn an_explicit_credential_is_judged_before_the_cookie() {
+    let world = World::new();
+    let cookie = format!("__Host-preview={}", world.token(|_| {}));
+    let stale = world.token(|c| c.expires_at = at(-5));
+    let with_cookie = |target: &str| Request::get(MINE, target).with("cookie", &cookie);
+    assert_eq!(world.outcome(&with_cookie("/")), "forward mine 3000");
+    assert_eq!(world.outcome(&with_cookie(&format!("/?mt={stale}"))), "token_expired");
+    let good = world.token(|_| {});
+    let both = Request::get(MINE, &format!("/?mt={stale}")).with("x-miosa-preview-token", &good);
+    assert_eq!(world.outcome(&both), "forward mine 3000");
+    let twice = Request::get(MINE, "/").with("cookie", &format!("{cookie}; {cookie}"));
+    assert_eq!(world.outcome(&twice), "invalid_token");
+}
+
+#[test]
+fn public_ports_are_open_until_their_record_lapses() {
+    let world = World::new();
+    assert_eq!(world.outcome(&Request::get("8000-mine.sandbox.example", "/")), "forward mine 8000");
+    assert_eq!(world.outcome(&Request::get("8000-mine.sandbox.example", "/?mt=mp_stale")), "forward mine 8000");
+    assert_eq!(world.outcome(&Request::get("8001-mine.sandbox.example", "/")), "sign_in_needed");
+}
+
+#[test]
+fn scopes_allow_methods() {
+    let world = World::new();
+    let check = |scope, method: Method, outcome: &str| {
+        let token = world.token(|c| c.scope = scope);
+        let request = Request::get(MINE, "/").method(method).with("x-miosa-preview-token", &token);
+        assert_eq!(world.outcome(&request), outcome);
+    };
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+        check(TokenScope::Read, method, "forward mine 3000");
+    }
+    check(TokenScope::Read, Method::POST, "insufficient_scope");
+    check(TokenScope::Read, Method::DELETE, "insufficient_scope");
+    check(TokenScope::Interact, Method::POST, "forward mine 3000");
+    for method in [Method::TRACE, Method::CONNECT] {
+        check(TokenScope::Interact, method, "method_not_allowed");
+    }
+    let token = world.token(|_| {});
+    let socket = Request::get(MINE, "/").socket().with("x-miosa-preview-token", &token);
+    assert_eq!(world.outcome(&socket), "forward mine 3000");
+    let view = world.routes.tenant(world.tenant).unwrap();
+    let policy = TenantPolicy { read_allows_upgrade: false, read_methods: vec!["POST".into()], ..view.policy.clone() };
+    world.routes.put_tenant(TenantView { policy, ..TenantView::clone(&view) });
+    assert_eq!(world.outcome(&socket), "insufficient_scope");
+    check(TokenScope::Read, Method::POST, "forward mine 3000");
+}
+
+#[test]
+fn a_cookie_works_only_for_this_hosts_own_doings() {
+    let world = World::new();
+    let cookie = format!("__Host-preview={}", world.token(|c| c.scope = TokenScope::Interact));
+    let check = |request: Request, outcome: &str| {
+        assert_eq!(world.outcome(&request.clone().with("cookie", &cookie)), outcome, "{request:?}");
+    };
+    let (socket, post) = (|| Request::get(MINE, "/").socket(), || Request::get(MINE, "/").method(Method::POST));
+    let own = format!("https://{MINE}");
+    for request in [socket, post].map(|make: fn() -> Request| make) {
+        check(request().with("origin", &own), "forward mine 3000");
+        check(request().with("origin", &format!("{own}:443")), "forward mine 3000");
+        check(request().with("origin", "https://app.own.test"), "forward mine 3000");
+        for foreign in ["https://evil.example", "https://3000-theirs.sandbox.example", "http://3000-mine.sandbox.example", "https://3001-mine.sandbox.example", "null", ""] {
+            check(request().with("origin", foreign), "foreign_origin");
+        }
+        check(request().with("origin", &own).with("origin", "https://evil.example"), "foreign_origin");
+    }
+    check(socket(), "foreign_origin");
+    check(post(), "foreign_origin");
+    check(post().with("sec-fetch-site", "same-origin"), "forward mine 3000");
+    check(post().with("sec-fetch-site", "cross-site"), "foreign_origin");
+    check(Request::get(MINE, "/").with("origin", "https://evil.example"), "forward mine 3000");
+    // A token that the page itself had to know is no other site's doing.
+    let token = world.token(|c| c.scope = TokenScope::Interact);
+    let by_header = socket().with("origin", "https://evil.example").with("x-miosa-preview-token", &token);
+    assert_eq!(world.outcome(&by_header), "forward mine 3000");
+}
+
+#[test]
+fn opening_a_link_sets_a_session_and_cleans_the_address() {
+    let world = World::new();
+    let token = world.token(|_| {});
+    let open = |target: &str| Request::get(MINE, &target.replace("TOKEN", &token)).navigating();
+    let check = |target: &str, outcome: &str| assert_eq!(world.outcome(&open(target)), outcome, "{target}");
+    check("/?mt=TOKEN", "sign in /");
+    check("/p?a=1&token=TOKEN&b=%2f", "sign in /p?a=1&b=%2f");
+    check("//evil.example/?mt=TOKEN", "sign in /.//evil.example/");
+    check("/\\evil.example?mt=TOKEN", "sign in /./\\evil.example");
+    let Decision::SignIn(sign_in) = world.decide(&open("/?mt=TOKEN")) else { panic!("no session") };
+    let expected = format!(
+        "__Host-preview={token}; Path=/; Secure; HttpOnly; SameSite=None; Partitioned; Max-Age=600"
+    );
+    assert_eq!(sign_in.cookie, expected);
+    let plain = Request { secure: false, ..open("/?mt=TOKEN") };
+    let Decision::SignIn(sign_in) = world.decide(&plain) else { panic!("no session") };
+    assert_eq!(sign_in.cookie, format!("preview={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age=600"));
+    assert_eq!(world.outcome(&open("/?mt=TOKEN").method(Method::HEAD)), "neutral");
+    assert_eq!(world.outcome(&open("/?mt=TOKEN").with("sec-purpose", "prefetch;prerender")), "neutral");
+    let card = Request::get(MINE, &format!("/?mt={token}")).with("user-agent", "Slackbot-LinkExpanding 1.0");
+    assert_eq!(world.outcome(&card), "neutral");
+}
+
+#[test]
+fn a_fetch_with_a_query_credential_is_answered_at_once() {
+    let world = World::new();
+    let token = world.token(|_| {});
+    let fetch = || Request::get(MINE, &format!("/api?mt={token}"));
+    let cookie = |request: Request| match world.decide(&request) {
+        Decision::Forward(plan) => {
+            assert_eq!(plan.strip.target.as_deref(), Some(&b"/api"[..]));
+            plan.session_cookie.is_some()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert!(cookie(fetch()));
+    assert!(cookie(fetch().with("sec-fetch-dest", "empty").with("sec-fetch-site", "same-origin")));
+    assert!(!cookie(fetch().with("sec-fetch-dest", "image").with("sec-fetch-site", "cross-site")));
+}
+
+#[test]
+fn preflights_pass_between_the_ports_of_one_sandbox() {
+    let world = World::new();
+    let check = |origin: &str, outcome: &str| {
+        let request = Request::get(MINE, "/").method(Method::OPTIONS).with("origin", origin);
+        assert_eq!(world.outcome(&request), "sign_in_needed", "{origin}: no preflight");
+        let preflight = request.with("access-control-request-method", "PUT");
+        assert_eq!(world.outcome(&preflight), outcome, "{origin}");
+    };
+    check("https://5173-mine.sandbox.example", "forward mine 3000");
+    check("https://mine.sandbox.own.test", "forward mine 3000");
+    check("https://app.own.test", "forward mine 3000");
+    check("https://3000-theirs.sandbox.example", "sign_in_needed");
+    check("https://evil.example", "sign_in_needed");
+}
+
+#[test]
+fn the_state_is_told_only_to_those_who_may_know() {
+    let world = World::new();
+    let token = world.token(|_| {});
+    let known = Request::get(MINE, "/").with("x-miosa-preview-token", &token);
+    for (state, label) in [
+        (SandboxState::Creating, "sandbox_starting"),
+        (SandboxState::Paused, "sandbox_paused"),
+        (SandboxState::Stopped, "sandbox_not_running"),
+        (SandboxState::Error, "sandbox_not_running"),
+    ] {
+        world.update(|route| route.state = state);
+        assert_eq!(world.outcome(&known), label);
+        assert_eq!(world.outcome(&Request::get(MINE, "/")), "sign_in_needed");
+    }
+    world.update(|route| (route.state, route.driver) = (SandboxState::Running, Driver::Register));
+    assert_eq!(world.outcome(&known), "sandbox_starting");
+}
+
+#[test]
+fn nothing_is_not_found_before_the_tables_are_complete() {
+    let world = World { routes: Routes::new(&["sandbox.example".into()]), ..World::new() };
+    assert_eq!(world.outcome(&Request::get(MINE, "/")), "not_ready");
+}
+
+#[test]
+fn what_is_open_is_judged_again() {
+    let world = World::new();
+    let route = world.routes.by_id(world.sandbox).unwrap();
+    let id = TokenId::new();
+    let grant = |generation, expires| Grant::Token { id, generation, expires_at: at(expires), scope: TokenScope::Read };
+    let judge = |grant: &Grant, port| still_allowed(grant, &route, port, &world.routes, at(0));
+    assert_eq!(judge(&grant(3, 10), 3000), Ok(()));
+    assert_eq!(judge(&grant(3, 0), 3000), Err(RefusalReason::TokenExpired));
+    assert_eq!(judge(&grant(2, 10), 3000), Err(RefusalReason::TokenRevoked));
+    assert_eq!(judge(&Grant::Public, 8000), Ok(()));
+    assert_eq!(judge(&Grant::Public, 8001), Err(RefusalReason::SignInNeeded));
+    world.routes.revoke_token(id, at(60));
+    assert_eq!(judge(&grant(3, 10), 3000), Err(RefusalReason::TokenRevoked));
+}
+
+fn requests() -> impl Strategy<Value = (Request, u8)> {
+    let hosts = prop_oneof![
+        Just(MINE.to_owned()),
+        Just("8000-mine.sandbox.example".to_owned()),
+        Just("8001-mine.sandbox.example".to_owned()),
+        Just("mine.sandbox.own.test".to_owned()),
+        Just("3000-theirs.sandbox.example".to_owned()),
+        Just("app.customer.test".to_owned()),
+        "[a-z0-9.-]{1,40}",
+    ];
+    let methods = prop_oneof![Just(Method::GET), Just(Method::POST), Just(Method::OPTIONS), Just(Method::HEAD)];
+    let fields = proptest::collection::vec(
+        prop_oneof![
+            Just(("origin", format!("https://{MINE}"))),
+            Just(("origin", "https://evil.example".to_owned())),
+            Just(("access-control-request-method", "PUT".to_owned())),
+            Just(("sec-fetch-mode", "navigate".to_owned())),
+            Just(("connection", "upgrade".to_owned())),
+            Just(("upgrade", "websocket".to_owned())),
+        ],
+        0..4,
+    );
+    (hosts, methods, fields, 0_u8..5, 0_u8..7).prop_map(|(host, method, fields, carrier, fault)| {
+        let mut request = Request::get(&host, "/").method(method);
+        for (name, value) in fields {
+            request = request.with(name, &value);
+        }
+        request = match carrier {
+            0 => Request { target: "/?mt=TOKEN".into(), ..request },
+            1 => request.with("x-miosa-preview-token", "TOKEN"),
+            2 => request.with("authorization", "Bearer TOKEN"),
+            3 => request.with("cookie", "a=1; __Host-preview=TOKEN"),
+            _ => request,
+        };
+        (request, fault)
+    })
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_forwarded_without_a_grant((request, fault) in requests()) {
+        let world = World::new();
+        let revoked = TokenId::new();
+        world.routes.revoke_token(revoked, at(600));
+        let token = world.token(|c| {
+            c.scope = TokenScope::Interact;
+            match fault {
+                0 => c.expires_at = at(-1),
+                1 => c.generation = 2,
+                2 => c.id = revoked,
+                3 => c.sandbox = SandboxId::new(),
+                4 => c.port = Some(1),
+                5 => c.tenant = TenantId::new(),
+                _ => {}
+            }
+        });
+        let mut request = request;
+        request.target = request.target.replace("TOKEN", &token);
+        for (_, value) in &mut request.fields {
+            *value = value.replace("TOKEN", &token);
+        }
+        if let Decision::Forward(plan) = world.decide(&request) {
+            let public = plan.route.is_public(plan.port, at(0));
+            let preflight = request.method == Method::OPTIONS;
+            let granted = fault == 6 && plan.route.sandbox == world.sandbox;
+            prop_assert!(public || preflight || granted, "{:?} by fault {}", request, fault);
+        }
+    }
+}
+
+#[test]
+fn deciding_takes_no_time_from_anywhere_but_its_argument() {
+    // The same visit, judged before and after the token's end, without any clock having moved.
+    let world = World::new();
+    let token = world.token(|c| c.expires_at = at(1));
+    let head = Request::get(MINE, "/").with("x-miosa-preview-token", &token).head();
+    let arrival = Arrival { peer: [127, 0, 0, 1].into(), secure: true, public_port: 443, has_body: false };
+    let visit = Visit::read(&head, arrival).unwrap();
+    let evidence = Evidence::gather(&visit.credentials, &world.ring, &mut Verifier::new(1));
+    let judge = |now| decide(&visit, &evidence, &world.routes, &Rules::default(), now);
+    assert!(matches!(judge(at(0)), Decision::Forward(_)));
+    assert!(matches!(judge(at(0) + Duration::from_secs(1)), Decision::Refuse(_)));
+}
