@@ -1,1 +1,161 @@
+//! Every wait has an end with a name.
 
+use std::time::Duration;
+
+use portico::config::Config;
+
+use crate::support::{FakeSandbox, Portico};
+
+fn short(config: &mut Config) {
+    let soon = Duration::from_millis(400);
+    config.listen.head_timeout = soon;
+    config.listen.keep_alive = soon;
+    config.listen.body_idle = soon;
+    config.listen.write_idle = soon;
+    config.forward.first_byte_timeout = soon;
+    config.forward.response_idle = soon;
+    config.forward.tunnel_idle = soon;
+    config.forward.connect_timeout = soon;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_head_is_ended_however_steadily_it_drips() {
+    let portico = Portico::start_with(short).await;
+    let mut visitor = portico.connect().await;
+    let head = "GET / HTTP/1.1\r\nHost: demo.sandbox.localhost\r\nX-Slow: ".to_owned() + &"a".repeat(200);
+    for byte in head.bytes() {
+        if !visitor.try_send([byte]).await {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let response = visitor.response().await;
+    assert_eq!((response.status, response.field("x-preview-error")), (408, Some("request_timeout")));
+    let mut silent = portico.connect().await;
+    assert!(silent.is_closed().await, "a connection without a request is closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_is_closed_in_order() {
+    let portico = Portico::start_with(short).await;
+    let sandbox = FakeSandbox::well_behaved().await;
+    let target = portico.public("mine", sandbox.port()).await;
+    let mut visitor = portico.connect().await;
+    assert_eq!(visitor.roundtrip(target.get("/", "")).await.status, 200);
+    assert!(visitor.is_closed().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_stands_still_is_ended() {
+    let portico = Portico::start_with(short).await;
+    let sandbox = FakeSandbox::scripted(|mut exchange| async move {
+        exchange.head().await;
+        while exchange.read_more().await {}
+    })
+    .await;
+    let target = portico.public("mine", sandbox.port()).await;
+    let mut visitor = portico.connect().await;
+    visitor.send(format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 100\r\n\r\nsome", target.host)).await;
+    let response = visitor.response_to("POST").await.unwrap();
+    assert_eq!((response.status, response.field("x-preview-error")), (408, Some("request_body_timeout")));
+    assert!(visitor.is_closed().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_does_not_answer_is_given_up() {
+    let portico = Portico::start_with(short).await;
+    let silent = FakeSandbox::scripted(|mut exchange| async move {
+        exchange.head().await;
+        while exchange.read_more().await {}
+    })
+    .await;
+    let target = portico.public("silent", silent.port()).await;
+    let response = portico.visit(target.get("/", "")).await;
+    assert_eq!((response.status, response.field("x-preview-error")), (504, Some("response_timeout")));
+    let stalling = FakeSandbox::scripted(|mut exchange| async move {
+        exchange.head().await;
+        exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").await;
+        while exchange.read_more().await {}
+    })
+    .await;
+    let target = portico.public("stalling", stalling.port()).await;
+    let mut visitor = portico.connect().await;
+    visitor.send(target.get("/", "")).await;
+    assert_eq!(visitor.head().await.unwrap().status, 200);
+    assert_eq!(visitor.rest().await, b"half");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_and_busy_tunnels_have_no_such_end_and_idle_tunnels_do() {
+    let portico = Portico::start_with(short).await;
+    let sandbox = FakeSandbox::scripted(|mut exchange| async move {
+        let head = exchange.head().await.unwrap();
+        if head.contains("upgrade") {
+            exchange.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n").await;
+        } else {
+            exchange.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\r\n").await;
+        }
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            exchange.send("tick").await;
+        }
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        exchange.send("late").await;
+        while exchange.read_more().await {}
+    })
+    .await;
+    let target = portico.public("mine", sandbox.port()).await;
+    let mut events = portico.connect().await;
+    events.send(target.get("/", "")).await;
+    events.head().await.unwrap();
+    let mut tunnel = portico.connect().await;
+    tunnel.send(target.get("/", "Connection: Upgrade\r\nUpgrade: x\r\n")).await;
+    assert_eq!(tunnel.head().await.unwrap().status, 101);
+    assert_eq!(tunnel.exactly(16).await, b"ticktickticktick");
+    assert!(tunnel.is_closed().await, "an idle tunnel is closed");
+    for _ in 0..4 {
+        assert_eq!(events.chunk().await.unwrap(), b"tick");
+    }
+    assert_eq!(events.chunk().await.unwrap(), b"late");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_who_takes_nothing_is_let_go() {
+    let portico = Portico::start_with(short).await;
+    let sandbox = FakeSandbox::scripted(|mut exchange| async move {
+        exchange.head().await;
+        exchange.send("HTTP/1.1 200 OK\r\n\r\n").await;
+        while exchange.send(vec![0; 64 << 10]).await {}
+    })
+    .await;
+    let target = portico.public("mine", sandbox.port()).await;
+    let mut visitor = portico.connect().await;
+    visitor.send(target.get("/", "")).await;
+    visitor.head().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // What was under way in the kernels' buffers still comes; then it ends, and not as if it were whole.
+    assert!(!visitor.rest().await.ends_with(b"0\r\n\r\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_beyond_a_cap_are_told_so() {
+    let portico = Portico::start_with(|config| config.listen.max_connections_per_ip = 3).await;
+    let sandbox = FakeSandbox::well_behaved().await;
+    let target = portico.public("mine", sandbox.port()).await;
+    let mut seated = Vec::new();
+    for _ in 0..3 {
+        let mut visitor = portico.connect().await;
+        assert_eq!(visitor.roundtrip(target.get("/", "")).await.status, 200);
+        seated.push(visitor);
+    }
+    let mut fourth = portico.connect().await;
+    let response = fourth.response().await;
+    assert_eq!((response.status, response.field("retry-after")), (429, Some("5")));
+    drop(seated);
+    crate::support::eventually("there is room again", async || {
+        let mut visitor = portico.connect().await;
+        visitor.try_send(target.get("/", "")).await;
+        visitor.response_to("GET").await.is_some_and(|response| response.status == 200)
+    })
+    .await;
+}

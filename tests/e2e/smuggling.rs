@@ -1,1 +1,223 @@
+//! Every request vector against a running proxy, judged by the bytes that a recording sandbox received.
 
+use std::time::Duration;
+
+use crate::support::{Connection, FakeSandbox, Portico};
+
+#[path = "../vectors/mod.rs"]
+mod vectors;
+
+use vectors::{BROKEN_CHUNKS, Expect, REQUESTS};
+
+const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+
+/// A sandbox that reads until nothing more comes for a moment, answers, and closes.
+async fn recording() -> FakeSandbox {
+    FakeSandbox::scripted(|mut exchange| async move {
+        if exchange.head().await.is_none() {
+            return;
+        }
+        while tokio::time::timeout(Duration::from_millis(30), exchange.read_more()).await == Ok(true) {}
+        exchange.send(ANSWER).await;
+    })
+    .await
+}
+
+/// What is wrong with a request as a sandbox received it: anything that two servers could read differently.
+fn ambiguities(received: &[u8]) -> Vec<String> {
+    let text: String = received.iter().map(|b| char::from(*b)).collect();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return vec!["no end of head".into()] };
+    let mut lines = head.split("\r\n");
+    let first = lines.next().unwrap_or_default();
+    let fields: Vec<(String, String)> = lines
+        .map(|line| line.split_once(": ").map(|(n, v)| (n.into(), v.into())).unwrap_or(("?".into(), line.into())))
+        .collect();
+    let all = |name: &str| fields.iter().filter(|(n, _)| n == name).map(|(_, v)| v.clone()).collect::<Vec<_>>();
+    let (lengths, codings, hosts) = (all("content-length"), all("transfer-encoding"), all("host"));
+    let mut wrong = Vec::new();
+    let mut check = |ok: bool, what: &str| {
+        if !ok {
+            wrong.push(what.to_owned());
+        }
+    };
+    check(first.ends_with(" HTTP/1.1") && first.split(' ').count() == 3, "request line");
+    check(hosts.len() == 1, "hosts");
+    check(lengths.len() + codings.len() <= 1, "framing");
+    check(codings.iter().all(|c| c == "chunked"), "coding");
+    check(lengths.iter().all(|l| l.parse::<u64>().is_ok_and(|n| n.to_string() == *l)), "length");
+    check(!head.replace("\r\n", "").contains(['\r', '\n', '\0']), "line ends");
+    check(fields.iter().all(|(n, _)| n.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&b))), "names");
+    check(lengths.is_empty() || body.len().to_string() == lengths[0], "body length");
+    check(!lengths.is_empty() || !codings.is_empty() || body.is_empty(), "unframed body");
+    wrong
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_vector_reaches_a_sandbox_ambiguously() {
+    let portico = Portico::start().await;
+    assert!(REQUESTS.len() >= 170);
+    let mut accepted = 0;
+    for vector in REQUESTS {
+        let sandbox = recording().await;
+        let target = portico.public(&format!("v{accepted}-{}", sandbox.port()), sandbox.port()).await;
+        let mut visitor = portico.connect().await;
+        visitor.try_send(vector.bytes(&target.host)).await;
+        let method = if vector.name.contains("head") { "HEAD" } else { "GET" };
+        let response = visitor.response_to(method).await;
+        let status = response.as_ref().map(|response| response.status);
+        match vector.expect {
+            Expect::Refuse(expected) => {
+                assert_eq!(status, Some(expected), "{}", vector.name);
+                assert!(visitor.is_closed().await, "{}: the connection stays open", vector.name);
+                assert_eq!(sandbox.received_text(), "", "{}: bytes reached the sandbox", vector.name);
+            }
+            Expect::Accept => {
+                assert_eq!(status, Some(200), "{}", vector.name);
+                let received = sandbox.received();
+                assert_eq!(received.len(), 1, "{}", vector.name);
+                assert_eq!(ambiguities(&received[0]), Vec::<String>::new(), "{}", vector.name);
+                accepted += 1;
+            }
+        }
+        portico.api.ok("DELETE", &format!("/sandboxes/{}", target.id), None).await;
+    }
+    assert!(accepted >= 30, "only {accepted} vectors were passed on");
+}
+
+#[test]
+fn the_judge_of_received_bytes_catches_what_a_lenient_proxy_would_pass() {
+    for bytes in [
+        "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 6\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nG",
+        "POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: xchunked\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: h\r\nhost: i\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: h\r\nx-a: b\nx-c: d\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 005\r\n\r\nhello",
+        "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nhello",
+        "GET / HTTP/1.1\r\nhost: h\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost : h\r\n\r\n",
+    ] {
+        assert_ne!(ambiguities(bytes.as_bytes()), Vec::<String>::new(), "{bytes:?}");
+    }
+    let good = "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\nhello";
+    assert_eq!(ambiguities(good.as_bytes()), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_chunk_never_looks_like_the_end_of_a_body() {
+    let portico = Portico::start().await;
+    for (index, (name, text)) in BROKEN_CHUNKS.iter().enumerate() {
+        let sandbox = recording().await;
+        let target = portico.public(&format!("c{index}"), sandbox.port()).await;
+        let body = text.replace('⏎', "\r\n");
+        let request = format!("POST / HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n{body}", target.host);
+        let mut visitor = portico.connect().await;
+        visitor.try_send(request).await;
+        visitor.finish_sending().await;
+        drop(visitor.response_to("POST").await);
+        let received = sandbox.received_text();
+        assert!(!received.ends_with("0\r\n\r\n"), "{name}: {received:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_request_takes_what_follows_it_along() {
+    let portico = Portico::start().await;
+    let sandbox = recording().await;
+    let target = portico.private("mine", sandbox.port()).await;
+    let smuggled = format!("GET /smuggled HTTP/1.1\r\nHost: {}\r\n\r\n", target.host);
+    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{smuggled}", target.host, smuggled.len());
+    let mut visitor = portico.connect().await;
+    visitor.send(&request[..request.len() - 5]).await;
+    let response = visitor.response().await;
+    assert_eq!((response.status, response.field("connection")), (401, Some("close")));
+    visitor.try_send(&request[request.len() - 5..]).await;
+    assert!(visitor.is_closed().await, "the rest of the body was answered as a request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pipelined_requests_are_answered_in_order_each_on_its_own_merits() {
+    let portico = Portico::start().await;
+    let sandbox = FakeSandbox::scripted(|mut exchange| async move {
+        while let Some(head) = exchange.head().await {
+            let path = head.split(' ').nth(1).unwrap().to_owned();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{path}", path.len());
+            exchange.send(answer).await;
+        }
+    })
+    .await;
+    let open = portico.public("open", sandbox.port()).await;
+    let closed = portico.private("closed", sandbox.port()).await;
+    let mut visitor = portico.connect().await;
+    visitor.send([open.get("/1", ""), closed.get("/2", ""), open.get("/3", "")].concat()).await;
+    assert_eq!(visitor.response().await.text(), "/1");
+    assert_eq!(visitor.response().await.status, 401);
+    assert_eq!(visitor.response().await.text(), "/3");
+    assert!(!sandbox.received_text().contains("/2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_lying_sandbox_sends_is_not_passed_on() {
+    let portico = Portico::start().await;
+    for (index, answer) in [
+        "SSH-2.0-OpenSSH_9.2\r\n",
+        "<html>no status line</html>",
+        "HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nX-A: b\rSet-Cookie: evil\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX-A: b\r\n folded\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "HTTP/1.1 999 What\r\n\r\n",
+        "HTTP/2 200\r\n\r\n",
+        "\u{0}\u{1}\u{2}binary",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let sandbox = FakeSandbox::answering(answer).await;
+        let target = portico.public(&format!("liar{index}"), sandbox.port()).await;
+        let response = portico.visit(target.get("/", "")).await;
+        assert_eq!(response.status, 502, "{answer:?}");
+        assert_eq!(response.field("x-preview-error"), Some("bad_answer"), "{answer:?}");
+        assert!(response.field("set-cookie").is_none() && !response.text().contains("OpenSSH"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_nobody_asked_for_do_not_answer_the_next_request() {
+    let portico = Portico::start().await;
+    for (index, extra) in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil",
+        "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil",
+        "HTTP/1.1 304 Not Modified\r\ncontent-length: 4\r\n\r\nevil",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let sandbox = FakeSandbox::answering(extra).await;
+        let target = portico.public(&format!("extra{index}"), sandbox.port()).await;
+        let mut visitor = portico.connect().await;
+        for _ in 0..6 {
+            let response = visitor.roundtrip(target.get("/", "")).await;
+            assert_ne!(response.text(), "evil", "{extra:?}");
+        }
+        assert_eq!(sandbox.connections(), 6, "a doubtful connection was used again: {extra:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_a_head_have_their_own_answers() {
+    let portico = Portico::start().await;
+    let host = "demo.sandbox.localhost";
+    let check = async |request: String, status: u16, label: &str| {
+        let mut visitor: Connection = portico.connect().await;
+        visitor.try_send(request).await;
+        let response = visitor.response().await;
+        assert_eq!((response.status, response.field("x-preview-error")), (status, Some(label)));
+        assert!(visitor.is_closed().await);
+    };
+    let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n");
+    check(format!("{head}Cookie: {}\r\n\r\n", "a".repeat(20_000)), 431, "head_too_large").await;
+    check(format!("{head}{}\r\n", "X-A: b\r\n".repeat(150)), 431, "head_too_large").await;
+    check(format!("GET /{} HTTP/1.1\r\nHost: {host}\r\n\r\n", "a".repeat(17_000)), 414, "target_too_long").await;
+}
