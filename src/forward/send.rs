@@ -137,7 +137,8 @@ impl Forwarder {
             port: plan.port,
             request_id: out.request_id,
         };
-        let expectation = if plan.upgrade { Expectation::of(&head) } else { None };
+        let expectation =
+            if plan.upgrade { Expectation::of(&head, &plan.strip.subprotocols) } else { None };
         request::prepare(&mut head, &plan.strip, plan.profile, expectation.is_some(), from);
         let here = Here { authority, secure: out.secure, route: &plan.route, port: plan.port };
         let received =
@@ -214,10 +215,12 @@ impl Forwarder {
             }
             response::finish(&mut parsed.head, &plan.grant, here, true);
             let (sandbox, sandbox_in) = exchange.into_conn().into_parts();
+            let is_websocket = expectation.is_websocket();
+            expectation.complete(&mut parsed.head.headers);
             let tunnel = Tunnel {
                 sandbox,
                 sandbox_in,
-                is_websocket: expectation.is_websocket(),
+                is_websocket,
                 deadline: self.deadlines.deadline(),
                 idle: self.settings.tunnel_idle,
             };

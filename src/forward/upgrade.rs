@@ -15,16 +15,32 @@ const MAX_REASON: usize = 123;
 pub(super) struct Expectation {
     protocol: HeaderValue,
     accept: Option<String>,
+    /// An offered subprotocol that only we understand, when no other was offered: a browser fails a connection that agrees to
+    /// none of what it offered, so we agree to this one.
+    echo: Option<HeaderValue>,
 }
 
 impl Expectation {
-    /// What the request asks for.
-    pub(super) fn of(head: &RequestHead) -> Option<Self> {
+    /// What the request asks for. `ours` are the subprotocols that will not reach the app.
+    pub(super) fn of(head: &RequestHead, ours: &[String]) -> Option<Self> {
         let protocol = head.headers.get(header::UPGRADE)?.clone();
         let is_websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
         let key = head.headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| is_websocket);
         let accept = key.map(|key| derive_accept_key(key.as_bytes()));
-        Some(Self { protocol, accept })
+        let offered = head.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+        let others = crate::gate::strip_subprotocols(offered.map(HeaderValue::as_bytes), ours);
+        let echo = ours
+            .first()
+            .filter(|_| others.is_none())
+            .and_then(|own| HeaderValue::try_from(own).ok());
+        Some(Self { protocol, accept, echo })
+    }
+
+    /// Adds what the app could not say.
+    pub(super) fn complete(self, headers: &mut HeaderMap) {
+        if let Some(echo) = self.echo {
+            headers.entry(header::SEC_WEBSOCKET_PROTOCOL).or_insert(echo);
+        }
     }
 
     /// Whether the tunnel that opens will carry WebSocket frames.
@@ -108,6 +124,7 @@ mod tests {
         let expectation = Expectation {
             protocol: HeaderValue::from_static("websocket"),
             accept: Some(derive_accept_key(b"dGhlIHNhbXBsZSBub25jZQ==")),
+            echo: None,
         };
         let check = |fields: &[(&'static str, &'static str)], met: bool| {
             let headers: HeaderMap = fields

@@ -12,8 +12,8 @@ use crate::fault::Fault as _;
 use crate::host::Slug;
 use crate::message::{Minor, RequestHead};
 use crate::model::{
-    CustomDomain, Driver, Profile, SandboxId, SandboxState, SigningKeyRecord, TenantDomain, TenantId, TenantPolicy,
-    TokenId, TokenScope, Visibility,
+    CustomDomain, Driver, Profile, SandboxId, SandboxState, SigningKeyRecord, TenantDomain,
+    TenantId, TenantPolicy, TokenId, TokenScope, Visibility,
 };
 use crate::routes::{PortRule, Route, Routes, SlugScope, TenantView};
 use crate::token::{Claims, KeyRing, Verifier};
@@ -34,7 +34,8 @@ struct World {
 }
 
 fn route(sandbox: SandboxId, tenant: TenantId, slug: &str) -> Route {
-    let public = PortRule { port: 8000, visibility: Visibility::Public, profile: None, expires_at: None };
+    let public =
+        PortRule { port: 8000, visibility: Visibility::Public, profile: None, expires_at: None };
     let lapsed = PortRule { port: 8001, expires_at: Some(at(-1)), ..public };
     Route {
         sandbox,
@@ -57,7 +58,10 @@ impl World {
         let routes = Routes::new(&["sandbox.example".into(), "sandboxes.example".into()]);
         let (tenant, stranger) = (TenantId::new(), TenantId::new());
         let (sandbox, other) = (SandboxId::new(), SandboxId::new());
-        let policy = TenantPolicy { allowed_origins: vec!["https://app.own.test".into()], ..TenantPolicy::default() };
+        let policy = TenantPolicy {
+            allowed_origins: vec!["https://app.own.test".into()],
+            ..TenantPolicy::default()
+        };
         let view = |id, policy| TenantView { id, branding: None, branding_version: 0, policy };
         routes.put_tenant(view(tenant, policy));
         routes.put_tenant(view(stranger, TenantPolicy::default()));
@@ -66,7 +70,11 @@ impl World {
         let own = SlugScope::Tenant(tenant, "own.test".into());
         routes.put_sandbox(route(sandbox, tenant, "mine"), vec![SlugScope::Platform, own]);
         routes.put_sandbox(route(other, stranger, "theirs"), vec![SlugScope::Platform]);
-        routes.put_custom_domain(CustomDomain { fqdn: "app.customer.test".into(), sandbox, port: Some(4000) });
+        routes.put_custom_domain(CustomDomain {
+            fqdn: "app.customer.test".into(),
+            sandbox,
+            port: Some(4000),
+        });
         let key = SigningKeyRecord { kid: "k".into(), secret: vec![7; 32], created_at: at(-100) };
         let ring = KeyRing::new(&[key], 1);
         routes.set_version(1);
@@ -123,7 +131,9 @@ impl World {
     fn outcome(&self, request: &Request) -> String {
         match self.decide(request) {
             Decision::Forward(plan) => format!("forward {} {}", plan.route.slug, plan.port),
-            Decision::SignIn(sign_in) => format!("sign in {}", String::from_utf8_lossy(&sign_in.location)),
+            Decision::SignIn(sign_in) => {
+                format!("sign in {}", String::from_utf8_lossy(&sign_in.location))
+            }
             Decision::Moved(moved) => format!("moved {}", moved.location),
             Decision::Neutral => "neutral".into(),
             Decision::Refuse(refusal) => refusal.reason.face().label.into(),
@@ -169,7 +179,8 @@ impl Request {
     fn head(&self) -> RequestHead {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.fields {
-            headers.append(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
+            headers
+                .append(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
         }
         RequestHead {
             method: self.method.clone(),
@@ -229,10 +240,22 @@ fn gateways_lead_on_whoever_asks() {
     let check = |host: &str, target: &str, outcome: &str| {
         assert_eq!(world.outcome(&Request::get(host, target)), outcome, "{host}{target}");
     };
-    check("preview.sandbox.example", &format!("/p/{id}?token=mp_x"), &format!("moved https://{id}.sandbox.example/?token=mp_x"));
-    check("preview.own.test:8443", &format!("/{id}/a/b?x=1"), &format!("moved https://{id}.own.test:8443/a/b?x=1"));
+    check(
+        "preview.sandbox.example",
+        &format!("/p/{id}?token=mp_x"),
+        &format!("moved https://{id}.sandbox.example/?token=mp_x"),
+    );
+    check(
+        "preview.own.test:8443",
+        &format!("/{id}/a/b?x=1"),
+        &format!("moved https://{id}.own.test:8443/a/b?x=1"),
+    );
     let unknown = SandboxId::new();
-    check("preview.sandbox.example", &format!("/p/{unknown}"), &format!("moved https://{unknown}.sandbox.example/"));
+    check(
+        "preview.sandbox.example",
+        &format!("/p/{unknown}"),
+        &format!("moved https://{unknown}.sandbox.example/"),
+    );
     check("preview.sandbox.example", "/p/mine", "not_found");
     check("preview.sandbox.example", "/", "not_found");
     check("preview.nowhere.test", &format!("/p/{id}"), "not_found");
@@ -283,7 +306,10 @@ fn an_explicit_credential_is_judged_before_the_cookie() {
 fn public_ports_are_open_until_their_record_lapses() {
     let world = World::new();
     assert_eq!(world.outcome(&Request::get("8000-mine.sandbox.example", "/")), "forward mine 8000");
-    assert_eq!(world.outcome(&Request::get("8000-mine.sandbox.example", "/?mt=mp_stale")), "forward mine 8000");
+    assert_eq!(
+        world.outcome(&Request::get("8000-mine.sandbox.example", "/?mt=mp_stale")),
+        "forward mine 8000"
+    );
     assert_eq!(world.outcome(&Request::get("8001-mine.sandbox.example", "/")), "sign_in_needed");
 }
 
@@ -308,7 +334,11 @@ fn scopes_allow_methods() {
     let socket = Request::get(MINE, "/").socket().with("x-miosa-preview-token", &token);
     assert_eq!(world.outcome(&socket), "forward mine 3000");
     let view = world.routes.tenant(world.tenant).unwrap();
-    let policy = TenantPolicy { read_allows_upgrade: false, read_methods: vec!["POST".into()], ..view.policy.clone() };
+    let policy = TenantPolicy {
+        read_allows_upgrade: false,
+        read_methods: vec!["POST".into()],
+        ..view.policy.clone()
+    };
     world.routes.put_tenant(TenantView { policy, ..TenantView::clone(&view) });
     assert_eq!(world.outcome(&socket), "insufficient_scope");
     check(TokenScope::Read, Method::POST, "forward mine 3000");
@@ -321,16 +351,27 @@ fn a_cookie_works_only_for_this_hosts_own_doings() {
     let check = |request: Request, outcome: &str| {
         assert_eq!(world.outcome(&request.clone().with("cookie", &cookie)), outcome, "{request:?}");
     };
-    let (socket, post) = (|| Request::get(MINE, "/").socket(), || Request::get(MINE, "/").method(Method::POST));
+    let (socket, post) =
+        (|| Request::get(MINE, "/").socket(), || Request::get(MINE, "/").method(Method::POST));
     let own = format!("https://{MINE}");
     for request in [socket, post].map(|make: fn() -> Request| make) {
         check(request().with("origin", &own), "forward mine 3000");
         check(request().with("origin", &format!("{own}:443")), "forward mine 3000");
         check(request().with("origin", "https://app.own.test"), "forward mine 3000");
-        for foreign in ["https://evil.example", "https://3000-theirs.sandbox.example", "http://3000-mine.sandbox.example", "https://3001-mine.sandbox.example", "null", ""] {
+        for foreign in [
+            "https://evil.example",
+            "https://3000-theirs.sandbox.example",
+            "http://3000-mine.sandbox.example",
+            "https://3001-mine.sandbox.example",
+            "null",
+            "",
+        ] {
             check(request().with("origin", foreign), "foreign_origin");
         }
-        check(request().with("origin", &own).with("origin", "https://evil.example"), "foreign_origin");
+        check(
+            request().with("origin", &own).with("origin", "https://evil.example"),
+            "foreign_origin",
+        );
     }
     check(socket(), "foreign_origin");
     check(post(), "foreign_origin");
@@ -339,7 +380,8 @@ fn a_cookie_works_only_for_this_hosts_own_doings() {
     check(Request::get(MINE, "/").with("origin", "https://evil.example"), "forward mine 3000");
     // A token that the page itself had to know is no other site's doing.
     let token = world.token(|c| c.scope = TokenScope::Interact);
-    let by_header = socket().with("origin", "https://evil.example").with("x-miosa-preview-token", &token);
+    let by_header =
+        socket().with("origin", "https://evil.example").with("x-miosa-preview-token", &token);
     assert_eq!(world.outcome(&by_header), "forward mine 3000");
 }
 
@@ -348,7 +390,8 @@ fn opening_a_link_sets_a_session_and_cleans_the_address() {
     let world = World::new();
     let token = world.token(|_| {});
     let open = |target: &str| Request::get(MINE, &target.replace("TOKEN", &token)).navigating();
-    let check = |target: &str, outcome: &str| assert_eq!(world.outcome(&open(target)), outcome, "{target}");
+    let check =
+        |target: &str, outcome: &str| assert_eq!(world.outcome(&open(target)), outcome, "{target}");
     check("/?mt=TOKEN", "sign in /");
     check("/p?a=1&token=TOKEN&b=%2f", "sign in /p?a=1&b=%2f");
     check("//evil.example/?mt=TOKEN", "sign in /.//evil.example/");
@@ -360,10 +403,17 @@ fn opening_a_link_sets_a_session_and_cleans_the_address() {
     assert_eq!(sign_in.cookie, expected);
     let plain = Request { secure: false, ..open("/?mt=TOKEN") };
     let Decision::SignIn(sign_in) = world.decide(&plain) else { panic!("no session") };
-    assert_eq!(sign_in.cookie, format!("preview={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age=600"));
+    assert_eq!(
+        sign_in.cookie,
+        format!("preview={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age=600")
+    );
     assert_eq!(world.outcome(&open("/?mt=TOKEN").method(Method::HEAD)), "neutral");
-    assert_eq!(world.outcome(&open("/?mt=TOKEN").with("sec-purpose", "prefetch;prerender")), "neutral");
-    let card = Request::get(MINE, &format!("/?mt={token}")).with("user-agent", "Slackbot-LinkExpanding 1.0");
+    assert_eq!(
+        world.outcome(&open("/?mt=TOKEN").with("sec-purpose", "prefetch;prerender")),
+        "neutral"
+    );
+    let card = Request::get(MINE, &format!("/?mt={token}"))
+        .with("user-agent", "Slackbot-LinkExpanding 1.0");
     assert_eq!(world.outcome(&card), "neutral");
 }
 
@@ -430,7 +480,12 @@ fn what_is_open_is_judged_again() {
     let world = World::new();
     let route = world.routes.by_id(world.sandbox).unwrap();
     let id = TokenId::new();
-    let grant = |generation, expires| Grant::Token { id, generation, expires_at: at(expires), scope: TokenScope::Read };
+    let grant = |generation, expires| Grant::Token {
+        id,
+        generation,
+        expires_at: at(expires),
+        scope: TokenScope::Read,
+    };
     let judge = |grant: &Grant, port| still_allowed(grant, &route, port, &world.routes, at(0));
     assert_eq!(judge(&grant(3, 10), 3000), Ok(()));
     assert_eq!(judge(&grant(3, 0), 3000), Err(RefusalReason::TokenExpired));
@@ -451,7 +506,12 @@ fn requests() -> impl Strategy<Value = (Request, u8)> {
         Just("app.customer.test".to_owned()),
         "[a-z0-9.-]{1,40}",
     ];
-    let methods = prop_oneof![Just(Method::GET), Just(Method::POST), Just(Method::OPTIONS), Just(Method::HEAD)];
+    let methods = prop_oneof![
+        Just(Method::GET),
+        Just(Method::POST),
+        Just(Method::OPTIONS),
+        Just(Method::HEAD)
+    ];
     let fields = proptest::collection::vec(
         prop_oneof![
             Just(("origin", format!("https://{MINE}"))),
@@ -517,7 +577,8 @@ fn deciding_takes_no_time_from_anywhere_but_its_argument() {
     let world = World::new();
     let token = world.token(|c| c.expires_at = at(1));
     let head = Request::get(MINE, "/").with("x-miosa-preview-token", &token).head();
-    let arrival = Arrival { peer: [127, 0, 0, 1].into(), secure: true, public_port: 443, has_body: false };
+    let arrival =
+        Arrival { peer: [127, 0, 0, 1].into(), secure: true, public_port: 443, has_body: false };
     let visit = Visit::read(&head, arrival).unwrap();
     let evidence = Evidence::gather(&visit.credentials, &world.ring, &mut Verifier::new(1));
     let judge = |now| decide(&visit, &evidence, &world.routes, &Rules::default(), now);

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
+use http::StatusCode;
 use http_body::Body;
 
 use super::link::Link;
@@ -48,9 +49,11 @@ pub(super) async fn answer(
         (true, Minor::One) => ConnectionField::None,
     };
     link.borrow_mut().out.write_with(|out| wire::write_response(out, &head, framing, field));
-    let body = if terms.head_only { Payload::Empty } else { body };
+    // Such answers may tell a length, and no byte of it follows (RFC 9112 section 6.3).
+    let told_only = terms.head_only || head.status == StatusCode::NOT_MODIFIED;
+    let body = if told_only { Payload::Empty } else { body };
     let mut sending =
-        Sending { body, framing: (!terms.head_only).then_some(framing), sent: 0, done: false };
+        Sending { body, framing: (!told_only).then_some(framing), sent: 0, done: false };
     poll_fn(|cx| sending.poll(cx, link)).await?;
     keep &= link.borrow().body_is_read();
     Ok(keep)
@@ -71,7 +74,13 @@ impl Sending {
         link: &Rc<RefCell<Link>>,
     ) -> Poll<Result<(), BodyError>> {
         loop {
-            let starved = self.fill(cx, link)?;
+            let filled = self.fill(cx, link);
+            if let Err(error) = filled {
+                // What came before the break is the visitor's; whether it gets there no longer matters to us.
+                drop(link.borrow_mut().poll_flush(cx));
+                return Poll::Ready(Err(error));
+            }
+            let starved = filled?;
             match link.borrow_mut().poll_flush(cx) {
                 Poll::Ready(flushed) => flushed?,
                 Poll::Pending => return Poll::Pending,

@@ -38,7 +38,12 @@ pub async fn handle(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
     };
     let visit = match Visit::read(&arriving.head, arrival) {
         Ok(visit) => visit,
-        Err(reason) => return refuse(worker, record, &arriving.head, Refused::unread(&reason)),
+        Err(reason) => {
+            // What cannot be read for certain is not followed by anything that could.
+            let answer =
+                reply::page(worker, record, Some(&arriving.head), &Refused::unread(&reason));
+            return Reply::Answer(Answer { close: true, ..answer });
+        }
     };
     record.host(&visit.authority.host);
     let ring = worker.routes.key_ring();

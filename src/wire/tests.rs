@@ -84,9 +84,9 @@ fn a_lenient_parser_is_caught_by_the_same_vectors() {
     let lenient = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\n', "\r\n");
         let chunked = text.to_ascii_lowercase().contains("transfer-encoding: chunked");
-        let lines = text.split("\r\n").filter(|line| {
-            !(chunked && line.to_ascii_lowercase().starts_with("content-length"))
-        });
+        let lines = text
+            .split("\r\n")
+            .filter(|line| !(chunked && line.to_ascii_lowercase().starts_with("content-length")));
         judge(lines.collect::<Vec<_>>().join("\r\n").as_bytes(), usize::MAX)
     };
     let caught = failures(lenient);
@@ -101,7 +101,8 @@ fn broken_chunks_never_become_a_whole_body() {
     for (name, text) in BROKEN_CHUNKS {
         for step in [1, 5, usize::MAX] {
             let body = text.replace('⏎', "\r\n");
-            let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let head =
+                format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n");
             let verdict = judge(format!("{head}{body}").as_bytes(), step);
             // Refused, or still waiting for what never comes: never whole.
             assert!(!matches!(verdict, Some(Ok(_))), "{name} in pieces of {step}: {verdict:?}");
@@ -120,7 +121,10 @@ fn limits_are_enforced_before_a_head_is_complete() {
     let line = format!("X: {}\r\n", "a".repeat(8 << 10));
     check(format!("{head}{}", line.repeat(9)).as_bytes(), 431);
     check(format!("GET /{}", "a".repeat(20 << 10)).as_bytes(), 414);
-    check(format!("GET /{} HTTP/1.1\r\nHost: {HOST}\r\n\r\n", "a".repeat(16 << 10)).as_bytes(), 414);
+    check(
+        format!("GET /{} HTTP/1.1\r\nHost: {HOST}\r\n\r\n", "a".repeat(16 << 10)).as_bytes(),
+        414,
+    );
     let extension = format!(
         "POST / HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n{}",
         format!("1;{}\r\na\r\n", "x".repeat(4000)).repeat(5)
@@ -130,7 +134,8 @@ fn limits_are_enforced_before_a_head_is_complete() {
 
 #[test]
 fn a_slow_head_is_not_scanned_again_from_its_start() {
-    let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n{}\r\n", "X-A: 0123456789\r\n".repeat(90));
+    let request =
+        format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n{}\r\n", "X-A: 0123456789\r\n".repeat(90));
     assert!(matches!(judge(request.as_bytes(), 1), Some(Ok(_))));
 }
 
@@ -180,10 +185,20 @@ fn responses_are_judged_as_strictly() {
     assert_eq!(framing("HTTP/1.0 200 OK⏎⏎", Method::GET), Framing::UntilClose);
     assert_eq!(framing("HTTP/1.1 200 OK⏎⏎", Method::HEAD), Framing::None);
     assert_eq!(framing("HTTP/1.1 204 No Content⏎Content-Length: 5⏎⏎", Method::GET), Framing::None);
-    assert_eq!(framing("HTTP/1.1 304 Not Modified⏎Content-Length: 5⏎⏎", Method::GET), Framing::Length(5));
-    assert_eq!(framing("HTTP/1.1 200 OK⏎Transfer-Encoding: Chunked⏎⏎", Method::GET), Framing::Chunked);
-    assert_eq!(framing("HTTP/1.1 101 Switching Protocols⏎Upgrade: x⏎⏎", Method::GET), Framing::None);
-    let hint = response("HTTP/1.1 200 OK⏎Keep-Alive: timeout=5, max=10⏎Content-Length: 0⏎⏎", &Method::GET);
+    assert_eq!(
+        framing("HTTP/1.1 304 Not Modified⏎Content-Length: 5⏎⏎", Method::GET),
+        Framing::Length(5)
+    );
+    assert_eq!(
+        framing("HTTP/1.1 200 OK⏎Transfer-Encoding: Chunked⏎⏎", Method::GET),
+        Framing::Chunked
+    );
+    assert_eq!(
+        framing("HTTP/1.1 101 Switching Protocols⏎Upgrade: x⏎⏎", Method::GET),
+        Framing::None
+    );
+    let hint =
+        response("HTTP/1.1 200 OK⏎Keep-Alive: timeout=5, max=10⏎Content-Length: 0⏎⏎", &Method::GET);
     assert_eq!(hint.unwrap().unwrap().keep_alive_timeout, Some(5));
 }
 
@@ -225,7 +240,16 @@ fn what_is_accepted_is_written_in_one_canonical_form() {
 
 #[test]
 fn chunk_heads_are_hexadecimal_without_leading_zeros() {
-    for (length, text) in [(1, "1"), (9, "9"), (10, "a"), (15, "f"), (16, "10"), (255, "ff"), (4096, "1000"), (65536, "10000")] {
+    for (length, text) in [
+        (1, "1"),
+        (9, "9"),
+        (10, "a"),
+        (15, "f"),
+        (16, "10"),
+        (255, "ff"),
+        (4096, "1000"),
+        (65536, "10000"),
+    ] {
         let mut out = BytesMut::new();
         write_chunk_head(&mut out, length);
         assert_eq!(out, format!("{text}\r\n").as_bytes());
@@ -238,7 +262,10 @@ fn an_answer_says_its_length_once() {
     let mut head = ResponseHead::new(http::StatusCode::OK);
     head.headers.insert("x-a", "b".parse().unwrap());
     write_response(&mut out, &head, Framing::Length(3), ConnectionField::Close);
-    assert_eq!(&out[..], b"HTTP/1.1 200 OK\r\nx-a: b\r\ncontent-length: 3\r\nconnection: close\r\n\r\n");
+    assert_eq!(
+        &out[..],
+        b"HTTP/1.1 200 OK\r\nx-a: b\r\ncontent-length: 3\r\nconnection: close\r\n\r\n"
+    );
     out.clear();
     write_last_chunk(&mut out, Some(&HeaderMap::new()));
     assert_eq!(&out[..], b"0\r\n\r\n");

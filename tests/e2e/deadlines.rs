@@ -22,7 +22,8 @@ fn short(config: &mut Config) {
 async fn a_slow_head_is_ended_however_steadily_it_drips() {
     let portico = Portico::start_with(short).await;
     let mut visitor = portico.connect().await;
-    let head = "GET / HTTP/1.1\r\nHost: demo.sandbox.localhost\r\nX-Slow: ".to_owned() + &"a".repeat(200);
+    let head =
+        "GET / HTTP/1.1\r\nHost: demo.sandbox.localhost\r\nX-Slow: ".to_owned() + &"a".repeat(200);
     for byte in head.bytes() {
         if !visitor.try_send([byte]).await {
             break;
@@ -30,7 +31,10 @@ async fn a_slow_head_is_ended_however_steadily_it_drips() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let response = visitor.response().await;
-    assert_eq!((response.status, response.field("x-preview-error")), (408, Some("request_timeout")));
+    assert_eq!(
+        (response.status, response.field("x-preview-error")),
+        (408, Some("request_timeout"))
+    );
     let mut silent = portico.connect().await;
     assert!(silent.is_closed().await, "a connection without a request is closed");
 }
@@ -55,9 +59,17 @@ async fn a_body_that_stands_still_is_ended() {
     .await;
     let target = portico.public("mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
-    visitor.send(format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 100\r\n\r\nsome", target.host)).await;
+    visitor
+        .send(format!(
+            "POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 100\r\n\r\nsome",
+            target.host
+        ))
+        .await;
     let response = visitor.response_to("POST").await.unwrap();
-    assert_eq!((response.status, response.field("x-preview-error")), (408, Some("request_body_timeout")));
+    assert_eq!(
+        (response.status, response.field("x-preview-error")),
+        (408, Some("request_body_timeout"))
+    );
     assert!(visitor.is_closed().await);
 }
 
@@ -71,7 +83,10 @@ async fn an_app_that_does_not_answer_is_given_up() {
     .await;
     let target = portico.public("silent", silent.port()).await;
     let response = portico.visit(target.get("/", "")).await;
-    assert_eq!((response.status, response.field("x-preview-error")), (504, Some("response_timeout")));
+    assert_eq!(
+        (response.status, response.field("x-preview-error")),
+        (504, Some("response_timeout"))
+    );
     let stalling = FakeSandbox::scripted(|mut exchange| async move {
         exchange.head().await;
         exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").await;
@@ -91,9 +106,15 @@ async fn events_and_busy_tunnels_have_no_such_end_and_idle_tunnels_do() {
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
         let head = exchange.head().await.unwrap();
         if head.contains("upgrade") {
-            exchange.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n").await;
+            exchange
+                .send(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+                )
+                .await;
         } else {
-            exchange.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\r\n").await;
+            exchange
+                .send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\r\n")
+                .await;
         }
         for _ in 0..4 {
             tokio::time::sleep(Duration::from_millis(250)).await;

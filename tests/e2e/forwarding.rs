@@ -39,7 +39,8 @@ async fn the_app_sees_one_canonical_request_and_nothing_of_ours() {
         "x-forwarded-proto: http".into(),
     ];
     let mut got = lines(&received);
-    let id = got.iter().position(|line| line.starts_with("x-request-id: req_")).expect("a request id");
+    let id =
+        got.iter().position(|line| line.starts_with("x-request-id: req_")).expect("a request id");
     got.remove(id);
     got.sort_unstable();
     expected.sort_unstable();
@@ -56,9 +57,8 @@ async fn origin_profiles_tell_one_coherent_story() {
     let fields = format!("Origin: {origin}\r\nReferer: {origin}/page?x=1\r\n");
     let check = async |profile: &str, present: &[String], absent: &[&str]| {
         portico.api.publish(&target.id, port, json!({"profile": profile})).await;
-        let before = sandbox.received_text().len();
         assert_eq!(portico.visit(target.get("/", &fields)).await.status, 200);
-        let received = sandbox.received_text()[before..].to_owned();
+        let received = sandbox.take_received();
         for line in present {
             assert!(lines(&received).contains(&line.as_str()), "{profile}: {line} in {received}");
         }
@@ -67,24 +67,54 @@ async fn origin_profiles_tell_one_coherent_story() {
         }
     };
     let local = format!("localhost:{port}");
-    check("forwarded", &[format!("host: {local}"), format!("origin: {origin}"), format!("x-forwarded-host: {}", target.host)], &[]).await;
-    let here = [format!("host: {local}"), format!("origin: http://{local}"), format!("referer: http://{local}/page?x=1")];
+    check(
+        "forwarded",
+        &[
+            format!("host: {local}"),
+            format!("origin: {origin}"),
+            format!("x-forwarded-host: {}", target.host),
+        ],
+        &[],
+    )
+    .await;
+    let here = [
+        format!("host: {local}"),
+        format!("origin: http://{local}"),
+        format!("referer: http://{local}/page?x=1"),
+    ];
     check("local", &here, &["x-forwarded"]).await;
-    check("public", &[format!("host: {}", target.host), format!("origin: {origin}"), "x-forwarded-proto: http".into()], &[]).await;
+    check(
+        "public",
+        &[
+            format!("host: {}", target.host),
+            format!("origin: {origin}"),
+            "x-forwarded-proto: http".into(),
+        ],
+        &[],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redirects_to_loopback_lead_to_the_preview_host_of_that_port() {
     let portico = Portico::start().await;
     let check = async |slug: &str, location: &str, expected: &str| {
-        let answer = format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
+        let answer =
+            format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
         let sandbox = FakeSandbox::answering(answer.replace("PORT", "7777")).await;
         let target = portico.public(slug, sandbox.port()).await;
-        let response = portico.visit(target.get("/", "").replace(&target.host, &format!("{}:8080", target.host))).await;
+        let response = portico
+            .visit(target.get("/", "").replace(&target.host, &format!("{}:8080", target.host)))
+            .await;
         let expected = expected.replace("SELF", &target.host);
         assert_eq!(response.field("location"), Some(expected.as_str()), "{location}");
     };
-    check("r1", "http://localhost:7777/login?a=1#x", "http://7777-r1.sandbox.localhost:8080/login?a=1#x").await;
+    check(
+        "r1",
+        "http://localhost:7777/login?a=1#x",
+        "http://7777-r1.sandbox.localhost:8080/login?a=1#x",
+    )
+    .await;
     check("r2", "http://127.0.0.1:7777", "http://7777-r2.sandbox.localhost:8080").await;
     check("r3", "https://[::1]:7777/", "http://7777-r3.sandbox.localhost:8080/").await;
     check("r4", "http://localhost.evil.example/", "http://localhost.evil.example/").await;
@@ -107,7 +137,14 @@ async fn answers_lose_what_speaks_for_other_hosts_and_keep_the_rest() {
     let response = portico.visit(target.get("/", "")).await;
     assert_eq!((response.status, response.text().as_str()), (418, "app"));
     assert_eq!(response.all("set-cookie"), ["s=1; Path=/", "u=2; HttpOnly"]);
-    for gone in ["alt-svc", "strict-transport-security", "x-preview-error", "x-hop", "keep-alive", "proxy-authenticate"] {
+    for gone in [
+        "alt-svc",
+        "strict-transport-security",
+        "x-preview-error",
+        "x-hop",
+        "keep-alive",
+        "proxy-authenticate",
+    ] {
         assert_eq!(response.field(gone), None, "{gone}");
     }
     assert_eq!(response.field("x-custom"), Some("kept"));
@@ -127,7 +164,10 @@ async fn early_hints_pass_and_continue_is_answered_when_the_body_is_wanted() {
     let target = portico.public("mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
     visitor
-        .send(format!("POST / HTTP/1.1\r\nHost: {}\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n", target.host))
+        .send(format!(
+            "POST / HTTP/1.1\r\nHost: {}\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+            target.host
+        ))
         .await;
     assert_eq!(visitor.head().await.unwrap().status, 100);
     visitor.send("hello").await;
@@ -138,7 +178,10 @@ async fn early_hints_pass_and_continue_is_answered_when_the_body_is_wanted() {
     let private = portico.private("private", sandbox.port()).await;
     let mut stranger = portico.connect().await;
     stranger
-        .send(format!("POST / HTTP/1.1\r\nHost: {}\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n", private.host))
+        .send(format!(
+            "POST / HTTP/1.1\r\nHost: {}\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+            private.host
+        ))
         .await;
     assert_eq!(stranger.head().await.unwrap().status, 401);
 }
@@ -146,7 +189,10 @@ async fn early_hints_pass_and_continue_is_answered_when_the_body_is_wanted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_interim_answers_are_nonsense() {
     let portico = Portico::start().await;
-    let flood = format!("{}HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(50));
+    let flood = format!(
+        "{}HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(50)
+    );
     let sandbox = FakeSandbox::answering(flood).await;
     let target = portico.public("mine", sandbox.port()).await;
     assert_eq!(portico.visit(target.get("/", "")).await.status, 502);
@@ -176,7 +222,10 @@ async fn ranges_and_unknown_methods_pass_untouched() {
     let target = portico.public("mine", sandbox.port()).await;
     let response = portico.visit(target.get("/", "Range: bytes=2-3\r\nIf-Range: \"x\"\r\n")).await;
     assert_eq!((response.status, response.field("content-range")), (206, Some("bytes 2-3/10")));
-    assert_eq!((response.body.as_slice(), response.field("content-encoding")), (&b"\x1f\x7f"[..], Some("gzip")));
+    assert_eq!(
+        (response.body.as_slice(), response.field("content-encoding")),
+        (&b"\x1f\x7f"[..], Some("gzip"))
+    );
     assert!(sandbox.received_text().contains("range: bytes=2-3\r\nif-range: \"x\"\r\n"));
 }
 
@@ -200,24 +249,36 @@ async fn trailers_pass_both_ways() {
     assert_eq!(response.text(), "ok");
     assert_eq!(response.trailers, [("x-checksum".to_owned(), "9".to_owned())]);
     let received = sandbox.received_text();
-    assert!(received.contains("te: trailers\r\n") && received.ends_with("3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n"), "{received}");
+    assert!(
+        received.contains("te: trailers\r\n")
+            && received.ends_with("3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n"),
+        "{received}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn visitors_of_http_1_0_get_what_they_understand() {
     let portico = Portico::start().await;
-    let sandbox = FakeSandbox::answering("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n").await;
+    let sandbox = FakeSandbox::answering(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    )
+    .await;
     let target = portico.public("mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
-    let response = visitor.roundtrip(format!("GET / HTTP/1.0\r\nHost: {}\r\n\r\n", target.host)).await;
+    let response =
+        visitor.roundtrip(format!("GET / HTTP/1.0\r\nHost: {}\r\n\r\n", target.host)).await;
     assert_eq!(response.field("transfer-encoding"), None);
     assert_eq!(response.text(), "hello");
     let sized = FakeSandbox::well_behaved().await;
     let target = portico.public("sized", sized.port()).await;
     let mut visitor = portico.connect().await;
     for _ in 0..2 {
-        let request = format!("GET / HTTP/1.0\r\nHost: {}\r\nConnection: keep-alive\r\n\r\n", target.host);
+        let request =
+            format!("GET / HTTP/1.0\r\nHost: {}\r\nConnection: keep-alive\r\n\r\n", target.host);
         let response = visitor.roundtrip(request).await;
-        assert_eq!((response.field("connection"), response.text().as_str()), (Some("keep-alive"), "hello"));
+        assert_eq!(
+            (response.field("connection"), response.text().as_str()),
+            (Some("keep-alive"), "hello")
+        );
     }
 }

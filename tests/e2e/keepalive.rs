@@ -53,7 +53,10 @@ async fn a_post_is_delivered_at_most_once() {
     assert_eq!(visitor.roundtrip(target.get("/", "")).await.status, 200);
     let post = format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", target.host);
     let response = visitor.roundtrip(post).await;
-    assert_eq!((response.status, response.field("x-preview-error")), (502, Some("connection_closed")));
+    assert_eq!(
+        (response.status, response.field("x-preview-error")),
+        (502, Some("connection_closed"))
+    );
     assert_eq!(posts.load(Ordering::SeqCst), 1, "the POST was delivered twice");
 }
 
@@ -94,7 +97,8 @@ async fn the_apps_own_idle_limit_is_followed() {
 async fn connections_are_not_shared_between_sandboxes() {
     let portico = Portico::start_with(|config| config.workers = 1).await;
     let sandbox = FakeSandbox::answering(OK).await;
-    let (a, b) = (portico.public("a", sandbox.port()).await, portico.public("b", sandbox.port()).await);
+    let (a, b) =
+        (portico.public("a", sandbox.port()).await, portico.public("b", sandbox.port()).await);
     let mut visitor = portico.connect().await;
     for target in [&a, &b, &a, &b] {
         visitor.roundtrip(target.get("/", "")).await;

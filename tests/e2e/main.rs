@@ -1,5 +1,7 @@
 //! The whole program in one process, on real sockets: fake sandboxes behind it, raw-byte visitors before it.
 
+#![allow(unreachable_pub, reason = "`pub` in a test binary means: for the other modules")]
+
 mod access;
 mod deadlines;
 mod forwarding;

@@ -14,14 +14,30 @@ async fn a_tenants_pages_wear_its_face_and_nobody_elses_name() {
     portico.api.ok("PUT", "/tenant/branding", Some(branding)).await;
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let target = portico.public("mine", free).await;
-    let response = portico.visit(target.get("/<script>alert(1)</script>", "Accept: text/html\r\n").replace('<', "%3C")).await;
+    let response = portico
+        .visit(
+            target.get("/<script>alert(1)</script>", "Accept: text/html\r\n").replace('<', "%3C"),
+        )
+        .await;
     let page = response.text();
     assert_eq!(response.status, 502);
-    assert!(page.contains("OpenDesigns &#60;Workspaces&#62;") || page.contains("OpenDesigns &lt;Workspaces&gt;"), "{page}");
-    assert!(page.contains("https://cdn.opendesigns.example/logo.png") && page.contains("mailto:help@opendesigns.example"));
+    assert!(
+        page.contains("OpenDesigns &#60;Workspaces&#62;")
+            || page.contains("OpenDesigns &lt;Workspaces&gt;"),
+        "{page}"
+    );
+    assert!(
+        page.contains("https://cdn.opendesigns.example/logo.png")
+            && page.contains("mailto:help@opendesigns.example")
+    );
     assert!(page.contains(&format!("Nothing is listening on port {free} yet")), "{page}");
     assert!(page.contains(response.field("x-request-id").unwrap()));
-    assert!(response.field("content-security-policy").unwrap().contains("img-src https://cdn.opendesigns.example"));
+    assert!(
+        response
+            .field("content-security-policy")
+            .unwrap()
+            .contains("img-src https://cdn.opendesigns.example")
+    );
     assert!(!response.field("content-security-policy").unwrap().contains("unsafe"));
     let everything = format!("{page}{:?}", response.fields).to_lowercase();
     assert!(!everything.contains("portico") && !everything.contains("miosa"), "{everything}");
@@ -43,12 +59,19 @@ async fn the_body_of_an_answer_fits_what_was_fetched() {
         assert_eq!(response.field("www-authenticate"), Some("Bearer"));
         assert_eq!(response.field("x-preview-error"), Some("sign_in_needed"));
     };
-    check("Sec-Fetch-Dest: document\r\n", Some("text/html; charset=utf-8"), "<!doctype html>").await;
-    check("Sec-Fetch-Dest: script\r\n", Some("text/javascript; charset=utf-8"), "/* sign_in_needed").await;
+    check("Sec-Fetch-Dest: document\r\n", Some("text/html; charset=utf-8"), "<!doctype html>")
+        .await;
+    check(
+        "Sec-Fetch-Dest: script\r\n",
+        Some("text/javascript; charset=utf-8"),
+        "/* sign_in_needed",
+    )
+    .await;
     check("Sec-Fetch-Dest: style\r\n", Some("text/css; charset=utf-8"), "/* sign_in_needed").await;
     check("Sec-Fetch-Dest: image\r\n", None, "").await;
     check("Accept: application/json\r\n", Some("application/json"), "{").await;
-    let head = portico.visit(target.get("/", "Accept: text/html\r\n").replacen("GET", "HEAD", 1)).await;
+    let head =
+        portico.visit(target.get("/", "Accept: text/html\r\n").replacen("GET", "HEAD", 1)).await;
     assert_eq!((head.status, head.body.len()), (401, 0));
 }
 
@@ -74,7 +97,10 @@ async fn an_apps_own_errors_pass_through() {
     let target = portico.public("mine", sandbox.port()).await;
     let response = portico.visit(target.get("/", "Accept: text/html\r\n")).await;
     assert_eq!((response.status, response.text().as_str()), (504, "vite"));
-    assert_eq!((response.field("x-preview-source"), response.field("x-preview-error")), (Some("app"), None));
+    assert_eq!(
+        (response.field("x-preview-source"), response.field("x-preview-error")),
+        (Some("app"), None)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,19 @@ struct Process {
 impl Process {
     fn start(data: &std::path::Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
-            .args(["dev", "--port", "0", "--api-port", "0", "--admin-port", "0", "--json", "--log", "off", "--data"])
+            .args([
+                "dev",
+                "--port",
+                "0",
+                "--api-port",
+                "0",
+                "--admin-port",
+                "0",
+                "--json",
+                "--log",
+                "off",
+                "--data",
+            ])
             .arg(data)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -68,10 +80,23 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_answered() {
                 for n in 0.. {
                     let slug = format!("r{round}-n{n}");
                     let created = try_call(&api, "POST", "/sandboxes", json!({"slug": slug})).await;
-                    let Some(id) = created.and_then(|json| Some(json["data"]["id"].as_str()?.to_owned())) else { break };
+                    let Some(id) =
+                        created.and_then(|json| Some(json["data"]["id"].as_str()?.to_owned()))
+                    else {
+                        break;
+                    };
                     done.push((id.clone(), slug.clone()));
                     let renamed = format!("{slug}-renamed");
-                    if n % 3 == 0 && try_call(&api, "PATCH", &format!("/sandboxes/{id}"), json!({"slug": renamed})).await.is_some() {
+                    if n % 3 == 0
+                        && try_call(
+                            &api,
+                            "PATCH",
+                            &format!("/sandboxes/{id}"),
+                            json!({"slug": renamed}),
+                        )
+                        .await
+                        .is_some()
+                    {
                         done.last_mut().unwrap().1 = renamed;
                     }
                 }
@@ -92,7 +117,8 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_answered() {
         .map(|sandbox| (sandbox["id"].as_str().unwrap(), sandbox["slug"].as_str().unwrap()))
         .collect();
     for (id, slug) in &answered {
-        let found = slugs.get(id.as_str()).unwrap_or_else(|| panic!("{slug} was answered and is gone"));
+        let found =
+            slugs.get(id.as_str()).unwrap_or_else(|| panic!("{slug} was answered and is gone"));
         // A rename that was not answered may have happened or not.
         assert!(found == slug || **found == format!("{slug}-renamed"), "{slug} became {found}");
     }
@@ -115,8 +141,13 @@ async fn a_locked_database_disturbs_nobody_who_only_visits() {
     let portico = Portico::start().await;
     let sandbox = FakeSandbox::well_behaved().await;
     let target = portico.public("mine", sandbox.port()).await;
-    let locked = sqlx::sqlite::SqliteConnectOptions::new().filename(portico.data.path().join("portico.db"));
-    let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect_with(locked).await.unwrap();
+    let locked =
+        sqlx::sqlite::SqliteConnectOptions::new().filename(portico.data.path().join("portico.db"));
+    let pool = sqlx::sqlite::SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(locked)
+        .await
+        .unwrap();
     let lock = pool.begin_with("BEGIN EXCLUSIVE").await.unwrap();
     let mut visitor: Connection = portico.connect().await;
     for _ in 0..20 {
@@ -132,8 +163,13 @@ async fn a_locked_database_disturbs_nobody_who_only_visits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mistakes_at_the_start_are_one_line_and_exit_code_1() {
     let run = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_portico")).args(arguments).output().expect("run");
-        (output.status.code(), String::from_utf8(output.stderr).unwrap(), String::from_utf8(output.stdout).unwrap())
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_portico")).args(arguments).output().expect("run");
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
     };
     let data = tempfile::tempdir().unwrap();
     let data_path = data.path().to_str().unwrap();
@@ -151,14 +187,30 @@ async fn mistakes_at_the_start_are_one_line_and_exit_code_1() {
     }
     let file = data.path().join("file");
     std::fs::write(&file, "x").unwrap();
-    let (code, error, _) = run(&["dev", "--port", "0", "--api-port", "0", "--admin-port", "0", "--data", file.to_str().unwrap()]);
+    let (code, error, _) = run(&[
+        "dev",
+        "--port",
+        "0",
+        "--api-port",
+        "0",
+        "--admin-port",
+        "0",
+        "--data",
+        file.to_str().unwrap(),
+    ]);
     assert_eq!((code, error.lines().count()), (Some(1), 1), "{error}");
     assert!(error.contains("--data"), "{error}");
     let config = data.path().join("portico.toml");
     std::fs::write(&config, "[preview]\nzones = [\"nodot\"]\nlisten = 7\nworkerz = 2\n[limits]\nconnections = -1\n[timeouts]\nconnect = \"soon\"\n").unwrap();
     let (code, error, _) = run(&["check", "--config", config.to_str().unwrap()]);
     assert_eq!(code, Some(1));
-    for fault in ["preview.zones", "preview.listen", "preview.workerz: is not a setting; did you mean preview.workers?", "limits.connections", "timeouts.connect"] {
+    for fault in [
+        "preview.zones",
+        "preview.listen",
+        "preview.workerz: is not a setting; did you mean preview.workers?",
+        "limits.connections",
+        "timeouts.connect",
+    ] {
         assert!(error.contains(fault), "{fault} is not reported: {error}");
     }
     let (code, _, version) = run(&["--version"]);
@@ -175,13 +227,19 @@ fn the_example_configuration_has_no_faults_and_its_comments_are_the_defaults() {
         .lines()
         .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line))
         // These examples are no defaults: a directory, a file, networks and a number of cores of one machine.
-        .filter(|line| !["data =", "file =", "allow =", "deny =", "workers =", "public_port ="].iter().any(|name| line.starts_with(name)))
+        .filter(|line| {
+            !["data =", "file =", "allow =", "deny =", "workers =", "public_port ="]
+                .iter()
+                .any(|name| line.starts_with(name))
+        })
         .map(|line| format!("{line}\n"))
         .collect();
-    let spelled = portico::config::parse(&uncommented).unwrap_or_else(|error| panic!("{error}\n{uncommented}"));
+    let spelled = portico::config::parse(&uncommented)
+        .unwrap_or_else(|error| panic!("{error}\n{uncommented}"));
     assert_eq!(format!("{given:?}"), format!("{spelled:?}"));
 }
 
 fn is_setting(line: &str) -> bool {
-    line.split_once(" = ").is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+    line.split_once(" = ")
+        .is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
 }

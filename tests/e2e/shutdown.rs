@@ -37,10 +37,16 @@ async fn draining_finishes_what_runs_and_accepts_nothing_new() {
         assert!(idle.is_closed().await, "an idle connection is closed at once");
         assert_eq!(busy.exactly(4).await, b"half");
         assert!(busy.is_closed().await, "and the busy one after its answer");
-        eventually("nothing new is accepted", async || tokio::net::TcpStream::connect(portico.preview()).await.is_err()).await;
+        eventually("nothing new is accepted", async || {
+            tokio::net::TcpStream::connect(portico.preview()).await.is_err()
+        })
+        .await;
     };
     tokio::join!(stopping, watching);
-    assert!(started.elapsed() < Duration::from_secs(5), "draining ends when the last connection does");
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "draining ends when the last connection does"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,9 @@ async fn recording() -> FakeSandbox {
         if exchange.head().await.is_none() {
             return;
         }
-        while tokio::time::timeout(Duration::from_millis(30), exchange.read_more()).await == Ok(true) {}
+        while tokio::time::timeout(Duration::from_millis(30), exchange.read_more()).await
+            == Ok(true)
+        {}
         exchange.send(ANSWER).await;
     })
     .await
@@ -26,13 +28,21 @@ async fn recording() -> FakeSandbox {
 /// What is wrong with a request as a sandbox received it: anything that two servers could read differently.
 fn ambiguities(received: &[u8]) -> Vec<String> {
     let text: String = received.iter().map(|b| char::from(*b)).collect();
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { return vec!["no end of head".into()] };
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return vec!["no end of head".into()];
+    };
     let mut lines = head.split("\r\n");
     let first = lines.next().unwrap_or_default();
     let fields: Vec<(String, String)> = lines
-        .map(|line| line.split_once(": ").map(|(n, v)| (n.into(), v.into())).unwrap_or(("?".into(), line.into())))
+        .map(|line| {
+            line.split_once(": ")
+                .map(|(n, v)| (n.into(), v.into()))
+                .unwrap_or(("?".into(), line.into()))
+        })
         .collect();
-    let all = |name: &str| fields.iter().filter(|(n, _)| n == name).map(|(_, v)| v.clone()).collect::<Vec<_>>();
+    let all = |name: &str| {
+        fields.iter().filter(|(n, _)| n == name).map(|(_, v)| v.clone()).collect::<Vec<_>>()
+    };
     let (lengths, codings, hosts) = (all("content-length"), all("transfer-encoding"), all("host"));
     let mut wrong = Vec::new();
     let mut check = |ok: bool, what: &str| {
@@ -46,7 +56,14 @@ fn ambiguities(received: &[u8]) -> Vec<String> {
     check(codings.iter().all(|c| c == "chunked"), "coding");
     check(lengths.iter().all(|l| l.parse::<u64>().is_ok_and(|n| n.to_string() == *l)), "length");
     check(!head.replace("\r\n", "").contains(['\r', '\n', '\0']), "line ends");
-    check(fields.iter().all(|(n, _)| n.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&b))), "names");
+    check(
+        fields.iter().all(|(n, _)| {
+            n.bytes().all(|b| {
+                b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&b)
+            })
+        }),
+        "names",
+    );
     check(lengths.is_empty() || body.len().to_string() == lengths[0], "body length");
     check(!lengths.is_empty() || !codings.is_empty() || body.is_empty(), "unframed body");
     wrong
@@ -59,17 +76,24 @@ async fn no_vector_reaches_a_sandbox_ambiguously() {
     let mut accepted = 0;
     for vector in REQUESTS {
         let sandbox = recording().await;
-        let target = portico.public(&format!("v{accepted}-{}", sandbox.port()), sandbox.port()).await;
+        let target =
+            portico.public(&format!("v{accepted}-{}", sandbox.port()), sandbox.port()).await;
         let mut visitor = portico.connect().await;
         visitor.try_send(vector.bytes(&target.host)).await;
         let method = if vector.name.contains("head") { "HEAD" } else { "GET" };
+        println!("sending {}", vector.name);
         let response = visitor.response_to(method).await;
         let status = response.as_ref().map(|response| response.status);
         match vector.expect {
             Expect::Refuse(expected) => {
                 assert_eq!(status, Some(expected), "{}", vector.name);
                 assert!(visitor.is_closed().await, "{}: the connection stays open", vector.name);
-                assert_eq!(sandbox.received_text(), "", "{}: bytes reached the sandbox", vector.name);
+                assert_eq!(
+                    sandbox.received_text(),
+                    "",
+                    "{}: bytes reached the sandbox",
+                    vector.name
+                );
             }
             Expect::Accept => {
                 assert_eq!(status, Some(200), "{}", vector.name);
@@ -109,7 +133,10 @@ async fn a_broken_chunk_never_looks_like_the_end_of_a_body() {
         let sandbox = recording().await;
         let target = portico.public(&format!("c{index}"), sandbox.port()).await;
         let body = text.replace('⏎', "\r\n");
-        let request = format!("POST / HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n{body}", target.host);
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n{body}",
+            target.host
+        );
         let mut visitor = portico.connect().await;
         visitor.try_send(request).await;
         visitor.finish_sending().await;
@@ -125,7 +152,11 @@ async fn a_refused_request_takes_what_follows_it_along() {
     let sandbox = recording().await;
     let target = portico.private("mine", sandbox.port()).await;
     let smuggled = format!("GET /smuggled HTTP/1.1\r\nHost: {}\r\n\r\n", target.host);
-    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{smuggled}", target.host, smuggled.len());
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{smuggled}",
+        target.host,
+        smuggled.len()
+    );
     let mut visitor = portico.connect().await;
     visitor.send(&request[..request.len() - 5]).await;
     let response = visitor.response().await;
@@ -219,5 +250,10 @@ async fn limits_of_a_head_have_their_own_answers() {
     let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n");
     check(format!("{head}Cookie: {}\r\n\r\n", "a".repeat(20_000)), 431, "head_too_large").await;
     check(format!("{head}{}\r\n", "X-A: b\r\n".repeat(150)), 431, "head_too_large").await;
-    check(format!("GET /{} HTTP/1.1\r\nHost: {host}\r\n\r\n", "a".repeat(17_000)), 414, "target_too_long").await;
+    check(
+        format!("GET /{} HTTP/1.1\r\nHost: {host}\r\n\r\n", "a".repeat(17_000)),
+        414,
+        "target_too_long",
+    )
+    .await;
 }

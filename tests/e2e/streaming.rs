@@ -23,9 +23,14 @@ async fn large_bodies_pass_both_ways_unchanged() {
     .await;
     let target = portico.public("mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
-    visitor.send(format!("PUT / HTTP/1.1\r\nHost: {}\r\nContent-Length: {SIZE}\r\n\r\n", target.host)).await;
+    visitor
+        .send(format!("PUT / HTTP/1.1\r\nHost: {}\r\nContent-Length: {SIZE}\r\n\r\n", target.host))
+        .await;
     visitor.send(&pattern).await;
-    assert!(visitor.response_to("PUT").await.unwrap().body == pattern, "the download changed on its way");
+    assert!(
+        visitor.response_to("PUT").await.unwrap().body == pattern,
+        "the download changed on its way"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +98,8 @@ async fn a_body_that_breaks_off_is_never_presented_as_whole() {
         visitor.send(target.get("/", "")).await;
         let head = visitor.head().await.unwrap();
         let rest = String::from_utf8(visitor.rest().await).unwrap();
-        let whole = rest.ends_with("0\r\n\r\n") || head.field("content-length") == Some(&rest.len().to_string());
+        let whole = rest.ends_with("0\r\n\r\n")
+            || head.field("content-length") == Some(&rest.len().to_string());
         assert!(!whole, "{answer:?} became {rest:?}");
     }
 }
@@ -170,7 +176,12 @@ async fn an_answer_may_come_before_the_request_is_whole() {
     .await;
     let target = portico.public("mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
-    visitor.send(format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 1000000\r\n\r\nstart", target.host)).await;
+    visitor
+        .send(format!(
+            "POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 1000000\r\n\r\nstart",
+            target.host
+        ))
+        .await;
     let response = visitor.response_to("POST").await.unwrap();
     assert_eq!((response.status, response.text().as_str()), (413, "big"));
 }

@@ -26,13 +26,18 @@ async fn a_websocket_is_a_transparent_tunnel() {
     let sandbox = echoing("Sec-WebSocket-Protocol: vite-hmr\r\n").await;
     let target = portico.public("mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
-    let fields = format!("{HANDSHAKE}Sec-WebSocket-Protocol: vite-hmr\r\nSec-WebSocket-Extensions: permessage-deflate\r\n");
+    let fields = format!(
+        "{HANDSHAKE}Sec-WebSocket-Protocol: vite-hmr\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"
+    );
     // Bytes sent before the answer wait for it, and are not taken for a request.
     visitor.send(target.get("/socket", &fields) + "GET /smuggled HTTP/1.1\r\n\r\n").await;
     let head = visitor.head().await.unwrap();
     assert_eq!(head.status, 101);
     assert_eq!(head.field("sec-websocket-protocol"), Some("vite-hmr"));
-    assert_eq!((head.field("upgrade"), head.field("connection")), (Some("websocket"), Some("Upgrade")));
+    assert_eq!(
+        (head.field("upgrade"), head.field("connection")),
+        (Some("websocket"), Some("Upgrade"))
+    );
     assert_eq!(visitor.exactly(26).await, b"GET /smuggled HTTP/1.1\r\n\r\n");
     let bytes: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
     visitor.send(&bytes).await;
@@ -40,7 +45,10 @@ async fn a_websocket_is_a_transparent_tunnel() {
     visitor.finish_sending().await;
     assert!(visitor.is_closed().await, "a half-closed tunnel ends when the other half does");
     let received = sandbox.received_text();
-    assert!(received.contains("connection: Upgrade\r\nupgrade: websocket\r\n") || received.contains("upgrade: websocket"));
+    assert!(
+        received.contains("connection: Upgrade\r\nupgrade: websocket\r\n")
+            || received.contains("upgrade: websocket")
+    );
     assert!(received.contains("sec-websocket-extensions: permessage-deflate"));
 }
 
@@ -84,7 +92,9 @@ async fn a_switch_that_does_not_match_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_that_declines_a_switch_answers_like_any_other() {
     let portico = Portico::start().await;
-    let sandbox = FakeSandbox::answering("HTTP/1.1 426 Upgrade Required\r\ncontent-length: 2\r\n\r\nno").await;
+    let sandbox =
+        FakeSandbox::answering("HTTP/1.1 426 Upgrade Required\r\ncontent-length: 2\r\n\r\nno")
+            .await;
     let target = portico.public("mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
     assert_eq!(visitor.roundtrip(target.get("/", HANDSHAKE)).await.status, 426);
@@ -114,7 +124,9 @@ async fn a_credential_among_the_subprotocols_opens_the_socket_and_stays_with_us(
     let target = portico.private("mine", sandbox.port()).await;
     let (token, _) = portico.api.token(&target.id, json!({})).await;
     let mut visitor = portico.connect().await;
-    let fields = format!("{HANDSHAKE}Sec-WebSocket-Protocol: bearer.{token}\r\nOrigin: https://evil.example\r\n");
+    let fields = format!(
+        "{HANDSHAKE}Sec-WebSocket-Protocol: bearer.{token}\r\nOrigin: https://evil.example\r\n"
+    );
     visitor.send(target.get("/", &fields)).await;
     let head = visitor.head().await.unwrap();
     assert_eq!(head.status, 101);

@@ -51,10 +51,6 @@ impl Connection {
         Self { socket, buffer: Vec::new() }
     }
 
-    pub fn local_addr(&self) -> SocketAddr {
-        self.socket.local_addr().expect("local address")
-    }
-
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.socket.write_all(bytes.as_ref()).await.expect("write");
     }
@@ -74,7 +70,7 @@ impl Connection {
     }
 
     async fn fill(&mut self) -> bool {
-        let mut chunk = [0; 64 * 1024];
+        let mut chunk = vec![0; 64 * 1024];
         let read = tokio::time::timeout(PATIENCE, self.socket.read(&mut chunk)).await;
         match read.expect("an answer within the patience of a test") {
             Ok(n) if n > 0 => {

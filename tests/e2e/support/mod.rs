@@ -6,4 +6,4 @@ mod sandbox;
 
 pub use http::{Connection, Response, eventually};
 pub use proxy::{Api, Portico, SandboxHandle};
-pub use sandbox::{Exchange, FakeSandbox};
+pub use sandbox::FakeSandbox;

@@ -26,7 +26,7 @@ pub struct Exchange {
 impl Exchange {
     /// Reads more; false at the end.
     pub async fn read_more(&mut self) -> bool {
-        let mut chunk = [0; 64 * 1024];
+        let mut chunk = vec![0; 64 * 1024];
         match self.socket.read(&mut chunk).await {
             Ok(n) if n > 0 => {
                 self.buffer.extend_from_slice(&chunk[..n]);
@@ -70,12 +70,6 @@ impl Exchange {
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.socket.write_all(bytes.as_ref()).await.is_ok()
-    }
-
-    /// Closes with a reset.
-    pub fn reset(self) {
-        let socket = socket2::SockRef::from(&self.socket);
-        socket.set_linger(Some(std::time::Duration::ZERO)).expect("linger");
     }
 }
 
@@ -167,6 +161,13 @@ impl FakeSandbox {
     /// Everything received, as one text.
     pub fn received_text(&self) -> String {
         String::from_utf8_lossy(&self.received().concat()).into_owned()
+    }
+
+    /// Everything received since the last call, as one text.
+    pub fn take_received(&self) -> String {
+        let mut all = self.received.lock().unwrap();
+        let bytes: Vec<u8> = all.iter_mut().flat_map(std::mem::take).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     pub fn connections(&self) -> usize {
