@@ -58,7 +58,7 @@ fn is_special_v4(v4: Ipv4Addr) -> bool {
         || v4.is_link_local()
         || v4.is_multicast()
         || v4.is_broadcast()
-        || matches!(v4.octets(), [0, ..] | [240..=255, ..])
+        || matches!(v4.octets(), [0 | 240..=255, ..])
 }
 
 fn is_special_v6(v6: Ipv6Addr) -> bool {

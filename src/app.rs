@@ -51,6 +51,7 @@ pub async fn start(config: Config) -> Result<Running> {
 }
 
 /// Starts everything with a clock of the caller's.
+#[expect(clippy::too_many_lines, reason = "the whole wiring, in the order in which it happens")]
 pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     // Everything is bound before anything is served, so that a port in use is an error of starting.
     let previews = listen::bind(config.preview, config.workers)?;

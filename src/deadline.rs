@@ -155,7 +155,7 @@ mod tests {
         let (moved, cleared) = (deadlines.deadline(), deadlines.deadline());
         moved.set(Phase::Connect, Duration::from_secs(1));
         cleared.set(Phase::Connect, Duration::from_secs(1));
-        moved.set(Phase::FirstByte, Duration::from_secs(60));
+        moved.set(Phase::FirstByte, Duration::from_mins(1));
         cleared.clear();
         tokio::time::advance(Duration::from_secs(2)).await;
         deadlines.sweep();

@@ -26,7 +26,7 @@ const BATCH: u32 = 1000;
 /// Changes that a worker may be behind before it looks at everything it has open instead.
 const ANNOUNCED: usize = 4096;
 /// How often revoked tokens that have expired are forgotten.
-const FORGET: Duration = Duration::from_secs(60);
+const FORGET: Duration = Duration::from_mins(1);
 
 /// The tables have not caught up with a write in time.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -60,7 +60,7 @@ impl Follower {
     ) -> Result<Self, StoreError> {
         let snapshot = store.snapshot().await?;
         let version = snapshot.version;
-        load(&routes, snapshot)?;
+        load(&routes, snapshot);
         let (applied_to, applied) = watch::channel(version);
         let known = Arc::new(AtomicI64::new(version));
         let announce = broadcast::Sender::new(ANNOUNCED);
@@ -182,7 +182,7 @@ impl Following {
         for name in self.routes.custom_domain_names().iter().filter(|name| !exact.contains(*name)) {
             self.routes.remove_custom_domain(name);
         }
-        load(&self.routes, snapshot)?;
+        load(&self.routes, snapshot);
         for subject in subjects {
             drop(self.announce.send(subject));
         }
@@ -220,7 +220,7 @@ impl Following {
     }
 }
 
-fn load(routes: &Routes, snapshot: Snapshot) -> Result<(), StoreError> {
+fn load(routes: &Routes, snapshot: Snapshot) {
     for tenant in snapshot.tenants {
         routes.put_tenant(view(tenant));
     }
@@ -238,7 +238,6 @@ fn load(routes: &Routes, snapshot: Snapshot) -> Result<(), StoreError> {
     }
     set_keys(routes, &snapshot.signing_keys);
     routes.set_version(snapshot.version);
-    Ok(())
 }
 
 fn view(tenant: crate::model::Tenant) -> TenantView {

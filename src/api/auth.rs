@@ -39,7 +39,7 @@ impl FromRequestParts<ApiState> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
         let text = |name| {
-            parts.headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok())
+            parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok())
         };
         let (scheme, secret) = text(header::AUTHORIZATION)
             .and_then(|value| value.split_once(' '))
@@ -57,7 +57,7 @@ impl FromRequestParts<ApiState> for Caller {
         if key.revoked_at.is_some() || key.expires_at.is_some_and(|at| at <= now) {
             return Err(unauthorised());
         }
-        let asked = text(axum::http::HeaderName::from_static("x-miosa-tenant")).map(str::to_owned);
+        let asked = text(http::HeaderName::from_static("x-miosa-tenant")).map(str::to_owned);
         if let Some(asked) = asked
             && asked != key.tenant.to_string()
             && state.store.tenant(key.tenant).await?.is_none_or(|tenant| tenant.name != asked)

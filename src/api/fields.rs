@@ -90,13 +90,14 @@ impl Fields {
     ) -> Option<Option<T>> {
         match self.map.get(name)? {
             Value::Null => Some(None),
-            value => match read(value) {
-                Some(value) => Some(Some(value)),
-                None => {
+            value => {
+                if let Some(value) = read(value) {
+                    Some(Some(value))
+                } else {
                     self.fault(name, must);
                     None
                 }
-            },
+            }
         }
     }
 

@@ -131,22 +131,20 @@ async fn expose(
     let previews = state.store.previews(caller.tenant, sandbox.id).await?;
     let known =
         previews.into_iter().find(|p| p.port == port && p.expires_at.is_none_or(|at| at > now));
-    let visibility = match known {
-        Some(preview) => preview.visibility,
-        None => {
-            let new = NewPreview {
-                port,
-                name: None,
-                visibility: state.settings.default_visibility,
-                profile: None,
-                metadata: Map::new(),
-                expires_at: None,
-            };
-            let (preview, version) =
-                state.store.put_preview(caller.tenant, sandbox.id, new).await?;
-            state.follower.reached(version).await?;
-            preview.visibility
-        }
+    let visibility = if let Some(preview) = known {
+        preview.visibility
+    } else {
+        let new = NewPreview {
+            port,
+            name: None,
+            visibility: state.settings.default_visibility,
+            profile: None,
+            metadata: Map::new(),
+            expires_at: None,
+        };
+        let (preview, version) = state.store.put_preview(caller.tenant, sandbox.id, new).await?;
+        state.follower.reached(version).await?;
+        preview.visibility
     };
     let zone = render::zone(&state, caller.tenant).await?;
     Ok(Json(json!({

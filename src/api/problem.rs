@@ -49,11 +49,13 @@ impl Problem {
     }
 
     /// Another code for the same.
+    #[must_use]
     pub fn with_code(self, code: &'static str) -> Self {
         Self { code, ..self }
     }
 
     /// Details, by field.
+    #[must_use]
     pub fn with_details(self, details: Map<String, Value>) -> Self {
         Self { details, ..self }
     }
@@ -83,7 +85,8 @@ impl From<StoreError> for Problem {
             | StoreError::WrongSecretKey
             | StoreError::Corrupt(_)
             | StoreError::Io(..) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "the store failed");
                 Self::unavailable("The store cannot be reached at the moment.")
             }
         }

@@ -17,7 +17,7 @@ use super::{ApiState, Problem, render, sandboxes};
 use crate::model::{KeyScope, Sandbox, SandboxState, Subject};
 
 /// How long the stream waits before it says "timeout".
-const STREAM: Duration = Duration::from_secs(120);
+const STREAM: Duration = Duration::from_mins(2);
 /// The components a client may look for; all of them stand or fall with the sandbox's address here.
 const COMPONENTS: [&str; 8] = [
     "command_agent",

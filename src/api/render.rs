@@ -27,6 +27,7 @@ pub(super) fn is_ready(sandbox: &Sandbox) -> bool {
 }
 
 /// A sandbox.
+#[expect(clippy::too_many_lines, reason = "a table: one line a field")]
 pub(super) fn sandbox(state: &ApiState, zone: &str, s: &Sandbox) -> Value {
     let (a, now) = (&s.attributes, state.clock.now());
     let url = preview_url(state, zone, s, s.default_port);

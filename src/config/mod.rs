@@ -65,7 +65,6 @@ pub struct ConfigError(pub Vec<String>);
 pub(crate) const FORBIDDEN_PORTS: [u16; 8] = [22, 23, 25, 465, 587, 3389, 5900, 6000];
 
 /// The default data directory: `portico` below the XDG data directory.
-#[expect(clippy::disallowed_methods, reason = "config/ is where the environment is read")]
 pub fn default_data_dir() -> PathBuf {
     let absolute =
         |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 /// The longest duration a setting may have. Longer ones are typing mistakes.
-const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
+const MAX_DURATION: Duration = Duration::from_hours(8784);
 
 /// A reader of one file.
 #[derive(Debug)]

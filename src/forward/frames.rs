@@ -81,12 +81,12 @@ mod tests {
         match length {
             0..=125 => out.push(bit | u8::try_from(length).unwrap()),
             126..=65535 => {
-                out.push(bit | 126);
+                out.push(bit | 0x7e);
                 out.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
             }
             _ => {
-                out.push(bit | 127);
-                out.extend_from_slice(&(length as u64).to_be_bytes());
+                out.push(bit | 0x7f);
+                out.extend_from_slice(&u64::try_from(length).unwrap().to_be_bytes());
             }
         }
         if masked {

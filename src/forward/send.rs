@@ -49,9 +49,9 @@ impl Default for Settings {
         Self {
             head: Limits::default(),
             connect_timeout: Duration::from_secs(5),
-            first_byte_timeout: Duration::from_secs(120),
-            response_idle: Duration::from_secs(300),
-            tunnel_idle: Duration::from_secs(3600),
+            first_byte_timeout: Duration::from_mins(2),
+            response_idle: Duration::from_mins(5),
+            tunnel_idle: Duration::from_hours(1),
             keep_alive: Duration::from_secs(4),
             keep_per_port: 128,
         }
@@ -142,7 +142,7 @@ impl Forwarder {
         request::prepare(&mut head, &plan.strip, plan.profile, expectation.is_some(), from);
         let here = Here { authority, secure: out.secure, route: &plan.route, port: plan.port };
         let received =
-            self.exchange(plan, &head, (framing, body), expectation.is_some(), interim).await?;
+            self.exchange(plan, &head, (framing, body), (expectation.is_some(), interim)).await?;
         self.receive(received, plan, here, expectation)
     }
 
@@ -151,8 +151,7 @@ impl Forwarder {
         plan: &Plan,
         head: &RequestHead,
         (framing, mut body): (Framing, Payload),
-        upgrade: bool,
-        interim: &Interim,
+        (upgrade, interim): (bool, &Interim),
     ) -> Result<Received, ForwardError> {
         let key = PoolKey {
             sandbox: plan.route.sandbox,

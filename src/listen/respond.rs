@@ -52,8 +52,14 @@ pub(super) async fn answer(
     // Such answers may tell a length, and no byte of it follows (RFC 9112 section 6.3).
     let told_only = terms.head_only || head.status == StatusCode::NOT_MODIFIED;
     let body = if told_only { Payload::Empty } else { body };
-    let mut sending =
-        Sending { body, framing: (!told_only).then_some(framing), sent: 0, done: false };
+    let mut sending = Sending {
+        body,
+        framing: (!told_only).then_some(framing),
+        sent: 0,
+        done: false,
+        starved: false,
+        broken: None,
+    };
     poll_fn(|cx| sending.poll(cx, link)).await?;
     keep &= link.borrow().body_is_read();
     Ok(keep)
@@ -65,6 +71,8 @@ struct Sending {
     framing: Option<Framing>,
     sent: u64,
     done: bool,
+    starved: bool,
+    broken: Option<BodyError>,
 }
 
 impl Sending {
@@ -74,13 +82,20 @@ impl Sending {
         link: &Rc<RefCell<Link>>,
     ) -> Poll<Result<(), BodyError>> {
         loop {
-            let filled = self.fill(cx, link);
-            if let Err(error) = filled {
-                // What came before the break is the visitor's; whether it gets there no longer matters to us.
-                drop(link.borrow_mut().poll_flush(cx));
-                return Poll::Ready(Err(error));
+            if self.broken.is_none() {
+                match self.fill(cx, link) {
+                    Ok(starved) => self.starved = starved,
+                    Err(error) => self.broken = Some(error),
+                }
             }
-            let starved = filled?;
+            if let Some(error) = self.broken {
+                // What came before the break is still the visitor's, unless access to it has ended.
+                let flushed = link.borrow_mut().poll_flush(cx);
+                return match error {
+                    BodyError::AccessEnded => Poll::Ready(Err(error)),
+                    _ => flushed.map(|_| Err(error)),
+                };
+            }
             match link.borrow_mut().poll_flush(cx) {
                 Poll::Ready(flushed) => flushed?,
                 Poll::Pending => return Poll::Pending,
@@ -88,7 +103,7 @@ impl Sending {
             if self.done {
                 return Poll::Ready(Ok(()));
             }
-            if starved {
+            if self.starved {
                 ready!(link.borrow_mut().poll_gone(cx));
                 return Poll::Ready(Err(BodyError::Visitor));
             }

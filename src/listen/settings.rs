@@ -30,7 +30,7 @@ impl Default for Settings {
         Self {
             head: wire::Limits::default(),
             head_timeout: Duration::from_secs(10),
-            keep_alive: Duration::from_secs(60),
+            keep_alive: Duration::from_mins(1),
             body_idle: Duration::from_secs(30),
             body_min_rate: 100,
             write_idle: Duration::from_secs(30),

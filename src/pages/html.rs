@@ -125,12 +125,13 @@ fn style(wear: &Wear) -> String {
     let mut style = STYLE.trim_end().to_owned();
     if let (Some(accent), Some(white), Some(dark)) = (wear.accent, white, dark) {
         let (light, night) = (accent.readable_on(white).css(), accent.readable_on(dark).css());
-        style.push_str(&format!(":root{{--accent:{light}}}@media (prefers-color-scheme:dark){{:root{{--accent:{night}}}}}"));
+        style += &format!(":root{{--accent:{light}}}");
+        style += &format!("@media (prefers-color-scheme:dark){{:root{{--accent:{night}}}}}");
     }
     if let Some(ground) = wear.ground {
         // The card keeps its own ground, so only the footer has to be readable on the tenant's.
         let soft = if ground.is_light() { "#3d444d" } else { "#d5dae0" };
-        style.push_str(&format!("body{{background:{}}}footer{{color:{soft}}}", ground.css()));
+        style += &format!("body{{background:{}}}footer{{color:{soft}}}", ground.css());
     }
     style
 }
@@ -160,10 +161,10 @@ fn policy(style: &str, script: Option<&str>, logo: Option<&str>) -> String {
         hash(style)
     );
     if let Some(script) = script {
-        policy.push_str(&format!("; script-src {}; connect-src 'self'", hash(script)));
+        policy += &format!("; script-src {}; connect-src 'self'", hash(script));
     }
     if let Some(origin) = logo {
-        policy.push_str(&format!("; img-src {origin}"));
+        policy += &format!("; img-src {origin}");
     }
     policy
 }

@@ -209,7 +209,7 @@ impl Routes {
     fn unpoint(&self, scope: &SlugScope, slug: &str, id: SandboxId) {
         match scope {
             SlugScope::Platform => {
-                drop(self.platform_slugs.remove_if(slug, |_, holder| *holder == id))
+                drop(self.platform_slugs.remove_if(slug, |_, holder| *holder == id));
             }
             SlugScope::Tenant(_, domain) => {
                 let emptied = self.tenant_slugs.get_mut(domain).is_some_and(|mut slugs| {

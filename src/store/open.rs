@@ -24,7 +24,7 @@ const READERS: u32 = 4;
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(super) read: SqlitePool,
-    /// One connection: SQLite has one writer, and a queue here is better than a busy loop there.
+    /// One connection: `SQLite` has one writer, and a queue here is better than a busy loop there.
     write: SqlitePool,
     pub(super) clock: Clock,
     pub(super) secrets: Arc<SecretBox>,

@@ -35,17 +35,16 @@ impl Store {
         let chosen = new.slug.clone();
         let mut sandbox = self.draft(tenant, new)?;
         insert(&mut tx, &sandbox).await?;
-        match chosen {
-            Some(slug) => claim(&mut tx, tenant, id, &slug).await?,
-            None => {
-                sandbox.slug = claim_default(&mut tx, tenant, id).await?;
-                sqlx::query("UPDATE sandboxes SET slug = ?2 WHERE id = ?1")
-                    .bind(id.to_string())
-                    .bind(sandbox.slug.as_str())
-                    .execute(&mut *tx)
-                    .await
-                    .map_err(StoreError::Database)?;
-            }
+        if let Some(slug) = chosen {
+            claim(&mut tx, tenant, id, &slug).await?;
+        } else {
+            sandbox.slug = claim_default(&mut tx, tenant, id).await?;
+            sqlx::query("UPDATE sandboxes SET slug = ?2 WHERE id = ?1")
+                .bind(id.to_string())
+                .bind(sandbox.slug.as_str())
+                .execute(&mut *tx)
+                .await
+                .map_err(StoreError::Database)?;
         }
         if let Some(idempotency) = idempotency {
             sqlx::query("INSERT INTO idempotency (id, fingerprint, sandbox, created_at) VALUES (?1, ?2, ?3, ?4)")

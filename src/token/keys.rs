@@ -360,7 +360,7 @@ mod tests {
             let token = forge(HEADER, &claims.to_string(), &[2; 32], Algorithm::HS256);
             assert!(ring().verify(&token).is_err(), "{member} = {value}");
         }
-        let twice = good_claims().to_string().replacen("{", r#"{"exp":9999999999,"#, 1);
+        let twice = good_claims().to_string().replacen('{', r#"{"exp":9999999999,"#, 1);
         assert!(ring().verify(&forge(HEADER, &twice, &[2; 32], Algorithm::HS256)).is_err());
         let nested = ring().mint(&sample()).unwrap();
         assert!(ring().verify(&forge(HEADER, &nested, &[2; 32], Algorithm::HS256)).is_err());

@@ -234,13 +234,12 @@ impl Exchange {
                 return Poll::Ready(Ok(()));
             }
             if !self.out.is_empty() {
-                match ready!(self.conn.stream.poll_drain(cx, &mut self.out)) {
+                if ready!(self.conn.stream.poll_drain(cx, &mut self.out)).is_ok() {
                     // Each step forward gives the sandbox its full time to answer again.
-                    Ok(()) => self.conn.deadline.set(Phase::FirstByte, self.first_byte),
-                    Err(_) => {
-                        self.upload = Upload::Refused;
-                        self.out = Outbox::default();
-                    }
+                    self.conn.deadline.set(Phase::FirstByte, self.first_byte);
+                } else {
+                    self.upload = Upload::Refused;
+                    self.out = Outbox::default();
                 }
             }
             if starved {

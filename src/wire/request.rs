@@ -205,7 +205,7 @@ fn is_chunked(value: &[u8]) -> Result<bool, RequestFault> {
     if value.eq_ignore_ascii_case(b"chunked") {
         return Ok(true);
     }
-    let plain = !value.is_empty() && value.iter().all(|b| b.is_ascii_lowercase());
+    let plain = !value.is_empty() && value.iter().all(u8::is_ascii_lowercase);
     let similar = value.windows(5).any(|part| part.eq_ignore_ascii_case(b"chunk"));
     Err(if plain && !similar { RequestFault::UnknownCoding } else { RequestFault::Coding })
 }

@@ -323,7 +323,7 @@ proptest! {
             minor: Minor::One,
             headers,
         };
-        let framing = Framing::Length(body.len() as u64);
+        let framing = Framing::Length(u64::try_from(body.len()).unwrap());
         let mut bytes = written(&head, framing);
         bytes.extend_from_slice(&body);
         let (again, framing_again, body_again) = judge(&bytes, step).unwrap().unwrap();

@@ -121,7 +121,7 @@ async fn revoking_ends_what_is_open() {
                     assert_eq!(rest, frame, "{way}");
                 }
                 "stream" => {
-                    assert!(!rest.ends_with(b"0\r\n\r\n"), "{way}: the stream looks complete")
+                    assert!(!rest.ends_with(b"0\r\n\r\n"), "{way}: the stream looks complete");
                 }
                 _ => assert_eq!(rest, if way == "destroy" { b"404" } else { b"401" }, "{way}"),
             }

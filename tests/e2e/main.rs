@@ -1,6 +1,17 @@
 //! The whole program in one process, on real sockets: fake sandboxes behind it, raw-byte visitors before it.
 
-#![allow(unreachable_pub, reason = "`pub` in a test binary means: for the other modules")]
+#![allow(
+    unreachable_pub,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is how a test fails, and `pub` means for the other modules"
+)]
 
 mod access;
 mod deadlines;

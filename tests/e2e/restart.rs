@@ -223,17 +223,13 @@ async fn mistakes_at_the_start_are_one_line_and_exit_code_1() {
 fn the_example_configuration_has_no_faults_and_its_comments_are_the_defaults() {
     let text = include_str!("../../portico.example.toml");
     let given = portico::config::parse(text).expect("the example is valid");
-    let uncommented: String = text
+    // These examples are no defaults: a directory, a file, networks and a number of cores of one machine.
+    let examples = ["data =", "file =", "allow =", "deny =", "workers =", "public_port ="];
+    let lines = text
         .lines()
-        .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line))
-        // These examples are no defaults: a directory, a file, networks and a number of cores of one machine.
-        .filter(|line| {
-            !["data =", "file =", "allow =", "deny =", "workers =", "public_port ="]
-                .iter()
-                .any(|name| line.starts_with(name))
-        })
-        .map(|line| format!("{line}\n"))
-        .collect();
+        .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line));
+    let lines = lines.filter(|line| !examples.iter().any(|name| line.starts_with(name)));
+    let uncommented = lines.collect::<Vec<_>>().join("\n");
     let spelled = portico::config::parse(&uncommented)
         .unwrap_or_else(|error| panic!("{error}\n{uncommented}"));
     assert_eq!(format!("{given:?}"), format!("{spelled:?}"));

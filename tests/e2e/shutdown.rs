@@ -59,7 +59,7 @@ async fn the_deadline_of_draining_holds_and_sockets_are_told() {
     socket.send(target.get("/", handshake)).await;
     assert_eq!(socket.head().await.unwrap().status, 101);
     let started = std::time::Instant::now();
-    let (_, last) = tokio::join!(portico.running.stop(), socket.rest());
+    let ((), last) = tokio::join!(portico.running.stop(), socket.rest());
     assert_eq!(last, b"\x88\x0c\x03\xe9going away");
     assert!(started.elapsed() < Duration::from_secs(5));
 }

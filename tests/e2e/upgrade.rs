@@ -1,4 +1,4 @@
-//! WebSockets and other switched connections.
+//! `WebSockets` and other switched connections.
 
 use serde_json::json;
 

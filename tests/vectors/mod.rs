@@ -5,7 +5,7 @@
 
 /// What has to become of a vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expect {
+pub(super) enum Expect {
     /// Answered with this status, connection closed, not one byte at the sandbox.
     Refuse(u16),
     /// Passed on.
@@ -14,7 +14,7 @@ pub enum Expect {
 
 /// A request and its fate.
 #[derive(Clone, Copy, Debug)]
-pub struct Vector {
+pub(super) struct Vector {
     pub name: &'static str,
     text: &'static str,
     pub expect: Expect,
@@ -22,17 +22,15 @@ pub struct Vector {
 
 impl Vector {
     /// The bytes, with a host in place.
-    pub fn bytes(&self, host: &str) -> Vec<u8> {
+    pub(super) fn bytes(&self, host: &str) -> Vec<u8> {
         let text = self.text.replace("⏎H⏎", &format!("⏎Host: {host}⏎")).replace("{host}", host);
         let mut bytes = Vec::with_capacity(text.len());
-        let mut rest = text.as_str();
-        while let Some(c) = rest.chars().next() {
-            rest = &rest[c.len_utf8()..];
-            match c {
-                '⏎' => bytes.extend_from_slice(b"\r\n"),
-                // Latin-1 below: the tables write odd bytes as characters.
-                c if (c as u32) < 256 => bytes.push(c as u8),
-                c => bytes.extend_from_slice(c.to_string().as_bytes()),
+        for c in text.chars() {
+            match (c, u8::try_from(u32::from(c))) {
+                ('⏎', _) => bytes.extend_from_slice(b"\r\n"),
+                // The tables write odd bytes as the characters of Latin-1.
+                (_, Ok(byte)) => bytes.push(byte),
+                (c, Err(_)) => bytes.extend_from_slice(c.to_string().as_bytes()),
             }
         }
         bytes
@@ -46,7 +44,7 @@ macro_rules! vectors {
 }
 
 #[rustfmt::skip]
-pub const REQUESTS: &[Vector] = vectors! {
+pub(super) const REQUESTS: &[Vector] = vectors! {
     Expect::Accept => {
     "ok-get" => "GET / HTTP/1.1⏎H⏎⏎",
     "ok-http10" => "GET / HTTP/1.0⏎H⏎⏎",
@@ -276,7 +274,7 @@ pub const REQUESTS: &[Vector] = vectors! {
 
 /// Bodies whose chunks are malformed: the head is passed on, the body never looks complete to the sandbox.
 #[rustfmt::skip]
-pub const BROKEN_CHUNKS: &[(&str, &str)] = &[
+pub(super) const BROKEN_CHUNKS: &[(&str, &str)] = &[
     ("ch-lf", "5\nhello⏎0⏎⏎"),
     ("ch-lf-data", "5⏎hello\n0⏎⏎"),
     ("ch-cr", "5\rhello⏎0⏎⏎"),
