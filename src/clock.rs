@@ -20,15 +20,14 @@ impl Clock {
         Self(Some(Arc::new(AtomicI64::new(now.as_millisecond()))))
     }
 
-    /// The present moment. A manual clock has millisecond resolution.
+    /// The present moment, to the millisecond: what is stored reads the same as what was answered.
     #[expect(clippy::disallowed_methods, reason = "this is the Clock everybody else must ask")]
     pub fn now(&self) -> Timestamp {
-        match &self.0 {
-            None => Timestamp::try_from(std::time::SystemTime::now()).unwrap_or(Timestamp::MAX),
-            Some(ms) => {
-                Timestamp::from_millisecond(ms.load(Ordering::SeqCst)).unwrap_or(Timestamp::MAX)
-            }
-        }
+        let millis = match &self.0 {
+            None => Timestamp::try_from(std::time::SystemTime::now()).map_or(i64::MAX, Timestamp::as_millisecond),
+            Some(millis) => millis.load(Ordering::SeqCst),
+        };
+        Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
     }
 
     /// Moves a manual clock forward. A system clock is not moved.

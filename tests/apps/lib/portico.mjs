@@ -1,0 +1,134 @@
+// A running Portico, sandboxes on this machine's ports, a browser, and visitors without one.
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import http from 'node:http';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+export const here = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const binary = process.env.PORTICO_BIN ?? path.join(here, '../../target/release/portico');
+
+export function temporary() {
+  return mkdtempSync(path.join(tmpdir(), 'portico-'));
+}
+
+function firstLine(child) {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    child.stdout.on('data', (chunk) => {
+      text += chunk;
+      if (text.includes('\n')) resolve(text.slice(0, text.indexOf('\n')));
+    });
+    child.on('exit', (code) => reject(new Error(`ended early with ${code}`)));
+  });
+}
+
+export class Portico {
+  static async start() {
+    const data = temporary();
+    const ports = ['--port', '0', '--api-port', '0', '--admin-port', '0'];
+    const child = spawn(binary, ['dev', ...ports, '--data', data, '--json', '--log', 'warn'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const facts = JSON.parse(await firstLine(child));
+    return Object.assign(new Portico(), { child, data, facts, port: Number(new URL(facts.preview_url).port) });
+  }
+
+  async stop() {
+    const ended = new Promise((resolve) => this.child.on('exit', resolve));
+    this.child.kill('SIGTERM');
+    await ended;
+    rmSync(this.data, { recursive: true });
+  }
+
+  async api(method, url, body) {
+    const answer = await fetch(`${this.facts.api_url}/api/v1${url}`, {
+      method,
+      headers: { authorization: `Bearer ${this.facts.api_key}`, 'content-type': 'application/json' },
+      body: body && JSON.stringify(body),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method} ${url}: ${answer.status} ${text}`);
+    return text ? JSON.parse(text) : null;
+  }
+
+  // A sandbox whose port `port` is that port of this machine, and a link to it.
+  async preview(slug, port, more = {}) {
+    const { data: sandbox } = await this.api('POST', '/sandboxes', { name: slug, slug });
+    if (more.profile) await this.api('POST', `/sandboxes/${sandbox.id}/previews`, { port, visibility: 'private', ...more });
+    const minted = await this.api('POST', `/sandboxes/${sandbox.id}/preview-token`, { expires_in: 600, scope: 'interact', port });
+    return { id: sandbox.id, host: `${port}-${slug}.${this.facts.zone}:${this.port}`, link: minted.url, token: minted.token, tokenId: minted.id };
+  }
+
+  // One request without a browser; `*.localhost` is this machine, whatever the resolver thinks.
+  visit(host, target, { method = 'GET', headers = {}, agent } = {}) {
+    return new Promise((resolve, reject) => {
+      const request = http.request({ host: '127.0.0.1', port: this.port, path: target, method, headers: { host, ...headers }, agent });
+      request.on('response', (response) => {
+        const chunks = [];
+        response.on('data', (chunk) => chunks.push(chunk));
+        response.on('end', () => resolve({ status: response.statusCode, headers: response.headers, body: Buffer.concat(chunks) }));
+        response.on('error', reject);
+      });
+      request.on('error', reject);
+      request.end();
+    });
+  }
+}
+
+// Skips loudly where a tool is missing, and fails where nothing may be missing.
+export function needs(t, there, what) {
+  if (there) return true;
+  if (process.env.CI) throw new Error(`missing: ${what}`);
+  t.skip(`SKIPPED: ${what} is missing`);
+  return false;
+}
+
+const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find(existsSync);
+export const hasBrowser = Boolean(executablePath);
+
+export function browser() {
+  const quiet = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync'];
+  return chromium.launch({ executablePath, args: quiet });
+}
+
+export function freePort() {
+  return new Promise((resolve) => {
+    const server = net.createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+// A program that is an app in a sandbox; ready when its port accepts.
+export async function app(command, args, { port, cwd, env = {} }) {
+  const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  let log = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => { log = (log + chunk).slice(-4000); });
+  for (let tries = 0; tries < 600; tries += 1) {
+    if (child.exitCode !== null) throw new Error(`${command} ended: ${log}`);
+    if (await accepts(port)) return { log: () => log, stop: () => stop(child) };
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  await stop(child);
+  throw new Error(`${command} does not listen on ${port}: ${log}`);
+}
+
+async function accepts(port) {
+  const tried = ['127.0.0.1', '::1'].map((host) => new Promise((resolve) => {
+    const socket = net.connect(port, host, () => { socket.destroy(); resolve(true); });
+    socket.on('error', () => resolve(false));
+  }));
+  return (await Promise.all(tried)).includes(true);
+}
+
+async function stop(child) {
+  if (child.exitCode !== null) return;
+  const ended = new Promise((resolve) => child.on('exit', resolve));
+  // The program and what it started itself: they are one process group.
+  process.kill(-child.pid, 'SIGKILL');
+  await ended;
+}
