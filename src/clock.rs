@@ -24,7 +24,8 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "this is the Clock everybody else must ask")]
     pub fn now(&self) -> Timestamp {
         let millis = match &self.0 {
-            None => Timestamp::try_from(std::time::SystemTime::now()).map_or(i64::MAX, Timestamp::as_millisecond),
+            None => Timestamp::try_from(std::time::SystemTime::now())
+                .map_or(i64::MAX, Timestamp::as_millisecond),
             Some(millis) => millis.load(Ordering::SeqCst),
         };
         Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
