@@ -80,7 +80,7 @@ fn token(ring: &KeyRing, tenant: TenantId, sandbox: SandboxId) -> String {
         scope: TokenScope::Read,
         generation: 0,
         issued_at: now,
-        expires_at: now + std::time::Duration::from_secs(3600),
+        expires_at: now + std::time::Duration::from_hours(1),
         external_user_id: None,
     };
     ring.mint(&claims).unwrap()
@@ -131,16 +131,16 @@ fn decisions(c: &mut Criterion) {
     c.bench_function("visit read", |b| b.iter(|| Visit::read(black_box(&head), arrival).unwrap()));
     c.bench_function("verify, cold", |b| b.iter(|| ring.verify(black_box(&token)).unwrap()));
     c.bench_function("verify, cached", |b| {
-        b.iter(|| verifier.verify(&ring, black_box(&token)).unwrap())
+        b.iter(|| verifier.verify(&ring, black_box(&token)).unwrap());
     });
     let visit = Visit::read(&head, arrival).unwrap();
     let evidence = Evidence::gather(&visit.credentials, &ring, &mut verifier);
     c.bench_function("decide", |b| {
-        b.iter(|| decide(black_box(&visit), &evidence, &routes, &rules, now))
+        b.iter(|| decide(black_box(&visit), &evidence, &routes, &rules, now));
     });
     let cookie = format!("theme=dark; __Host-preview={token}; lang=en");
     c.bench_function("header rewrite: cookie", |b| {
-        b.iter(|| strip_cookie(std::iter::once(black_box(cookie.as_bytes()))))
+        b.iter(|| strip_cookie(std::iter::once(black_box(cookie.as_bytes()))));
     });
     let target = Bytes::from(format!("/page?a=1&mt={token}&b=2"));
     c.bench_function("header rewrite: target", |b| b.iter(|| strip_query(black_box(&target))));
@@ -154,7 +154,7 @@ fn lookups(c: &mut Criterion) {
             b.iter(|| routes.by_slug(&SlugScope::Platform, black_box(&slug)).unwrap());
         });
         c.bench_function(&format!("route by id, {n} routes"), |b| {
-            b.iter(|| routes.by_id(black_box(sandbox)).unwrap())
+            b.iter(|| routes.by_id(black_box(sandbox)).unwrap());
         });
     }
 }

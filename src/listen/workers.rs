@@ -126,6 +126,7 @@ async fn run(
             drop(tokio::time::timeout(LAST_WORDS, all_closed(&open)).await);
         }
     }
+    crate::telemetry::flush_access();
 }
 
 async fn all_closed(open: &Cell<usize>) {

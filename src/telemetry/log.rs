@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
+
+use super::access::{self, AccessLayer};
 
 /// Lines that may wait for the writer; beyond that lines are dropped (and counted) rather than requests delayed.
 const QUEUE: usize = 64 * 1024;
@@ -71,15 +73,17 @@ pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
         LogFormat::Json => true,
         LogFormat::Text => false,
     };
-    let layer = if json {
-        fmt::layer().json().flatten_event(true).with_writer(writer).boxed()
+    let registry = tracing_subscriber::registry().with(filter);
+    let set = if json {
+        // Access lines have a writer of their own.
+        let others = filter_fn(|metadata| metadata.target() != access::TARGET);
+        let layer =
+            fmt::layer().json().flatten_event(true).with_writer(writer.clone()).with_filter(others);
+        registry.with(layer).with(AccessLayer::new(writer)).try_init()
     } else {
-        fmt::layer().compact().with_ansi(terminal).with_writer(writer).boxed()
+        registry.with(fmt::layer().compact().with_ansi(terminal).with_writer(writer)).try_init()
     };
-    tracing_subscriber::registry()
-        .with(layer.with_filter(filter))
-        .try_init()
-        .map_err(|_| LogError::Twice)?;
+    set.map_err(|_| LogError::Twice)?;
     Ok(LogGuard(guard))
 }
 

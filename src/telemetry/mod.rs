@@ -1,7 +1,9 @@
 //! What is seen from outside: metrics and the log. Knows nothing of hosts, tokens or sandboxes but their labels.
 
+mod access;
 mod log;
 mod metrics;
 
+pub use access::flush as flush_access;
 pub use log::{LogError, LogFormat, LogGuard, LogSettings, init as init_log};
 pub use metrics::{Metrics, Source};

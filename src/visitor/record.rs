@@ -183,10 +183,11 @@ impl Record {
         };
     }
 
-    fn path(&self) -> String {
+    /// The path without its query. The codec lets only visible ASCII through, so it is text, and plain.
+    fn path(&self) -> &str {
         let path = self.target.split(|b| *b == b'?').next().unwrap_or_default();
         let path = path.get(..MAX_TEXT).unwrap_or(path);
-        String::from_utf8_lossy(path).into_owned()
+        std::str::from_utf8(path).unwrap_or_default()
     }
 }
 
@@ -222,11 +223,11 @@ impl Record {
             ($level:ident) => {
                 tracing::$level!(
                     target: "portico::access",
-                    request_id = %self.id,
+                    request_id = self.id.as_str(),
                     peer = %self.peer,
-                    method = %self.method,
-                    host = %self.host.get(..MAX_TEXT).unwrap_or(&self.host),
-                    path = %self.path().escape_debug(),
+                    method = self.method.as_str(),
+                    host = self.host.get(..MAX_TEXT).unwrap_or(&self.host),
+                    path = self.path(),
                     status = self.status.as_u16(),
                     source = self.source.label(),
                     end = self.end,

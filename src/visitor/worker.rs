@@ -15,7 +15,7 @@ use crate::gate::{self, Rules};
 use crate::model::Subject;
 use crate::pages::Gallery;
 use crate::routes::Routes;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, flush_access};
 use crate::token::Verifier;
 use crate::upstream::Dialler;
 
@@ -115,7 +115,10 @@ impl Worker {
         loop {
             tokio::select! {
                 changed = next_change(&mut changes) => self.changed(changed, &mut changes),
-                _ = expiry.tick() => self.live.expire(self.clock.now()),
+                _ = expiry.tick() => {
+                    self.live.expire(self.clock.now());
+                    flush_access();
+                }
                 _ = pool.tick() => self.forwarder.pool().sweep(),
                 () = &mut sweeping => {}
             }
