@@ -20,6 +20,9 @@ pub enum ForwardError {
     /// The sandbox agreed to a protocol switch in a way that does not match the request.
     #[error("the sandbox's protocol switch does not match the request")]
     BadSwitch,
+    /// The app's answer to a preflight approves of nothing, so none of it may pass.
+    #[error("the app does not approve of the preflight")]
+    NotApproved,
 }
 
 const RETRY: Recovery = Recovery::Reload { after: Duration::from_secs(1) };
@@ -120,7 +123,8 @@ impl Fault for ForwardError {
                 &CLOSED
             }
             Self::Exchange(ExchangeError::BadAnswer(_) | ExchangeError::TooManyInterim)
-            | Self::BadSwitch => &BAD_ANSWER,
+            | Self::BadSwitch
+            | Self::NotApproved => &BAD_ANSWER,
             Self::Exchange(ExchangeError::TimedOut) => &FIRST_BYTE_TIMEOUT,
             Self::Exchange(ExchangeError::Request(BodyError::Stalled)) => &BODY_STALLED,
             Self::Exchange(ExchangeError::Request(_)) => &BODY_BROKEN,

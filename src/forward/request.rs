@@ -171,10 +171,21 @@ fn remove_ours(head: &mut RequestHead, strip: &Strip) {
             gate::strip_subprotocols(values.iter().map(HeaderValue::as_bytes), &strip.subprotocols);
         replace(headers, header::SEC_WEBSOCKET_PROTOCOL, rest);
     }
-    if let Some(clean) =
-        headers.get(header::REFERER).and_then(|v| gate::strip_referer(v.as_bytes()))
-    {
-        replace(headers, header::REFERER, Some(clean));
+    clean_referer(headers);
+}
+
+/// Takes our credential out of the Referer. Of several, which no browser sends, the first is kept.
+fn clean_referer(headers: &mut HeaderMap) {
+    let mut values = headers.get_all(header::REFERER).iter();
+    let Some(first) = values.next() else { return };
+    let several = values.next().is_some();
+    match gate::strip_referer(first.as_bytes()) {
+        Some(clean) => replace(headers, header::REFERER, Some(clean)),
+        None if several => {
+            let first = first.clone();
+            headers.insert(header::REFERER, first);
+        }
+        None => {}
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an app's answer looks like when it reaches the visitor: hop-by-hop fields taken out, nothing in it that speaks for
 //! another host or for the whole platform, every other byte as the app sent it.
 
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::location::{self, Here};
@@ -54,6 +55,25 @@ pub(super) fn finish_interim(head: &mut ResponseHead) {
     for name in NOT_THEIRS.iter().chain([&header::SET_COOKIE]) {
         head.headers.remove(name);
     }
+}
+
+/// What passes of the app's answer to a preflight that came without a credential: that it approves, and of what (Fetch standard,
+/// "CORS-preflight fetch"). Whoever asks may claim any origin, so nothing else of the app is shown.
+pub(super) fn approval(head: &ResponseHead) -> Option<ResponseHead> {
+    let approves =
+        head.status.is_success() && head.headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+    approves.then(|| {
+        let mut approval = ResponseHead::new(StatusCode::NO_CONTENT);
+        approval.headers = head
+            .headers
+            .iter()
+            .filter(|(name, _)| {
+                **name == header::VARY || name.as_str().starts_with("access-control-")
+            })
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        approval
+    })
 }
 
 fn says_nothing_of_caching(headers: &HeaderMap) -> bool {

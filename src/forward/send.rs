@@ -18,7 +18,7 @@ use super::upgrade::Expectation;
 use super::{ForwardError, response};
 use crate::body::Payload;
 use crate::deadline::Deadlines;
-use crate::gate::Plan;
+use crate::gate::{Grant, Plan};
 use crate::host::Authority;
 use crate::message::{Framing, Interim, RequestHead, ResponseHead};
 use crate::telemetry::Metrics;
@@ -177,8 +177,10 @@ impl Forwarder {
             let limits = (self.settings.first_byte_timeout, self.settings.head);
             let exchange = Exchange::new(conn, head, framing, body, limits);
             let early = |mut head: ResponseHead| {
-                response::finish_interim(&mut head);
-                interim.send(head);
+                if plan.grant != Grant::Preflight {
+                    response::finish_interim(&mut head);
+                    interim.send(head);
+                }
             };
             match exchange.head(early).await {
                 Ok(received) => return Ok(received),
@@ -224,6 +226,11 @@ impl Forwarder {
                 idle: self.settings.tunnel_idle,
             };
             return Ok(Forwarded::Switched(Switched { head: parsed.head, tunnel }));
+        }
+        if plan.grant == Grant::Preflight {
+            // The connection ends with the exchange: what else the app says is not read.
+            let approval = response::approval(&parsed.head).ok_or(ForwardError::NotApproved)?;
+            return Ok(Forwarded::Answer(approval, Framing::None, Payload::Empty));
         }
         let framing = parsed.framing;
         let idle = if is_event_stream(&parsed.head.headers) {

@@ -66,7 +66,11 @@ pub fn decide(
         return decision;
     }
     if let Err(reason) = running(&found.route) {
-        return refuse(reason, Some(found.tenant), subject);
+        return match access.grant {
+            // An `Origin` proves nothing: whoever sends a preflight learns nothing that a stranger would not.
+            Grant::Preflight => refuse(RefusalReason::SignInNeeded, Some(found.tenant), None),
+            _ => refuse(reason, Some(found.tenant), subject),
+        };
     }
     let session_cookie = judged.cookie_without_redirect(&access);
     Decision::Forward(Box::new(Plan {
@@ -270,10 +274,12 @@ impl Judging<'_> {
     }
 
     /// A preflight carries no credential by design; it is let through between the ports of one sandbox and from the tenant's own
-    /// origins. The request that follows is judged in full.
+    /// origins. The request that follows is judged in full, and of the answer only an approval passes, without its content: a
+    /// program can claim any origin.
     fn is_friendly_preflight(&self) -> bool {
         let headers = &self.visit.head.headers;
         self.visit.head.method == Method::OPTIONS
+            && !self.visit.arrival.has_body
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
             && self
                 .visit

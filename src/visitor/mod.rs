@@ -22,7 +22,7 @@ use std::task::Poll;
 
 use crate::fault::Fault;
 use crate::forward::Outgoing;
-use crate::gate::{Arrival, Decision, Evidence, Intent, Plan, Visit, decide};
+use crate::gate::{Arrival, Decision, Evidence, Grant, Intent, Plan, RefusalReason, Visit, decide};
 use crate::host::Authority;
 use crate::message::{Framing, RequestHead};
 use reply::Refused;
@@ -123,11 +123,13 @@ async fn forward(
         Err(ref reason) => reason,
     };
     record.cause(fault);
+    // Who came without a credential is told nothing of the sandbox, not even what is wrong with it.
+    let stranger = plan.grant == Grant::Preflight;
     let refused = Refused {
-        fault,
+        fault: if stranger { &RefusalReason::SignInNeeded } else { fault },
         tenant: Some(plan.tenant.as_ref()),
         host: &visited.authority.host,
-        subject: Some((plan.route.slug.as_str(), plan.port)),
+        subject: (!stranger).then_some((plan.route.slug.as_str(), plan.port)),
         readable_socket: visited.readable_socket,
     };
     refuse(worker, record, &asked.into_head(), refused)

@@ -176,7 +176,14 @@ async fn tokens_outlive_one_rotation_of_the_signing_key_and_not_two() {
     let status = async || portico.visit(target.get("/", &fields)).await.status;
     assert_eq!(status().await, 200);
     portico.running.store.rotate_signing_key().await.unwrap();
-    let (newer, _) = portico.api.token(&target.id, json!({})).await;
+    // The head of a token names its key.
+    let key = |token: &str| token.split('.').next().map(str::to_owned);
+    let mut newer = String::new();
+    eventually("tokens are minted with the new key", async || {
+        newer = portico.api.token(&target.id, json!({})).await.0;
+        key(&newer) != key(&token)
+    })
+    .await;
     assert_eq!(status().await, 200);
     portico.running.store.rotate_signing_key().await.unwrap();
     eventually("the first key is gone", async || status().await == 401).await;
@@ -212,4 +219,56 @@ async fn nothing_of_a_credential_is_in_the_metrics() {
         .roundtrip("GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         .await;
     assert_eq!(ready.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preflight_brings_back_an_approval_and_nothing_else() {
+    let portico = Portico::start().await;
+    let approving = FakeSandbox::scripted(|mut exchange| async move {
+        exchange.head().await;
+        exchange
+            .send(
+                "HTTP/1.1 103 Early Hints\r\nLink: </SECRET>\r\n\r\nHTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\n\
+                 Access-Control-Allow-Methods: PUT\r\nVary: Origin\r\nSet-Cookie: SECRET=1\r\nX-App: SECRET\r\nContent-Length: 6\r\n\r\nSECRET",
+            )
+            .await;
+    })
+    .await;
+    let silent = FakeSandbox::scripted(|mut exchange| async move {
+        exchange.head().await;
+        exchange
+            .send("HTTP/1.1 404 SECRET\r\nX-App: SECRET\r\nContent-Length: 6\r\n\r\nSECRET")
+            .await;
+    })
+    .await;
+    let target = portico.private("mine", approving.port()).await;
+    let at = |port: u16| {
+        let host = format!("{port}-{}.sandbox.localhost", target.slug);
+        let fields = format!(
+            "Origin: http://9-{}.sandbox.localhost\r\nAccess-Control-Request-Method: PUT\r\n",
+            target.slug
+        );
+        SandboxHandle { host, ..target.clone() }.get("/data", &fields).replacen("GET", "OPTIONS", 1)
+    };
+    let approved = portico.visit(at(approving.port())).await;
+    assert_eq!((approved.status, approved.text().as_str()), (204, ""));
+    assert_eq!(approved.field("access-control-allow-methods"), Some("PUT"));
+    assert_eq!(approved.field("vary"), Some("Origin"));
+    assert!(!format!("{approved:?}").contains("SECRET"), "{approved:?}");
+    // What approves of nothing, or does not even listen, looks like any private port.
+    let stranger = portico.visit(target.get("/data", "")).await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for port in [silent.port(), closed] {
+        let refused = portico.visit(at(port)).await;
+        assert_eq!(
+            (refused.status, refused.field("x-preview-error")),
+            (stranger.status, stranger.field("x-preview-error")),
+        );
+        assert!(!format!("{refused:?}").contains("SECRET"), "{refused:?}");
+    }
+    // With content it is no preflight, whatever it says.
+    let loaded = at(approving.port()).replace("\r\n\r\n", "\r\nContent-Length: 2\r\n\r\nhi");
+    assert_eq!(portico.visit(loaded).await.status, 401);
+    portico.api.ok("POST", &format!("/sandboxes/{}/pause", target.id), None).await;
+    assert_eq!(portico.visit(at(approving.port())).await.status, 401);
 }

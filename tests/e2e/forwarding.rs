@@ -48,6 +48,29 @@ async fn the_app_sees_one_canonical_request_and_nothing_of_ours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_credential_reaches_the_app_in_no_copy_of_a_field() {
+    let portico = Portico::start().await;
+    let sandbox = FakeSandbox::well_behaved().await;
+    let target = portico.private("mine", sandbox.port()).await;
+    let (token, _) = portico.api.token(&target.id, json!({})).await;
+    let url = format!("Referer: http://{}/?mt={token}\r\n", target.host);
+    let (cookie, key) = (format!("Cookie: __Host-preview={token}\r\n"), "Referer: http://a/\r\n");
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    for fields in [
+        format!("{cookie}{url}{url}"),
+        format!("{cookie}{key}{url}"),
+        format!("{cookie}{url}{key}"),
+        format!("{bearer}Cookie: a=1\r\n{cookie}Cookie: b=2\r\n{url}{key}{url}"),
+        format!("X-Miosa-Preview-Token: {token}\r\nX_Miosa_Preview_Token: {token}\r\n{url}{url}"),
+    ] {
+        let response = portico.visit(target.get("/", &fields)).await;
+        assert_eq!(response.status, 200, "{fields}{}", response.text());
+    }
+    let received = sandbox.received_text();
+    assert!(!received.contains("mp_"), "a credential reached the app: {received}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn origin_profiles_tell_one_coherent_story() {
     let portico = Portico::start().await;
     let sandbox = FakeSandbox::well_behaved().await;
