@@ -5,6 +5,7 @@ mod api_keys;
 mod auth;
 mod fields;
 pub mod keys;
+mod lifecycle;
 mod listing;
 mod previews;
 mod problem;
@@ -31,6 +32,7 @@ const MAX_BODY: usize = 1 << 20;
 pub fn router(state: ApiState) -> Router {
     let v1 = Router::new()
         .merge(api_keys::routes())
+        .merge(lifecycle::routes())
         .merge(previews::routes())
         .merge(readiness::routes())
         .merge(sandboxes::routes())

@@ -7,7 +7,7 @@ use aws_lc_rs::digest;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post};
+use axum::routing::{get, patch};
 use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
@@ -28,11 +28,11 @@ const TEMPLATE: usize = 200;
 /// Tags of a sandbox, and the longest.
 const TAGS: (usize, usize) = (64, 100);
 /// The longest lifetime, seconds: a year.
-const MAX_LIFETIME: u64 = 366 * 24 * 3600;
+pub(super) const MAX_LIFETIME: u64 = 366 * 24 * 3600;
 /// The longest a create may wait for readiness, seconds: below the time after which the SDK gives up on an answer.
 const MAX_WAIT: u64 = 45;
 /// Metadata and environment as JSON, octets.
-const MAX_OBJECT: usize = 64 << 10;
+pub(super) const MAX_OBJECT: usize = 64 << 10;
 /// The longest idempotency key, octets.
 const MAX_KEY: usize = 255;
 /// The port that is previewed when nobody says.
@@ -52,12 +52,6 @@ pub(super) fn routes() -> Router<ApiState> {
         .route("/sandboxes/by-name/{*name}", get(by_name))
         .route("/sandboxes/{id}", get(show).patch(update).delete(destroy))
         .route("/sandboxes/{id}/tags", patch(update))
-        .route("/sandboxes/{id}/env", get(env).put(put_env))
-        .route("/sandboxes/{id}/env/{key}", axum::routing::delete(delete_env))
-        .route("/sandboxes/{id}/pause", post(pause))
-        .route("/sandboxes/{id}/resume", post(resume))
-        .route("/sandboxes/{id}/stop", post(stop))
-        .route("/sandboxes/{id}/extend", post(extend))
 }
 
 /// A sandbox's id from a path. What is no id names nothing.
@@ -77,7 +71,7 @@ pub(super) async fn find(
     })
 }
 
-async fn answer(state: &ApiState, sandbox: &Sandbox) -> Result<Json<Value>, Problem> {
+pub(super) async fn answer(state: &ApiState, sandbox: &Sandbox) -> Result<Json<Value>, Problem> {
     let zone = render::zone(state, sandbox.tenant).await?;
     Ok(Json(json!({ "data": render::sandbox(state, &zone, sandbox) })))
 }
@@ -325,137 +319,4 @@ async fn destroy(
     let (sandbox, version) = state.store.destroy_sandbox(caller.tenant, sandbox.id).await?;
     state.follower.reached(version).await?;
     Ok(Json(json!({ "data": { "id": sandbox.id, "state": sandbox.state } })))
-}
-
-async fn pause(
-    state: State<ApiState>,
-    caller: Caller,
-    path: Path<String>,
-) -> Result<Json<Value>, Problem> {
-    transition(&state, &caller, &path, (SandboxState::Paused, &[SandboxState::Running])).await
-}
-
-async fn stop(
-    state: State<ApiState>,
-    caller: Caller,
-    path: Path<String>,
-) -> Result<Json<Value>, Problem> {
-    let from =
-        &[SandboxState::Running, SandboxState::Paused, SandboxState::Creating, SandboxState::Error];
-    transition(&state, &caller, &path, (SandboxState::Stopped, from)).await
-}
-
-async fn resume(
-    state: State<ApiState>,
-    caller: Caller,
-    path: Path<String>,
-) -> Result<Json<Value>, Problem> {
-    let from = &[SandboxState::Paused, SandboxState::Stopped];
-    transition(&state, &caller, &path, (SandboxState::Running, from)).await
-}
-
-async fn transition(
-    state: &ApiState,
-    caller: &Caller,
-    path: &str,
-    (to, from): (SandboxState, &[SandboxState]),
-) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = find(state, caller.tenant, path).await?;
-    if before.state == to {
-        return answer(state, &before).await;
-    }
-    if !from.contains(&before.state) {
-        let message =
-            format!("A sandbox that is {:?} cannot become {to:?}.", before.state).to_lowercase();
-        return Err(Problem::new(StatusCode::CONFLICT, "RESOURCE_STATE", message));
-    }
-    let patch = SandboxPatch { state: Some(to), ..SandboxPatch::default() };
-    let (sandbox, version) = state.store.update_sandbox(caller.tenant, before.id, patch).await?;
-    state.follower.reached(version).await?;
-    answer(state, &sandbox).await
-}
-
-/// Gives a sandbox another lifetime from now on: the one named, or the one it has.
-async fn extend(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(path): Path<String>,
-    mut fields: Fields,
-) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = find(&state, caller.tenant, &path).await?;
-    let more = fields.number("timeout_sec", (1, MAX_LIFETIME)).or(before.attributes.timeout_sec);
-    fields.finish()?;
-    let lived = before.started_at.unwrap_or(before.created_at);
-    let lived =
-        u64::try_from(state.clock.now().as_second() - lived.as_second()).unwrap_or_default();
-    let timeout_sec = more.map(|more| (lived + more).min(MAX_LIFETIME));
-    let attributes = Attributes { timeout_sec, ..before.attributes };
-    let patch = SandboxPatch { attributes: Some(attributes), ..SandboxPatch::default() };
-    let (sandbox, version) = state.store.update_sandbox(caller.tenant, before.id, patch).await?;
-    state.follower.reached(version).await?;
-    answer(&state, &sandbox).await
-}
-
-fn show_env(env: &Map<String, Value>) -> Json<Value> {
-    let vars: Vec<Value> =
-        env.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
-    Json(json!({ "data": vars }))
-}
-
-async fn env(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(path): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::SandboxesRead])?;
-    Ok(show_env(&find(&state, caller.tenant, &path).await?.attributes.env))
-}
-
-async fn put_env(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(path): Path<String>,
-    mut fields: Fields,
-) -> Result<Json<Value>, Problem> {
-    let read = |value: &Value| -> Option<Map<String, Value>> {
-        let pair = |item: &Value| {
-            Some((item.get("key")?.as_str()?.to_owned(), item.get("value")?.clone()))
-        };
-        value.as_array()?.iter().map(pair).collect()
-    };
-    let vars = fields
-        .get("vars", "must be a list of {\"key\", \"value\"}", read)
-        .flatten()
-        .unwrap_or_default();
-    fields.finish()?;
-    change_env(&state, &caller, &path, |env| env.extend(vars)).await
-}
-
-async fn delete_env(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path((path, key)): Path<(String, String)>,
-) -> Result<Json<Value>, Problem> {
-    change_env(&state, &caller, &path, |env| drop(env.remove(&key))).await
-}
-
-async fn change_env(
-    state: &ApiState,
-    caller: &Caller,
-    path: &str,
-    change: impl FnOnce(&mut Map<String, Value>),
-) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = find(state, caller.tenant, path).await?;
-    let mut attributes = before.attributes;
-    change(&mut attributes.env);
-    if serde_json::to_vec(&attributes.env).map_or(0, |json| json.len()) > MAX_OBJECT {
-        return Err(Problem::field("vars", "must be at most 64 KiB in all"));
-    }
-    let shown = show_env(&attributes.env);
-    let patch = SandboxPatch { attributes: Some(attributes), ..SandboxPatch::default() };
-    state.store.update_sandbox(caller.tenant, before.id, patch).await?;
-    Ok(shown)
 }

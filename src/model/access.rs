@@ -55,7 +55,7 @@ pub struct ApiKey {
     pub revoked_at: Option<Timestamp>,
 }
 
-/// What a preview token allows (CONTRACT: read = look, interact = everything, terminal = the terminal socket only).
+/// What a preview token allows (read = look, interact = everything, terminal = the terminal socket only).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenScope {
