@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 /// The longest host name, octets (RFC 1035 section 2.3.4).
 const MAX_HOST: usize = 253;
@@ -16,7 +17,7 @@ const RESERVED: [&str; 7] = ["sandbox", "sandboxes", "preview", "apps", "api", "
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
     /// The host name.
-    pub host: String,
+    pub host: Arc<str>,
     /// The `:port`, if any.
     pub port: Option<u16>,
 }
@@ -79,9 +80,10 @@ impl Authority {
         if !host.split(|b| *b == b'.').all(is_dns_label) {
             return Err(AuthorityError::Label);
         }
-        let host =
-            String::from_utf8(host.to_ascii_lowercase()).map_err(|_| AuthorityError::Character)?;
-        Ok(Self { host, port })
+        let mut lower: SmallVec<[u8; MAX_HOST]> = SmallVec::from_slice(host);
+        lower.make_ascii_lowercase();
+        let host = std::str::from_utf8(&lower).map_err(|_| AuthorityError::Character)?;
+        Ok(Self { host: host.into(), port })
     }
 
     /// An IPv6 literal, after its opening bracket. It is well formed and names no preview.
@@ -95,7 +97,7 @@ impl Authority {
             Some([b':', port @ ..]) => Some(parse_port(port).ok_or(AuthorityError::Port)?),
             _ => return Err(AuthorityError::Character),
         };
-        Ok(Self { host: format!("[{address}]"), port })
+        Ok(Self { host: format!("[{address}]").into(), port })
     }
 }
 
@@ -276,7 +278,7 @@ mod tests {
     use super::*;
 
     fn authority(text: &[u8]) -> Result<(String, Option<u16>), AuthorityError> {
-        Authority::parse(text).map(|authority| (authority.host, authority.port))
+        Authority::parse(text).map(|authority| (authority.host.to_string(), authority.port))
     }
 
     #[test]
@@ -403,7 +405,7 @@ mod tests {
         #[test]
         fn no_bytes_panic_and_what_parses_prints_the_same(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(first) = Authority::parse(&bytes) {
-                let printed = first.port.map_or(first.host.clone(), |port| format!("{}:{port}", first.host));
+                let printed = first.port.map_or(first.host.to_string(), |port| format!("{}:{port}", first.host));
                 prop_assert_eq!(Authority::parse(printed.as_bytes()), Ok(first));
             }
         }

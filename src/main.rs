@@ -10,6 +10,10 @@ use portico::config::{self, Cli, Command, Config};
 use portico::{operator, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Small blocks come and go with every request; this allocator is made for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli.command) {

@@ -152,7 +152,7 @@ fn name(text: &str) -> Result<String> {
     if authority.port.is_some() || !authority.host.contains('.') {
         bail!("{text} is no domain name");
     }
-    Ok(authority.host)
+    Ok(authority.host.to_string())
 }
 
 async fn sandboxes(store: &Store, tenant: &Tenant) -> Result<String> {

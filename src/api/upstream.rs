@@ -48,7 +48,7 @@ fn from_text(text: &str) -> Option<Upstream> {
         {
             return None;
         }
-        Err(_) => UpstreamHost::Name(host),
+        Err(_) => UpstreamHost::Name(host.to_string()),
     };
     Some(Upstream { host, port_map: port.map(|port| (0, port)).into_iter().collect() })
 }

@@ -89,7 +89,7 @@ fn read(r: &mut Reader) -> Config {
 fn zone(item: &Value) -> Option<String> {
     let authority = Authority::parse(item.as_str()?.as_bytes()).ok()?;
     let is_name = authority.port.is_none() && authority.host.parse::<IpAddr>().is_err();
-    (is_name && authority.host.contains('.')).then_some(authority.host)
+    (is_name && authority.host.contains('.')).then(|| authority.host.to_string())
 }
 
 fn data(r: &mut Reader) -> PathBuf {

@@ -1,45 +1,29 @@
 //! What a request looks like when it reaches the app: ours taken out, hop-by-hop fields taken out, one coherent story
 //! about where it came from.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use crate::gate::{self, Strip};
-use crate::message::RequestHead;
+use crate::message::{Peer, RequestHead, RequestId};
 use crate::model::Profile;
-
-/// Fields that end at this hop whether or not `Connection` names them (RFC 9110 section 7.6.1 and its predecessors).
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const PREVIEW_TOKEN: HeaderName = HeaderName::from_static("x-miosa-preview-token");
 
 /// Facts about a request that its head does not hold.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Provenance<'a> {
     /// The visitor's address.
-    pub(super) peer: IpAddr,
+    pub(super) peer: &'a Peer,
     /// Whether the visitor came by https.
     pub(super) secure: bool,
     /// The port of the sandbox.
     pub(super) port: u16,
     /// The request id, handed to the app as `X-Request-Id`.
-    pub(super) request_id: &'a str,
+    pub(super) request_id: &'a RequestId,
 }
 
 /// Rewrites a request head for the app. `upgrade` keeps the one protocol the visitor asked to switch to.
@@ -51,11 +35,11 @@ pub(super) fn prepare(
     from: Provenance<'_>,
 ) {
     let visitor_authority = head.authority.clone();
+    let seen = Seen::of(&head.headers);
     let protocol = upgrade.then(|| head.headers.get(header::UPGRADE).cloned()).flatten();
-    let wants_trailers = accepts_trailers(&head.headers);
-    remove_hop_by_hop(&mut head.headers);
-    remove_untrusted(&mut head.headers);
-    remove_ours(head, strip);
+    let wants_trailers = seen.te && accepts_trailers(&head.headers);
+    remove_each(&mut head.headers, |name| is_hop_by_hop(name) || is_untrusted(name));
+    remove_ours(head, strip, seen);
     if let Some(protocol) = protocol {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         head.headers.insert(header::UPGRADE, protocol);
@@ -64,9 +48,7 @@ pub(super) fn prepare(
         head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     apply_profile(head, profile, &visitor_authority, from);
-    if let Ok(id) = HeaderValue::from_str(from.request_id) {
-        head.headers.insert(crate::message::X_REQUEST_ID, id);
-    }
+    head.headers.insert(crate::message::X_REQUEST_ID, from.request_id.header());
 }
 
 fn accepts_trailers(headers: &HeaderMap) -> bool {
@@ -76,24 +58,64 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Removes hop-by-hop fields and those that `Connection` names. What routes, frames or authenticates cannot be named away
-/// by a visitor: it is either not in the map (`Host`, the framing fields) or set anew after this.
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let named: SmallVec<[HeaderName; 4]> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            .filter(|name| !is_end_to_end(name))
-            .collect();
-        for name in &named {
-            headers.remove(name);
+/// Which of the fields that take more than removing a head has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    cookie: bool,
+    referer: bool,
+    te: bool,
+}
+
+impl Seen {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "cookie" => seen.cookie = true,
+                "referer" => seen.referer = true,
+                "te" => seen.te = true,
+                _ => {}
+            }
+        }
+        seen
+    }
+}
+
+/// Removes the fields that `goes` says, and those that `Connection` names, in one pass. What routes, frames or authenticates cannot be
+/// named away by a visitor: it is either not in the map (`Host`, the framing fields) or set anew after this.
+pub(super) fn remove_each(headers: &mut HeaderMap, goes: impl Fn(&str) -> bool) {
+    let mut gone: SmallVec<[HeaderName; 8]> = SmallVec::new();
+    for name in headers.keys() {
+        if goes(name.as_str()) {
+            gone.push(name.clone());
+        }
+        if name == header::CONNECTION {
+            let options = headers.get_all(header::CONNECTION).iter();
+            let named = options
+                .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+                .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+            gone.extend(named.filter(|name| !is_end_to_end(name)));
         }
     }
-    for name in &HOP_BY_HOP {
+    for name in &gone {
         headers.remove(name);
     }
+}
+
+/// Fields that end at this hop whether or not `Connection` names them (RFC 9110 section 7.6.1 and its predecessors).
+pub(super) fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "upgrade"
+    )
 }
 
 /// Fields an intermediary must not lose because somebody lists them in `Connection`.
@@ -111,25 +133,20 @@ fn is_end_to_end(name: &HeaderName) -> bool {
     ) || name.as_str().starts_with("sec-")
 }
 
-/// Removes what only a trusted front could say about the visitor, in every spelling that servers take for the same
-/// (`X_Forwarded_For` reaches CGI and WSGI apps under the name of the real one).
-fn remove_untrusted(headers: &mut HeaderMap) {
-    let forged: SmallVec<[HeaderName; 4]> =
-        headers.keys().filter(|name| is_untrusted(name.as_str())).cloned().collect();
-    for name in &forged {
-        headers.remove(name);
-    }
-}
-
+/// What only a trusted front could say about the visitor, and our own credential's field, in every spelling that servers take for the
+/// same (`X_Forwarded_For` reaches CGI and WSGI apps under the name of the real one).
 fn is_untrusted(name: &str) -> bool {
     // Nearly all names are decided by their first letter.
-    let canonical: SmallVec<[u8; 40]> = match name.as_bytes().first() {
-        Some(b'x' | b'f' | b't' | b'c') if name.len() <= 40 => {
-            name.bytes().map(|b| if b == b'_' { b'-' } else { b }).collect()
-        }
-        _ => return false,
+    if !matches!(name.as_bytes().first(), Some(b'x' | b'f' | b't' | b'c')) {
+        return false;
+    }
+    let canonical: SmallVec<[u8; 40]>;
+    let name = if memchr::memchr(b'_', name.as_bytes()).is_some() {
+        canonical = name.bytes().map(|b| if b == b'_' { b'-' } else { b }).collect();
+        canonical.as_slice()
+    } else {
+        name.as_bytes()
     };
-    let name = canonical.as_slice();
     name.starts_with(b"x-forwarded-")
         || name.starts_with(b"x-preview-")
         || name.starts_with(b"x-sandbox-")
@@ -151,16 +168,15 @@ fn is_untrusted(name: &str) -> bool {
         )
 }
 
-fn remove_ours(head: &mut RequestHead, strip: &Strip) {
+fn remove_ours(head: &mut RequestHead, strip: &Strip, seen: Seen) {
     if let Some(target) = &strip.target {
         head.target = target.clone();
     }
     let headers = &mut head.headers;
-    headers.remove(PREVIEW_TOKEN);
     if strip.authorization {
         headers.remove(header::AUTHORIZATION);
     }
-    if headers.contains_key(header::COOKIE) {
+    if seen.cookie {
         let rest =
             gate::strip_cookie(headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes));
         replace(headers, header::COOKIE, rest);
@@ -171,7 +187,9 @@ fn remove_ours(head: &mut RequestHead, strip: &Strip) {
             gate::strip_subprotocols(values.iter().map(HeaderValue::as_bytes), &strip.subprotocols);
         replace(headers, header::SEC_WEBSOCKET_PROTOCOL, rest);
     }
-    clean_referer(headers);
+    if seen.referer {
+        clean_referer(headers);
+    }
 }
 
 /// Takes our credential out of the Referer. Of several, which no browser sends, the first is kept.
@@ -206,9 +224,7 @@ fn apply_profile(head: &mut RequestHead, profile: Profile, visitor: &Bytes, from
         rewrite_own_origin(head, visitor, from);
         return;
     }
-    if let Ok(peer) = HeaderValue::try_from(from.peer.to_canonical().to_string()) {
-        head.headers.insert(X_FORWARDED_FOR, peer);
-    }
+    head.headers.insert(X_FORWARDED_FOR, from.peer.text.clone());
     if let Ok(host) = HeaderValue::from_maybe_shared(visitor.clone()) {
         head.headers.insert(X_FORWARDED_HOST, host);
     }

@@ -11,28 +11,27 @@ use crate::message::ResponseHead;
 
 /// Says whose answer it is, on everything from 400 up: the app's own errors pass through untouched.
 pub(crate) const X_PREVIEW_SOURCE: HeaderName = HeaderName::from_static("x-preview-source");
-const X_PREVIEW_ERROR: HeaderName = HeaderName::from_static("x-preview-error");
 
 /// Fields that would change how a browser treats hosts other than this one, or that belong to us.
-const NOT_THEIRS: [HeaderName; 8] = [
-    header::ALT_SVC,
-    header::STRICT_TRANSPORT_SECURITY,
-    header::PUBLIC_KEY_PINS,
-    header::PUBLIC_KEY_PINS_REPORT_ONLY,
-    HeaderName::from_static("report-to"),
-    HeaderName::from_static("nel"),
-    X_PREVIEW_SOURCE,
-    X_PREVIEW_ERROR,
-];
+fn is_not_theirs(name: &str) -> bool {
+    matches!(
+        name,
+        "alt-svc"
+            | "nel"
+            | "public-key-pins"
+            | "public-key-pins-report-only"
+            | "report-to"
+            | "strict-transport-security"
+            | "x-preview-error"
+            | "x-preview-source"
+    )
+}
 
 /// Rewrites a final answer's head for the visitor. `switched` keeps the protocol of a 101.
 pub(super) fn finish(head: &mut ResponseHead, grant: &Grant, here: Here<'_>, switched: bool) {
     let headers = &mut head.headers;
     let protocol = switched.then(|| headers.get(header::UPGRADE).cloned()).flatten();
-    request::remove_hop_by_hop(headers);
-    for name in &NOT_THEIRS {
-        headers.remove(name);
-    }
+    request::remove_each(headers, |name| request::is_hop_by_hop(name) || is_not_theirs(name));
     cookies::confine(headers);
     location::rewrite(headers, here);
     if let Some(protocol) = protocol {
@@ -51,10 +50,9 @@ pub(super) fn finish(head: &mut ResponseHead, grant: &Grant, here: Here<'_>, swi
 
 /// Rewrites an interim answer (103 Early Hints): the same removals, nothing added.
 pub(super) fn finish_interim(head: &mut ResponseHead) {
-    request::remove_hop_by_hop(&mut head.headers);
-    for name in NOT_THEIRS.iter().chain([&header::SET_COOKIE]) {
-        head.headers.remove(name);
-    }
+    request::remove_each(&mut head.headers, |name| {
+        request::is_hop_by_hop(name) || is_not_theirs(name) || name == "set-cookie"
+    });
 }
 
 /// What passes of the app's answer to a preflight that came without a credential: that it approves, and of what (Fetch standard,

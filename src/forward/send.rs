@@ -2,7 +2,6 @@
 //! where it is not.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -20,7 +19,7 @@ use crate::body::Payload;
 use crate::deadline::Deadlines;
 use crate::gate::{Grant, Plan};
 use crate::host::Authority;
-use crate::message::{Framing, Interim, RequestHead, ResponseHead};
+use crate::message::{Framing, Interim, Peer, RequestHead, RequestId, ResponseHead};
 use crate::telemetry::Metrics;
 use crate::upstream::{Conn, Dialler, Exchange, Pool, PoolKey, Received};
 use crate::wire::Limits;
@@ -72,11 +71,11 @@ pub struct Outgoing<'a> {
     /// Its body.
     pub body: Payload,
     /// The visitor's address.
-    pub peer: IpAddr,
+    pub peer: &'a Peer,
     /// Whether the visitor came by https.
     pub secure: bool,
     /// The request's id.
-    pub request_id: &'a str,
+    pub request_id: &'a RequestId,
 }
 
 /// What came back.

@@ -7,8 +7,10 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{self, HeaderName};
 use percent_encoding::percent_decode;
+use smallvec::SmallVec;
 
 use super::RefusalReason;
+use super::visit::Seen;
 use crate::token::{Claims, KeyRing, TokenError, Verifier};
 
 /// The session cookie: bound to its host by its prefix, so that no sibling can plant or read it.
@@ -55,9 +57,12 @@ impl std::fmt::Debug for Credential {
     }
 }
 
+/// A visit's credentials. Hardly any has more than one.
+pub type Credentials = SmallVec<[Credential; 2]>;
+
 /// The verified verdicts on a visit's credentials, in the same order.
 #[derive(Debug, Default)]
-pub struct Evidence(pub Vec<Result<Arc<Claims>, TokenError>>);
+pub struct Evidence(pub SmallVec<[Result<Arc<Claims>, TokenError>; 2]>);
 
 impl Evidence {
     /// Verifies every credential through a worker's cache.
@@ -69,8 +74,12 @@ impl Evidence {
 }
 
 /// Finds every credential of a request, explicit ones before the cookie. Two different values in one carrier are refused.
-pub(super) fn find(target: &[u8], headers: &HeaderMap) -> Result<Vec<Credential>, RefusalReason> {
-    let mut found = Vec::new();
+pub(super) fn find(
+    target: &[u8],
+    headers: &HeaderMap,
+    seen: &Seen<'_>,
+) -> Result<Credentials, RefusalReason> {
+    let mut found = Credentials::new();
     let mut add = |carrier, tokens: Vec<String>| {
         let mut tokens = tokens.into_iter();
         let Some(token) = tokens.next() else { return Ok(()) };
@@ -81,22 +90,24 @@ pub(super) fn find(target: &[u8], headers: &HeaderMap) -> Result<Vec<Credential>
         Ok(())
     };
     add(Carrier::Query, in_query(target))?;
-    if headers.contains_key(PREVIEW_TOKEN) {
+    if seen.preview_token {
         add(Carrier::Header, texts(headers, &PREVIEW_TOKEN).collect())?;
     }
-    if headers.contains_key(header::AUTHORIZATION) {
+    if seen.authorization {
         let bearers = texts(headers, &header::AUTHORIZATION)
             .filter_map(|value| bearer(&value).map(str::to_owned));
         add(Carrier::Bearer, bearers.filter(|token| is_ours(token)).collect())?;
     }
-    if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
+    if seen.subprotocol {
         let elements = our_subprotocols(headers);
         add(
             Carrier::Subprotocol,
             elements.iter().map(|element| subprotocol_token(element).to_owned()).collect(),
         )?;
     }
-    found.extend(in_cookie(headers));
+    if seen.cookie {
+        found.extend(in_cookie(headers));
+    }
     Ok(found)
 }
 
@@ -115,10 +126,9 @@ fn bearer(value: &str) -> Option<&str> {
 
 /// Whether an `Authorization` field holds something of ours that no app may see.
 pub(super) fn has_our_bearer(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::AUTHORIZATION)
-        && texts(headers, &header::AUTHORIZATION).any(|value| {
-            bearer(&value).is_some_and(|token| is_ours(token) || token.starts_with(API_KEY_PREFIX))
-        })
+    texts(headers, &header::AUTHORIZATION).any(|value| {
+        bearer(&value).is_some_and(|token| is_ours(token) || token.starts_with(API_KEY_PREFIX))
+    })
 }
 
 fn parameters(query: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -173,11 +183,22 @@ pub fn strip_referer(value: &[u8]) -> Option<Bytes> {
     Some([&stripped, fragment].concat().into())
 }
 
+/// What stands between the semicolons, however little.
+fn pairs(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let all = rest?;
+        let end = memchr::memchr(b';', all);
+        rest = end.and_then(|end| all.get(end + 1..));
+        all.get(..end.unwrap_or(all.len()))
+    })
+}
+
 /// A cookie pair's name, exactly: only the blanks that RFC 6265 puts before it are skipped. Nothing is decoded, no Unicode space is
 /// trimmed, `$Version` means nothing.
 fn cookie_name(pair: &[u8]) -> &[u8] {
     let pair = pair.trim_ascii_start();
-    pair.split(|b| *b == b'=').next().unwrap_or_default()
+    pair.get(..memchr::memchr(b'=', pair).unwrap_or(pair.len())).unwrap_or_default()
 }
 
 /// The value of our cookie, when the pair is ours. The plain name could be an app's own: it is ours only with our value.
@@ -190,21 +211,16 @@ fn our_cookie(pair: &[u8]) -> Option<&[u8]> {
 }
 
 fn cookie_pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b';'))
+    headers.get_all(header::COOKIE).iter().flat_map(|value| pairs(value.as_bytes()))
 }
 
 /// Our cookie. When it comes more than once nobody can tell which one a sibling planted, so none of them counts.
 fn in_cookie(headers: &HeaderMap) -> Option<Credential> {
-    if !headers.contains_key(header::COOKIE) {
-        return None;
-    }
     let mut ours = cookie_pairs(headers).filter_map(our_cookie);
     let first = ours.next()?;
-    let token = if ours.next().is_some() {
-        String::new()
-    } else {
-        String::from_utf8_lossy(first).into_owned()
-    };
+    // What is not text is no token of ours.
+    let single = ours.next().is_none();
+    let token = std::str::from_utf8(first).ok().filter(|_| single).unwrap_or_default().to_owned();
     Some(Credential { carrier: Carrier::Cookie, token })
 }
 
@@ -213,7 +229,7 @@ pub fn strip_cookie<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Bytes>
     let mut out = BytesMut::new();
     for value in values {
         let mut first = true;
-        for pair in value.split(|b| *b == b';') {
+        for pair in pairs(value) {
             if our_cookie(pair).is_some() {
                 continue;
             }
@@ -279,7 +295,8 @@ mod tests {
         target: &str,
         fields: &[(&'static str, &str)],
     ) -> Result<Vec<(Carrier, String)>, RefusalReason> {
-        let found = find(target.as_bytes(), &headers(fields))?;
+        let headers = headers(fields);
+        let found = find(target.as_bytes(), &headers, &Seen::of(&headers))?;
         Ok(found.into_iter().map(|credential| (credential.carrier, credential.token)).collect())
     }
 

@@ -367,9 +367,12 @@ impl Judging<'_> {
     /// unless another site's page merely embeds an image or script of ours.
     fn cookie_without_redirect(&self, access: &Access) -> Option<String> {
         let explicit = access.carrier == Some(Carrier::Query) && self.visit.intent == Intent::Fetch;
+        if !explicit {
+            return None;
+        }
         let cross_site = self.visit.field(&SEC_FETCH_SITE) == Some("cross-site");
         let embedded = self.visit.field(&SEC_FETCH_DEST).is_some_and(|dest| dest != "empty");
-        if explicit && !(cross_site && embedded) { self.cookie(access) } else { None }
+        if cross_site && embedded { None } else { self.cookie(access) }
     }
 
     /// The session cookie. It is the token itself, so it keeps every restriction of it.
@@ -377,7 +380,7 @@ impl Judging<'_> {
         let Grant::Token { expires_at, .. } = access.grant else { return None };
         let token = &self.visit.credentials.get(access.token?)?.token;
         let left = (expires_at.as_second() - self.now.as_second()).max(1);
-        let host = &self.visit.authority.host;
+        let host = &*self.visit.authority.host;
         let is_local = host == "localhost" || host.ends_with(".localhost");
         Some(if self.visit.arrival.secure || is_local {
             format!(
@@ -403,8 +406,8 @@ fn clean_location(target: bytes::Bytes) -> bytes::Bytes {
 fn strip(visit: &Visit<'_>) -> Strip {
     Strip {
         target: credentials::strip_query(&visit.head.target),
-        authorization: credentials::has_our_bearer(&visit.head.headers),
-        subprotocols: if visit.head.headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
+        authorization: visit.seen.authorization && credentials::has_our_bearer(&visit.head.headers),
+        subprotocols: if visit.seen.subprotocol {
             credentials::our_subprotocols(&visit.head.headers)
         } else {
             Vec::new()

@@ -9,8 +9,8 @@ mod decision;
 mod visit;
 
 pub use credentials::{
-    Carrier, Credential, Evidence, PLAIN_SESSION_COOKIE, SESSION_COOKIE, strip_cookie, strip_query,
-    strip_referer, strip_subprotocols,
+    Carrier, Credential, Credentials, Evidence, PLAIN_SESSION_COOKIE, SESSION_COOKIE, strip_cookie,
+    strip_query, strip_referer, strip_subprotocols,
 };
 pub use decide::{Rules, decide, still_allowed};
 pub use decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip};

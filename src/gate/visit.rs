@@ -7,11 +7,10 @@ use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, header::HeaderValue};
 
 use super::credentials;
-use super::{Credential, RefusalReason};
+use super::{Credentials, RefusalReason};
 use crate::host::Authority;
 use crate::message::{Minor, RequestHead};
 
-const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 pub(super) const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const PURPOSE: [HeaderName; 3] = [
@@ -82,7 +81,43 @@ pub struct Visit<'a> {
     /// What it is for.
     pub intent: Intent,
     /// The credentials found, explicit ones (query, header, subprotocol) before the cookie.
-    pub credentials: Vec<Credential>,
+    pub credentials: Credentials,
+    pub(super) seen: Seen<'a>,
+}
+
+/// Which of the fields that decisions rest on a head has: found in one pass, because asking a map for each of them costs more than
+/// all the deciding.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
+pub(super) struct Seen<'a> {
+    pub(super) authorization: bool,
+    pub(super) cookie: bool,
+    pub(super) preview_token: bool,
+    pub(super) subprotocol: bool,
+    upgrade: bool,
+    purpose: bool,
+    fetch_mode: Option<&'a HeaderValue>,
+    accept: Option<&'a HeaderValue>,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for (name, value) in headers {
+            match name.as_str() {
+                "accept" => seen.accept = seen.accept.or(Some(value)),
+                "authorization" => seen.authorization = true,
+                "cookie" => seen.cookie = true,
+                "purpose" | "sec-purpose" | "x-moz" => seen.purpose = true,
+                "sec-fetch-mode" => seen.fetch_mode = seen.fetch_mode.or(Some(value)),
+                "sec-websocket-protocol" => seen.subprotocol = true,
+                "upgrade" => seen.upgrade = true,
+                "x-miosa-preview-token" => seen.preview_token = true,
+                _ => {}
+            }
+        }
+        seen
+    }
 }
 
 impl<'a> Visit<'a> {
@@ -92,12 +127,11 @@ impl<'a> Visit<'a> {
         if matches!(head.method, Method::TRACE | Method::CONNECT) {
             return Err(RefusalReason::MethodNotAllowed);
         }
-        let intent = match upgrade(head, arrival)? {
-            Some(intent) => intent,
-            None => intent(head),
-        };
-        let credentials = credentials::find(&head.target, &head.headers)?;
-        Ok(Self { head, arrival, authority, intent, credentials })
+        let seen = Seen::of(&head.headers);
+        let switch = if seen.upgrade { upgrade(head, arrival)? } else { None };
+        let intent = switch.unwrap_or_else(|| intent(head, &seen));
+        let credentials = credentials::find(&head.target, &head.headers, &seen)?;
+        Ok(Self { head, arrival, authority, intent, credentials, seen })
     }
 
     /// A field's value, if it is there and plain text.
@@ -109,7 +143,7 @@ impl<'a> Visit<'a> {
 /// The protocol switch that is asked for, if any, judged by form (RFC 9110 section 7.8, RFC 6455 section 4.2.1).
 fn upgrade(head: &RequestHead, arrival: Arrival) -> Result<Option<Intent>, RefusalReason> {
     let headers = &head.headers;
-    if !headers.contains_key(header::UPGRADE) || !connection_names_upgrade(headers) {
+    if !connection_names_upgrade(headers) {
         // An `Upgrade` that `Connection` does not name ends at this hop.
         return Ok(None);
     }
@@ -154,24 +188,27 @@ fn connection_names_upgrade(headers: &HeaderMap) -> bool {
     })
 }
 
-fn intent(head: &RequestHead) -> Intent {
+fn intent(head: &RequestHead, seen: &Seen<'_>) -> Intent {
     let headers = &head.headers;
-    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    if PURPOSE.iter().any(|name| text(name).is_some_and(|value| value.contains("prefetch"))) {
+    let text = |name: &HeaderName| plain(headers.get(name));
+    let says_prefetch = |name| text(name).is_some_and(|value| value.contains("prefetch"));
+    if seen.purpose && PURPOSE.iter().any(says_prefetch) {
         return Intent::Prefetch;
     }
     if !matches!(head.method, Method::GET | Method::HEAD) {
         return Intent::Fetch;
     }
-    let navigates = match text(&SEC_FETCH_MODE) {
+    let navigates = match plain(seen.fetch_mode) {
         Some(mode) => mode.eq_ignore_ascii_case("navigate"),
-        None => text(&header::ACCEPT).is_some_and(|accept| accept.contains("text/html")),
+        // Browsers send Sec-Fetch fields; programs that make link cards do not.
+        None if text(&header::USER_AGENT).is_some_and(is_unfurler) => return Intent::Prefetch,
+        None => plain(seen.accept).is_some_and(|accept| accept.contains("text/html")),
     };
-    // Browsers send Sec-Fetch fields; programs that make link cards do not.
-    if text(&SEC_FETCH_MODE).is_none() && text(&header::USER_AGENT).is_some_and(is_unfurler) {
-        return Intent::Prefetch;
-    }
     if navigates { Intent::Navigation } else { Intent::Fetch }
+}
+
+fn plain(value: Option<&HeaderValue>) -> Option<&str> {
+    value.and_then(|value| value.to_str().ok())
 }
 
 fn is_unfurler(agent: &str) -> bool {

@@ -16,7 +16,7 @@ use super::respond::{self, Terms};
 use crate::body::Payload;
 use crate::connection::Stream;
 use crate::deadline::Phase;
-use crate::message::{Framing, Interim, Minor};
+use crate::message::{Framing, Interim, Minor, Peer};
 use crate::visitor::{self, Arriving, Reply, Worker};
 use crate::wire::{self, ConnectionField, ParsedRequest};
 
@@ -33,6 +33,7 @@ pub(super) async fn serve(
     worker: Rc<Worker>,
     settings: Rc<Settings>,
 ) {
+    let peer = Rc::new(Peer::of(peer));
     let deadlines = [worker.deadlines.deadline(), worker.deadlines.deadline()];
     let link = Rc::new(RefCell::new(Link::new(stream, Rc::clone(&settings), deadlines)));
     // The first request must come as promptly as its head; later ones may keep us waiting.
@@ -49,7 +50,7 @@ pub(super) async fn serve(
         }
         let next = poll_fn(|cx| link.borrow_mut().poll_request(cx, worker.is_draining())).await;
         let (keep, answered) = match next {
-            Ok(request) => match exchange(&link, peer, request, &worker).await {
+            Ok(request) => match exchange(&link, &peer, request, &worker).await {
                 Exchanged::Answered { keep } => (keep, true),
                 Exchanged::Broken => {
                     link.borrow().stream.abort();
@@ -58,9 +59,9 @@ pub(super) async fn serve(
                 Exchanged::Switched(switch) => return tunnel(link, switch, &worker).await,
             },
             Err(NoRequest::Ended) => (false, false),
-            Err(NoRequest::Faulty(fault)) => (false, refuse(&link, peer, &fault, &worker).await),
+            Err(NoRequest::Faulty(fault)) => (false, refuse(&link, &peer, &fault, &worker).await),
             Err(NoRequest::TooSlow) => {
-                (false, refuse(&link, peer, &visitor::HeadTimeout, &worker).await)
+                (false, refuse(&link, &peer, &visitor::HeadTimeout, &worker).await)
             }
         };
         if !keep {
@@ -78,7 +79,7 @@ enum Exchanged {
 
 async fn exchange(
     link: &Rc<RefCell<Link>>,
-    peer: SocketAddr,
+    peer: &Rc<Peer>,
     request: ParsedRequest,
     worker: &Rc<Worker>,
 ) -> Exchanged {
@@ -96,7 +97,7 @@ async fn exchange(
         head: request.head,
         framing: request.framing,
         body,
-        peer,
+        peer: Rc::clone(peer),
         secure: false,
         interim: interim.clone(),
     };
@@ -134,7 +135,7 @@ async fn exchange(
 /// Answers what never became a request. Tells whether an answer was written.
 async fn refuse(
     link: &Rc<RefCell<Link>>,
-    peer: SocketAddr,
+    peer: &Rc<Peer>,
     fault: &dyn crate::fault::Fault,
     worker: &Rc<Worker>,
 ) -> bool {

@@ -19,6 +19,7 @@ use tokio::task::LocalSet;
 use super::{Settings, http1, respond};
 use crate::connection::Stream;
 use crate::fault::{Blame, Face, Fault, Recovery};
+use crate::message::Peer;
 use crate::model::Subject;
 use crate::shutdown::{Stage, Watcher};
 use crate::visitor::{self, Worker, WorkerParts};
@@ -159,7 +160,10 @@ async fn accept(
             Ok(seat) => seat,
             Err(cap) => {
                 worker.metrics.connections_capped.inc();
-                respond::turn_away(&socket, &visitor::refuse_unread(worker, peer, &cap));
+                respond::turn_away(
+                    &socket,
+                    &visitor::refuse_unread(worker, &Rc::new(Peer::of(peer)), &cap),
+                );
                 continue;
             }
         };

@@ -6,6 +6,16 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// Room for the text of an identifier.
+#[derive(Clone, Copy, Debug)]
+pub struct IdText([u8; 36]);
+
+impl Default for IdText {
+    fn default() -> Self {
+        Self([0; 36])
+    }
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $new:expr) => {
         $(#[$doc])*
@@ -14,6 +24,11 @@ macro_rules! id {
         pub struct $name(pub Uuid);
 
         impl $name {
+            /// The text of it, written into `buffer`.
+            pub fn text(self, buffer: &mut IdText) -> &str {
+                self.0.as_hyphenated().encode_lower(&mut buffer.0)
+            }
+
             /// A fresh identifier.
             #[expect(clippy::new_without_default, reason = "a fresh random value is no default")]
             pub fn new() -> Self {

@@ -11,7 +11,7 @@ mod tenant;
 pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenScope};
 pub use branding::Branding;
 pub use change::{Change, Subject, Version};
-pub use ids::{KeyId, PreviewId, SandboxId, TenantId, TokenId};
+pub use ids::{IdText, KeyId, PreviewId, SandboxId, TenantId, TokenId};
 pub use preview::{Preview, Profile, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};
 pub use tenant::{CustomDomain, Tenant, TenantDomain, TenantPolicy};

@@ -149,6 +149,16 @@ impl Exchange {
             self.end(keep, reuse);
             return Payload::Empty;
         }
+        if let Framing::Length(length) = parsed.framing
+            && let Ok(length) = usize::try_from(length)
+            && length <= self.conn.inbuf.len()
+            && self.upload_is_over()
+        {
+            // It came with its head, as most small ones do.
+            let whole = self.conn.inbuf.split_to(length).freeze();
+            self.end(keep, reuse);
+            return Payload::Full(whole);
+        }
         let framing = if bodiless { Framing::None } else { parsed.framing };
         self.conn.deadline.clear();
         Payload::stream(ResponseBody {

@@ -15,7 +15,6 @@ pub use switch::{Switch, run as run_switched};
 pub use worker::{Worker, WorkerParts};
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -24,14 +23,14 @@ use crate::fault::Fault;
 use crate::forward::Outgoing;
 use crate::gate::{Arrival, Decision, Evidence, Grant, Intent, Plan, RefusalReason, Visit, decide};
 use crate::host::Authority;
-use crate::message::{Framing, RequestHead};
+use crate::message::{Framing, Peer, RequestHead};
 use reply::Refused;
 
 /// Serves one request.
 pub async fn handle(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
     let mut record = Record::open(worker, &arriving);
     let arrival = Arrival {
-        peer: arriving.peer.ip(),
+        peer: arriving.peer.ip,
         secure: arriving.secure,
         public_port: worker.public_port(),
         has_body: arriving.framing != Framing::None,
@@ -71,7 +70,7 @@ pub async fn handle(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
 }
 
 /// The answer to bytes that never became a request.
-pub fn refuse_unread(worker: &Rc<Worker>, peer: SocketAddr, fault: &dyn Fault) -> Answer {
+pub fn refuse_unread(worker: &Rc<Worker>, peer: &Rc<Peer>, fault: &dyn Fault) -> Answer {
     let record = Record::unread(worker, peer);
     reply::page(worker, record, None, &Refused::unread(fault))
 }
@@ -103,7 +102,7 @@ async fn forward(
         head: arriving.head,
         framing: arriving.framing,
         body: record.count_request_body(arriving.body),
-        peer: arriving.peer.ip(),
+        peer: &arriving.peer,
         secure: arriving.secure,
         request_id: record.id(),
     };

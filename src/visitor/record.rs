@@ -3,7 +3,6 @@
 //! The record observes and never decides. No credential enters it: the path is kept without its query, and header values not at all.
 
 use std::cell::Cell;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,10 +19,12 @@ use crate::body::{BodyError, Payload};
 use crate::fault::{Blame, Face, Fault};
 use crate::forward::{TunnelEnd, TunnelTally};
 use crate::gate::{Grant, Plan};
+use crate::message::{Peer, RequestId};
+use crate::model::IdText;
 use crate::routes::Route;
 use crate::telemetry::{Metrics, Source};
 
-/// The longest path and host that a line holds, octets.
+/// The longest path that a line holds, octets.
 const MAX_TEXT: usize = 512;
 
 /// The record of one request.
@@ -31,10 +32,10 @@ const MAX_TEXT: usize = 512;
 pub struct Record {
     metrics: Arc<Metrics>,
     started: Instant,
-    id: String,
-    peer: IpAddr,
+    id: RequestId,
+    peer: Rc<Peer>,
     method: Method,
-    host: String,
+    host: Option<Arc<str>>,
     target: Bytes,
     route: Option<(Arc<Route>, u16)>,
     access: &'static str,
@@ -52,22 +53,22 @@ impl Record {
     /// Opens the record of a request whose head was read.
     pub fn open(worker: &Worker, arriving: &Arriving) -> Self {
         let target = arriving.head.target.clone();
-        Self::new(worker, arriving.peer.ip(), arriving.head.method.clone(), target)
+        Self::new(worker, Rc::clone(&arriving.peer), arriving.head.method.clone(), target)
     }
 
     /// Opens the record of bytes that never became a request.
-    pub fn unread(worker: &Worker, peer: std::net::SocketAddr) -> Self {
-        Self::new(worker, peer.ip(), Method::default(), Bytes::new())
+    pub fn unread(worker: &Worker, peer: &Rc<Peer>) -> Self {
+        Self::new(worker, Rc::clone(peer), Method::default(), Bytes::new())
     }
 
-    fn new(worker: &Worker, peer: IpAddr, method: Method, target: Bytes) -> Self {
+    fn new(worker: &Worker, peer: Rc<Peer>, method: Method, target: Bytes) -> Self {
         Self {
             metrics: Arc::clone(&worker.metrics),
             started: Instant::now(),
             id: worker.next_request_id(),
             peer,
             method,
-            host: String::new(),
+            host: None,
             target,
             route: None,
             access: "none",
@@ -83,13 +84,13 @@ impl Record {
     }
 
     /// The request's id.
-    pub fn id(&self) -> &str {
+    pub fn id(&self) -> &RequestId {
         &self.id
     }
 
     /// Notes the host that was asked for.
-    pub fn host(&mut self, host: &str) {
-        self.host.push_str(host);
+    pub fn host(&mut self, host: &Arc<str>) {
+        self.host = Some(Arc::clone(host));
     }
 
     /// Notes what was decided.
@@ -211,9 +212,10 @@ impl Record {
             return;
         }
         let route = self.route.as_ref().map(|(route, _)| route);
+        let (mut tenant, mut sandbox) = (IdText::default(), IdText::default());
         let line = Line {
-            tenant: route.map(|route| tracing::field::display(route.tenant)),
-            sandbox: route.map(|route| tracing::field::display(route.sandbox)),
+            tenant: route.map(|route| route.tenant.text(&mut tenant)),
+            sandbox: route.map(|route| route.sandbox.text(&mut sandbox)),
             user: route.and_then(|route| route.external_user_id.as_deref()),
             port: self.route.as_ref().map(|(_, port)| *port),
             code: self.face.map(|face| face.label),
@@ -224,9 +226,9 @@ impl Record {
                 tracing::$level!(
                     target: "portico::access",
                     request_id = self.id.as_str(),
-                    peer = %self.peer,
+                    peer = self.peer.text.to_str().unwrap_or_default(),
                     method = self.method.as_str(),
-                    host = self.host.get(..MAX_TEXT).unwrap_or(&self.host),
+                    host = self.host.as_deref().unwrap_or_default(),
                     path = self.path(),
                     status = self.status.as_u16(),
                     source = self.source.label(),
@@ -254,9 +256,9 @@ impl Record {
 }
 
 /// The optional fields of a line.
-struct Line<'a, T, S> {
-    tenant: Option<T>,
-    sandbox: Option<S>,
+struct Line<'a> {
+    tenant: Option<&'a str>,
+    sandbox: Option<&'a str>,
     user: Option<&'a str>,
     port: Option<u16>,
     code: Option<&'static str>,

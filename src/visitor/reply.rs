@@ -1,6 +1,5 @@
 //! The answers: the app's, with its body under watch, and our own.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -15,7 +14,7 @@ use crate::body::{BodyError, Payload};
 use crate::fault::{Blame, Face, Fault, Recovery};
 use crate::forward::Forwarded;
 use crate::gate::{Moved, SignIn};
-use crate::message::{Framing, Interim, Minor, RequestHead, ResponseHead, X_REQUEST_ID};
+use crate::message::{Framing, Interim, Minor, Peer, RequestHead, ResponseHead, X_REQUEST_ID};
 use crate::pages::Occasion;
 use crate::routes::TenantView;
 
@@ -29,7 +28,7 @@ pub struct Arriving {
     /// Its body.
     pub body: Payload,
     /// The other end of the connection.
-    pub peer: SocketAddr,
+    pub peer: Rc<Peer>,
     /// Whether the connection is secure.
     pub secure: bool,
     /// Where interim answers go.
@@ -142,7 +141,7 @@ pub(super) fn page(
         tenant: refused.tenant,
         host: refused.host,
         subject: refused.subject,
-        request_id: record.id(),
+        request_id: record.id().as_str(),
     };
     let (head, body) = worker.gallery.answer(&occasion, head);
     whole(record, head, body)
@@ -165,7 +164,17 @@ pub(super) fn app(
     if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
         head.headers.append(header::SET_COOKIE, cookie);
     }
-    let body = Payload::stream(WatchedBody { body, watch: Some(watch), record });
+    let body = match body {
+        // Here already: nothing of it will be cut.
+        Payload::Empty | Payload::Full(_) => {
+            if let Payload::Full(bytes) = &body {
+                record.sent(bytes.len());
+            }
+            record.complete();
+            body
+        }
+        Payload::Stream(_) => Payload::stream(WatchedBody { body, watch: Some(watch), record }),
+    };
     Reply::Answer(Answer { head, framing, body, close: false })
 }
 
@@ -213,9 +222,7 @@ fn ours(status: StatusCode) -> ResponseHead {
 
 fn plain(mut record: Record, mut head: ResponseHead, body: Bytes) -> Answer {
     record.answered_by_us(head.status);
-    if let Ok(id) = HeaderValue::from_str(record.id()) {
-        head.headers.insert(X_REQUEST_ID, id);
-    }
+    head.headers.insert(X_REQUEST_ID, record.id().header());
     whole(record, head, body)
 }
 

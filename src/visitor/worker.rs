@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::deadline::Deadlines;
 use crate::forward::{self, Forwarder};
 use crate::gate::{self, Rules};
+use crate::message::{RequestId, RequestIds};
 use crate::model::Subject;
 use crate::pages::Gallery;
 use crate::routes::Routes;
@@ -156,7 +157,7 @@ impl Worker {
         self.public_port
     }
 
-    pub(super) fn next_request_id(&self) -> String {
+    pub(super) fn next_request_id(&self) -> RequestId {
         self.ids.next()
     }
 
@@ -188,50 +189,5 @@ async fn next_change(changes: &mut Receiver<Subject>) -> Result<Subject, RecvErr
     match changes.recv().await {
         Err(RecvError::Closed) => std::future::pending().await,
         changed => changed,
-    }
-}
-
-/// Ids that do not repeat: random per worker and start, counted within.
-#[derive(Debug)]
-struct RequestIds {
-    seed: u64,
-    count: Cell<u64>,
-}
-
-impl Default for RequestIds {
-    fn default() -> Self {
-        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
-        Self { seed: high, count: Cell::new(low) }
-    }
-}
-
-impl RequestIds {
-    fn next(&self) -> String {
-        const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-        let count = self.count.get().wrapping_add(1);
-        self.count.set(count);
-        // An odd multiplier makes every count a different number that looks like no other.
-        let mixed = count.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let value = (u128::from(self.seed) << 64) | u128::from(mixed);
-        let mut id = String::with_capacity(30);
-        id.push_str("req_");
-        for shift in (0..26).rev() {
-            let digit = usize::try_from((value >> (shift * 5)) & 31).unwrap_or_default();
-            id.push(char::from(DIGITS.get(digit).copied().unwrap_or(b'0')));
-        }
-        id
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn request_ids_are_short_plain_and_do_not_repeat() {
-        let ids = RequestIds::default();
-        let made: std::collections::HashSet<String> = (0..10_000).map(|_| ids.next()).collect();
-        assert_eq!(made.len(), 10_000);
-        assert!(made.iter().all(|id| id.len() == 30 && id.starts_with("req_")));
     }
 }

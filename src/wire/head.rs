@@ -94,11 +94,11 @@ impl HeadScan {
     }
 }
 
-/// Reads one field line.
+/// Reads one field line: its name, its value, and the value's bytes without a copy.
 pub(super) fn field(
     head: &Bytes,
     (start, end): (usize, usize),
-) -> Result<(HeaderName, HeaderValue), LineFault> {
+) -> Result<(HeaderName, HeaderValue, Bytes), LineFault> {
     let line = head.get(start..end).unwrap_or_default();
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(LineFault::Folded);
@@ -113,8 +113,8 @@ pub(super) fn field(
     let from = start + colon + 1 + leading;
     let value = if leading == raw.len() { Bytes::new() } else { head.slice(from..end - trailing) };
     // Refuses every control character but HTAB: a bare CR or NUL never passes.
-    let value = HeaderValue::from_maybe_shared(value).map_err(|_| LineFault::Value)?;
-    Ok((name, value))
+    let checked = HeaderValue::from_maybe_shared(value.clone()).map_err(|_| LineFault::Value)?;
+    Ok((name, checked, value))
 }
 
 /// A `Content-Length`: 1 to 19 digits and nothing else.

@@ -153,10 +153,9 @@ struct Fields {
 
 impl Fields {
     fn field(&mut self, head: &Bytes, line: (usize, usize)) -> Result<(), RequestFault> {
-        let (name, value) = head::field(head, line)?;
+        let (name, value, bytes) = head::field(head, line)?;
         match name {
             header::HOST => {
-                let bytes = Bytes::copy_from_slice(value.as_bytes());
                 if bytes.is_empty() || self.host.replace(bytes).is_some() {
                     return Err(RequestFault::Host);
                 }

@@ -89,7 +89,7 @@ struct Fields {
 
 impl Fields {
     fn field(&mut self, head: &Bytes, line: (usize, usize)) -> Result<(), ResponseFault> {
-        let (name, value) = head::field(head, line)?;
+        let (name, value, _) = head::field(head, line)?;
         match name {
             header::CONTENT_LENGTH => {
                 let length = head::content_length(&value).ok_or(ResponseFault::ContentLength)?;

@@ -1,0 +1,45 @@
+//! Any bytes as an answer's head: one verdict however they arrive, and what is written of it is read back as the same.
+#![no_main]
+
+use bytes::BytesMut;
+use http::Method;
+use libfuzzer_sys::fuzz_target;
+use portico::message::Framing;
+use portico::wire::{
+    ConnectionField, HeadScan, Limits, ParsedResponse, ResponseFault, parse_response, write_response,
+};
+
+fn parse(pieces: &[&[u8]], method: &Method) -> Result<Option<ParsedResponse>, ResponseFault> {
+    let (mut buffer, mut scan) = (BytesMut::new(), HeadScan::default());
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+        match parse_response(&mut buffer, &mut scan, method, &Limits::default()) {
+            Ok(None) => {}
+            verdict => return verdict,
+        }
+    }
+    Ok(None)
+}
+
+fuzz_target!(|input: (bool, u16, &[u8])| {
+    let (head_only, cut, bytes) = input;
+    let method = if head_only { Method::HEAD } else { Method::GET };
+    let whole = parse(&[bytes], &method);
+    let (start, end) = bytes.split_at(usize::from(cut).min(bytes.len()));
+    let split = parse(&[start, end], &method);
+    let show = |parsed: &Result<Option<ParsedResponse>, ResponseFault>| {
+        parsed.as_ref().map(|parsed| parsed.as_ref().map(|p| format!("{:?}", (&p.head, p.framing))).unwrap_or_default()).ok()
+    };
+    assert_eq!(show(&whole), show(&split));
+    let Ok(Some(parsed)) = whole else { return };
+    if parsed.framing == Framing::UntilClose {
+        return;
+    }
+    let mut written = BytesMut::new();
+    write_response(&mut written, &parsed.head, parsed.framing, ConnectionField::None);
+    assert!(!written.iter().enumerate().any(|(at, b)| *b == b'\n' && (at == 0 || written[at - 1] != b'\r')));
+    let again = parse(&[&written], &method).expect("canonical").expect("complete");
+    assert_eq!(again.framing, parsed.framing);
+    assert_eq!(again.head.status, parsed.head.status);
+    assert_eq!(again.head.headers, parsed.head.headers);
+});

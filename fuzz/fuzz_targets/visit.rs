@@ -1,0 +1,82 @@
+//! Any bytes as a visit, against tables with one private and one public port: without a token that was minted nothing but the public
+//! port is ever forwarded, and whatever is forwarded carries nothing of ours in its target.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use bytes::BytesMut;
+use jiff::Timestamp;
+use libfuzzer_sys::fuzz_target;
+use portico::gate::{Arrival, Decision, Evidence, Grant, Rules, Visit, decide, strip_query};
+use portico::host::Slug;
+use portico::message::Framing;
+use portico::model::{
+    Driver, Profile, SandboxId, SandboxState, SigningKeyRecord, TenantId, TenantPolicy, Visibility,
+};
+use portico::routes::{PortRule, Route, Routes, SlugScope, TenantView};
+use portico::token::{KeyRing, Verifier};
+use portico::wire::{HeadScan, Limits, parse_request};
+
+const PUBLIC: u16 = 8000;
+
+static TABLES: LazyLock<Routes> = LazyLock::new(|| {
+    let routes = Routes::new(&["sandbox.example".into()]);
+    let tenant = TenantId::new();
+    routes.put_tenant(TenantView {
+        id: tenant,
+        branding: None,
+        branding_version: 0,
+        policy: TenantPolicy::default(),
+    });
+    let rule =
+        PortRule { port: PUBLIC, visibility: Visibility::Public, profile: None, expires_at: None };
+    let route = Route {
+        sandbox: SandboxId::new(),
+        tenant,
+        slug: Slug::parse("mine").expect("a slug"),
+        state: SandboxState::Running,
+        driver: Driver::Loopback,
+        upstream: None,
+        address_generation: 0,
+        token_generation: 0,
+        default_port: 3000,
+        profile: Profile::default(),
+        ports: Box::new([rule]),
+        external_user_id: None,
+    };
+    routes.put_sandbox(route, vec![SlugScope::Platform]);
+    routes.set_version(1);
+    routes
+});
+static KEYS: LazyLock<KeyRing> = LazyLock::new(|| {
+    let created_at = Timestamp::UNIX_EPOCH;
+    KeyRing::new(&[SigningKeyRecord { kid: "k".into(), secret: vec![7; 32], created_at }], 1)
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut buffer = BytesMut::from(bytes);
+    let Ok(Some(parsed)) =
+        parse_request(&mut buffer, &mut HeadScan::default(), &Limits::default())
+    else {
+        return;
+    };
+    let arrival = Arrival {
+        peer: [127, 0, 0, 1].into(),
+        secure: false,
+        public_port: 8080,
+        has_body: parsed.framing != Framing::None,
+    };
+    let Ok(visit) = Visit::read(&parsed.head, arrival) else { return };
+    let evidence = Evidence::gather(&visit.credentials, &KEYS, &mut Verifier::new(4));
+    match decide(&visit, &evidence, &TABLES, &Rules::default(), Timestamp::UNIX_EPOCH) {
+        Decision::Forward(plan) => {
+            assert!(
+                plan.grant == Grant::Preflight || (plan.grant == Grant::Public && plan.port == PUBLIC)
+            );
+            let target = plan.strip.target.as_ref().unwrap_or(&parsed.head.target);
+            assert_eq!(strip_query(target), None, "a credential is left in the target");
+        }
+        Decision::SignIn(_) => panic!("a session without a token"),
+        Decision::Moved(_) | Decision::Neutral | Decision::Refuse(_) => {}
+    }
+});
