@@ -17,6 +17,7 @@ pub mod fault;
 pub mod follow;
 pub mod forward;
 pub mod gate;
+pub mod headers;
 pub mod host;
 pub mod listen;
 pub mod message;

@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
+
+use crate::headers::Headers;
 
 /// The other end of a visitor's connection, in the forms that every request on it needs.
 #[derive(Debug)]
@@ -47,7 +49,7 @@ pub struct RequestHead {
     /// The HTTP/1 minor version.
     pub minor: Minor,
     /// Every field but `Host`; `Transfer-Encoding` and `Content-Length` have been taken out by the codec (see `Framing`).
-    pub headers: HeaderMap,
+    pub headers: Headers,
 }
 
 /// The head of a response.
@@ -58,13 +60,13 @@ pub struct ResponseHead {
     /// The reason phrase as sent; empty means the standard one.
     pub reason: Bytes,
     /// Every field; `Transfer-Encoding` and `Content-Length` have been taken out by the codec (see `Framing`).
-    pub headers: HeaderMap,
+    pub headers: Headers,
 }
 
 impl ResponseHead {
     /// A head with a status, the standard reason and no fields.
     pub fn new(status: StatusCode) -> Self {
-        Self { status, reason: Bytes::new(), headers: HeaderMap::new() }
+        Self { status, reason: Bytes::new(), headers: Headers::new() }
     }
 }
 

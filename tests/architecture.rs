@@ -20,6 +20,7 @@ const FLOORS: [&[&str]; 10] = [
         "connection",
         "deadline",
         "fault",
+        "headers",
         "host",
         "message",
         "shutdown",
@@ -37,10 +38,11 @@ const FLOORS: [&[&str]; 10] = [
 ];
 
 /// Words that build on other words.
-const NEIGHBOURS: [(&str, &str); 5] = [
+const NEIGHBOURS: [(&str, &str); 6] = [
     ("body", "fault"),
     ("connection", "deadline"),
     ("message", "body"),
+    ("message", "headers"),
     ("telemetry", "clock"),
     ("telemetry", "fault"),
 ];

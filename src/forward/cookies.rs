@@ -1,25 +1,23 @@
 //! What a sandbox may do with cookies: set them for its own host, and nothing else.
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::{self, HeaderValue};
 
 use crate::gate::{PLAIN_SESSION_COOKIE, SESSION_COOKIE};
+use crate::headers::Headers;
 use crate::token::PREFIX;
 
 /// Drops `Domain` from every `Set-Cookie` (a cookie for a parent domain would reach other sandboxes), drops cookies that bear
 /// the name of ours, and leaves every other byte as it was.
-pub(super) fn confine(headers: &mut HeaderMap) {
+pub(super) fn confine(headers: &mut Headers) {
     let needs_work = headers
         .get_all(header::SET_COOKIE)
-        .iter()
         .any(|value| is_ours(value.as_bytes()) || has_domain(value.as_bytes()));
     if !needs_work {
         return;
     }
     let kept: Vec<HeaderValue> = headers
         .get_all(header::SET_COOKIE)
-        .iter()
         .filter(|value| !is_ours(value.as_bytes()))
         .filter_map(|value| {
             if has_domain(value.as_bytes()) {
@@ -89,13 +87,13 @@ mod tests {
     use super::*;
 
     fn check(set: &[&str], kept: &[&str]) {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for value in set {
             headers.append(header::SET_COOKIE, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         confine(&mut headers);
         let left: Vec<&[u8]> =
-            headers.get_all(header::SET_COOKIE).iter().map(HeaderValue::as_bytes).collect();
+            headers.get_all(header::SET_COOKIE).map(HeaderValue::as_bytes).collect();
         let expected: Vec<&[u8]> = kept.iter().map(|value| value.as_bytes()).collect();
         assert_eq!(left, expected, "{set:?}");
     }

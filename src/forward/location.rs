@@ -1,8 +1,8 @@
 //! Redirects that only make sense inside the sandbox: `http://localhost:3000/login` becomes the preview host of port 3000.
 
-use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 
+use crate::headers::Headers;
 use crate::host::{Authority, PreviewLabel, SandboxName};
 use crate::routes::Route;
 
@@ -22,7 +22,7 @@ pub(super) struct Here<'a> {
 const REFRESH: HeaderName = HeaderName::from_static("refresh");
 
 /// Rewrites `Location`, `Content-Location` and `Refresh` where they name loopback; leaves everything else as it is.
-pub(super) fn rewrite(headers: &mut HeaderMap, here: Here<'_>) {
+pub(super) fn rewrite(headers: &mut Headers, here: Here<'_>) {
     for name in [header::LOCATION, header::CONTENT_LOCATION, REFRESH] {
         let Some(value) = headers.get(&name) else { continue };
         let Ok(text) = value.to_str() else { continue };

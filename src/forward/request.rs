@@ -2,10 +2,11 @@
 //! about where it came from.
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use crate::gate::{self, Strip};
+use crate::headers::Headers;
 use crate::message::{Peer, RequestHead, RequestId};
 use crate::model::Profile;
 
@@ -51,8 +52,8 @@ pub(super) fn prepare(
     head.headers.insert(crate::message::X_REQUEST_ID, from.request_id.header());
 }
 
-fn accepts_trailers(headers: &HeaderMap) -> bool {
-    headers.get_all(header::TE).iter().any(|value| {
+fn accepts_trailers(headers: &Headers) -> bool {
+    headers.get_all(header::TE).any(|value| {
         let items = value.as_bytes().split(|b| *b == b',');
         items.into_iter().any(|item| item.trim_ascii().eq_ignore_ascii_case(b"trailers"))
     })
@@ -67,7 +68,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(headers: &HeaderMap) -> Self {
+    fn of(headers: &Headers) -> Self {
         let mut seen = Self::default();
         for name in headers.keys() {
             match name.as_str() {
@@ -81,25 +82,16 @@ impl Seen {
     }
 }
 
-/// Removes the fields that `goes` says, and those that `Connection` names, in one pass. What routes, frames or authenticates cannot be
-/// named away by a visitor: it is either not in the map (`Host`, the framing fields) or set anew after this.
-pub(super) fn remove_each(headers: &mut HeaderMap, goes: impl Fn(&str) -> bool) {
-    let mut gone: SmallVec<[HeaderName; 8]> = SmallVec::new();
-    for name in headers.keys() {
-        if goes(name.as_str()) {
-            gone.push(name.clone());
-        }
-        if name == header::CONNECTION {
-            let options = headers.get_all(header::CONNECTION).iter();
-            let named = options
-                .flat_map(|value| value.as_bytes().split(|b| *b == b','))
-                .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
-            gone.extend(named.filter(|name| !is_end_to_end(name)));
-        }
-    }
-    for name in &gone {
-        headers.remove(name);
-    }
+/// Removes the fields that `goes` says, and those that `Connection` names. What routes, frames or authenticates cannot be named away by a
+/// visitor: it is either not in the list (`Host`, the framing fields) or set anew after this.
+pub(super) fn remove_each(headers: &mut Headers, goes: impl Fn(&str) -> bool) {
+    let named: SmallVec<[HeaderName; 4]> = headers
+        .get_all(header::CONNECTION)
+        .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !is_end_to_end(name))
+        .collect();
+    headers.retain(|name, _| !goes(name.as_str()) && !named.contains(name));
 }
 
 /// Fields that end at this hop whether or not `Connection` names them (RFC 9110 section 7.6.1 and its predecessors).
@@ -177,14 +169,12 @@ fn remove_ours(head: &mut RequestHead, strip: &Strip, seen: Seen) {
         headers.remove(header::AUTHORIZATION);
     }
     if seen.cookie {
-        let rest =
-            gate::strip_cookie(headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes));
+        let rest = gate::strip_cookie(headers.get_all(header::COOKIE).map(HeaderValue::as_bytes));
         replace(headers, header::COOKIE, rest);
     }
     if !strip.subprotocols.is_empty() {
         let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
-        let rest =
-            gate::strip_subprotocols(values.iter().map(HeaderValue::as_bytes), &strip.subprotocols);
+        let rest = gate::strip_subprotocols(values.map(HeaderValue::as_bytes), &strip.subprotocols);
         replace(headers, header::SEC_WEBSOCKET_PROTOCOL, rest);
     }
     if seen.referer {
@@ -193,25 +183,21 @@ fn remove_ours(head: &mut RequestHead, strip: &Strip, seen: Seen) {
 }
 
 /// Takes our credential out of the Referer. Of several, which no browser sends, the first is kept.
-fn clean_referer(headers: &mut HeaderMap) {
-    let mut values = headers.get_all(header::REFERER).iter();
-    let Some(first) = values.next() else { return };
-    let several = values.next().is_some();
-    match gate::strip_referer(first.as_bytes()) {
-        Some(clean) => replace(headers, header::REFERER, Some(clean)),
-        None if several => {
-            let first = first.clone();
-            headers.insert(header::REFERER, first);
-        }
-        None => {}
+fn clean_referer(headers: &mut Headers) {
+    let Some(first) = headers.get(header::REFERER) else { return };
+    if let Some(clean) = gate::strip_referer(first.as_bytes()) {
+        replace(headers, header::REFERER, Some(clean));
+    } else if headers.get_all(header::REFERER).nth(1).is_some() {
+        let first = first.clone();
+        headers.insert(header::REFERER, first);
     }
 }
 
 /// Sets one field to a value made of bytes that were in the request before, or removes it.
-fn replace(headers: &mut HeaderMap, name: HeaderName, value: Option<Bytes>) {
+fn replace(headers: &mut Headers, name: HeaderName, value: Option<Bytes>) {
     match value.and_then(|bytes| HeaderValue::from_maybe_shared(bytes).ok()) {
-        Some(value) => drop(headers.insert(name, value)),
-        None => drop(headers.remove(name)),
+        Some(value) => headers.insert(name, value),
+        None => headers.remove(name),
     }
 }
 

@@ -2,11 +2,12 @@
 //! another host or for the whole platform, every other byte as the app sent it.
 
 use http::StatusCode;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 
 use super::location::{self, Here};
 use super::{cookies, request};
 use crate::gate::Grant;
+use crate::headers::Headers;
 use crate::message::ResponseHead;
 
 /// Says whose answer it is, on everything from 400 up: the app's own errors pass through untouched.
@@ -74,6 +75,6 @@ pub(super) fn approval(head: &ResponseHead) -> Option<ResponseHead> {
     })
 }
 
-fn says_nothing_of_caching(headers: &HeaderMap) -> bool {
+fn says_nothing_of_caching(headers: &Headers) -> bool {
     !headers.contains_key(header::CACHE_CONTROL) && !headers.contains_key(header::EXPIRES)
 }

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{self, HeaderMap};
+use http::header;
 
 use super::location::Here;
 use super::request::{self, Provenance};
@@ -18,6 +18,7 @@ use super::{ForwardError, response};
 use crate::body::Payload;
 use crate::deadline::Deadlines;
 use crate::gate::{Grant, Plan};
+use crate::headers::Headers;
 use crate::host::Authority;
 use crate::message::{Framing, Interim, Peer, RequestHead, RequestId, ResponseHead};
 use crate::telemetry::Metrics;
@@ -248,7 +249,7 @@ impl Forwarder {
     }
 }
 
-fn is_event_stream(headers: &HeaderMap) -> bool {
+fn is_event_stream(headers: &Headers) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|value| {
         value
             .as_bytes()

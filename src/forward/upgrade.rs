@@ -2,9 +2,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use tungstenite::handshake::derive_accept_key;
 
+use crate::headers::Headers;
 use crate::message::{RequestHead, ResponseHead};
 
 /// The longest reason that fits a close frame beside its code (RFC 6455 section 5.5: 125 octets in all).
@@ -27,7 +28,7 @@ impl Expectation {
         let is_websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
         let key = head.headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| is_websocket);
         let accept = key.map(|key| derive_accept_key(key.as_bytes()));
-        let offered = head.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+        let offered = head.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
         let others = crate::gate::strip_subprotocols(offered.map(HeaderValue::as_bytes), ours);
         let echo = ours
             .first()
@@ -37,9 +38,11 @@ impl Expectation {
     }
 
     /// Adds what the app could not say.
-    pub(super) fn complete(self, headers: &mut HeaderMap) {
-        if let Some(echo) = self.echo {
-            headers.entry(header::SEC_WEBSOCKET_PROTOCOL).or_insert(echo);
+    pub(super) fn complete(self, headers: &mut Headers) {
+        if let Some(echo) = self.echo
+            && !headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL)
+        {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, echo);
         }
     }
 
@@ -49,13 +52,13 @@ impl Expectation {
     }
 
     /// Whether the sandbox agrees to exactly what was asked for (RFC 9110 section 7.8, RFC 6455 section 4.1).
-    pub(super) fn is_met_by(&self, headers: &HeaderMap) -> bool {
-        let mut protocols = headers.get_all(header::UPGRADE).iter();
+    pub(super) fn is_met_by(&self, headers: &Headers) -> bool {
+        let mut protocols = headers.get_all(header::UPGRADE);
         let same = protocols
             .next()
             .is_some_and(|theirs| theirs.as_bytes().eq_ignore_ascii_case(self.protocol.as_bytes()))
             && protocols.next().is_none();
-        let connection = headers.get_all(header::CONNECTION).iter().any(|value| {
+        let connection = headers.get_all(header::CONNECTION).any(|value| {
             value
                 .as_bytes()
                 .split(|b| *b == b',')
@@ -127,7 +130,7 @@ mod tests {
             echo: None,
         };
         let check = |fields: &[(&'static str, &'static str)], met: bool| {
-            let headers: HeaderMap = fields
+            let headers: Headers = fields
                 .iter()
                 .map(|(n, v)| (n.parse().unwrap(), HeaderValue::from_static(v)))
                 .collect();

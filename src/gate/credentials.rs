@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 use http::header::{self, HeaderName};
 use percent_encoding::percent_decode;
 use smallvec::SmallVec;
 
 use super::RefusalReason;
 use super::visit::Seen;
+use crate::headers::Headers;
 use crate::token::{Claims, KeyRing, TokenError, Verifier};
 
 /// The session cookie: bound to its host by its prefix, so that no sibling can plant or read it.
@@ -76,7 +76,7 @@ impl Evidence {
 /// Finds every credential of a request, explicit ones before the cookie. Two different values in one carrier are refused.
 pub(super) fn find(
     target: &[u8],
-    headers: &HeaderMap,
+    headers: &Headers,
     seen: &Seen<'_>,
 ) -> Result<Credentials, RefusalReason> {
     let mut found = Credentials::new();
@@ -111,8 +111,8 @@ pub(super) fn find(
     Ok(found)
 }
 
-fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = String> + 'a {
-    headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+fn texts<'a>(headers: &'a Headers, name: &'a HeaderName) -> impl Iterator<Item = String> {
+    headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 fn is_ours(token: &str) -> bool {
@@ -125,7 +125,7 @@ fn bearer(value: &str) -> Option<&str> {
 }
 
 /// Whether an `Authorization` field holds something of ours that no app may see.
-pub(super) fn has_our_bearer(headers: &HeaderMap) -> bool {
+pub(super) fn has_our_bearer(headers: &Headers) -> bool {
     texts(headers, &header::AUTHORIZATION).any(|value| {
         bearer(&value).is_some_and(|token| is_ours(token) || token.starts_with(API_KEY_PREFIX))
     })
@@ -210,12 +210,12 @@ fn our_cookie(pair: &[u8]) -> Option<&[u8]> {
     (name == SESSION_COOKIE.as_bytes() || plain).then_some(value)
 }
 
-fn cookie_pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers.get_all(header::COOKIE).iter().flat_map(|value| pairs(value.as_bytes()))
+fn cookie_pairs(headers: &Headers) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(header::COOKIE).flat_map(|value| pairs(value.as_bytes()))
 }
 
 /// Our cookie. When it comes more than once nobody can tell which one a sibling planted, so none of them counts.
-fn in_cookie(headers: &HeaderMap) -> Option<Credential> {
+fn in_cookie(headers: &Headers) -> Option<Credential> {
     let mut ours = cookie_pairs(headers).filter_map(our_cookie);
     let first = ours.next()?;
     // What is not text is no token of ours.
@@ -255,10 +255,9 @@ fn subprotocol_token(element: &str) -> &str {
 }
 
 /// The elements of `Sec-WebSocket-Protocol` that are credentials of ours, as written.
-pub(super) fn our_subprotocols(headers: &HeaderMap) -> Vec<String> {
+pub(super) fn our_subprotocols(headers: &Headers) -> Vec<String> {
     headers
         .get_all(header::SEC_WEBSOCKET_PROTOCOL)
-        .iter()
         .flat_map(|value| elements(value.as_bytes()))
         .map(|element| String::from_utf8_lossy(element).into_owned())
         .filter(|element| is_ours(subprotocol_token(element)))
@@ -284,7 +283,7 @@ mod tests {
 
     use super::*;
 
-    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+    fn headers(fields: &[(&'static str, &str)]) -> Headers {
         let pair = |(name, value): &(&'static str, &str)| {
             (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap())
         };

@@ -325,7 +325,7 @@ impl Judging<'_> {
     }
 
     fn is_own_doing(&self, upgrade: bool) -> bool {
-        if self.visit.head.headers.get_all(header::ORIGIN).iter().count() > 1 {
+        if self.visit.head.headers.get_all(header::ORIGIN).count() > 1 {
             return false;
         }
         match self.visit.field(&header::ORIGIN) {

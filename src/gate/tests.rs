@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
 use crate::fault::Fault as _;
+use crate::headers::Headers;
 use crate::host::Slug;
 use crate::message::{Minor, RequestHead};
 use crate::model::{
@@ -177,7 +178,7 @@ impl Request {
     }
 
     fn head(&self) -> RequestHead {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for (name, value) in &self.fields {
             headers
                 .append(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());

@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 
 use base64::Engine as _;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderName};
 use http::{Method, header::HeaderValue};
 
 use super::credentials;
 use super::{Credentials, RefusalReason};
+use crate::headers::Headers;
 use crate::host::Authority;
 use crate::message::{Minor, RequestHead};
 
@@ -101,9 +102,9 @@ pub(super) struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+    pub(super) fn of(headers: &'a Headers) -> Self {
         let mut seen = Self::default();
-        for (name, value) in headers {
+        for (name, value) in headers.iter() {
             match name.as_str() {
                 "accept" => seen.accept = seen.accept.or(Some(value)),
                 "authorization" => seen.authorization = true,
@@ -147,7 +148,7 @@ fn upgrade(head: &RequestHead, arrival: Arrival) -> Result<Option<Intent>, Refus
         // An `Upgrade` that `Connection` does not name ends at this hop.
         return Ok(None);
     }
-    let mut protocols = headers.get_all(header::UPGRADE).iter();
+    let mut protocols = headers.get_all(header::UPGRADE);
     let (Some(protocol), None) = (protocols.next(), protocols.next()) else {
         return Err(RefusalReason::BadUpgrade);
     };
@@ -167,7 +168,7 @@ fn upgrade(head: &RequestHead, arrival: Arrival) -> Result<Option<Intent>, Refus
         return Ok(Some(Intent::OtherUpgrade));
     }
     let single = |name| {
-        let mut values = headers.get_all(name).iter();
+        let mut values = headers.get_all(name);
         values.next().filter(|_| values.next().is_none())
     };
     let version = single(header::SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes);
@@ -179,8 +180,8 @@ fn upgrade(head: &RequestHead, arrival: Arrival) -> Result<Option<Intent>, Refus
     Ok(Some(Intent::WebSocket))
 }
 
-fn connection_names_upgrade(headers: &HeaderMap) -> bool {
-    headers.get_all(header::CONNECTION).iter().any(|value| {
+fn connection_names_upgrade(headers: &Headers) -> bool {
+    headers.get_all(header::CONNECTION).any(|value| {
         value
             .as_bytes()
             .split(|b| *b == b',')

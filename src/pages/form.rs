@@ -1,8 +1,8 @@
 //! Which form an answer of ours takes: what was being fetched decides, so that a script tag never gets a page.
 
-use http::HeaderMap;
 use http::header::{self, HeaderName};
 
+use crate::headers::Headers;
 use crate::message::RequestHead;
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
@@ -72,7 +72,7 @@ impl Form {
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+fn text<'a>(headers: &'a Headers, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 

@@ -13,7 +13,7 @@ use super::{Route, SlugScope, TenantView, Zone};
 use crate::model::{CustomDomain, SandboxId, TenantDomain, TenantId, TokenId, Version};
 use crate::token::KeyRing;
 
-/// Ids are ours, so a fast hash does. Names are chosen by strangers: those maps keep the default, keyed hash.
+/// Ids and zones are not chosen by strangers, so a fast hash does. Slugs and custom domains are: those maps keep the default, keyed hash.
 type ById<K, V> = DashMap<K, V, FxBuildHasher>;
 
 /// A sandbox and the scopes in which its slug leads to it.
@@ -32,7 +32,7 @@ pub struct Routes {
     tenant_slugs: DashMap<Arc<str>, HashMap<Box<str>, SandboxId>>,
     tenants: ById<TenantId, Arc<TenantView>>,
     /// Few, and asked for by every request.
-    zones: ArcSwap<HashMap<Arc<str>, Arc<Zone>>>,
+    zones: ArcSwap<HashMap<Arc<str>, Arc<Zone>, FxBuildHasher>>,
     custom_domains: DashMap<String, Arc<CustomDomain>>,
     revoked: ById<TokenId, Timestamp>,
     key_ring: ArcSwap<KeyRing>,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
@@ -14,6 +14,7 @@ use crate::body::{BodyError, Payload};
 use crate::fault::{Blame, Face, Fault, Recovery};
 use crate::forward::Forwarded;
 use crate::gate::{Moved, SignIn};
+use crate::headers::Headers;
 use crate::message::{Framing, Interim, Minor, Peer, RequestHead, ResponseHead, X_REQUEST_ID};
 use crate::pages::Occasion;
 use crate::routes::TenantView;
@@ -116,7 +117,7 @@ impl Asked {
 
     pub(super) fn into_head(self) -> RequestHead {
         let fields = Self::KEPT.into_iter().zip(self.fields);
-        let headers: HeaderMap = fields.filter_map(|(name, value)| Some((name, value?))).collect();
+        let headers: Headers = fields.filter_map(|(name, value)| Some((name, value?))).collect();
         RequestHead {
             method: self.method,
             target: Bytes::new(),

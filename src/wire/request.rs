@@ -2,12 +2,16 @@
 
 use bytes::{Bytes, BytesMut};
 use http::Method;
-use http::header::{self, HeaderMap};
+use http::header;
 
 use super::Limits;
 use super::fault::RequestFault;
 use super::head::{self, HeadScan, Options};
+use crate::headers::Headers;
 use crate::message::{Framing, Minor, RequestHead};
+
+/// Room for the fields that are added on the way to a sandbox.
+const ADDED: usize = 6;
 
 /// A request whose head is complete.
 #[derive(Debug)]
@@ -37,7 +41,8 @@ pub fn parse_request(
     let head = buf.split_to(end).freeze();
     let (first, fields) = lines.split_first().ok_or(RequestFault::RequestLine)?;
     let line = request_line(&head, *first, limits)?;
-    let mut read = Fields { headers: HeaderMap::with_capacity(fields.len()), ..Fields::default() };
+    let mut read =
+        Reading { headers: Headers::with_capacity(fields.len() + ADDED), ..Reading::default() };
     for line in fields {
         read.field(&head, *line)?;
     }
@@ -142,8 +147,8 @@ fn target(target: Bytes, method: &Method, host: Bytes) -> Result<(Bytes, Bytes),
 }
 
 #[derive(Default)]
-struct Fields {
-    headers: HeaderMap,
+struct Reading {
+    headers: Headers,
     host: Option<Bytes>,
     length: Option<u64>,
     chunked: bool,
@@ -151,7 +156,7 @@ struct Fields {
     options: Options,
 }
 
-impl Fields {
+impl Reading {
     fn field(&mut self, head: &Bytes, line: (usize, usize)) -> Result<(), RequestFault> {
         let (name, value, bytes) = head::field(head, line)?;
         match name {

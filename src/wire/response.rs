@@ -1,12 +1,13 @@
 //! Response heads. A sandbox is judged as strictly as a visitor: what is not clearly one answer is not passed on.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::Limits;
 use super::fault::ResponseFault;
 use super::head::{self, HeadScan, Options};
+use crate::headers::Headers;
 use crate::message::{Framing, Minor, ResponseHead};
 
 /// A response whose head is complete.
@@ -40,7 +41,7 @@ pub fn parse_response(
     let (first, fields) = lines.split_first().ok_or(ResponseFault::StatusLine)?;
     let (minor, status, reason) = status_line(&head, *first)?;
     let mut read =
-        Fields { headers: HeaderMap::with_capacity(fields.len() + 4), ..Fields::default() };
+        Reading { headers: Headers::with_capacity(fields.len() + 4), ..Reading::default() };
     for line in fields {
         read.field(&head, *line)?;
     }
@@ -79,15 +80,15 @@ fn status_line(
 }
 
 #[derive(Default)]
-struct Fields {
-    headers: HeaderMap,
+struct Reading {
+    headers: Headers,
     length: Option<u64>,
     chunked: bool,
     options: Options,
     timeout: Option<u32>,
 }
 
-impl Fields {
+impl Reading {
     fn field(&mut self, head: &Bytes, line: (usize, usize)) -> Result<(), ResponseFault> {
         let (name, value, _) = head::field(head, line)?;
         match name {

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::fault::Fault as _;
 use crate::gate::{Arrival, Visit};
+use crate::headers::Headers;
 use crate::message::{Framing, Minor, RequestHead, ResponseHead};
 
 #[path = "../../tests/vectors/mod.rs"]
@@ -260,7 +261,7 @@ fn chunk_heads_are_hexadecimal_without_leading_zeros() {
 fn an_answer_says_its_length_once() {
     let mut out = BytesMut::new();
     let mut head = ResponseHead::new(http::StatusCode::OK);
-    head.headers.insert("x-a", "b".parse().unwrap());
+    head.headers.insert(http::HeaderName::from_static("x-a"), "b".parse().unwrap());
     write_response(&mut out, &head, Framing::Length(3), ConnectionField::Close);
     assert_eq!(
         &out[..],
@@ -311,7 +312,7 @@ proptest! {
         body in proptest::collection::vec(any::<u8>(), 0..200),
         step in 1_usize..64,
     ) {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for (name, value) in fields {
             let name = format!("x-{name}");
             headers.append(http::HeaderName::try_from(name).unwrap(), value.parse().unwrap());

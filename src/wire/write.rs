@@ -1,7 +1,7 @@
 //! Canonical writing: one space, one CRLF, one length, names in lower case.
 
 use bytes::BytesMut;
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::message::{Framing, RequestHead, ResponseHead};
 
@@ -21,14 +21,14 @@ pub enum ConnectionField {
 
 /// Writes a request head. `authority` becomes the one `Host`, in first place.
 pub fn write_request(out: &mut BytesMut, head: &RequestHead, framing: Framing) {
-    out.reserve(64 + head.target.len() + head.authority.len() + size(&head.headers));
+    out.reserve(64 + head.target.len() + head.authority.len() + size(head.headers.iter()));
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.extend_from_slice(b" ");
     out.extend_from_slice(&head.target);
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(&head.authority);
     out.extend_from_slice(b"\r\n");
-    fields(out, &head.headers);
+    fields(out, head.headers.iter());
     length(out, framing);
     out.extend_from_slice(b"\r\n");
 }
@@ -40,9 +40,9 @@ pub fn write_response(
     framing: Framing,
     connection: ConnectionField,
 ) {
-    out.reserve(96 + size(&head.headers));
+    out.reserve(96 + size(head.headers.iter()));
     status_line(out, head);
-    fields(out, &head.headers);
+    fields(out, head.headers.iter());
     length(out, framing);
     out.extend_from_slice(match connection {
         ConnectionField::None => b"\r\n",
@@ -54,7 +54,7 @@ pub fn write_response(
 /// Writes an interim (1xx) response.
 pub fn write_interim(out: &mut BytesMut, head: &ResponseHead) {
     status_line(out, head);
-    fields(out, &head.headers);
+    fields(out, head.headers.iter());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -77,13 +77,16 @@ pub fn write_chunk_head(out: &mut BytesMut, length: usize) {
 pub fn write_last_chunk(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {
-        fields(out, trailers);
+        fields(out, trailers.iter());
     }
     out.extend_from_slice(b"\r\n");
 }
 
-fn size(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+/// A field as it is written: of a head, or of a trailer section.
+type Field<'a> = (&'a HeaderName, &'a HeaderValue);
+
+fn size<'a>(headers: impl Iterator<Item = Field<'a>>) -> usize {
+    headers.map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 fn status_line(out: &mut BytesMut, head: &ResponseHead) {
@@ -98,7 +101,7 @@ fn status_line(out: &mut BytesMut, head: &ResponseHead) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn fields(out: &mut BytesMut, headers: &HeaderMap) {
+fn fields<'a>(out: &mut BytesMut, headers: impl Iterator<Item = Field<'a>>) {
     for (name, value) in headers {
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b": ");

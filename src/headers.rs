@@ -1,0 +1,176 @@
+//! The fields of a message head, in the order they came.
+//!
+//! A list, not a map: a head has a dozen fields, is read a few times and thrown away, and walking a dozen names is cheaper than hashing
+//! one. The order that others gave their fields in is kept as well. How long a list may get is for the codec's limits to say.
+
+use std::borrow::Borrow;
+use std::fmt;
+
+use http::header::{HeaderName, HeaderValue};
+
+/// Header fields. A name may occur several times.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(HeaderName, HeaderValue)>);
+
+impl Headers {
+    /// No fields.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// No fields, and room for some.
+    pub fn with_capacity(count: usize) -> Self {
+        Self(Vec::with_capacity(count))
+    }
+
+    /// Number of fields.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The first value of a name.
+    pub fn get(&self, name: impl Borrow<HeaderName>) -> Option<&HeaderValue> {
+        let name = name.borrow();
+        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+
+    /// Every value of a name.
+    pub fn get_all<'a>(
+        &'a self,
+        name: impl Borrow<HeaderName> + 'a,
+    ) -> impl Iterator<Item = &'a HeaderValue> {
+        self.0.iter().filter(move |(own, _)| own == name.borrow()).map(|(_, value)| value)
+    }
+
+    /// Whether a name occurs.
+    pub fn contains_key(&self, name: impl Borrow<HeaderName>) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Adds a field after those there are.
+    pub fn append(&mut self, name: HeaderName, value: HeaderValue) {
+        self.0.push((name, value));
+    }
+
+    /// Sets a name to one value, in the place of its first if it had any.
+    pub fn insert(&mut self, name: HeaderName, value: HeaderValue) {
+        let Some(at) = self.0.iter().position(|(own, _)| *own == name) else {
+            return self.append(name, value);
+        };
+        let mut index = 0;
+        self.0.retain(|(own, _)| {
+            index += 1;
+            index <= at + 1 || *own != name
+        });
+        if let Some(slot) = self.0.get_mut(at) {
+            slot.1 = value;
+        }
+    }
+
+    /// Takes out every field of a name.
+    pub fn remove(&mut self, name: impl Borrow<HeaderName>) {
+        self.0.retain(|(own, _)| own != name.borrow());
+    }
+
+    /// Keeps only the fields that `keep` says.
+    pub fn retain(&mut self, mut keep: impl FnMut(&HeaderName, &HeaderValue) -> bool) {
+        self.0.retain(|(name, value)| keep(name, value));
+    }
+
+    /// Every field's name; one that occurs several times comes as often.
+    pub fn keys(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter().map(|(name, _)| name)
+    }
+
+    /// Every field.
+    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl FromIterator<(HeaderName, HeaderValue)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (HeaderName, HeaderValue)>>(fields: I) -> Self {
+        Self(fields.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Append(u8, u16),
+        Insert(u8, u16),
+        Remove(u8),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0_u8..6, any::<u16>()).prop_map(|(name, value)| Step::Append(name, value)),
+            (0_u8..6, any::<u16>()).prop_map(|(name, value)| Step::Insert(name, value)),
+            (0_u8..6).prop_map(Step::Remove),
+        ]
+    }
+
+    fn name(of: u8) -> HeaderName {
+        ["host", "x-a", "cookie", "x-b", "te", "via"][usize::from(of)].parse().unwrap()
+    }
+
+    proptest! {
+        /// `http::HeaderMap` is the model.
+        #[test]
+        fn it_holds_what_a_header_map_holds(steps in proptest::collection::vec(step(), 0..40)) {
+            let (mut list, mut map) = (Headers::new(), HeaderMap::new());
+            for step in steps {
+                match step {
+                    Step::Append(at, value) => {
+                        list.append(name(at), HeaderValue::from(value));
+                        map.append(name(at), HeaderValue::from(value));
+                    }
+                    Step::Insert(at, value) => {
+                        list.insert(name(at), HeaderValue::from(value));
+                        map.insert(name(at), HeaderValue::from(value));
+                    }
+                    Step::Remove(at) => {
+                        list.remove(name(at));
+                        map.remove(name(at));
+                    }
+                }
+                prop_assert_eq!(list.len(), map.len());
+                for at in 0..6 {
+                    let ours: Vec<_> = list.get_all(name(at)).collect();
+                    let theirs: Vec<_> = map.get_all(name(at)).iter().collect();
+                    prop_assert_eq!(ours, theirs);
+                    prop_assert_eq!(list.get(name(at)), map.get(name(at)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn order_is_kept() {
+        let mut headers: Headers = [1, 0, 3, 0, 2]
+            .into_iter()
+            .map(|at| (name(at), HeaderValue::from(u16::from(at))))
+            .collect();
+        headers.insert(name(0), HeaderValue::from(9_u16));
+        let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["x-a", "host", "x-b", "cookie"]);
+        assert_eq!(headers.get(name(0)), Some(&HeaderValue::from(9_u16)));
+    }
+}
