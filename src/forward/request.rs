@@ -49,7 +49,7 @@ pub(super) fn prepare(
         head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     apply_profile(head, profile, &visitor_authority, from);
-    head.headers.insert(crate::message::X_REQUEST_ID, from.request_id.header());
+    head.headers.append(crate::message::X_REQUEST_ID, from.request_id.header());
 }
 
 fn accepts_trailers(headers: &Headers) -> bool {
@@ -210,12 +210,13 @@ fn apply_profile(head: &mut RequestHead, profile: Profile, visitor: &Bytes, from
         rewrite_own_origin(head, visitor, from);
         return;
     }
-    head.headers.insert(X_FORWARDED_FOR, from.peer.text.clone());
+    // Whatever the visitor said under these names is gone.
+    head.headers.append(X_FORWARDED_FOR, from.peer.text.clone());
     if let Ok(host) = HeaderValue::from_maybe_shared(visitor.clone()) {
-        head.headers.insert(X_FORWARDED_HOST, host);
+        head.headers.append(X_FORWARDED_HOST, host);
     }
     let scheme = HeaderValue::from_static(if from.secure { "https" } else { "http" });
-    head.headers.insert(X_FORWARDED_PROTO, scheme);
+    head.headers.append(X_FORWARDED_PROTO, scheme);
 }
 
 /// Under the `local` profile an Origin or Referer that names the preview itself names the local app instead. Foreign ones are
