@@ -1,6 +1,9 @@
 //! The follower: the only writer of the tables that visitors' requests are judged by. It loads a snapshot, then applies the log
 //! of changes in order by reading their subjects anew, so that applying a change twice does no harm.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -168,23 +171,15 @@ impl Following {
     async fn start_over(&self) -> Result<(), StoreError> {
         let snapshot = self.store.snapshot().await?;
         let version = snapshot.version;
-        let current: std::collections::HashSet<_> =
-            snapshot.sandboxes.iter().map(|sandbox| sandbox.id).collect();
-        let exact: std::collections::HashSet<_> =
-            snapshot.custom_domains.iter().map(|e| e.fqdn.clone()).collect();
-        let mut subjects = Vec::new();
-        for id in self.routes.sandbox_ids() {
-            if !current.contains(&id) {
-                self.routes.remove_sandbox(id);
-            }
-            subjects.push(Subject::Sandbox(id));
-        }
-        for name in self.routes.custom_domain_names().iter().filter(|name| !exact.contains(*name)) {
-            self.routes.remove_custom_domain(name);
-        }
+        let before = self.routes.sandbox_ids();
+        self.routes.keep_only(
+            &snapshot.sandboxes.iter().map(|sandbox| sandbox.id).collect(),
+            &snapshot.domains.iter().map(|domain| domain.domain.as_str()).collect(),
+            &snapshot.custom_domains.iter().map(|exact| exact.fqdn.as_str()).collect(),
+        );
         load(&self.routes, snapshot);
-        for subject in subjects {
-            drop(self.announce.send(subject));
+        for id in before {
+            drop(self.announce.send(Subject::Sandbox(id)));
         }
         self.applied.send_replace(version);
         Ok(())

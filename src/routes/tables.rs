@@ -1,6 +1,6 @@
 //! The tables. The dashmaps live in this file and no guard of theirs leaves it: what comes out is a clone of an `Arc`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -243,14 +243,52 @@ impl Routes {
         self.complete.store(true, Ordering::Release);
     }
 
-    /// Ids of all sandboxes, tenants aside. For loading a snapshot over tables that hold an older one.
+    /// Ids of all sandboxes.
     pub fn sandbox_ids(&self) -> Vec<SandboxId> {
         self.sandboxes.iter().map(|entry| *entry.key()).collect()
     }
 
-    /// All exact host names.
-    pub fn custom_domain_names(&self) -> Vec<String> {
-        self.custom_domains.iter().map(|entry| entry.key().clone()).collect()
+    /// Removes what is not named: a newer snapshot is about to be loaded over these tables.
+    pub fn keep_only(
+        &self,
+        sandboxes: &HashSet<SandboxId>,
+        domains: &HashSet<&str>,
+        custom_domains: &HashSet<&str>,
+    ) {
+        for id in self.sandbox_ids() {
+            if !sandboxes.contains(&id) {
+                self.remove_sandbox(id);
+            }
+        }
+        let mut zones = HashMap::clone(&self.zones.load());
+        zones.retain(|_, zone| match &zone.scope {
+            SlugScope::Platform => true,
+            SlugScope::Tenant(_, domain) => domains.contains(&**domain),
+        });
+        self.zones.store(Arc::new(zones));
+        self.custom_domains.retain(|fqdn, _| custom_domains.contains(fqdn.as_str()));
+    }
+
+    /// Everything that is known, one line each, in order.
+    #[cfg(test)]
+    pub(crate) fn dump(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        lines.extend(self.sandboxes.iter().map(|e| {
+            let mut scopes: Vec<_> = e.scopes.iter().map(|scope| format!("{scope:?}")).collect();
+            scopes.sort();
+            format!("{:?} {scopes:?}", e.route)
+        }));
+        lines.extend(self.platform_slugs.iter().map(|e| format!("slug {} {}", e.key(), *e)));
+        for domain in &self.tenant_slugs {
+            lines.extend(domain.iter().map(|(slug, id)| format!("{} {slug} {id}", domain.key())));
+        }
+        lines.extend(self.tenants.iter().map(|e| format!("{:?}", *e)));
+        lines.extend(self.zones.load().values().map(|zone| format!("{zone:?}")));
+        lines.extend(self.custom_domains.iter().map(|e| format!("{:?}", *e)));
+        lines.extend(self.revoked.iter().map(|e| format!("revoked {} {}", e.key(), *e)));
+        lines.push(format!("{:?}", self.key_ring.load()));
+        lines.sort();
+        lines
     }
 }
 
