@@ -2,9 +2,10 @@
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use serde::Deserialize;
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -12,8 +13,10 @@ use tracing_subscriber::{Layer, fmt};
 
 use super::access::{self, AccessLayer};
 
-/// Lines that may wait for the writer; beyond that lines are dropped (and counted) rather than requests delayed.
+/// Batches of lines that may wait for the writer; beyond that they are dropped (and counted) rather than requests delayed.
 const QUEUE: usize = 64 * 1024;
+
+static LOST: OnceLock<ErrorCounter> = OnceLock::new();
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -73,6 +76,7 @@ pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
         LogFormat::Json => true,
         LogFormat::Text => false,
     };
+    let lost = writer.error_counter();
     let registry = tracing_subscriber::registry().with(filter);
     let set = if json {
         // Access lines have a writer of their own.
@@ -84,7 +88,13 @@ pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
         registry.with(fmt::layer().compact().with_ansi(terminal).with_writer(writer)).try_init()
     };
     set.map_err(|_| LogError::Twice)?;
+    drop(LOST.set(lost));
     Ok(LogGuard(guard))
+}
+
+/// Batches of lines that were dropped because the writer could not keep up.
+pub(super) fn lost() -> u64 {
+    LOST.get().map_or(0, |lost| u64::try_from(lost.dropped_lines()).unwrap_or(u64::MAX))
 }
 
 fn non_blocking(to: impl io::Write + Send + 'static) -> (NonBlocking, WorkerGuard) {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -84,6 +85,18 @@ pub struct Metrics {
     pub knowledge_lag: Gauge,
 }
 
+/// Told by the log's writer, which knows.
+#[derive(Debug)]
+struct LostLines;
+
+impl Collector for LostLines {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let lost = ConstCounter::new(super::log::lost());
+        let help = "Batches of log lines dropped because the writer could not keep up";
+        lost.encode(encoder.encode_descriptor("log_lost", help, None, lost.metric_type())?)
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -106,6 +119,7 @@ impl Metrics {
         r.register("faults", "Answers of ours, by code and by who is to blame", faults.clone());
         let dials = Family::<OutcomeLabels, Counter>::default();
         r.register("upstream_connections", "Connections to sandboxes, by outcome", dials.clone());
+        r.register_collector(Box::new(LostLines));
         let histogram = |r: &mut Registry, name: &str, help: &str| {
             let histogram = Histogram::new(SECONDS);
             r.register_with_unit(name, help, Unit::Seconds, histogram.clone());

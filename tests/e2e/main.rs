@@ -18,6 +18,7 @@ mod deadlines;
 mod forwarding;
 mod keepalive;
 mod pages;
+mod process;
 mod restart;
 mod routing;
 mod shutdown;

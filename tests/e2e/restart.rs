@@ -1,56 +1,11 @@
 //! What survives: restarts, kills, a database that cannot be reached.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Api, Connection, FakeSandbox, Portico};
-
-/// The program itself, as a process of its own.
-struct Process {
-    child: Child,
-    facts: Value,
-}
-
-impl Process {
-    fn start(data: &std::path::Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
-            .args([
-                "dev",
-                "--port",
-                "0",
-                "--api-port",
-                "0",
-                "--admin-port",
-                "0",
-                "--json",
-                "--log",
-                "off",
-                "--data",
-            ])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("start");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).expect("a line");
-        Self { child, facts: serde_json::from_str(&line).expect("facts") }
-    }
-
-    fn api(&self) -> Api {
-        let url = self.facts["api_url"].as_str().unwrap();
-        let address = url.strip_prefix("http://").unwrap().parse().unwrap();
-        Api { address, key: self.facts["api_key"].as_str().unwrap().to_owned() }
-    }
-
-    fn kill(mut self) {
-        self.child.kill().expect("kill");
-        self.child.wait().expect("wait");
-    }
-}
+use crate::support::{Api, Connection, FakeSandbox, Portico, Process};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_start_keeps_tenant_key_and_sandboxes() {

@@ -1,0 +1,155 @@
+//! The program from outside: its link, its log, its signals.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{FakeSandbox, Process};
+
+const NAVIGATE: &str =
+    "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
+
+fn get(host: &str, target: &str, fields: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_printed_link_leads_to_what_listens_on_the_port() {
+    for bind in ["127.0.0.1:0", "[::1]:0"] {
+        let listener = tokio::net::TcpListener::bind(bind).await.unwrap();
+        let sandbox = FakeSandbox::scripted_on(listener, |mut exchange| async move {
+            while exchange.head().await.is_some() {
+                exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nlocal").await;
+            }
+        });
+        let data = tempfile::tempdir().unwrap();
+        let port = sandbox.port().to_string();
+        let process = Process::start_with(data.path(), &["--log", "off", "--to", &port]);
+        let (host, target) = process.link();
+        assert!(host.starts_with(&format!("{port}-")), "{host}");
+        let mut visitor = process.connect().await;
+        let opened = visitor.roundtrip(get(host, target, NAVIGATE)).await;
+        assert_eq!((opened.status, opened.field("location")), (303, Some("/")), "{bind}");
+        let cookie = opened.field("set-cookie").unwrap().split(';').next().unwrap();
+        let shown = visitor.roundtrip(get(host, "/", &format!("Cookie: {cookie}\r\n"))).await;
+        assert_eq!((shown.status, shown.text().as_str()), (200, "local"), "{bind}");
+        process.kill();
+    }
+}
+
+/// Shows each credential in each place where one can be carried. Gives back paths and statuses.
+async fn visits(process: &Process, host: &str, token: &str, revoked: &str) -> Vec<(String, u16)> {
+    let mut visitor = process.connect().await;
+    let mut answered = Vec::new();
+    for (path, fields) in [
+        (format!("/page?mt={token}&a=1"), NAVIGATE.to_owned()),
+        (format!("/query?mt={token}"), String::new()),
+        ("/bearer?q=s3cret-query".into(), format!("Authorization: Bearer {token}\r\n")),
+        ("/field".into(), format!("X-Preview-Token: {token}\r\n")),
+        (
+            "/cookie".into(),
+            format!(
+                "Cookie: a=b; __Host-preview={token}\r\nReferer: http://{host}/?mt={token}\r\n"
+            ),
+        ),
+        ("/revoked".into(), format!("Cookie: __Host-preview={revoked}\r\n")),
+        (format!("/broken?mt={token}x"), String::new()),
+        ("/none".into(), String::new()),
+    ] {
+        let status = visitor.roundtrip(get(host, &path, &fields)).await.status;
+        answered.push((path.split('?').next().unwrap().to_owned(), status));
+    }
+    let handshake = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let offered = format!("{handshake}Sec-WebSocket-Protocol: chat, {token}\r\n");
+    let declined = process.connect().await.roundtrip(get(host, "/socket", &offered)).await;
+    answered.push(("/socket".into(), declined.status));
+    answered
+}
+
+/// Everything is logged, down to what libraries trace; then the log is searched for every credential that was used.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_tells_every_request_and_no_credential() {
+    let sandbox = FakeSandbox::well_behaved().await;
+    let port = sandbox.port();
+    for format in ["json", "text"] {
+        let data = tempfile::tempdir().unwrap();
+        let file = data.path().join("portico.log");
+        let options = ["--log", "trace", "--log-format", format, "--log-file"];
+        let options: Vec<&str> = options.into_iter().chain([file.to_str().unwrap()]).collect();
+        let process = Process::start_with(data.path(), &options);
+        let api = process.api();
+        let target = api.sandbox("mine").await;
+        let host = format!("{port}-mine.sandbox.localhost");
+        let (token, _) = api.token(&target.id, json!({"scope": "interact"})).await;
+        let (revoked, id) = api.token(&target.id, json!({})).await;
+        api.ok("DELETE", &format!("/sandboxes/{}/preview-tokens/{id}", target.id), None).await;
+        let answered = visits(&process, &host, &token, &revoked).await;
+        let refused = api.call("GET", "/sandboxes/nobody", None).await;
+        assert_eq!(refused.status, 404);
+        let secrets = [token, revoked, api.key.clone(), process.link().1.to_owned()];
+        let metrics = process.admin("/metrics").await.text();
+        assert!(metrics.contains("portico_log_lost_total 0"), "{metrics}");
+        process.terminate();
+        assert!(process.ended().await.success());
+
+        let log = std::fs::read_to_string(&file).unwrap();
+        for secret in &secrets {
+            // The half behind the last dot is what nobody can guess; a shortened credential would be one too.
+            let tail = &secret[secret.len() - 12..];
+            assert!(!log.contains(tail), "{}", log.lines().find(|l| l.contains(tail)).unwrap());
+        }
+        assert!(!log.contains("s3cret-query"), "queries are not logged");
+        let access: Vec<&str> = log.lines().filter(|l| l.contains("portico::access")).collect();
+        assert_eq!(access.len(), answered.len(), "{log}");
+        if format == "text" {
+            continue;
+        }
+        let lines: Vec<Value> = access.iter().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let find = |path: &str| lines.iter().find(|line| line["path"] == path).unwrap();
+        for (path, status) in &answered {
+            let line = find(path);
+            assert_eq!(line["status"], *status, "{line}");
+            assert_eq!((&line["host"], &line["method"]), (&json!(host), &json!("GET")));
+            assert!(line["request_id"].as_str().is_some_and(|id| id.len() >= 16), "{line}");
+            assert!(line["duration_us"].is_u64() && line["timestamp"].is_string(), "{line}");
+            if line["source"] == "app" {
+                assert_eq!(line["sandbox"], target.id.as_str());
+                assert_eq!((&line["port"], &line["access"]), (&json!(port), &json!("token")));
+                assert!(line["tenant"].is_string() && line["first_byte_us"].is_u64(), "{line}");
+                assert!(line["bytes_out"].as_u64().is_some_and(|n| n > 0), "{line}");
+            }
+        }
+        let sources = |source: &str| lines.iter().filter(|line| line["source"] == source).count();
+        assert!(sources("app") >= 4 && sources("proxy") >= 3, "{access:#?}");
+        assert_eq!(
+            (&find("/revoked")["status"], &find("/revoked")["code"]),
+            (&json!(401), &json!("token_revoked"))
+        );
+        assert_eq!(find("/none")["code"], "sign_in_needed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_sigterm_waits_for_what_runs_and_the_second_does_not() {
+    let sandbox = FakeSandbox::scripted(|mut exchange| async move {
+        while exchange.head().await.is_some() {
+            exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nhalf").await;
+        }
+    })
+    .await;
+    let data = tempfile::tempdir().unwrap();
+    let mut process = Process::start(data.path());
+    let api = process.api();
+    let target = api.sandbox("mine").await;
+    api.publish(&target.id, sandbox.port(), json!({})).await;
+    let host = format!("{}-mine.sandbox.localhost", sandbox.port());
+    let mut visitor = process.connect().await;
+    visitor.send(get(&host, "/", "")).await;
+    assert_eq!(visitor.head().await.unwrap().status, 200);
+    process.terminate();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(process.is_running(), "what runs may finish");
+    process.terminate();
+    let (ended, _) = tokio::join!(process.ended(), visitor.rest());
+    assert_eq!(ended.code(), Some(0));
+}

@@ -1,0 +1,90 @@
+//! The program as a process of its own, for what only a process can show: signals, kills, its log, its command line.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use serde_json::Value;
+
+use super::{Api, Connection, Response, eventually};
+
+/// A running `portico dev` on free ports.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    pub facts: Value,
+}
+
+impl Process {
+    /// Starts without a log.
+    pub fn start(data: &Path) -> Self {
+        Self::start_with(data, &["--log", "off"])
+    }
+
+    pub fn start_with(data: &Path, options: &[&str]) -> Self {
+        let ports = ["--port", "0", "--api-port", "0", "--admin-port", "0"];
+        let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
+            .args(["dev", "--json", "--data"])
+            .arg(data)
+            .args(ports)
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("start");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).expect("a line");
+        Self { child, facts: serde_json::from_str(&line).expect("facts") }
+    }
+
+    pub fn fact(&self, name: &str) -> &str {
+        self.facts[name].as_str().expect("a text")
+    }
+
+    pub fn api(&self) -> Api {
+        let address = self.fact("api_url").strip_prefix("http://").unwrap();
+        Api { address: address.parse().unwrap(), key: self.fact("api_key").to_owned() }
+    }
+
+    /// The printed link, taken apart: host with port, and request target.
+    pub fn link(&self) -> (&str, &str) {
+        let rest = self.fact("preview_url").strip_prefix("http://").expect("a link");
+        rest.split_at(rest.find('/').expect("a path"))
+    }
+
+    pub fn preview(&self) -> SocketAddr {
+        let port = self.link().0.rsplit_once(':').expect("a port").1;
+        ([127, 0, 0, 1], port.parse().expect("a port")).into()
+    }
+
+    pub async fn connect(&self) -> Connection {
+        Connection::open(self.preview()).await
+    }
+
+    /// Asks the admin listener.
+    pub async fn admin(&self, path: &str) -> Response {
+        let host = self.fact("admin_url").strip_prefix("http://").unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        Connection::open(host.parse().unwrap()).await.roundtrip(request).await
+    }
+
+    pub fn kill(mut self) {
+        self.child.kill().expect("kill");
+        self.child.wait().expect("wait");
+    }
+
+    pub fn terminate(&self) {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill").success());
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("wait").is_none()
+    }
+
+    pub async fn ended(mut self) -> ExitStatus {
+        eventually("the process ends", async || !self.is_running()).await;
+        self.child.wait().expect("wait")
+    }
+}
