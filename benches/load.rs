@@ -38,8 +38,17 @@ fn main() {
         Some("--role-floor") => {
             runtime().block_on(floor(arguments[2].parse().expect("an address")));
         }
-        _ => compare(arguments.iter().any(|argument| argument == "--quick")),
+        Some("--role-compare") => compare(arguments.iter().any(|argument| argument == "--quick")),
+        _ => on_core_0(&arguments[1..]),
     }
+}
+
+/// Runs the comparison on the first core: the load generator and the origin share it, every proxy has another to itself.
+fn on_core_0(arguments: &[String]) {
+    let program = std::env::current_exe().expect("this program");
+    let mut command = pinned(0, program.to_str().expect("a path"));
+    let status = command.arg("--role-compare").args(arguments).status().expect("start");
+    std::process::exit(status.code().unwrap_or(1));
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -61,6 +61,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 fn serve(config: Config, json: bool) -> Result<()> {
     let _log = telemetry::init_log(&config.log)?;
+    raise_open_files(config.listen.max_connections);
     let runtime = runtime()?;
     runtime.block_on(async {
         // Before anything is said to be ready, so that no signal is missed.
@@ -83,6 +84,20 @@ fn serve(config: Config, json: bool) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Raises the number of files that may be open as far as the system lets us: a visitor may need two, one to us and one to the sandbox.
+fn raise_open_files(connections: usize) {
+    let needed = u64::try_from(connections).unwrap_or(u64::MAX).saturating_mul(2);
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < needed => tracing::warn!(
+            limit,
+            needed,
+            "fewer files may be open than limits.connections needs: raise the limit (`ulimit -n`, LimitNOFILE=) or lower the setting"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit on open files cannot be raised"),
+    }
 }
 
 fn announce(running: &Running, json: bool) -> Result<()> {

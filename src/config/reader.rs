@@ -150,26 +150,53 @@ impl Reader {
 
 /// The known key that differs in the fewest characters, if any is near.
 fn nearest<'a>(key: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
-    let best = known.iter().min_by_key(|candidate| distance(key, candidate))?;
-    (distance(key, best) <= 1 + key.len() / 4).then_some(best)
+    let distance = |candidate: &str| strsim::levenshtein(key, candidate);
+    let best = known.iter().min_by_key(|candidate| distance(candidate))?;
+    (distance(best) <= 1 + key.len() / 4).then_some(best)
 }
 
-/// Levenshtein distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (slot, to) in row.iter_mut().skip(1).zip(&b) {
-            let substituted = diagonal + usize::from(from != *to);
-            diagonal = *slot;
-            left = substituted.min(*slot + 1).min(left + 1);
-            *slot = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bad_item_of_a_list_is_a_fault_of_its_own_and_the_good_ones_are_read() {
+        let mut reader = Reader::new("[a]\nports = [1, \"x\", 70000, 2]\nword = 1").unwrap();
+        let port = |item: &Value| u16::try_from(item.as_integer()?).ok();
+        assert_eq!(reader.list("a.ports", "a port", port), Some(vec![1, 2]));
+        assert_eq!(reader.list("a.word", "a port", port), None);
+        assert_eq!(reader.list("a.missing", "a port", port), None);
+        let faults = reader.finish();
+        assert_eq!(
+            faults,
+            [
+                "a.ports: each item must be a port, not \"x\"",
+                "a.ports: each item must be a port, not 70000",
+                "a.word: must be a list, each item a port",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_mistyped_setting_is_met_with_the_nearest_and_a_strange_one_with_none() {
+        let mut reader = Reader::new("[limits]\nconections = 1\nzebra = 1\n[x]\ny = 1").unwrap();
+        reader.size("limits.connections", (0, 9));
+        let faults = reader.finish();
+        assert_eq!(faults.len(), 3);
+        assert!(faults[0].ends_with("did you mean limits.connections?"), "{faults:?}");
+        assert!(faults[1..].iter().all(|fault| fault.ends_with("is not a setting")), "{faults:?}");
+    }
+
+    #[test]
+    fn durations_have_a_unit_and_an_end() {
+        let read = |text: &str| {
+            let mut reader = Reader::new(&format!("[t]\nx = {text}")).unwrap();
+            (reader.duration("t.x"), reader.finish().len())
+        };
+        assert_eq!(read("\"1m 30s\""), (Some(Duration::from_secs(90)), 0));
+        assert_eq!(read("0"), (Some(Duration::ZERO), 0));
+        for bad in ["10", "\"-1s\"", "\"soon\"", "\"20000h\"", "true"] {
+            assert_eq!(read(bad), (None, 1), "{bad}");
         }
     }
-    row.last().copied().unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -197,6 +197,17 @@ fn is_passing(error: &io::Error) -> bool {
     )
 }
 
+/// Whom an address counts for: with IPv6 whoever has one address has the other 2^64 of its network as well.
+fn holder(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 /// How many connections there are, over all workers.
 #[derive(Debug)]
 struct Caps {
@@ -254,6 +265,7 @@ impl Caps {
         worker: &Rc<Worker>,
         open: &Rc<Cell<usize>>,
     ) -> Result<Seat, Capped> {
+        let ip = holder(ip);
         let exceeds = |count: usize, cap: usize| cap > 0 && count > cap;
         let total = self.total.fetch_add(1, Ordering::Relaxed) + 1;
         let from_ip = {
@@ -287,5 +299,19 @@ impl Drop for Seat {
         }
         self.open.set(self.open.get() - 1);
         self.worker.metrics.connections.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_and_a_mapped_address_as_what_it_maps() {
+        let of = |text: &str| holder(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2::7"), of("2001:db8:1:2:ffff::1"));
+        assert_ne!(of("2001:db8:1:2::7"), of("2001:db8:1:3::7"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     }
 }

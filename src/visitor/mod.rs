@@ -28,6 +28,14 @@ use reply::Refused;
 
 /// Serves one request.
 pub async fn handle(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
+    let mut reply = judge(worker, arriving).await;
+    if let Reply::Answer(answer) = &mut reply {
+        worker.date(&mut answer.head.headers);
+    }
+    reply
+}
+
+async fn judge(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
     let mut record = Record::open(worker, &arriving);
     let arrival = Arrival {
         peer: arriving.peer.ip,
@@ -72,7 +80,9 @@ pub async fn handle(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
 /// The answer to bytes that never became a request.
 pub fn refuse_unread(worker: &Rc<Worker>, peer: &Rc<Peer>, fault: &dyn Fault) -> Answer {
     let record = Record::unread(worker, peer);
-    reply::page(worker, record, None, &Refused::unread(fault))
+    let mut answer = reply::page(worker, record, None, &Refused::unread(fault));
+    worker.date(&mut answer.head.headers);
+    answer
 }
 
 /// What is still needed of a visit once its head has gone to the sandbox.

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{self, HeaderValue};
+use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::Live;
@@ -12,6 +14,7 @@ use crate::clock::Clock;
 use crate::deadline::Deadlines;
 use crate::forward::{self, Forwarder};
 use crate::gate::{self, Rules};
+use crate::headers::Headers;
 use crate::message::{RequestId, RequestIds};
 use crate::model::Subject;
 use crate::pages::Gallery;
@@ -77,6 +80,8 @@ pub struct Worker {
     pub(super) scratch: RefCell<Vec<u8>>,
     public_port: u16,
     ids: RequestIds,
+    /// The `Date` of the second it was made for.
+    date: RefCell<(i64, HeaderValue)>,
     stage: Cell<Stage>,
 }
 
@@ -103,6 +108,7 @@ impl Worker {
             scratch: RefCell::new(vec![0; SCRATCH]),
             public_port: parts.public_port,
             ids: RequestIds::default(),
+            date: RefCell::new((i64::MIN, HeaderValue::from_static(""))),
             stage: Cell::new(Stage::Serving),
         })
     }
@@ -159,6 +165,23 @@ impl Worker {
 
     pub(super) fn next_request_id(&self) -> RequestId {
         self.ids.next()
+    }
+
+    /// Dates an answer that has no date yet (RFC 9110 section 6.6.1).
+    pub(super) fn date(&self, headers: &mut Headers) {
+        if headers.contains_key(header::DATE) {
+            return;
+        }
+        let now = self.clock.now();
+        let mut date = self.date.borrow_mut();
+        if date.0 != now.as_second() {
+            let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&now);
+            let Some(value) = text.ok().and_then(|text| HeaderValue::try_from(text).ok()) else {
+                return;
+            };
+            *date = (now.as_second(), value);
+        }
+        headers.append(header::DATE, date.1.clone());
     }
 
     /// From now on idle connections close and busy ones close after their answer.

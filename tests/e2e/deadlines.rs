@@ -74,6 +74,33 @@ async fn a_body_that_stands_still_is_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_only_drips_is_ended_although_it_never_stands_still() {
+    let portico = Portico::start_with(|config| {
+        short(config);
+        config.forward.first_byte_timeout = Duration::from_secs(30);
+        config.listen.body_min_rate = 1000;
+    })
+    .await;
+    let sandbox = FakeSandbox::scripted(|mut exchange| async move {
+        exchange.head().await;
+        while exchange.read_more().await {}
+    })
+    .await;
+    let target = portico.public("mine", sandbox.port()).await;
+    let mut visitor = portico.connect().await;
+    let head = format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 9000\r\n\r\n", target.host);
+    visitor.send(head).await;
+    let mut dripped = 0;
+    while dripped < 9000 && visitor.try_send("x").await {
+        dripped += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(dripped < 200, "{dripped} bytes came at a twentieth of the rate");
+    let received = sandbox.received_text();
+    assert!(received.ends_with('x'), "what came until then was passed on: {received}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_app_that_does_not_answer_is_given_up() {
     let portico = Portico::start_with(short).await;
     let silent = FakeSandbox::scripted(|mut exchange| async move {

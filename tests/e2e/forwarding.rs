@@ -1,5 +1,6 @@
 //! What reaches the app and what comes back: headers, framing, interim answers, profiles, redirects, cookies.
 
+use portico::clock::Clock;
 use serde_json::json;
 
 use crate::support::{FakeSandbox, Portico};
@@ -172,6 +173,26 @@ async fn answers_lose_what_speaks_for_other_hosts_and_keep_the_rest() {
     }
     assert_eq!(response.field("x-custom"), Some("kept"));
     assert_eq!(response.field("x-preview-source"), Some("app"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_has_a_date_and_the_apps_own_is_kept() {
+    let now = "2026-02-03T04:05:06Z".parse().unwrap();
+    let portico = Portico::start_at(Clock::manual(now), |_| {}).await;
+    let ours = "Tue, 03 Feb 2026 04:05:06 GMT";
+    let dated = FakeSandbox::answering(
+        "HTTP/1.1 200 OK\r\ndate: Mon, 02 Feb 2026 00:00:00 GMT\r\ncontent-length: 0\r\n\r\n",
+    )
+    .await;
+    let plain = FakeSandbox::well_behaved().await;
+    let (of_dated, of_plain) =
+        (portico.public("dated", dated.port()).await, portico.public("plain", plain.port()).await);
+    let dates = |response: crate::support::Response| response.all("date").join("; ");
+    let kept = portico.visit(of_dated.get("/", "")).await;
+    assert_eq!(dates(kept), "Mon, 02 Feb 2026 00:00:00 GMT");
+    assert_eq!(dates(portico.visit(of_plain.get("/", "")).await), ours);
+    assert_eq!(dates(portico.visit("GET / HTTP/1.1\r\nHost: x.example\r\n\r\n").await), ours);
+    assert_eq!(dates(portico.visit("nonsense\r\n\r\n").await), ours);
 }
 
 #[tokio::test(flavor = "multi_thread")]

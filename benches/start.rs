@@ -1,0 +1,101 @@
+//! How long the process takes from its start to being ready, with many sandboxes in its store, and the memory it has then.
+//!
+//! `cargo bench --bench start` (`-- --quick` for fewer sandboxes).
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench is a script: whatever goes wrong ends it"
+)]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+
+/// Starts of each size; the median is told.
+const ROUNDS: usize = 5;
+
+fn main() {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let sizes: &[u32] = if quick { &[0, 10_000] } else { &[0, 100_000, 1_000_000] };
+    println!("| sandboxes | until ready, ms (median of {ROUNDS}) | resident, MiB |\n|---|---|---|");
+    for &size in sizes {
+        let data = tempfile::tempdir().expect("a directory");
+        drop(Process::start(data.path()));
+        tokio::runtime::Runtime::new().expect("a runtime").block_on(fill(data.path(), size));
+        let mut rounds: Vec<(Duration, u64)> = (0..ROUNDS)
+            .map(|_| {
+                let started = Instant::now();
+                let process = Process::start(data.path());
+                (started.elapsed(), process.resident())
+            })
+            .collect();
+        rounds.sort();
+        let (took, memory) = rounds.get(ROUNDS / 2).expect("a median");
+        println!("| {size} | {} | {} |", took.as_millis(), memory / 1024);
+    }
+}
+
+/// The program, ready. Dropping it ends it.
+struct Process(Child);
+
+impl Process {
+    fn start(data: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
+            .args(["dev", "--json", "--log", "off", "--data"])
+            .arg(data)
+            .args(["--port", "0", "--api-port", "0", "--admin-port", "0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("portico");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");
+        assert!(line.contains("preview_url"), "{line}");
+        Self(child)
+    }
+
+    /// Resident memory, KiB.
+    fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()));
+        let status = status.expect("a status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().expect("kill");
+        self.0.wait().expect("wait");
+    }
+}
+
+/// Writes sandboxes as the store would, only not one by one. Every tenth publishes a port, every hundredth is destroyed.
+async fn fill(data: &Path, size: u32) {
+    let options = SqliteConnectOptions::new().filename(data.join("portico.db"));
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options);
+    let pool = pool.await.expect("the store");
+    for sql in [
+        "CREATE TEMP TABLE fresh AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) \
+         SELECT i, printf('%s-%s-4%s-a%s-%s', lower(hex(randomblob(4))), lower(hex(randomblob(2))), \
+         substr(lower(hex(randomblob(2))), 2), substr(lower(hex(randomblob(2))), 2), lower(hex(randomblob(6)))) AS id, \
+         'customer-site-' || i AS slug FROM n WHERE ?1 > 0",
+        "INSERT INTO sandboxes SELECT id, (SELECT id FROM tenants), slug, slug, 'running', 'register', \
+         '{\"host\":\"10.0.3.7\"}', 1, 0, 3000, 'forwarded', 'user-' || i, NULL, NULL, '{}', '[]', '{}', 0, 0, 0, \
+         CASE WHEN i % 100 = 0 THEN 0 END FROM fresh",
+        "INSERT INTO slugs SELECT '', slug, id FROM fresh WHERE i % 100 != 0",
+        "INSERT INTO previews SELECT id, id, 3000, NULL, 'public', NULL, '{}', 0, 0, NULL, NULL FROM fresh WHERE i % 10 = 1",
+        "PRAGMA wal_checkpoint(TRUNCATE)",
+    ] {
+        let query = sqlx::query(sql);
+        let query = if sql.contains("?1") { query.bind(size) } else { query };
+        query.execute(&pool).await.expect(sql);
+    }
+    pool.close().await;
+}
