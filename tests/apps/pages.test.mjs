@@ -21,8 +21,10 @@ test('pages fit, keep to their policy and wear the tenant\'s face', async (t) =>
   const paused = await portico.preview('paused', 3000);
   await portico.api('POST', `/sandboxes/${paused.id}/pause`, {});
   const port = portico.port;
+  portico.operate('domain', 'add', 'opendesigns.localhost', '--tenant', 'dev');
   const pages = {
     'not-found': `http://nope.${portico.facts.zone}:${port}/`,
+    'not-found-own-zone': `http://nope.sandbox.opendesigns.localhost:${port}/`,
     'sign-in': `http://${dead.host}/private`,
     invalid: `http://${dead.host}/?mt=mp_nonsense`,
     'nothing-listening': dead.link,

@@ -1,5 +1,5 @@
 // A running Portico, sandboxes on this machine's ports, a browser, and visitors without one.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
@@ -40,6 +40,11 @@ export class Portico {
     this.child.kill('SIGTERM');
     await ended;
     rmSync(this.data, { recursive: true });
+  }
+
+  // An operator's command on this one's data.
+  operate(...command) {
+    execFileSync(binary, [...command, '--data', this.data]);
   }
 
   async api(method, url, body) {
