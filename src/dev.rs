@@ -14,7 +14,7 @@ use crate::model::{
     Attributes, Driver, KeyScope, Profile, Sandbox, SandboxId, SandboxState, TenantId, TokenScope,
 };
 use crate::shutdown::{Stage, Watcher};
-use crate::store::{Created, NewApiKey, NewSandbox, SandboxFilter};
+use crate::store::{Created, NewApiKey, NewSandbox, StoreError};
 
 /// The name of the tenant that `dev` makes.
 const TENANT: &str = "dev";
@@ -126,14 +126,15 @@ async fn sandbox(
     tenant: TenantId,
     (slug, driver, port): (&str, Driver, u16),
 ) -> Result<Sandbox> {
-    let (known, _) = state.store.sandboxes(tenant, SandboxFilter::default()).await?;
-    if let Some(sandbox) = known.into_iter().find(|sandbox| sandbox.slug.as_str() == slug) {
-        return Ok(sandbox);
+    let slug = Slug::parse(slug)?;
+    match state.store.sandbox_by_slug(tenant, &slug).await {
+        Err(StoreError::NotFound) => {}
+        known => return Ok(known?),
     }
     let new = NewSandbox {
         id: SandboxId::new(),
-        slug: Some(Slug::parse(slug)?),
-        name: Some(slug.to_owned()),
+        name: Some(slug.as_str().to_owned()),
+        slug: Some(slug),
         state: SandboxState::Running,
         driver,
         upstream: None,

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::model::{Subject, Version};
 use crate::routes::{PortRule, Route, Routes, SlugScope, TenantView};
-use crate::store::{RoutedSandbox, Snapshot, Store, StoreError};
+use crate::store::{RoutedSandbox, Store, StoreError};
 use crate::token::KeyRing;
 
 /// How often the log is looked at although nobody said that something was written: another process may have.
@@ -61,9 +62,7 @@ impl Follower {
         routes: Arc<Routes>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
-        let snapshot = store.snapshot().await?;
-        let version = snapshot.version;
-        load(&routes, snapshot);
+        let version = load(&store, &routes).await?;
         let (applied_to, applied) = watch::channel(version);
         let known = Arc::new(AtomicI64::new(version));
         let announce = broadcast::Sender::new(ANNOUNCED);
@@ -169,15 +168,8 @@ impl Following {
 
     /// The log no longer reaches back to where we are.
     async fn start_over(&self) -> Result<(), StoreError> {
-        let snapshot = self.store.snapshot().await?;
-        let version = snapshot.version;
         let before = self.routes.sandbox_ids();
-        self.routes.keep_only(
-            &snapshot.sandboxes.iter().map(|sandbox| sandbox.id).collect(),
-            &snapshot.domains.iter().map(|domain| domain.domain.as_str()).collect(),
-            &snapshot.custom_domains.iter().map(|exact| exact.fqdn.as_str()).collect(),
-        );
-        load(&self.routes, snapshot);
+        let version = load(&self.store, &self.routes).await?;
         for id in before {
             drop(self.announce.send(Subject::Sandbox(id)));
         }
@@ -215,24 +207,40 @@ impl Following {
     }
 }
 
-fn load(routes: &Routes, snapshot: Snapshot) {
+/// Makes the tables tell what the store holds, and no more. Tables that are complete stay so meanwhile: what is the same in both is
+/// never missing.
+async fn load(store: &Store, routes: &Routes) -> Result<Version, StoreError> {
+    let (snapshot, mut sandboxes) = store.snapshot().await?;
     for tenant in snapshot.tenants {
         routes.put_tenant(view(tenant));
     }
     for domain in &snapshot.domains {
         routes.put_domain(domain);
     }
-    for exact in snapshot.custom_domains {
-        routes.put_custom_domain(exact);
-    }
-    for sandbox in snapshot.sandboxes {
-        put(routes, sandbox);
-    }
     for (token, expires_at) in snapshot.revoked_tokens {
         routes.revoke_token(token, expires_at);
     }
     set_keys(routes, &snapshot.signing_keys);
+    let mut present = HashSet::new();
+    let replacing = routes.is_complete();
+    while let Some(batch) = sandboxes.next().await? {
+        for sandbox in batch {
+            if replacing {
+                present.insert(sandbox.id);
+            }
+            put(routes, sandbox);
+        }
+    }
+    if replacing {
+        let domains = snapshot.domains.iter().map(|domain| domain.domain.as_str()).collect();
+        let exact = snapshot.custom_domains.iter().map(|exact| exact.fqdn.as_str()).collect();
+        routes.keep_only(&present, &domains, &exact);
+    }
+    for exact in snapshot.custom_domains {
+        routes.put_custom_domain(exact);
+    }
     routes.set_version(snapshot.version);
+    Ok(snapshot.version)
 }
 
 fn view(tenant: crate::model::Tenant) -> TenantView {
@@ -263,10 +271,12 @@ fn put(routes: &Routes, sandbox: RoutedSandbox) {
         profile: port.profile,
         expires_at: port.expires_at,
     });
+    let mut ports: Box<[PortRule]> = ports.collect();
+    ports.sort_unstable_by_key(|rule| rule.port);
     let route = Route {
         sandbox: sandbox.id,
         tenant,
-        ports: ports.collect(),
+        ports,
         slug: sandbox.slug,
         state: sandbox.state,
         driver: sandbox.driver,

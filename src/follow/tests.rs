@@ -199,7 +199,7 @@ impl World {
 
     async fn fresh(&self) -> Routes {
         let routes = Routes::new(&["sandbox.example".into()]);
-        load(&routes, self.store.snapshot().await.unwrap());
+        load(&self.store, &routes).await.unwrap();
         routes
     }
 }
@@ -229,9 +229,7 @@ async fn follows(writes: Vec<Write>) {
     let store = Store::open_dir(directory.path(), clock.clone()).await.unwrap();
     let (tenant, _) = store.create_tenant("opendesigns").await.unwrap();
     let routes = Arc::new(Routes::new(&["sandbox.example".into()]));
-    let snapshot = store.snapshot().await.unwrap();
-    let version = snapshot.version;
-    load(&routes, snapshot);
+    let version = load(&store, &routes).await.unwrap();
     let following = Following {
         hint: store.write_hint(),
         store: store.clone(),

@@ -14,6 +14,7 @@ mod tenants;
 mod tokens;
 
 pub use open::Store;
+pub use snapshot::Sandboxes;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -192,7 +193,7 @@ pub struct NewApiKey {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Everything the follower needs to start, read in one transaction at `version`.
+/// Everything the follower needs to start but the sandboxes, read in one transaction at `version`.
 #[derive(Debug)]
 pub struct Snapshot {
     /// The log's position.
@@ -203,8 +204,6 @@ pub struct Snapshot {
     pub domains: Vec<TenantDomain>,
     /// All exact custom domains.
     pub custom_domains: Vec<CustomDomain>,
-    /// All sandboxes that are not destroyed, with their active previews and the scopes their slug is held in.
-    pub sandboxes: Vec<RoutedSandbox>,
     /// Tokens revoked one by one that have not expired yet, and when they will.
     pub revoked_tokens: Vec<(TokenId, Timestamp)>,
     /// The active signing keys.

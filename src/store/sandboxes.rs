@@ -142,11 +142,29 @@ impl Store {
         name: &str,
     ) -> Result<Sandbox, StoreError> {
         let row = sqlx::query(
-            "SELECT * FROM sandboxes WHERE tenant = ?1 AND destroyed_at IS NULL AND (name = ?2 OR slug = ?2) \
+            "SELECT * FROM sandboxes WHERE destroyed_at IS NULL \
+             AND ((tenant = ?1 AND name = ?2) OR (tenant = ?1 AND slug = ?2)) \
              ORDER BY coalesce(name, '') = ?2 DESC, created_at DESC, id LIMIT 1",
         )
         .bind(tenant.to_string())
         .bind(name)
+        .fetch_optional(&self.read)
+        .await
+        .map_err(StoreError::Database)?;
+        row.as_ref().map(rows::sandbox).transpose()?.ok_or(StoreError::NotFound)
+    }
+
+    /// The live sandbox with this slug.
+    pub async fn sandbox_by_slug(
+        &self,
+        tenant: TenantId,
+        slug: &Slug,
+    ) -> Result<Sandbox, StoreError> {
+        let row = sqlx::query(
+            "SELECT * FROM sandboxes WHERE tenant = ?1 AND slug = ?2 AND destroyed_at IS NULL",
+        )
+        .bind(tenant.to_string())
+        .bind(slug.as_str())
         .fetch_optional(&self.read)
         .await
         .map_err(StoreError::Database)?;
