@@ -1,20 +1,15 @@
-//! Access lines as JSON, at a price that every request can pay: written straight into a buffer of the worker's own, handed to the
-//! writing thread many at a time.
+//! Access lines, at a price that every request can pay: as JSON they are written straight into a buffer of the worker's own, and
+//! handed to the writing thread many at a time.
 
 use std::cell::RefCell;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::OnceLock;
 
 use jiff::Timestamp;
-use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::Level;
 use tracing_appender::non_blocking::NonBlocking;
-use tracing_subscriber::Layer;
-use tracing_subscriber::layer::Context;
 
-/// The target of access lines.
-pub(super) const TARGET: &str = "portico::access";
 /// A buffer this full is handed over at once; a [`flush`] hands over the rest.
 const FULL: usize = 16 << 10;
 
@@ -23,7 +18,6 @@ static WRITER: OnceLock<NonBlocking> = OnceLock::new();
 #[derive(Default)]
 struct Lines {
     text: String,
-    scratch: String,
     /// The second that `prefix` was made for.
     second: i64,
     prefix: String,
@@ -46,36 +40,154 @@ pub fn flush() {
     });
 }
 
-/// Writes access lines, and nothing else.
-#[derive(Debug)]
-pub(super) struct AccessLayer(());
-
-impl AccessLayer {
-    pub(super) fn new(writer: NonBlocking) -> Self {
-        // Only the first log of a process is set up.
-        drop(WRITER.set(writer));
-        Self(())
-    }
+/// How grave what a line tells is: what is a visitor's or the app's own doing is `Info`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gravity {
+    /// Served, or refused as it should be.
+    Info,
+    /// The sandbox did not do its part.
+    Warn,
+    /// We did not do ours.
+    Error,
 }
 
-impl<S: Subscriber> Layer<S> for AccessLayer {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() != TARGET {
+/// One request, as its line tells it.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessLine<'a> {
+    /// Its id.
+    pub request_id: &'a str,
+    /// The visitor's address.
+    pub peer: &'a str,
+    /// The method.
+    pub method: &'a str,
+    /// The host asked for.
+    pub host: &'a str,
+    /// The path without its query.
+    pub path: &'a str,
+    /// The status answered.
+    pub status: u16,
+    /// Who answered.
+    pub source: &'a str,
+    /// How it ended.
+    pub end: &'a str,
+    /// What access rested on.
+    pub access: &'a str,
+    /// Octets from the visitor.
+    pub bytes_in: u64,
+    /// Octets to the visitor.
+    pub bytes_out: u64,
+    /// From the head to the last byte, microseconds.
+    pub duration_us: u64,
+    /// From the head to the head of the app's answer, microseconds.
+    pub first_byte_us: Option<u64>,
+    /// The tenant.
+    pub tenant: Option<&'a str>,
+    /// The sandbox.
+    pub sandbox: Option<&'a str>,
+    /// The tenant's id of the end user.
+    pub external_user_id: Option<&'a str>,
+    /// The port.
+    pub port: Option<u16>,
+    /// The code of an answer of ours.
+    pub code: Option<&'a str>,
+    /// What an operator should know of it.
+    pub cause: Option<&'a str>,
+}
+
+/// From now on lines are JSON, written here. Only the first log of a process is set up.
+pub(super) fn write_json_to(writer: NonBlocking) {
+    drop(WRITER.set(writer));
+}
+
+impl AccessLine<'_> {
+    /// Writes the line, if lines of this gravity are wanted.
+    pub fn write(&self, gravity: Gravity) {
+        let wanted = match gravity {
+            Gravity::Info => tracing::enabled!(target: "portico::access", Level::INFO),
+            Gravity::Warn => tracing::enabled!(target: "portico::access", Level::WARN),
+            Gravity::Error => tracing::enabled!(target: "portico::access", Level::ERROR),
+        };
+        if !wanted {
             return;
         }
+        if WRITER.get().is_none() {
+            return self.emit(gravity);
+        }
         let full = LINES.with_borrow_mut(|lines| {
-            lines.begin(event.metadata().level().as_str());
-            event.record(lines);
-            lines.text.push_str(",\"target\":\"portico::access\"}\n");
+            lines.add(self, gravity);
             lines.text.len() >= FULL
         });
         if full {
             flush();
         }
     }
+
+    /// As an event, for the subscriber that writes for reading.
+    fn emit(&self, gravity: Gravity) {
+        macro_rules! event {
+            ($level:expr) => {
+                tracing::event!(
+                    target: "portico::access",
+                    $level,
+                    request_id = self.request_id,
+                    peer = self.peer,
+                    method = self.method,
+                    host = self.host,
+                    path = self.path,
+                    status = self.status,
+                    source = self.source,
+                    end = self.end,
+                    access = self.access,
+                    bytes_in = self.bytes_in,
+                    bytes_out = self.bytes_out,
+                    duration_us = self.duration_us,
+                    first_byte_us = self.first_byte_us,
+                    tenant = self.tenant,
+                    sandbox = self.sandbox,
+                    external_user_id = self.external_user_id,
+                    port = self.port,
+                    code = self.code,
+                    cause = self.cause,
+                )
+            };
+        }
+        match gravity {
+            Gravity::Info => event!(Level::INFO),
+            Gravity::Warn => event!(Level::WARN),
+            Gravity::Error => event!(Level::ERROR),
+        }
+    }
 }
 
 impl Lines {
+    fn add(&mut self, line: &AccessLine<'_>, gravity: Gravity) {
+        self.begin(match gravity {
+            Gravity::Info => "INFO",
+            Gravity::Warn => "WARN",
+            Gravity::Error => "ERROR",
+        });
+        self.text(",\"request_id\":", Some(line.request_id));
+        self.text(",\"peer\":", Some(line.peer));
+        self.text(",\"method\":", Some(line.method));
+        self.text(",\"host\":", Some(line.host));
+        self.text(",\"path\":", Some(line.path));
+        self.number(",\"status\":", Some(line.status.into()));
+        self.text(",\"source\":", Some(line.source));
+        self.text(",\"end\":", Some(line.end));
+        self.text(",\"access\":", Some(line.access));
+        self.number(",\"bytes_in\":", Some(line.bytes_in));
+        self.number(",\"bytes_out\":", Some(line.bytes_out));
+        self.number(",\"duration_us\":", Some(line.duration_us));
+        self.number(",\"first_byte_us\":", line.first_byte_us);
+        self.text(",\"tenant\":", line.tenant);
+        self.text(",\"sandbox\":", line.sandbox);
+        self.text(",\"external_user_id\":", line.external_user_id);
+        self.number(",\"port\":", line.port.map(u64::from));
+        self.text(",\"code\":", line.code);
+        self.text(",\"cause\":", line.cause);
+        self.text.push_str(",\"target\":\"portico::access\"}\n");
+    }
+
     fn begin(&mut self, level: &str) {
         let millis = crate::clock::Clock::system().now().as_millisecond();
         let second = millis.div_euclid(1000);
@@ -89,41 +201,19 @@ impl Lines {
         write!(self.text, "{:03}Z\",\"level\":\"{level}\"", millis.rem_euclid(1000)).ok();
     }
 
-    fn name(&mut self, field: &Field) {
-        self.text.push_str(",\"");
-        self.text.push_str(field.name());
-        self.text.push_str("\":");
-    }
-}
-
-impl Visit for Lines {
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.name(field);
-        self.text.push_str(itoa::Buffer::new().format(value));
+    /// A field and its value; nothing when there is none.
+    fn text(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text.push_str(name);
+            quote(&mut self.text, value);
+        }
     }
 
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.name(field);
-        self.text.push_str(itoa::Buffer::new().format(value));
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.name(field);
-        self.text.push_str(if value { "true" } else { "false" });
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.name(field);
-        quote(&mut self.text, value);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.name(field);
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        write!(scratch, "{value:?}").ok();
-        quote(&mut self.text, &scratch);
-        self.scratch = scratch;
+    fn number(&mut self, name: &str, value: Option<u64>) {
+        if let Some(value) = value {
+            self.text.push_str(name);
+            self.text.push_str(itoa::Buffer::new().format(value));
+        }
     }
 }
 

@@ -6,12 +6,12 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
 
-use super::access::{self, AccessLayer};
+use super::access;
 
 /// Batches of lines that may wait for the writer; beyond that they are dropped (and counted) rather than requests delayed.
 const QUEUE: usize = 64 * 1024;
@@ -79,11 +79,10 @@ pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
     let lost = writer.error_counter();
     let registry = tracing_subscriber::registry().with(filter);
     let set = if json {
-        // Access lines have a writer of their own.
-        let others = filter_fn(|metadata| metadata.target() != access::TARGET);
-        let layer =
-            fmt::layer().json().flatten_event(true).with_writer(writer.clone()).with_filter(others);
-        registry.with(layer).with(AccessLayer::new(writer)).try_init()
+        // Access lines have a writer of their own, and are no events then.
+        let set =
+            registry.with(fmt::layer().json().flatten_event(true).with_writer(writer.clone()));
+        set.try_init().inspect(|()| access::write_json_to(writer))
     } else {
         registry.with(fmt::layer().compact().with_ansi(terminal).with_writer(writer)).try_init()
     };

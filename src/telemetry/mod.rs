@@ -4,6 +4,6 @@ mod access;
 mod log;
 mod metrics;
 
-pub use access::flush as flush_access;
+pub use access::{AccessLine, Gravity, flush as flush_access};
 pub use log::{LogError, LogFormat, LogGuard, LogSettings, init as init_log};
 pub use metrics::{Metrics, Source};

@@ -22,7 +22,7 @@ use crate::gate::{Grant, Plan};
 use crate::message::{Peer, RequestId};
 use crate::model::IdText;
 use crate::routes::Route;
-use crate::telemetry::{Metrics, Source};
+use crate::telemetry::{AccessLine, Gravity, Metrics, Source};
 
 /// The longest path that a line holds, octets.
 const MAX_TEXT: usize = 512;
@@ -205,64 +205,37 @@ impl Drop for Record {
     }
 }
 
-/// Writes the access line. Level follows blame: what is the app's own or a visitor's doing is `info`.
 impl Record {
     fn log(&self, took: Duration) {
-        if !tracing::enabled!(target: "portico::access", tracing::Level::INFO) {
-            return;
-        }
         let route = self.route.as_ref().map(|(route, _)| route);
         let (mut tenant, mut sandbox) = (IdText::default(), IdText::default());
-        let line = Line {
+        let line = AccessLine {
+            request_id: self.id.as_str(),
+            peer: self.peer.text.to_str().unwrap_or_default(),
+            method: self.method.as_str(),
+            host: self.host.as_deref().unwrap_or_default(),
+            path: self.path(),
+            status: self.status.as_u16(),
+            source: self.source.label(),
+            end: self.end,
+            access: self.access,
+            bytes_in: self.received.get(),
+            bytes_out: self.sent,
+            duration_us: micros(took),
+            first_byte_us: self.first_byte.map(micros),
             tenant: route.map(|route| route.tenant.text(&mut tenant)),
             sandbox: route.map(|route| route.sandbox.text(&mut sandbox)),
-            user: route.and_then(|route| route.external_user_id.as_deref()),
+            external_user_id: route.and_then(|route| route.external_user_id.as_deref()),
             port: self.route.as_ref().map(|(_, port)| *port),
             code: self.face.map(|face| face.label),
-            first_byte_us: self.first_byte.map(micros),
+            cause: self.cause.as_deref(),
         };
-        macro_rules! emit {
-            ($level:ident) => {
-                tracing::$level!(
-                    target: "portico::access",
-                    request_id = self.id.as_str(),
-                    peer = self.peer.text.to_str().unwrap_or_default(),
-                    method = self.method.as_str(),
-                    host = self.host.as_deref().unwrap_or_default(),
-                    path = self.path(),
-                    status = self.status.as_u16(),
-                    source = self.source.label(),
-                    end = self.end,
-                    access = self.access,
-                    bytes_in = self.received.get(),
-                    bytes_out = self.sent,
-                    duration_us = micros(took),
-                    first_byte_us = line.first_byte_us,
-                    tenant = line.tenant,
-                    sandbox = line.sandbox,
-                    external_user_id = line.user,
-                    port = line.port,
-                    code = line.code,
-                    cause = self.cause.as_deref(),
-                )
-            };
-        }
-        match self.face.map(|face| face.blame) {
-            Some(Blame::Proxy) => emit!(error),
-            Some(Blame::Sandbox) => emit!(warn),
-            _ => emit!(info),
-        }
+        line.write(match self.face.map(|face| face.blame) {
+            Some(Blame::Proxy) => Gravity::Error,
+            Some(Blame::Sandbox) => Gravity::Warn,
+            _ => Gravity::Info,
+        });
     }
-}
-
-/// The optional fields of a line.
-struct Line<'a> {
-    tenant: Option<&'a str>,
-    sandbox: Option<&'a str>,
-    user: Option<&'a str>,
-    port: Option<u16>,
-    code: Option<&'static str>,
-    first_byte_us: Option<u64>,
 }
 
 fn micros(took: Duration) -> u64 {
