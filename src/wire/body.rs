@@ -204,7 +204,7 @@ impl BodyDecoder {
         if self.trailer_fields > MAX_TRAILER_FIELDS {
             return Err(BodyFault::Trailers);
         }
-        let (name, value, _) = head::field(&line, (0, lf - 1)).map_err(|_| BodyFault::Trailers)?;
+        let (name, value) = head::field(&line, (0, lf - 1)).map_err(|_| BodyFault::Trailers)?;
         if may_trail(&name, self.direction) {
             self.trailers.get_or_insert_default().append(name, value);
         }

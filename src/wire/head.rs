@@ -72,20 +72,11 @@ impl HeadScan {
         if line > longest { Err(LineFault::LineTooLong) } else { Ok(()) }
     }
 
-    /// The lines of a complete head without their line ends, and a fresh start for the next one.
-    pub(super) fn take_lines(&mut self) -> SmallVec<[(usize, usize); 32]> {
-        let mut start = 0;
-        let lines = self
-            .ends
-            .drain(..)
-            .map(|end| {
-                let line = (start, end - 2);
-                start = end;
-                line
-            })
-            .collect();
+    /// The lines of a complete head, and a fresh start for the next one.
+    pub(super) fn take_lines(&mut self) -> Lines {
+        let ends = std::mem::take(&mut self.ends);
         *self = Self::default();
-        lines
+        Lines { ends, next: 0, start: 0 }
     }
 
     /// How many lines have been found so far.
@@ -94,11 +85,38 @@ impl HeadScan {
     }
 }
 
-/// Reads one field line: its name, its value, and the value's bytes without a copy.
+/// The lines of a head as offsets, without their line ends.
+#[derive(Debug)]
+pub(super) struct Lines {
+    ends: SmallVec<[usize; 32]>,
+    next: usize,
+    start: usize,
+}
+
+impl Iterator for Lines {
+    type Item = (usize, usize);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let end = *self.ends.get(self.next)?;
+        let line = (self.start, end - 2);
+        self.next += 1;
+        self.start = end;
+        Some(line)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.ends.len() - self.next;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Lines {}
+
+/// Reads one field line: its name, and its value without a copy.
 pub(super) fn field(
     head: &Bytes,
     (start, end): (usize, usize),
-) -> Result<(HeaderName, HeaderValue, Bytes), LineFault> {
+) -> Result<(HeaderName, HeaderValue), LineFault> {
     let line = head.get(start..end).unwrap_or_default();
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(LineFault::Folded);
@@ -113,8 +131,8 @@ pub(super) fn field(
     let from = start + colon + 1 + leading;
     let value = if leading == raw.len() { Bytes::new() } else { head.slice(from..end - trailing) };
     // Refuses every control character but HTAB: a bare CR or NUL never passes.
-    let checked = HeaderValue::from_maybe_shared(value.clone()).map_err(|_| LineFault::Value)?;
-    Ok((name, checked, value))
+    let value = HeaderValue::from_maybe_shared(value).map_err(|_| LineFault::Value)?;
+    Ok((name, value))
 }
 
 /// A `Content-Length`: 1 to 19 digits and nothing else.

@@ -37,14 +37,13 @@ pub fn parse_request(
     else {
         return Ok(None);
     };
-    let lines = scan.take_lines();
+    let mut lines = scan.take_lines();
     let head = buf.split_to(end).freeze();
-    let (first, fields) = lines.split_first().ok_or(RequestFault::RequestLine)?;
-    let line = request_line(&head, *first, limits)?;
+    let line = request_line(&head, lines.next().ok_or(RequestFault::RequestLine)?, limits)?;
     let mut read =
-        Reading { headers: Headers::with_capacity(fields.len() + ADDED), ..Reading::default() };
-    for line in fields {
-        read.field(&head, *line)?;
+        Reading { headers: Headers::with_capacity(lines.len() + ADDED), ..Reading::default() };
+    for line in lines {
+        read.field(&head, line)?;
     }
     let framing = read.framing(line.minor)?;
     let keep_alive = read.options.persists(line.minor);
@@ -158,10 +157,11 @@ struct Reading {
 
 impl Reading {
     fn field(&mut self, head: &Bytes, line: (usize, usize)) -> Result<(), RequestFault> {
-        let (name, value, bytes) = head::field(head, line)?;
+        let (name, value) = head::field(head, line)?;
         match name {
             header::HOST => {
-                if bytes.is_empty() || self.host.replace(bytes).is_some() {
+                let host = head.slice_ref(value.as_bytes());
+                if host.is_empty() || self.host.replace(host).is_some() {
                     return Err(RequestFault::Host);
                 }
             }

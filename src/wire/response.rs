@@ -36,14 +36,14 @@ pub fn parse_response(
         return Err(ResponseFault::StatusLine);
     }
     let Some(end) = scan.scan(buf, limits)? else { return Ok(None) };
-    let lines = scan.take_lines();
+    let mut lines = scan.take_lines();
     let head = buf.split_to(end).freeze();
-    let (first, fields) = lines.split_first().ok_or(ResponseFault::StatusLine)?;
-    let (minor, status, reason) = status_line(&head, *first)?;
+    let first = lines.next().ok_or(ResponseFault::StatusLine)?;
+    let (minor, status, reason) = status_line(&head, first)?;
     let mut read =
-        Reading { headers: Headers::with_capacity(fields.len() + 4), ..Reading::default() };
-    for line in fields {
-        read.field(&head, *line)?;
+        Reading { headers: Headers::with_capacity(lines.len() + 4), ..Reading::default() };
+    for line in lines {
+        read.field(&head, line)?;
     }
     let framing = read.framing(minor, status, method)?;
     Ok(Some(ParsedResponse {
@@ -90,7 +90,7 @@ struct Reading {
 
 impl Reading {
     fn field(&mut self, head: &Bytes, line: (usize, usize)) -> Result<(), ResponseFault> {
-        let (name, value, _) = head::field(head, line)?;
+        let (name, value) = head::field(head, line)?;
         match name {
             header::CONTENT_LENGTH => {
                 let length = head::content_length(&value).ok_or(ResponseFault::ContentLength)?;
