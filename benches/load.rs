@@ -74,7 +74,7 @@ impl Drop for Peer {
 
 fn compare(quick: bool) {
     let directory = tempfile::tempdir().expect("a directory");
-    let (requests, rounds) = if quick { (10_000, 3) } else { (40_000, 5) };
+    let (requests, rounds) = if quick { (10_000, 3) } else { (40_000, 9) };
     let origin = spawn_self("--role-origin", None, 0);
     let origin_address = origin.address;
     let floor = spawn_self("--role-floor", Some(origin_address), 1);
@@ -96,18 +96,30 @@ fn compare(quick: bool) {
         let peers: Vec<&Peer> =
             [Some(&floor), nginx.as_ref(), Some(&portico)].into_iter().flatten().collect();
         let costs = interleaved(&peers, &request(host, path, fields), count, rounds);
-        let of = |name: &str| peers.iter().position(|peer| peer.name == name).map(|at| costs[at]);
+        let of = |name: &str| peers.iter().position(|peer| peer.name == name).map(|at| &costs[at]);
         let (relay, nginx, ours) = (of("floor"), of("nginx"), of("portico"));
-        let show = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.1}"));
-        let ratio = |to: Option<f64>| ours.zip(to).map(|(ours, to)| ours / to);
-        let by = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.2}"));
+        let show = |costs: Option<&Vec<f64>>| {
+            costs.map_or("–".into(), |costs| format!("{:.1}", median(costs.clone())))
+        };
+        // Of the same round each time: what the machine does besides changes from round to round.
+        let ratios = |to: Option<&Vec<f64>>| -> Option<Vec<f64>> {
+            Some(ours?.iter().zip(to?).map(|(ours, to)| ours / to).collect())
+        };
+        let ratio = |to: Option<&Vec<f64>>| ratios(to).map(median);
+        let by = |to: Option<&Vec<f64>>| {
+            let Some(mut ratios) = ratios(to) else { return "–".to_owned() };
+            ratios.sort_by(f64::total_cmp);
+            let quarter = ratios.len() / 4;
+            let (low, high) = (ratios[quarter], ratios[ratios.len() - 1 - quarter]);
+            format!("{:.2} ({low:.2} to {high:.2})", median(ratios))
+        };
         println!(
             "| {name} | {} | {} | {} | {} | {} |",
             show(relay),
             show(nginx),
             show(ours),
-            by(ratio(nginx)),
-            by(ratio(relay))
+            by(nginx),
+            by(relay)
         );
         first = first.or_else(|| ratio(nginx));
     }
@@ -121,8 +133,8 @@ fn compare(quick: bool) {
     );
 }
 
-/// The median cost of a request for each peer, in microseconds. The peers take turns (A B C A B C …); a first, shorter turn warms up.
-fn interleaved(peers: &[&Peer], request: &[u8], count: usize, rounds: usize) -> Vec<f64> {
+/// The cost of a request for each peer in each round, in microseconds. The peers take turns (A B C A B C …); a first, shorter turn warms up.
+fn interleaved(peers: &[&Peer], request: &[u8], count: usize, rounds: usize) -> Vec<Vec<f64>> {
     let mut costs = vec![Vec::new(); peers.len()];
     for round in 0..=rounds {
         for (peer, costs) in peers.iter().zip(&mut costs) {
@@ -132,10 +144,10 @@ fn interleaved(peers: &[&Peer], request: &[u8], count: usize, rounds: usize) -> 
             }
         }
     }
-    costs.iter_mut().map(|costs| median(costs)).collect()
+    costs
 }
 
-fn median(values: &mut [f64]) -> f64 {
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

@@ -24,14 +24,10 @@ impl HeadScan {
         buf: &mut BytesMut,
         limits: &Limits,
     ) -> Result<Option<usize>, LineFault> {
-        loop {
-            let rest = buf.get(self.scanned..).unwrap_or_default();
-            let Some(at) = memchr::memchr(b'\n', rest) else {
-                self.scanned = buf.len();
-                self.check(buf.len() - self.line_start, buf.len(), limits)?;
-                return Ok(None);
-            };
-            let lf = self.scanned + at;
+        let from = self.scanned;
+        let mut empty_line = None;
+        for at in memchr::memchr_iter(b'\n', buf.get(from..).unwrap_or_default()) {
+            let lf = from + at;
             let end = lf + 1;
             let length = lf - self.line_start;
             if length == 0 || buf.get(lf - 1) != Some(&b'\r') {
@@ -40,12 +36,8 @@ impl HeadScan {
             self.scanned = end;
             if length == 1 {
                 if self.ends.is_empty() && !self.skipped_empty {
-                    // One empty line before a request line is tolerated (RFC 9112 section 2.2).
-                    buf.advance(end);
-                    self.scanned = 0;
-                    self.line_start = 0;
-                    self.skipped_empty = true;
-                    continue;
+                    empty_line = Some(end);
+                    break;
                 }
                 self.check(0, end, limits)?;
                 return Ok(Some(end));
@@ -57,6 +49,15 @@ impl HeadScan {
             self.ends.push(end);
             self.line_start = end;
         }
+        if let Some(end) = empty_line {
+            // One empty line before a request line is tolerated (RFC 9112 section 2.2).
+            buf.advance(end);
+            *self = Self { skipped_empty: true, ..Self::default() };
+            return self.scan(buf, limits);
+        }
+        self.scanned = buf.len();
+        self.check(buf.len() - self.line_start, buf.len(), limits)?;
+        Ok(None)
     }
 
     fn check(&self, line: usize, head: usize, limits: &Limits) -> Result<(), LineFault> {
