@@ -1,12 +1,14 @@
 //! Prometheus metrics. No label value is ever chosen by a visitor, a tenant or a sandbox, so the number of series is fixed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -83,6 +85,8 @@ pub struct Metrics {
     pub knowledge_version: Gauge,
     /// Changes written and not yet applied to the tables.
     pub knowledge_lag: Gauge,
+    certificate_reloads: [Counter; 2],
+    certificate_expiry: CertificateExpiry,
 }
 
 /// Told by the log's writer, which knows.
@@ -94,6 +98,22 @@ impl Collector for LostLines {
         let lost = ConstCounter::new(super::log::lost());
         let help = "Batches of log lines dropped because the writer could not keep up";
         lost.encode(encoder.encode_descriptor("log_lost", help, None, lost.metric_type())?)
+    }
+}
+
+/// Told once there is a certificate: an alarm on the moment itself would go off at zero.
+#[derive(Clone, Debug, Default)]
+struct CertificateExpiry(Arc<AtomicI64>);
+
+impl Collector for CertificateExpiry {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let at = match self.0.load(Ordering::Relaxed) {
+            0 => return Ok(()),
+            at => ConstGauge::new(at),
+        };
+        let help = "When the first of the certificates in use ends, Unix time";
+        let unit = Some(&Unit::Seconds);
+        at.encode(encoder.encode_descriptor("certificate_expiry", help, unit, at.metric_type())?)
     }
 }
 
@@ -119,6 +139,10 @@ impl Metrics {
         r.register("faults", "Answers of ours, by code and by who is to blame", faults.clone());
         let dials = Family::<OutcomeLabels, Counter>::default();
         r.register("upstream_connections", "Connections to sandboxes, by outcome", dials.clone());
+        let reloads = Family::<OutcomeLabels, Counter>::default();
+        r.register("certificate_reloads", "Changed certificates, by outcome", reloads.clone());
+        let certificate_expiry = CertificateExpiry::default();
+        r.register_collector(Box::new(certificate_expiry.clone()));
         r.register_collector(Box::new(LostLines));
         let histogram = |r: &mut Registry, name: &str, help: &str| {
             let histogram = Histogram::new(SECONDS);
@@ -179,6 +203,9 @@ impl Metrics {
                 "knowledge_lag",
                 "Changes written and not yet applied to the tables",
             ),
+            certificate_reloads: ["loaded", "refused"]
+                .map(|outcome| reloads.get_or_create(&OutcomeLabels { outcome }).clone()),
+            certificate_expiry,
             registry,
         }
     }
@@ -215,6 +242,21 @@ impl Metrics {
         } else {
             no.inc()
         };
+    }
+
+    /// Counts a reading of certificates whose files have changed.
+    pub fn certificates_read(&self, loaded: bool) {
+        let [yes, no] = &self.certificate_reloads;
+        if loaded {
+            yes.inc()
+        } else {
+            no.inc()
+        };
+    }
+
+    /// Notes when the first of the certificates in use ends, seconds of Unix time.
+    pub fn certificate_ends(&self, at: i64) {
+        self.certificate_expiry.0.store(at, Ordering::Relaxed);
     }
 
     /// All of it in the `OpenMetrics` text format.
