@@ -22,6 +22,7 @@ use crate::routes::Routes;
 use crate::shutdown::{Shutdown, Stage, Watcher};
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::tls::Certificates;
 use crate::upstream::Dialler;
 use crate::visitor::WorkerParts;
 
@@ -73,6 +74,13 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
 
     let shutdown = Shutdown::default();
     let metrics = Arc::new(Metrics::new());
+    let certificates = match &config.tls {
+        Some(tls) => Some(Certificates::load(tls.certificates.clone(), clock.clone())?),
+        None => None,
+    };
+    if let Some(certificates) = certificates.clone() {
+        tokio::spawn(certificates.keep(shutdown.watcher(), Arc::clone(&metrics)));
+    }
     let mut rules = config.networks.clone();
     rules.own = vec![preview, api, admin];
     let rules = Arc::new(rules);

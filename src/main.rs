@@ -34,7 +34,10 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Serve { config, json } => serve(config::load(&config)?, json),
         Command::Check { config } => {
-            let loaded = config::load(&config)?;
+            let (loaded, warnings) = config::check(&config)?;
+            for warning in warnings {
+                say(&format!("warning: {warning}"))?;
+            }
             let zones = loaded.zones.join(", ");
             say(&format!("{}: no faults; previews of {zones}", config.display()))
         }

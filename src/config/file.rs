@@ -9,26 +9,50 @@ use toml::Value;
 
 use super::cli::MAX_WORKERS;
 use super::reader::Reader;
-use super::{Config, ConfigError, FORBIDDEN_PORTS, default_data_dir, default_workers};
+use super::{Config, ConfigError, FORBIDDEN_PORTS, TlsConfig, default_data_dir, default_workers};
 use crate::address::AddressRules;
+use crate::clock::Clock;
 use crate::host::Authority;
 use crate::model::Visibility;
 use crate::telemetry::{LogFormat, LogSettings};
-use crate::{forward, listen, wire};
+use crate::{forward, listen, tls, wire};
 
 /// Reads a file. The error lists every fault.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ConfigError(vec![format!("cannot read {}: {error}", path.display())]))?;
-    parse(&text)
+    parse(&text_of(path)?)
+}
+
+/// Reads a file and what it leads to. Gives warnings besides; the error lists every fault, of the certificates too.
+pub fn check(path: &Path) -> Result<(Config, Vec<String>), ConfigError> {
+    let (config, mut faults) = parse_all(&text_of(path)?)?;
+    let mut warnings = Vec::new();
+    let settings = config.tls.as_ref().map(|tls| tls.certificates.clone());
+    // Without any place to look in, that is the fault.
+    if let Some(settings) = settings.filter(is_somewhere) {
+        match tls::Certificates::load(settings, Clock::system()) {
+            Ok(certificates) => warnings = certificates.warnings(),
+            Err(tls::TlsError(found)) => faults.extend(found.iter().map(ToString::to_string)),
+        }
+    }
+    if faults.is_empty() { Ok((config, warnings)) } else { Err(ConfigError(faults)) }
 }
 
 /// Reads the text of a file. The error lists every fault.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
+    let (config, faults) = parse_all(text)?;
+    if faults.is_empty() { Ok(config) } else { Err(ConfigError(faults)) }
+}
+
+fn text_of(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ConfigError(vec![format!("cannot read {}: {error}", path.display())]))
+}
+
+/// What could be made of a text, and its faults. Only a text that is not TOML at all gives nothing.
+fn parse_all(text: &str) -> Result<(Config, Vec<String>), ConfigError> {
     let mut reader = Reader::new(text).map_err(|fault| ConfigError(vec![fault]))?;
     let config = read(&mut reader);
-    let faults = reader.finish();
-    if faults.is_empty() { Ok(config) } else { Err(ConfigError(faults)) }
+    Ok((config, reader.finish()))
 }
 
 fn read(r: &mut Reader) -> Config {
@@ -49,18 +73,25 @@ fn read(r: &mut Reader) -> Config {
     let api = r.socket("api.listen").unwrap_or(local(8081));
     let admin = r.socket("admin.listen").unwrap_or(local(8082));
     let preview = r.socket("preview.listen").unwrap_or(local(8080));
-    if preview.port() != 0 && (preview == api || preview == admin)
-        || api.port() != 0 && api == admin
-    {
-        r.fault("preview.listen, api.listen, admin.listen", "must be different");
+    let tls = encryption(r);
+    let mut listeners = vec![preview, api, admin];
+    listeners.extend(tls.as_ref().map(|tls| tls.listen));
+    listeners.retain(|address| address.port() != 0);
+    listeners.sort_unstable();
+    if listeners.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
+        r.fault("preview.listen, tls.listen, api.listen, admin.listen", "must be different");
     }
+    let public_scheme = public_scheme.unwrap_or(if tls.is_some() { "https" } else { "http" });
+    // A port that the system chooses is not known yet.
+    let tls_port = tls.as_ref().filter(|_| public_scheme == "https").map(|tls| tls.listen.port());
+    let public_port = r.number("preview.public_port", (1, 65535));
     Config {
         preview,
         api,
         admin,
         zones: zones.unwrap_or_default(),
-        public_scheme: public_scheme.unwrap_or("http"),
-        public_port: r.number("preview.public_port", (1, 65535)),
+        public_scheme,
+        public_port: public_port.or(tls_port.filter(|port| *port != 0)),
         workers: r
             .size("preview.workers", (1, u64::try_from(MAX_WORKERS).unwrap_or(u64::MAX)))
             .unwrap_or_else(default_workers),
@@ -81,6 +112,7 @@ fn read(r: &mut Reader) -> Config {
             })
             .unwrap_or(Visibility::Public),
         drain: r.duration("shutdown.drain").unwrap_or(Duration::from_secs(30)),
+        tls,
         log: log(r),
         dev: None,
     }
@@ -156,6 +188,35 @@ fn response_head(r: &mut Reader, default: wire::Limits) -> wire::Limits {
     }
 }
 
+/// Off without an address to listen on; everything else is read all the same, for its faults.
+fn encryption(r: &mut Reader) -> Option<TlsConfig> {
+    let listen = r.socket("tls.listen");
+    let pairs = r.tables("tls.certificates", ["certificate", "key"]).unwrap_or_default();
+    let pair = |[certificate, key]: [String; 2]| tls::Pair {
+        certificate: certificate.into(),
+        key: key.into(),
+    };
+    let certificates = tls::Settings {
+        pairs: pairs.into_iter().map(pair).collect(),
+        directory: r.text("tls.directory", "a directory", |text| {
+            (!text.is_empty()).then(|| PathBuf::from(text))
+        }),
+        reload: r.duration("tls.reload").unwrap_or(Duration::from_secs(10)),
+    };
+    let handshake = r.duration("tls.handshake").unwrap_or(Duration::from_secs(5));
+    let hsts = r.duration("tls.hsts").unwrap_or_default();
+    let redirect = r.flag("tls.redirect").unwrap_or_default();
+    let listen = listen?;
+    if !is_somewhere(&certificates) {
+        r.fault("tls", "needs certificates: set tls.certificates, tls.directory or both");
+    }
+    Some(TlsConfig { listen, certificates, handshake, hsts, redirect })
+}
+
+fn is_somewhere(certificates: &tls::Settings) -> bool {
+    !certificates.pairs.is_empty() || certificates.directory.is_some()
+}
+
 fn networks(r: &mut Reader) -> AddressRules {
     let expected = "a network such as \"10.0.0.0/8\" or \"fd00::/8\"";
     let mut list = |key: &str| {
@@ -182,5 +243,66 @@ fn log(r: &mut Reader) -> LogSettings {
             )
             .unwrap_or_else(|| "info".into()),
         file: r.text("log.file", "a path", |text| (!text.is_empty()).then(|| PathBuf::from(text))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ZONES: &str = "[preview]\nzones = [\"sandbox.example.com\"]\n";
+
+    fn faults(text: &str) -> String {
+        parse(&format!("{ZONES}{text}")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn with_tls_links_are_https_and_name_its_port_unless_the_file_says_otherwise() {
+        let read = |preview: &str, tls: &str| {
+            let config = parse(&format!("{ZONES}{preview}\n[tls]\ndirectory = \"x\"\n{tls}"));
+            let config = config.unwrap();
+            (config.public_scheme, config.public_port, config.tls.is_some())
+        };
+        let on = "listen = \"0.0.0.0:443\"";
+        assert_eq!(read("", ""), ("http", None, false));
+        assert_eq!(read("", on), ("https", Some(443), true));
+        assert_eq!(read("public_port = 8443", on), ("https", Some(8443), true));
+        assert_eq!(read("public_scheme = \"http\"", on), ("http", None, true));
+        assert_eq!(read("public_scheme = \"https\"", ""), ("https", None, false));
+        assert_eq!(read("", "listen = \"127.0.0.1:0\""), ("https", None, true));
+    }
+
+    #[test]
+    fn every_setting_of_tls_is_read() {
+        let text = format!(
+            "{ZONES}[tls]\nlisten = \"127.0.0.1:8443\"\nreload = 0\nhandshake = \"2s\"\nhsts = \"8760h\"\nredirect = true\n\
+             certificates = [{{ certificate = \"a.pem\", key = \"a.key\" }}]"
+        );
+        let tls = parse(&text).unwrap().tls.unwrap();
+        let pair = tls::Pair { certificate: "a.pem".into(), key: "a.key".into() };
+        let certificates =
+            tls::Settings { pairs: vec![pair], directory: None, reload: Duration::ZERO };
+        assert_eq!(tls.certificates, certificates);
+        assert_eq!((tls.handshake, tls.redirect), (Duration::from_secs(2), true));
+        assert_eq!(tls.hsts, Duration::from_hours(8760));
+    }
+
+    #[test]
+    fn mistakes_about_tls_are_faults_whether_it_is_on_or_off() {
+        assert!(
+            faults("[tls]\nlisten = \"127.0.0.1:8443\"").starts_with("tls: needs certificates")
+        );
+        let clash = faults("[tls]\ndirectory = \"x\"\nlisten = \"127.0.0.1:8081\"");
+        assert!(clash.contains("tls.listen") && clash.ends_with("must be different"), "{clash}");
+        let off = faults("[tls]\nredirect = 1\ncertificates = [{ certificat = \"a\" }]\nhtst = 0");
+        for fault in [
+            "tls.redirect: must be true or false, not 1",
+            "tls.certificates[0].certificate: must be a text, not missing",
+            "tls.certificates[0].certificat: is not a setting; did you mean tls.certificates[0].certificate?",
+            "tls.certificates[0].key: must be a text, not missing",
+            "tls.htst: is not a setting; did you mean tls.hsts?",
+        ] {
+            assert!(off.contains(fault), "{fault} is not reported: {off}");
+        }
     }
 }

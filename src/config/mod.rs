@@ -8,7 +8,7 @@ pub use cli::{
     Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, StoreArg,
     TenantCommand, TokenCommand,
 };
-pub use file::{load, parse};
+pub use file::{check, load, parse};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::address::AddressRules;
 use crate::model::Visibility;
 use crate::telemetry::LogSettings;
-use crate::{forward, listen};
+use crate::{forward, listen, tls};
 
 /// Everything a process needs to know to start.
 #[derive(Clone, Debug)]
@@ -50,10 +50,27 @@ pub struct Config {
     pub default_visibility: Visibility,
     /// How long draining may take.
     pub drain: Duration,
+    /// TLS, if it is spoken here.
+    pub tls: Option<TlsConfig>,
     /// The log.
     pub log: LogSettings,
     /// Development mode, if this is it.
     pub dev: Option<DevOptions>,
+}
+
+/// How TLS is spoken to visitors.
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    /// Where visitors come in by https.
+    pub listen: SocketAddr,
+    /// Where the certificates are.
+    pub certificates: tls::Settings,
+    /// How long a handshake may take.
+    pub handshake: Duration,
+    /// For how long browsers are told to come by https only; zero means that they are not told.
+    pub hsts: Duration,
+    /// Whether the plain listener sends every visitor to https.
+    pub redirect: bool,
 }
 
 /// Why a configuration cannot be used. Holds every fault, one a line.
@@ -97,6 +114,7 @@ pub fn dev(options: &DevOptions) -> Config {
         forbidden_ports: FORBIDDEN_PORTS.to_vec(),
         default_visibility: Visibility::Public,
         drain: Duration::from_secs(5),
+        tls: None,
         log: options.log.settings("warn,portico::access=info"),
         dev: Some(options.clone()),
     }

@@ -14,6 +14,7 @@
 )]
 
 mod access;
+mod certificates;
 mod deadlines;
 mod forwarding;
 mod keepalive;

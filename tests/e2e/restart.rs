@@ -178,8 +178,9 @@ async fn mistakes_at_the_start_are_one_line_and_exit_code_1() {
 fn the_example_configuration_has_no_faults_and_its_comments_are_the_defaults() {
     let text = include_str!("../../portico.example.toml");
     let given = portico::config::parse(text).expect("the example is valid");
-    // These examples are no defaults: a directory, a file, networks and a number of cores of one machine.
-    let examples = ["data =", "file =", "allow =", "deny =", "workers =", "public_port ="];
+    // These examples are no defaults: directories, files, networks and a number of cores of one machine, and TLS itself.
+    let mut examples = vec!["data =", "file =", "allow =", "deny =", "workers =", "public_port ="];
+    examples.extend(["listen = \"0.0.0.0:443\"", "certificates =", "directory ="]);
     let lines = text
         .lines()
         .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line));

@@ -1,0 +1,69 @@
+//! What `portico check` and a start say of certificates.
+
+use std::path::Path;
+use std::process::Command;
+
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+/// Writes a certificate that ends with a year, and its key.
+fn write(directory: &Path, name: &str, last_year: i32) {
+    let mut params = CertificateParams::new([format!("{name}.example")]).unwrap();
+    params.not_before = date_time_ymd(2000, 1, 1);
+    params.not_after = date_time_ymd(last_year, 12, 31);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    std::fs::write(directory.join(format!("{name}.pem")), certificate.pem()).unwrap();
+    std::fs::write(directory.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+}
+
+/// Exit code, standard output and standard error.
+fn run(command: &str, config: &Path) -> (Option<i32>, String, String) {
+    let ran = Command::new(env!("CARGO_BIN_EXE_portico"))
+        .args([command, "--config"])
+        .arg(config)
+        .output()
+        .expect("run");
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (ran.status.code(), text(ran.stdout), text(ran.stderr))
+}
+
+#[test]
+fn a_check_reads_the_certificates_and_tells_their_faults_with_all_others() {
+    let files = tempfile::tempdir().unwrap();
+    let certificates = files.path().join("certificates");
+    std::fs::create_dir(&certificates).unwrap();
+    write(&certificates, "good", 2090);
+    write(&certificates, "old", 2020);
+    let config = files.path().join("portico.toml");
+    let configure = |more: &str| {
+        let text = format!(
+            "[preview]\nzones = [\"sandbox.example.com\"]\nlisten = \"127.0.0.1:0\"\n[api]\nlisten = \"127.0.0.1:0\"\n\
+             [admin]\nlisten = \"127.0.0.1:0\"\n[store]\ndata = {:?}\n[tls]\nlisten = \"127.0.0.1:0\"\ndirectory = {certificates:?}\n{more}",
+            files.path().join("data")
+        );
+        std::fs::write(&config, text).unwrap();
+    };
+    configure("");
+    let (code, said, faults) = run("check", &config);
+    assert_eq!((code, faults.as_str()), (Some(0), ""));
+    assert!(
+        said.starts_with("warning: ") && said.contains("old.pem: has expired on 2020"),
+        "{said}"
+    );
+    assert!(said.contains("no faults"), "{said}");
+
+    write(&certificates, "broken", 2090);
+    std::fs::write(certificates.join("broken.key"), "").unwrap();
+    std::fs::copy(certificates.join("old.key"), certificates.join("good.key")).unwrap();
+    for (command, more, expected) in
+        [("check", "[limits]\nconnections = -1", "limits.connections: must be"), ("serve", "", "")]
+    {
+        configure(more);
+        let (code, _, faults) = run(command, &config);
+        assert_eq!(code, Some(1), "{command}");
+        for fault in ["broken.key: holds no private key", "good.key: is not the key of", expected] {
+            assert!(faults.contains(fault), "{command} does not tell {fault}: {faults}");
+        }
+        assert!(!faults.contains("old.pem"), "{faults}");
+    }
+}
