@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::dev::{self, DevFacts};
 use crate::follow::Follower;
 use crate::gate::Rules;
-use crate::listen;
+use crate::listen::{self, Bound, Entrance};
 use crate::model::Driver;
 use crate::pages::Gallery;
 use crate::routes::Routes;
@@ -23,7 +23,7 @@ use crate::shutdown::{Shutdown, Stage, Watcher};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::tls::Certificates;
-use crate::upstream::Dialler;
+use crate::upstream::{Dialler, SandboxTls};
 use crate::visitor::WorkerParts;
 
 /// How long the control plane may take to finish its answers once visitors are gone.
@@ -34,6 +34,8 @@ const CONTROL_GRACE: Duration = Duration::from_secs(1);
 pub struct Running {
     /// Where previews are served.
     pub preview: SocketAddr,
+    /// Where they are served by TLS.
+    pub https: Option<SocketAddr>,
     /// Where the control API listens.
     pub api: SocketAddr,
     /// Where metrics and health are told.
@@ -58,8 +60,13 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     let previews = listen::bind(config.preview, config.workers)?;
     let api_listener = bind(config.api).await?;
     let admin_listener = bind(config.admin).await?;
+    let secure = match &config.tls {
+        Some(tls) => Some(listen::bind(tls.listen, config.workers)?),
+        None => None,
+    };
     let (preview, api, admin) =
         (previews.address, api_listener.local_addr()?, admin_listener.local_addr()?);
+    let https = secure.as_ref().map(|bound| bound.address);
 
     let store = Store::open_dir(&config.data, clock.clone()).await.with_context(|| {
         format!(
@@ -82,9 +89,10 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         tokio::spawn(certificates.keep(shutdown.watcher(), Arc::clone(&metrics)));
     }
     let mut rules = config.networks.clone();
-    rules.own = vec![preview, api, admin];
+    rules.own = [Some(preview), https, Some(api), Some(admin)].into_iter().flatten().collect();
     let rules = Arc::new(rules);
-    let public_port = config.public_port.unwrap_or(preview.port());
+    let public = https.filter(|_| config.public_scheme == "https").unwrap_or(preview);
+    let public_port = config.public_port.unwrap_or(public.port());
     let demo = match &config.dev {
         Some(_) => Some(dev::serve_demo(shutdown.watcher()).await?),
         None => None,
@@ -99,13 +107,18 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
             rules: Arc::clone(&rules),
             connect_timeout: config.forward.connect_timeout,
             demo,
+            tls: SandboxTls::new(config.sandbox_authorities.as_deref())
+                .context("cannot use the file that networks.sandbox_authorities names")?,
         },
         forward: config.forward,
         public_port,
+        hsts: config.tls.as_ref().map(|tls| tls.hsts).unwrap_or_default(),
     };
-    previews
-        .serve(&parts, config.listen, || follower.subscribe(), &shutdown.watcher())
+    let entrances = entrances(&config, previews, secure.zip(certificates));
+    let (changes, watcher) = (|| follower.subscribe(), shutdown.watcher());
+    listen::serve(entrances, &parts, config.listen.clone(), changes, &watcher)
         .context("cannot start the worker threads")?;
+    drop(watcher);
 
     let settings = api_settings(&config, public_port, &rules)?;
     let state = ApiState {
@@ -125,7 +138,23 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         admin::router(AdminState { metrics, routes, follower }),
         shutdown.watcher(),
     );
-    Ok(Running { preview, api, admin, dev, store, drain: config.drain, shutdown })
+    Ok(Running { preview, https, api, admin, dev, store, drain: config.drain, shutdown })
+}
+
+/// Where visitors come in, and how.
+fn entrances(
+    config: &Config,
+    plain: Bound,
+    secure: Option<(Bound, Certificates)>,
+) -> Vec<(Bound, Entrance)> {
+    let Some(((bound, certificates), tls)) = secure.zip(config.tls.as_ref()) else {
+        return vec![(plain, Entrance::Plain)];
+    };
+    let leads_to = config.public_port.unwrap_or(bound.address.port());
+    let first = if tls.redirect { Entrance::LeadsToHttps(leads_to) } else { Entrance::Plain };
+    let config = certificates.server_config();
+    let second = Entrance::Tls(listen::Tls { certificates, config, deadline: tls.handshake });
+    vec![(plain, first), (bound, second)]
 }
 
 fn api_settings(

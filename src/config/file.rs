@@ -96,14 +96,17 @@ fn read(r: &mut Reader) -> Config {
             .size("preview.workers", (1, u64::try_from(MAX_WORKERS).unwrap_or(u64::MAX)))
             .unwrap_or_else(default_workers),
         data: data(r),
-        listen: visitors(r),
+        // Without TLS of our own, https can only be a front's, and everything comes through it.
+        listen: listen::Settings {
+            behind_https: public_scheme == "https" && tls.is_none(),
+            ..visitors(r)
+        },
         forward: sandboxes(r),
         networks: networks(r),
-        forbidden_ports: r
-            .list("preview.forbidden_ports", "a port number from 1 to 65535", |item| {
-                u16::try_from(item.as_integer()?).ok().filter(|port| *port > 0)
-            })
-            .unwrap_or_else(|| FORBIDDEN_PORTS.to_vec()),
+        sandbox_authorities: r.text("networks.sandbox_authorities", "a path", |text| {
+            (!text.is_empty()).then(|| PathBuf::from(text))
+        }),
+        forbidden_ports: forbidden_ports(r),
         default_visibility: r
             .text("preview.default_visibility", "\"public\" or \"private\"", |text| match text {
                 "public" => Some(Visibility::Public),
@@ -116,6 +119,12 @@ fn read(r: &mut Reader) -> Config {
         log: log(r),
         dev: None,
     }
+}
+
+fn forbidden_ports(r: &mut Reader) -> Vec<u16> {
+    let port = |item: &Value| u16::try_from(item.as_integer()?).ok().filter(|port| *port > 0);
+    r.list("preview.forbidden_ports", "a port number from 1 to 65535", port)
+        .unwrap_or_else(|| FORBIDDEN_PORTS.to_vec())
 }
 
 fn zone(item: &Value) -> Option<String> {
@@ -147,7 +156,21 @@ fn visitors(r: &mut Reader) -> listen::Settings {
         max_connections_per_ip: r
             .size("limits.connections_per_ip", (0, 10_000_000))
             .unwrap_or(default.max_connections_per_ip),
+        h2_streams: r.number("limits.http2_streams", (1, 10_000)).unwrap_or(default.h2_streams),
+        connection_lifetime: r
+            .duration("timeouts.connection_lifetime")
+            .unwrap_or(default.connection_lifetime),
+        proxy_protocol_from: fronts(r, "networks.proxy_protocol_from"),
+        proxy_header: r.duration("timeouts.proxy_header").unwrap_or(default.proxy_header),
+        forwarded_from: fronts(r, "networks.forwarded_from"),
+        behind_https: false,
     }
+}
+
+/// Networks of fronts that speak for visitors.
+fn fronts(r: &mut Reader, key: &str) -> Vec<IpNet> {
+    let expected = "a network such as \"10.0.0.0/8\" or \"fd00::/8\"";
+    r.list(key, expected, |item| item.as_str()?.parse().ok()).unwrap_or_default()
 }
 
 fn head(r: &mut Reader, prefix: &str, default: wire::Limits) -> wire::Limits {

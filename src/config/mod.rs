@@ -42,6 +42,8 @@ pub struct Config {
     pub listen: listen::Settings,
     /// Deadlines towards sandboxes.
     pub forward: forward::Settings,
+    /// The authorities that certificates of sandboxes' https ports are verified against; `None`: they are not verified.
+    pub sandbox_authorities: Option<PathBuf>,
     /// Where sandboxes may be dialled.
     pub networks: AddressRules,
     /// Ports that are never previewed.
@@ -110,6 +112,7 @@ pub fn dev(options: &DevOptions) -> Config {
         data: options.data.clone().unwrap_or_else(default_data_dir),
         listen: listen::Settings::default(),
         forward: forward::Settings::default(),
+        sandbox_authorities: None,
         networks: AddressRules::default(),
         forbidden_ports: FORBIDDEN_PORTS.to_vec(),
         default_visibility: Visibility::Public,

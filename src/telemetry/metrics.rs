@@ -31,6 +31,17 @@ impl Source {
     }
 }
 
+/// How a connection began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// A TLS handshake with a certificate.
+    Full,
+    /// A TLS session resumed.
+    Resumed,
+    /// It came to nothing: TLS failed, or took too long, or a front did not say for whom it came.
+    Failed,
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RequestLabels {
     source: &'static str,
@@ -70,6 +81,7 @@ pub struct Metrics {
     pub connections_accepted: Counter,
     /// Visitors' connections turned away by a cap.
     pub connections_capped: Counter,
+    handshakes: [Counter; 3],
     /// Switched connections open.
     pub tunnels: Gauge,
     /// Exchanges cut because access ended.
@@ -139,6 +151,9 @@ impl Metrics {
         r.register("faults", "Answers of ours, by code and by who is to blame", faults.clone());
         let dials = Family::<OutcomeLabels, Counter>::default();
         r.register("upstream_connections", "Connections to sandboxes, by outcome", dials.clone());
+        let handshakes = Family::<OutcomeLabels, Counter>::default();
+        let help = "Beginnings of visitors' connections, by outcome";
+        r.register("handshakes", help, handshakes.clone());
         let reloads = Family::<OutcomeLabels, Counter>::default();
         r.register("certificate_reloads", "Changed certificates, by outcome", reloads.clone());
         let certificate_expiry = CertificateExpiry::default();
@@ -178,6 +193,8 @@ impl Metrics {
                 "connections_capped",
                 "Visitors' connections turned away by a cap",
             ),
+            handshakes: ["full", "resumed", "failed"]
+                .map(|outcome| handshakes.get_or_create(&OutcomeLabels { outcome }).clone()),
             tunnels: gauge(r, "tunnels", "Switched connections (WebSocket and others) open"),
             access_ended: counter(
                 r,
@@ -257,6 +274,16 @@ impl Metrics {
     /// Notes when the first of the certificates in use ends, seconds of Unix time.
     pub fn certificate_ends(&self, at: i64) {
         self.certificate_expiry.0.store(at, Ordering::Relaxed);
+    }
+
+    /// Counts the beginning of a connection that has one.
+    pub fn handshake(&self, outcome: Handshake) {
+        let [full, resumed, failed] = &self.handshakes;
+        match outcome {
+            Handshake::Full => full.inc(),
+            Handshake::Resumed => resumed.inc(),
+            Handshake::Failed => failed.inc(),
+        };
     }
 
     /// All of it in the `OpenMetrics` text format.

@@ -13,7 +13,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use body::{BodyDecoder, Decoded, Direction};
+pub use body::{BodyDecoder, Decoded, Direction, trailing};
 pub use fault::{BodyFault, RequestFault, ResponseFault};
 pub use head::HeadScan;
 pub use request::{ParsedRequest, parse_request};
