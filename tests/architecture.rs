@@ -39,9 +39,11 @@ const FLOORS: [&[&str]; 10] = [
 ];
 
 /// Words that build on other words.
-const NEIGHBOURS: [(&str, &str); 6] = [
+const NEIGHBOURS: [(&str, &str); 8] = [
     ("body", "fault"),
+    ("connection", "body"),
     ("connection", "deadline"),
+    ("connection", "message"),
     ("message", "body"),
     ("message", "headers"),
     ("telemetry", "clock"),

@@ -83,7 +83,8 @@ fn read(r: &mut Reader) -> Config {
     }
     let public_scheme = public_scheme.unwrap_or(if tls.is_some() { "https" } else { "http" });
     // A port that the system chooses is not known yet.
-    let tls_port = tls.as_ref().filter(|_| public_scheme == "https").map(|tls| tls.listen.port());
+    let is_https = public_scheme == "https";
+    let tls_port = tls.as_ref().filter(|_| is_https).map(|tls| tls.listen.port());
     let public_port = r.number("preview.public_port", (1, 65535));
     Config {
         preview,
@@ -97,10 +98,7 @@ fn read(r: &mut Reader) -> Config {
             .unwrap_or_else(default_workers),
         data: data(r),
         // Without TLS of our own, https can only be a front's, and everything comes through it.
-        listen: listen::Settings {
-            behind_https: public_scheme == "https" && tls.is_none(),
-            ..visitors(r)
-        },
+        listen: listen::Settings { behind_https: is_https && tls.is_none(), ..visitors(r) },
         forward: sandboxes(r),
         networks: networks(r),
         sandbox_authorities: r.text("networks.sandbox_authorities", "a path", |text| {

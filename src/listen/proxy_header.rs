@@ -9,6 +9,9 @@ use tokio::net::TcpStream;
 
 /// The longest header that is read: version 2 with as much beside the addresses as fronts send.
 const LONGEST: usize = 536;
+/// How a header of version 1 begins, and how long it can be.
+const TEXT: &[u8] = b"PROXY ";
+const LONGEST_TEXT: usize = 107;
 /// How long to wait for the rest of a header. It nearly always comes in one piece, so this is rarely waited at all.
 const REST: Duration = Duration::from_millis(5);
 
@@ -54,6 +57,11 @@ enum Parsed {
 }
 
 fn parse(bytes: &[u8]) -> Parsed {
+    let is_text = bytes.iter().zip(TEXT).all(|(one, other)| one == other);
+    if is_text && bytes.len() < LONGEST_TEXT && memchr::memmem::find(bytes, b"\r\n").is_none() {
+        // The parser takes some lines that are cut short for malformed ones.
+        return Parsed::Incomplete;
+    }
     let parsed = HeaderResult::parse(bytes);
     if parsed.is_incomplete() {
         return Parsed::Incomplete;

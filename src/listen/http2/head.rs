@@ -186,7 +186,9 @@ impl Reading {
                 }
             }
             header::CONTENT_LENGTH => {
-                let length = value.to_str().ok().and_then(|text| text.parse().ok());
+                let digits =
+                    value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+                let length = digits.and_then(|text| text.parse().ok());
                 let length = length.ok_or(RequestFault::ContentLength)?;
                 if self.length.replace(length).is_some() {
                     return Err(RequestFault::ContentLength.into());
