@@ -187,16 +187,24 @@ fn gateway(visit: &Visit<'_>, routes: &Routes) -> Option<Moved> {
     Some(Moved { location: format!("{scheme}://{id}.{}{port}/{rest}{query}", zone.name) })
 }
 
-/// What access rests on, and by which carrier it came.
+/// What access rests on, and the credential that holds, if there is one. On a public port access does not rest on it: it only
+/// makes a session.
 struct Access {
     grant: Grant,
-    carrier: Option<Carrier>,
-    token: Option<usize>,
+    held: Option<Held>,
+}
+
+/// A credential that holds.
+struct Held {
+    carrier: Carrier,
+    /// Its place among the visit's credentials.
+    index: usize,
+    expires_at: Timestamp,
 }
 
 impl Access {
-    fn bare(grant: Grant) -> Self {
-        Self { grant, carrier: None, token: None }
+    fn came_by(&self, carrier: Carrier) -> bool {
+        self.held.as_ref().is_some_and(|held| held.carrier == carrier)
     }
 }
 
@@ -211,12 +219,16 @@ struct Judging<'a> {
 impl Judging<'_> {
     fn access(&self) -> Result<Access, RefusalReason> {
         let by_token = self.by_token();
-        let is_public = self.found.route.is_public(self.found.port, self.now);
+        if self.found.route.is_public(self.found.port, self.now) {
+            // Nobody gets less for having a token, and a stale link is only a link.
+            let held = by_token.and_then(Result::ok).and_then(|access| access.held);
+            return Ok(Access { grant: Grant::Public, held });
+        }
         match by_token {
             Some(Ok(access)) => Ok(access),
-            // On a public port a stale link is only a link.
-            _ if is_public => Ok(Access::bare(Grant::Public)),
-            _ if self.is_friendly_preflight() => Ok(Access::bare(Grant::Preflight)),
+            _ if self.is_friendly_preflight() => {
+                Ok(Access { grant: Grant::Preflight, held: None })
+            }
             Some(Err(reason)) => Err(reason),
             None => Err(RefusalReason::SignInNeeded),
         }
@@ -233,12 +245,9 @@ impl Judging<'_> {
             if explicit().next().is_some() { &mut explicit() } else { &mut all() };
         for (index, (credential, verdict)) in candidates {
             match self.judge(verdict) {
-                Ok(grant) => {
-                    return Some(Ok(Access {
-                        grant,
-                        carrier: Some(credential.carrier),
-                        token: Some(index),
-                    }));
+                Ok((grant, expires_at)) => {
+                    let held = Held { carrier: credential.carrier, index, expires_at };
+                    return Some(Ok(Access { grant, held: Some(held) }));
                 }
                 Err(reason) => fault = fault.or(Some(Err(reason))),
             }
@@ -246,7 +255,10 @@ impl Judging<'_> {
         fault
     }
 
-    fn judge(&self, verdict: &Result<Arc<Claims>, TokenError>) -> Result<Grant, RefusalReason> {
+    fn judge(
+        &self,
+        verdict: &Result<Arc<Claims>, TokenError>,
+    ) -> Result<(Grant, Timestamp), RefusalReason> {
         let claims = verdict.as_ref().map_err(|_| RefusalReason::InvalidToken)?;
         let Found { route, port, .. } = self.found;
         if claims.sandbox != route.sandbox || claims.tenant != route.tenant {
@@ -269,7 +281,7 @@ impl Judging<'_> {
             Err(reason @ (RefusalReason::TokenExpired | RefusalReason::TokenRevoked)) => {
                 Err(reason)
             }
-            _ => Ok(grant),
+            _ => Ok((grant, claims.expires_at)),
         }
     }
 
@@ -317,7 +329,7 @@ impl Judging<'_> {
         }
         // A browser sends the cookie with requests that any site makes (SameSite=None): what can change something must come from
         // this host's own pages or the tenant's.
-        let by_cookie = access.carrier == Some(Carrier::Cookie);
+        let by_cookie = access.came_by(Carrier::Cookie);
         if by_cookie && (upgrade || !is_safe) && !self.is_own_doing(upgrade) {
             return Err(RefusalReason::ForeignOrigin);
         }
@@ -349,7 +361,7 @@ impl Judging<'_> {
     /// Opening a link: a session and a clean address. The address has no credential any more, so this cannot loop. HEAD and
     /// programs that look ahead get neither: a link is not used up by being looked at.
     fn sign_in(&self, access: &Access) -> Option<Decision> {
-        if access.carrier != Some(Carrier::Query) {
+        if !access.came_by(Carrier::Query) {
             return None;
         }
         match self.visit.intent {
@@ -364,10 +376,10 @@ impl Judging<'_> {
     }
 
     /// A query credential on something that is no navigation: forwarded at once, and the session is set beside the answer,
-    /// unless another site's page merely embeds an image or script of ours.
+    /// unless another site's page merely embeds an image or script of ours, or somebody only looks (HEAD).
     fn cookie_without_redirect(&self, access: &Access) -> Option<String> {
-        let explicit = access.carrier == Some(Carrier::Query) && self.visit.intent == Intent::Fetch;
-        if !explicit {
+        let explicit = access.came_by(Carrier::Query) && self.visit.intent == Intent::Fetch;
+        if !explicit || self.visit.head.method == Method::HEAD {
             return None;
         }
         let cross_site = self.visit.field(&SEC_FETCH_SITE) == Some("cross-site");
@@ -377,9 +389,9 @@ impl Judging<'_> {
 
     /// The session cookie. It is the token itself, so it keeps every restriction of it.
     fn cookie(&self, access: &Access) -> Option<String> {
-        let Grant::Token { expires_at, .. } = access.grant else { return None };
-        let token = &self.visit.credentials.get(access.token?)?.token;
-        let left = (expires_at.as_second() - self.now.as_second()).max(1);
+        let held = access.held.as_ref()?;
+        let token = &self.visit.credentials.get(held.index)?.token;
+        let left = (held.expires_at.as_second() - self.now.as_second()).max(1);
         let host = &*self.visit.authority.host;
         let is_local = host == "localhost" || host.ends_with(".localhost");
         Some(if self.visit.arrival.secure || is_local {

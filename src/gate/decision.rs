@@ -50,7 +50,7 @@ pub struct Plan {
 /// What access rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grant {
-    /// The port is public.
+    /// The port is public, whoever asks and whatever token they have.
     Public,
     /// A preflight (CORS) from the sandbox's own or the tenant's origins, which carries no credential by design.
     Preflight,

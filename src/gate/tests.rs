@@ -315,6 +315,41 @@ fn public_ports_are_open_until_their_record_lapses() {
 }
 
 #[test]
+fn on_a_public_port_nobody_gets_less_for_having_a_token() {
+    let world = World::new();
+    let host = "8000-mine.sandbox.example";
+    let granted = |request: &Request| match world.decide(request) {
+        Decision::Forward(plan) => plan.grant,
+        other => panic!("{request:?}: {other:?}"),
+    };
+    for scope in [TokenScope::Read, TokenScope::Interact, TokenScope::Terminal] {
+        let token = world.token(|c| c.scope = scope);
+        let cookie = format!("__Host-preview={token}");
+        let by_header = |request: Request| request.with("x-miosa-preview-token", &token);
+        let by_cookie = |request: Request| request.with("cookie", &cookie);
+        for request in [
+            Request::get(host, "/"),
+            Request::get(host, "/").method(Method::POST),
+            Request::get(host, "/").method(Method::POST).with("origin", "https://evil.example"),
+            Request::get(host, "/").socket().with("origin", "https://evil.example"),
+        ] {
+            assert_eq!(granted(&request), Grant::Public);
+            assert_eq!(granted(&by_header(request.clone())), Grant::Public);
+            assert_eq!(granted(&by_cookie(request)), Grant::Public);
+        }
+        // A link still becomes a session: it opens the sandbox's private ports as well.
+        let link = Request::get(host, &format!("/p?mt={token}"));
+        let Decision::SignIn(sign_in) = world.decide(&link.clone().navigating()) else {
+            panic!("no session")
+        };
+        assert!(sign_in.cookie.starts_with(&cookie) && sign_in.cookie.ends_with("Max-Age=600"));
+        let Decision::Forward(plan) = world.decide(&link) else { panic!("not served") };
+        assert_eq!(plan.strip.target.as_deref(), Some(&b"/p"[..]));
+        assert!(plan.session_cookie.is_some());
+    }
+}
+
+#[test]
 fn scopes_allow_methods() {
     let world = World::new();
     let check = |scope, method: Method, outcome: &str| {
@@ -433,6 +468,10 @@ fn a_fetch_with_a_query_credential_is_answered_at_once() {
     assert!(cookie(fetch()));
     assert!(cookie(fetch().with("sec-fetch-dest", "empty").with("sec-fetch-site", "same-origin")));
     assert!(!cookie(fetch().with("sec-fetch-dest", "image").with("sec-fetch-site", "cross-site")));
+    // Looking is not opening.
+    assert!(!cookie(fetch().method(Method::HEAD)));
+    let empty = fetch().method(Method::HEAD).with("sec-fetch-dest", "empty");
+    assert!(!cookie(empty.with("sec-fetch-site", "same-origin")));
 }
 
 #[test]
