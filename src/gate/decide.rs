@@ -108,6 +108,15 @@ pub fn still_allowed(
     running(route)
 }
 
+/// When access ends if nothing changes until then.
+pub fn allowed_until(grant: &Grant, route: &Route, port: u16) -> Option<Timestamp> {
+    match grant {
+        Grant::Public => route.public_until(port),
+        Grant::Preflight => None,
+        Grant::Token { expires_at, .. } => Some(*expires_at),
+    }
+}
+
 fn refuse(
     reason: RefusalReason,
     tenant: Option<Arc<TenantView>>,
@@ -226,9 +235,7 @@ impl Judging<'_> {
         }
         match by_token {
             Some(Ok(access)) => Ok(access),
-            _ if self.is_friendly_preflight() => {
-                Ok(Access { grant: Grant::Preflight, held: None })
-            }
+            _ if self.is_friendly_preflight() => Ok(Access { grant: Grant::Preflight, held: None }),
             Some(Err(reason)) => Err(reason),
             None => Err(RefusalReason::SignInNeeded),
         }

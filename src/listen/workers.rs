@@ -92,8 +92,14 @@ impl Bound {
             let (changes, watcher) = (changes(), watcher.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-                let run = run(listener, parts, caps, changes, watcher);
-                LocalSet::new().block_on(&runtime, run);
+                // The process waits for this one, so that the last lines are written.
+                let staying = watcher.clone();
+                let tasks = LocalSet::new();
+                tasks.block_on(&runtime, run(listener, parts, caps, changes, watcher));
+                // What was still open is noted as it is dropped.
+                drop(tasks);
+                crate::telemetry::flush_access();
+                drop(staying);
             })?;
         }
         Ok(())
@@ -127,7 +133,6 @@ async fn run(
             drop(tokio::time::timeout(LAST_WORDS, all_closed(&open)).await);
         }
     }
-    crate::telemetry::flush_access();
 }
 
 async fn all_closed(open: &Cell<usize>) {

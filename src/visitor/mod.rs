@@ -8,7 +8,7 @@ mod reply;
 mod switch;
 mod worker;
 
-pub use live::{Live, Watch};
+pub use live::{Ending, Live, Watch};
 pub use record::Record;
 pub use reply::{Answer, Arriving, HeadTimeout, Reply};
 pub use switch::{Switch, run as run_switched};
@@ -103,7 +103,7 @@ async fn forward(
     arriving: Arriving,
 ) -> Reply {
     record.plan(&plan);
-    let mut watch = worker.live.watch(&plan.grant, plan.route.sandbox, plan.port);
+    let mut watch = worker.live.watch(&plan.grant, &plan.route, plan.port);
     // What a page needs if this fails; the head itself goes to the sandbox.
     let asked = reply::Asked::of(&arriving.head);
     let outgoing = Outgoing {
@@ -129,11 +129,15 @@ async fn forward(
     let fault: &dyn Fault = match sent {
         Ok(Ok(forwarded)) => return reply::app(record, watch, forwarded, plan.session_cookie),
         Ok(Err(ref error)) => error,
-        Err(ref reason) => reason,
+        Err(Ending::Access(ref reason)) => reason,
+        Err(Ending::Shutdown) => {
+            record.broke(Ending::Shutdown.into());
+            &reply::ShuttingDown
+        }
     };
     record.cause(fault);
     // Who came without a credential is told nothing of the sandbox, not even what is wrong with it.
-    let stranger = plan.grant == Grant::Preflight;
+    let stranger = plan.grant == Grant::Preflight && !matches!(sent, Err(Ending::Shutdown));
     let refused = Refused {
         fault: if stranger { &RefusalReason::SignInNeeded } else { fault },
         tenant: Some(plan.tenant.as_ref()),

@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::{Arriving, Worker};
-use crate::body::{BodyError, Payload};
+use crate::body::{BodyError, Cuttable, Payload};
 use crate::fault::{Blame, Face, Fault};
 use crate::forward::{TunnelEnd, TunnelTally};
 use crate::gate::{Grant, Plan};
@@ -24,6 +24,8 @@ use crate::model::IdText;
 use crate::routes::Route;
 use crate::telemetry::{AccessLine, Gravity, Metrics, Source};
 
+/// How a request ends of which nothing else was noted.
+const UNFINISHED: &str = "aborted";
 /// The longest path that a line holds, octets.
 const MAX_TEXT: usize = 512;
 
@@ -79,7 +81,7 @@ impl Record {
             first_byte: None,
             received: Rc::default(),
             sent: 0,
-            end: "aborted",
+            end: UNFINISHED,
         }
     }
 
@@ -159,7 +161,8 @@ impl Record {
         self.end = match end {
             TunnelEnd::Closed => "complete",
             TunnelEnd::Idle => "idle",
-            TunnelEnd::Ended(_) => "access_ended",
+            // Why was noted when it was ended.
+            TunnelEnd::Ended(_) => return,
         };
     }
 
@@ -168,12 +171,14 @@ impl Record {
         self.sent += u64::try_from(octets).unwrap_or(u64::MAX);
     }
 
-    /// Notes that everything went out.
+    /// Notes that everything went out, unless it is known already why that is not all there was to say.
     pub fn complete(&mut self) {
-        self.end = "complete";
+        if self.end == UNFINISHED {
+            self.end = "complete";
+        }
     }
 
-    /// Notes why an answer's body broke off.
+    /// Notes why an exchange was broken off.
     pub fn broke(&mut self, error: BodyError) {
         self.end = match error {
             BodyError::Visitor => "visitor_gone",
@@ -244,7 +249,7 @@ fn micros(took: Duration) -> u64 {
 
 /// A request's body, counted.
 struct CountedBody {
-    body: Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>,
+    body: Pin<Box<dyn Cuttable>>,
     count: Rc<Cell<u64>>,
 }
 
