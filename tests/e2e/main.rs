@@ -19,6 +19,7 @@ mod forwarding;
 mod keepalive;
 mod pages;
 mod process;
+mod promptness;
 mod restart;
 mod routing;
 mod shutdown;
