@@ -15,7 +15,9 @@ use http::{Method, header};
 use jiff::Timestamp;
 
 use super::credentials::{self, Carrier, Evidence, PLAIN_SESSION_COOKIE, SESSION_COOKIE};
-use super::decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip};
+use super::decision::{
+    Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip, Subject,
+};
 use super::visit::{Intent, SEC_FETCH_DEST, SEC_FETCH_SITE, Visit};
 use crate::host::{Authority, PreviewLabel, SandboxName};
 use crate::model::{Driver, SandboxState, TokenScope};
@@ -41,26 +43,25 @@ pub fn decide(
     now: Timestamp,
 ) -> Decision {
     if !routes.is_complete() {
-        return refuse(RefusalReason::NotReady, None, None);
+        return unknown(RefusalReason::NotReady, None);
     }
     if let Some(moved) = gateway(visit, routes) {
         return Decision::Moved(moved);
     }
     let found = match resolve(&visit.authority, routes) {
         Ok(found) => found,
-        Err(tenant) => return refuse(RefusalReason::NotFound, tenant, None),
+        Err(tenant) => return unknown(RefusalReason::NotFound, tenant),
     };
     let judged = Judging { visit, evidence, routes, now, found: &found };
     if rules.forbidden_ports.contains(&found.port) {
-        return refuse(RefusalReason::PortForbidden, Some(found.tenant), None);
+        return found.refuse(RefusalReason::PortForbidden, false);
     }
     let access = match judged.access() {
         Ok(access) => access,
-        Err(reason) => return refuse(reason, Some(found.tenant), None),
+        Err(reason) => return found.refuse(reason, false),
     };
-    let subject = Some((Arc::clone(&found.route), found.port));
     if let Err(reason) = judged.allowed(&access) {
-        return refuse(reason, Some(found.tenant), subject);
+        return found.refuse(reason, true);
     }
     if let Some(decision) = judged.sign_in(&access) {
         return decision;
@@ -68,8 +69,8 @@ pub fn decide(
     if let Err(reason) = running(&found.route) {
         return match access.grant {
             // An `Origin` proves nothing: whoever sends a preflight learns nothing that a stranger would not.
-            Grant::Preflight => refuse(RefusalReason::SignInNeeded, Some(found.tenant), None),
-            _ => refuse(reason, Some(found.tenant), subject),
+            Grant::Preflight => found.refuse(RefusalReason::SignInNeeded, false),
+            _ => found.refuse(reason, true),
         };
     }
     let session_cookie = judged.cookie_without_redirect(&access);
@@ -117,12 +118,9 @@ pub fn allowed_until(grant: &Grant, route: &Route, port: u16) -> Option<Timestam
     }
 }
 
-fn refuse(
-    reason: RefusalReason,
-    tenant: Option<Arc<TenantView>>,
-    subject: Option<(Arc<Route>, u16)>,
-) -> Decision {
-    Decision::Refuse(Refusal { reason, tenant, subject })
+/// A refusal that is about no sandbox.
+fn unknown(reason: RefusalReason, tenant: Option<Arc<TenantView>>) -> Decision {
+    Decision::Refuse(Refusal { reason, tenant, about: None, is_known: false })
 }
 
 /// Whether the sandbox can serve at all.
@@ -144,6 +142,18 @@ struct Found {
     route: Arc<Route>,
     tenant: Arc<TenantView>,
     port: u16,
+}
+
+impl Found {
+    fn subject(&self) -> Subject {
+        Subject { route: Arc::clone(&self.route), port: self.port }
+    }
+
+    /// A refusal. Only where `is_known` may the visitor learn what it was about.
+    fn refuse(&self, reason: RefusalReason, is_known: bool) -> Decision {
+        let tenant = Some(Arc::clone(&self.tenant));
+        Decision::Refuse(Refusal { reason, tenant, about: Some(self.subject()), is_known })
+    }
 }
 
 /// Finds what a host leads to. The error carries the tenant whose own domain it is below, so that the page wears its face;
@@ -372,11 +382,14 @@ impl Judging<'_> {
             return None;
         }
         match self.visit.intent {
-            Intent::Prefetch => Some(Decision::Neutral),
-            Intent::Navigation if self.visit.head.method == Method::HEAD => Some(Decision::Neutral),
+            Intent::Prefetch => Some(Decision::Neutral(self.found.subject())),
+            Intent::Navigation if self.visit.head.method == Method::HEAD => {
+                Some(Decision::Neutral(self.found.subject()))
+            }
             Intent::Navigation => {
                 let location = clean_location(credentials::strip_query(&self.visit.head.target)?);
-                Some(Decision::SignIn(SignIn { cookie: self.cookie(access)?, location }))
+                let subject = self.found.subject();
+                Some(Decision::SignIn(SignIn { cookie: self.cookie(access)?, location, subject }))
             }
             _ => None,
         }

@@ -13,7 +13,7 @@ pub use credentials::{
     strip_query, strip_referer, strip_subprotocols,
 };
 pub use decide::{Rules, allowed_until, decide, still_allowed};
-pub use decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip};
+pub use decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip, Subject};
 pub use visit::{Arrival, Intent, Visit};
 
 #[cfg(test)]

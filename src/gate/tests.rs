@@ -118,7 +118,9 @@ impl World {
             has_body: false,
         };
         match Visit::read(&head, arrival) {
-            Err(reason) => Decision::Refuse(Refusal { reason, tenant: None, subject: None }),
+            Err(reason) => {
+                Decision::Refuse(Refusal { reason, tenant: None, about: None, is_known: false })
+            }
             Ok(visit) => {
                 let mut verifier = Verifier::new(4);
                 let evidence = Evidence::gather(&visit.credentials, &self.ring, &mut verifier);
@@ -136,7 +138,7 @@ impl World {
                 format!("sign in {}", String::from_utf8_lossy(&sign_in.location))
             }
             Decision::Moved(moved) => format!("moved {}", moved.location),
-            Decision::Neutral => "neutral".into(),
+            Decision::Neutral(_) => "neutral".into(),
             Decision::Refuse(refusal) => refusal.reason.face().label.into(),
         }
     }
@@ -507,6 +509,35 @@ fn the_state_is_told_only_to_those_who_may_know() {
     }
     world.update(|route| (route.state, route.driver) = (SandboxState::Running, Driver::Register));
     assert_eq!(world.outcome(&known), "sandbox_starting");
+}
+
+#[test]
+fn the_log_knows_what_a_stranger_may_not() {
+    let world = World::new();
+    let refusal = |request: &Request| match world.decide(request) {
+        Decision::Refuse(refusal) => refusal,
+        other => panic!("{other:?}"),
+    };
+    let read = world.token(|_| {});
+    let stale = world.token(|c| c.expires_at = at(-1));
+    let post = Request::get(MINE, "/").method(Method::POST).with("x-miosa-preview-token", &read);
+    for (request, label, is_known) in [
+        (Request::get(MINE, "/"), "sign_in_needed", false),
+        (Request::get(MINE, &format!("/?mt={stale}")), "token_expired", false),
+        (Request::get("22-mine.sandbox.example", "/"), "port_forbidden", false),
+        (post, "insufficient_scope", true),
+    ] {
+        let refusal = refusal(&request);
+        assert_eq!(refusal.reason.face().label, label);
+        let about = refusal.about.as_ref().unwrap();
+        assert_eq!(about.route.sandbox, world.sandbox, "{label}");
+        assert_eq!(refusal.subject().is_some(), is_known, "{label}");
+    }
+    let elsewhere = refusal(&Request::get("theirs.sandbox.own.test", "/"));
+    assert!(elsewhere.about.is_none() && elsewhere.tenant.is_some_and(|t| t.id == world.tenant));
+    let link = Request::get(MINE, &format!("/?mt={read}")).navigating();
+    let Decision::SignIn(sign_in) = world.decide(&link) else { panic!("no session") };
+    assert_eq!((sign_in.subject.route.sandbox, sign_in.subject.port), (world.sandbox, 3000));
 }
 
 #[test]

@@ -61,15 +61,22 @@ async fn judge(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
             let visited = Visited { authority: visit.authority, readable_socket };
             forward(worker, record, (*plan, visited), arriving).await
         }
-        Decision::SignIn(sign_in) => reply::sign_in(record, sign_in),
+        Decision::SignIn(sign_in) => {
+            record.subject(&sign_in.subject);
+            reply::sign_in(record, sign_in)
+        }
         Decision::Moved(moved) => reply::moved(record, &moved),
-        Decision::Neutral => reply::neutral(record),
+        Decision::Neutral(subject) => {
+            record.subject(&subject);
+            reply::neutral(record)
+        }
         Decision::Refuse(refusal) => {
+            record.refusal(&refusal);
             let refused = Refused {
                 fault: &refusal.reason,
                 tenant: refusal.tenant.as_deref(),
                 host: &visit.authority.host,
-                subject: refusal.subject.as_ref().map(|(route, port)| (route.slug.as_str(), *port)),
+                subject: refusal.subject().map(|on| (on.route.slug.as_str(), on.port)),
                 readable_socket: is_readable_socket(&visit),
             };
             refuse(worker, record, &arriving.head, refused)
