@@ -86,8 +86,18 @@ async fn judge(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
 
 /// The answer to bytes that never became a request.
 pub fn refuse_unread(worker: &Rc<Worker>, peer: &Rc<Peer>, fault: &dyn Fault) -> Answer {
+    refuse_glimpsed(worker, peer, fault, None)
+}
+
+/// ... of which as much is known as what form of answer it wants (see [`crate::wire::glimpse`]).
+pub fn refuse_glimpsed(
+    worker: &Rc<Worker>,
+    peer: &Rc<Peer>,
+    fault: &dyn Fault,
+    glimpse: Option<&RequestHead>,
+) -> Answer {
     let record = Record::unread(worker, peer);
-    let mut answer = reply::page(worker, record, None, &Refused::unread(fault));
+    let mut answer = reply::page(worker, record, glimpse, &Refused::unread(fault));
     worker.date(&mut answer.head.headers);
     answer
 }
