@@ -9,3 +9,6 @@ mod workers;
 
 pub use settings::Settings;
 pub use workers::{Bound, ListenError, bind};
+
+#[cfg(test)]
+mod tests;

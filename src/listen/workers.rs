@@ -223,7 +223,7 @@ struct Caps {
 
 /// A cap was reached.
 #[derive(Debug, thiserror::Error)]
-enum Capped {
+pub(super) enum Capped {
     #[error("too many connections in all")]
     Total,
     #[error("too many connections from one address")]

@@ -10,7 +10,7 @@ mod worker;
 
 pub use live::{Ending, Live, Watch};
 pub use record::Record;
-pub use reply::{Answer, Arriving, HeadTimeout, Reply};
+pub use reply::{Answer, Arriving, HeadTimeout, Reply, ShuttingDown};
 pub use switch::{Switch, run as run_switched};
 pub use worker::{Worker, WorkerParts};
 
@@ -149,7 +149,7 @@ async fn forward(
         Err(Ending::Access(ref reason)) => reason,
         Err(Ending::Shutdown) => {
             record.broke(Ending::Shutdown.into());
-            &reply::ShuttingDown
+            &ShuttingDown
         }
     };
     record.cause(fault);

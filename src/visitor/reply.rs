@@ -81,7 +81,7 @@ impl Fault for HeadTimeout {
 /// The drain time is over and the app has not answered yet.
 #[derive(Debug, thiserror::Error)]
 #[error("the process ends and the app has not answered yet")]
-pub(super) struct ShuttingDown;
+pub struct ShuttingDown;
 
 impl Fault for ShuttingDown {
     fn face(&self) -> &'static Face {
