@@ -102,6 +102,10 @@ fn no_face_is_forgotten_here() {
     let shown: BTreeSet<String> = every_face().iter().map(|face| face.label.to_owned()).collect();
     assert!(shown.len() >= 35, "{shown:?}");
     assert_eq!(shown, written);
+    let documentation = include_str!("../../docs/api.md");
+    for label in shown {
+        assert!(documentation.contains(&format!("`{label}`")), "{label} is not documented");
+    }
 }
 
 /// What nobody could have set through the API, as if the store had been tampered with.

@@ -14,6 +14,7 @@
 )]
 
 mod access;
+mod api;
 mod deadlines;
 mod forwarding;
 mod keepalive;
