@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use serde_json::Value;
 
@@ -14,6 +14,16 @@ use super::{Api, Connection, Response, eventually};
 pub struct Process {
     child: Child,
     pub facts: Value,
+}
+
+/// Runs a command of the program to its end; `last` follows its arguments.
+pub fn command(arguments: &[&str], last: Option<&Path>) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_portico"))
+        .args(arguments)
+        .args(last)
+        .stdin(Stdio::null())
+        .output()
+        .expect("run")
 }
 
 impl Process {
