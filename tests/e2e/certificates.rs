@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::Process;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
 /// Writes a certificate that ends with a year, and its key.
@@ -66,4 +67,23 @@ fn a_check_reads_the_certificates_and_tells_their_faults_with_all_others() {
         }
         assert!(!faults.contains("old.pem"), "{faults}");
     }
+}
+
+#[test]
+fn development_mode_makes_its_certificates_once_and_tells_where_they_are() {
+    let data = tempfile::tempdir().unwrap();
+    let mut authorities = Vec::new();
+    for _ in 0..2 {
+        let process = Process::start(data.path());
+        let (plain, secure) = (process.fact("preview_url"), process.fact("https_url"));
+        assert!(secure.starts_with("https://3000-demo.sandbox.localhost:"), "{secure}");
+        let target = |link: &str| link.split_once("/?mt=").unwrap().1.to_owned();
+        assert_eq!(target(plain), target(secure), "one token for both");
+        let ca = Path::new(process.fact("ca"));
+        assert_eq!(ca, data.path().join("tls").join("ca.pem"));
+        authorities.push(std::fs::read_to_string(ca).unwrap());
+        process.kill();
+    }
+    assert_eq!(authorities[0], authorities[1]);
+    assert!(authorities[0].starts_with("-----BEGIN CERTIFICATE-----"));
 }

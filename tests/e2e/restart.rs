@@ -131,7 +131,7 @@ async fn mistakes_at_the_start_are_one_line_and_exit_code_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     for option in ["--port", "--api-port", "--admin-port"] {
-        let mut arguments = vec!["dev", "--data", data_path];
+        let mut arguments = vec!["dev", "--https-port", "0", "--data", data_path];
         for other in ["--port", "--api-port", "--admin-port"] {
             arguments.extend([other, if other == option { &port } else { "0" }]);
         }
@@ -145,6 +145,8 @@ async fn mistakes_at_the_start_are_one_line_and_exit_code_1() {
     let (code, error, _) = run(&[
         "dev",
         "--port",
+        "0",
+        "--https-port",
         "0",
         "--api-port",
         "0",
