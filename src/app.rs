@@ -133,7 +133,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     };
     let dev = match &config.dev {
         Some(options) => {
-            let tls = config.tls.as_ref().map(|tls| (tls.listen, development(&config.data).ca));
+            let tls = https.map(|address| (address, development(&config.data).ca));
             Some(dev::prepare(&state, options, (tls, api, admin)).await?)
         }
         None => None,
