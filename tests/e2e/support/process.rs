@@ -33,11 +33,11 @@ impl Process {
     }
 
     pub fn start_with(data: &Path, options: &[&str]) -> Self {
-        let ports = ["--port", "0", "--api-port", "0", "--admin-port", "0"];
+        let ports = ["--port", "--https-port", "--api-port", "--admin-port"];
         let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
             .args(["dev", "--json", "--data"])
             .arg(data)
-            .args(ports)
+            .args(ports.iter().flat_map(|port| [port, "0"]))
             .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
