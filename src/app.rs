@@ -119,7 +119,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     };
     let entrances = entrances(&config, previews, secure.zip(certificates));
     let (changes, watcher) = (|| follower.subscribe(), shutdown.watcher());
-    listen::serve(entrances, &parts, config.listen.clone(), changes, &watcher)
+    listen::start(entrances, &parts, config.listen.clone(), changes, &watcher)
         .context("cannot start the worker threads")?;
     drop(watcher);
 
