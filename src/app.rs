@@ -23,7 +23,7 @@ use crate::shutdown::{Shutdown, Stage, Watcher};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::upstream::Dialler;
-use crate::visitor::WorkerParts;
+use crate::visitor::{Renewals, WorkerParts};
 
 /// How long the control plane may take to finish its answers once visitors are gone.
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
@@ -94,6 +94,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         },
         forward: config.forward,
         public_port,
+        renewals: Renewals::default(),
     };
     previews
         .serve(&parts, config.listen, || follower.subscribe(), &shutdown.watcher())

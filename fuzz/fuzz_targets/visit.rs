@@ -2,12 +2,12 @@
 //! port is ever forwarded, and whatever is forwarded carries nothing of ours in its target.
 #![no_main]
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::BytesMut;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
-use portico::gate::{Arrival, Decision, Evidence, Grant, Rules, Visit, decide, strip_query};
+use portico::gate::{Arrival, Decision, Evidence, Grant, Rules, Says, Visit, decide, strip_query};
 use portico::host::Slug;
 use portico::message::Framing;
 use portico::model::{
@@ -27,6 +27,7 @@ static TABLES: LazyLock<Routes> = LazyLock::new(|| {
         branding: None,
         branding_version: 0,
         policy: TenantPolicy::default(),
+        framing: Arc::default(),
     });
     let rule =
         PortRule { port: PUBLIC, visibility: Visibility::Public, profile: None, expires_at: None };
@@ -77,6 +78,9 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(strip_query(target), None, "a credential is left in the target");
         }
         Decision::SignIn(_) => panic!("a session without a token"),
+        Decision::Session(session) => {
+            assert!(!matches!(session.says, Says::Renewed { .. }), "a session without a token");
+        }
         Decision::Moved(_) | Decision::Neutral | Decision::Refuse(_) => {}
     }
 });

@@ -6,6 +6,8 @@
 mod credentials;
 mod decide;
 mod decision;
+mod session;
+mod sign_in;
 mod visit;
 
 pub use credentials::{
@@ -13,8 +15,10 @@ pub use credentials::{
     strip_query, strip_referer, strip_subprotocols,
 };
 pub use decide::{Rules, decide, still_allowed};
-pub use decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip};
-pub use visit::{Arrival, Intent, Visit};
+pub use decision::{
+    Decision, Grant, Moved, Plan, Refusal, RefusalReason, Renewal, Says, Session, SignIn, Strip,
+};
+pub use visit::{Arrival, Intent, Own, Visit};
 
 #[cfg(test)]
 mod tests;

@@ -2,20 +2,24 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use jiff::Timestamp;
 use slab::Slab;
 
-use crate::gate::{Grant, RefusalReason};
-use crate::model::{SandboxId, Subject};
+use crate::gate::{Grant, RefusalReason, Renewal};
+use crate::model::{SandboxId, Subject, TokenId};
 
 #[derive(Debug)]
 struct Entry {
     sandbox: SandboxId,
     port: u16,
+    peer: IpAddr,
     grant: Grant,
+    /// What it rested on before its session was renewed. Whoever revokes one of these means this exchange as well.
+    former: Vec<Grant>,
     waker: Option<Waker>,
     ended: Option<RefusalReason>,
 }
@@ -26,8 +30,9 @@ pub struct Live(Rc<RefCell<Slab<Entry>>>);
 
 impl Live {
     /// Enters an exchange. It is judged again whenever something about it may have changed.
-    pub fn watch(&self, grant: &Grant, sandbox: SandboxId, port: u16) -> Watch {
-        let entry = Entry { sandbox, port, grant: grant.clone(), waker: None, ended: None };
+    pub fn watch(&self, grant: &Grant, (sandbox, port): (SandboxId, u16), peer: IpAddr) -> Watch {
+        let (grant, former) = (grant.clone(), Vec::new());
+        let entry = Entry { sandbox, port, peer, grant, former, waker: None, ended: None };
         let key = self.0.borrow_mut().insert(entry);
         Watch { live: self.clone(), key }
     }
@@ -43,17 +48,33 @@ impl Live {
             if concerned.as_ref().is_some_and(|concerned| !concerned.includes(entry)) {
                 return None;
             }
-            judge(&entry.grant, entry.sandbox, entry.port).err()
+            let judge = |grant| judge(grant, entry.sandbox, entry.port).err();
+            // That a former token has expired is what the renewal was for.
+            let former = entry.former.iter().filter_map(judge);
+            let mut faults = former.filter(|fault| *fault != RefusalReason::TokenExpired);
+            faults.next().or_else(|| judge(&entry.grant))
         });
+    }
+
+    /// Lets what is open under a renewed session go on under its new token. The same token may have opened exchanges of other visitors,
+    /// who brought no new one; the visitor's address tells them apart as well as can be.
+    pub fn renew(&self, renewal: &Renewal, now: Timestamp) {
+        for (_, entry) in &mut *self.0.borrow_mut() {
+            let same = entry.token() == Some(renewal.former)
+                && (entry.sandbox, entry.port) == (renewal.sandbox, renewal.port)
+                && entry.peer == renewal.peer;
+            if same && entry.ended.is_none() {
+                let former = std::mem::replace(&mut entry.grant, renewal.grant.clone());
+                entry.former.push(former);
+                entry.former.retain(|grant| !is_expired(grant, now));
+            }
+        }
     }
 
     /// Ends what has expired.
     pub fn expire(&self, now: Timestamp) {
-        self.end_where(|entry| match entry.grant {
-            Grant::Token { expires_at, .. } if expires_at <= now => {
-                Some(RefusalReason::TokenExpired)
-            }
-            _ => None,
+        self.end_where(|entry| {
+            is_expired(&entry.grant, now).then_some(RefusalReason::TokenExpired)
         });
     }
 
@@ -83,9 +104,26 @@ impl Live {
     }
 }
 
+fn is_expired(grant: &Grant, now: Timestamp) -> bool {
+    matches!(grant, Grant::Token { expires_at, .. } if *expires_at <= now)
+}
+
+fn token_of(grant: &Grant) -> Option<TokenId> {
+    match grant {
+        Grant::Token { id, .. } => Some(*id),
+        Grant::Public | Grant::Preflight => None,
+    }
+}
+
+impl Entry {
+    fn token(&self) -> Option<TokenId> {
+        token_of(&self.grant)
+    }
+}
+
 struct Concerned {
     sandboxes: HashSet<SandboxId>,
-    tokens: HashSet<crate::model::TokenId>,
+    tokens: HashSet<TokenId>,
 }
 
 impl Concerned {
@@ -106,8 +144,8 @@ impl Concerned {
     }
 
     fn includes(&self, entry: &Entry) -> bool {
-        let token = matches!(&entry.grant, Grant::Token { id, .. } if self.tokens.contains(id));
-        token || self.sandboxes.contains(&entry.sandbox)
+        let mut grants = entry.former.iter().chain([&entry.grant]).filter_map(token_of);
+        self.sandboxes.contains(&entry.sandbox) || grants.any(|id| self.tokens.contains(&id))
     }
 }
 
@@ -136,5 +174,82 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.live.0.borrow_mut().try_remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::model::TokenScope;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn grant(id: TokenId, until: i64) -> Grant {
+        Grant::Token { id, generation: 0, expires_at: at(until), scope: TokenScope::Read }
+    }
+
+    async fn ended(watch: &mut Watch) -> Option<RefusalReason> {
+        let ended = poll_fn(|cx| Poll::Ready(watch.poll_ended(cx))).await;
+        match ended {
+            Poll::Ready(reason) => Some(reason),
+            Poll::Pending => None,
+        }
+    }
+
+    /// The judgement of a world in which exactly these tokens are revoked.
+    fn revoked(
+        tokens: Vec<TokenId>,
+        now: i64,
+    ) -> impl Fn(&Grant, SandboxId, u16) -> Result<(), RefusalReason> {
+        move |grant, _, _| match grant {
+            grant if is_expired(grant, at(now)) => Err(RefusalReason::TokenExpired),
+            Grant::Token { id, .. } if tokens.contains(id) => Err(RefusalReason::TokenRevoked),
+            _ => Ok(()),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_renewed_exchange_outlives_its_first_token_and_ends_with_either_revocation() {
+        let (sandbox, peer) = (SandboxId::new(), IpAddr::from([127, 0, 0, 1]));
+        let (first, second) = (TokenId::new(), TokenId::new());
+        let renewal = |place: (SandboxId, u16), peer| Renewal {
+            sandbox: place.0,
+            port: place.1,
+            peer,
+            former: first,
+            grant: grant(second, 20),
+        };
+        for (revoke, now, expected) in [
+            (vec![], 5, None),
+            (vec![], 15, None),
+            (vec![first], 5, Some(RefusalReason::TokenRevoked)),
+            (vec![first], 15, None),
+            (vec![second], 15, Some(RefusalReason::TokenRevoked)),
+        ] {
+            let live = Live::default();
+            let mut watch = live.watch(&grant(first, 10), (sandbox, 3000), peer);
+            live.renew(&renewal((sandbox, 3000), peer), at(1));
+            live.expire(at(now));
+            let subjects: Vec<Subject> = revoke.iter().copied().map(Subject::Token).collect();
+            live.judge_again(Some(&subjects), revoked(revoke.clone(), now));
+            assert_eq!(ended(&mut watch).await, expected, "{revoke:?} at {now}");
+            live.expire(at(20));
+            assert!(ended(&mut watch).await.is_some(), "the new token ends it");
+        }
+        // Another port, another sandbox, another visitor with the same link: none of them goes on.
+        let other = IpAddr::from([127, 0, 0, 2]);
+        for (place, from) in
+            [((sandbox, 3001), peer), ((SandboxId::new(), 3000), peer), ((sandbox, 3000), other)]
+        {
+            let live = Live::default();
+            let mut watch = live.watch(&grant(first, 10), (sandbox, 3000), peer);
+            live.renew(&renewal(place, from), at(1));
+            live.expire(at(10));
+            assert_eq!(ended(&mut watch).await, Some(RefusalReason::TokenExpired));
+        }
     }
 }

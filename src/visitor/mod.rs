@@ -5,12 +5,14 @@
 mod live;
 mod record;
 mod reply;
+mod session;
 mod switch;
 mod worker;
 
 pub use live::{Live, Watch};
 pub use record::Record;
 pub use reply::{Answer, Arriving, HeadTimeout, Reply};
+pub use session::Renewals;
 pub use switch::{Switch, run as run_switched};
 pub use worker::{Worker, WorkerParts};
 
@@ -35,7 +37,7 @@ pub async fn handle(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
     reply
 }
 
-async fn judge(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
+async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
     let mut record = Record::open(worker, &arriving);
     let arrival = Arrival {
         peer: arriving.peer.ip,
@@ -43,7 +45,7 @@ async fn judge(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
         public_port: worker.public_port(),
         has_body: arriving.framing != Framing::None,
     };
-    let visit = match Visit::read(&arriving.head, arrival) {
+    let mut visit = match Visit::read(&arriving.head, arrival) {
         Ok(visit) => visit,
         Err(reason) => {
             // What cannot be read for certain is not followed by anything that could.
@@ -53,6 +55,17 @@ async fn judge(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
         }
     };
     record.host(&visit.authority.host);
+    if visit.takes_token() {
+        let body = record.count_request_body(std::mem::take(&mut arriving.body));
+        match session::whole(body).await {
+            Ok(body) => visit.take_token(&body),
+            Err(fault) => {
+                let refused = Refused::unread(&fault);
+                let answer = reply::page(worker, record, Some(&arriving.head), &refused);
+                return Reply::Answer(Answer { close: true, ..answer });
+            }
+        }
+    }
     let ring = worker.routes.key_ring();
     let evidence = Evidence::gather(&visit.credentials, &ring, &mut worker.verifier.borrow_mut());
     match decide(&visit, &evidence, &worker.routes, &worker.rules, worker.clock.now()) {
@@ -62,6 +75,10 @@ async fn judge(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
             forward(worker, record, (*plan, visited), arriving).await
         }
         Decision::SignIn(sign_in) => reply::sign_in(record, sign_in),
+        Decision::Session(session) => {
+            let asked = (&arriving.head, &*visit.authority.host);
+            session::answer(worker, record, asked, *session)
+        }
         Decision::Moved(moved) => reply::moved(record, &moved),
         Decision::Neutral => reply::neutral(record),
         Decision::Refuse(refusal) => {
@@ -103,7 +120,8 @@ async fn forward(
     arriving: Arriving,
 ) -> Reply {
     record.plan(&plan);
-    let mut watch = worker.live.watch(&plan.grant, plan.route.sandbox, plan.port);
+    let place = (plan.route.sandbox, plan.port);
+    let mut watch = worker.live.watch(&plan.grant, place, arriving.peer.ip);
     // What a page needs if this fails; the head itself goes to the sandbox.
     let asked = reply::Asked::of(&arriving.head);
     let outgoing = Outgoing {
@@ -127,7 +145,7 @@ async fn forward(
         .await
     };
     let fault: &dyn Fault = match sent {
-        Ok(Ok(forwarded)) => return reply::app(record, watch, forwarded, plan.session_cookie),
+        Ok(Ok(forwarded)) => return reply::app(record, watch, forwarded, plan),
         Ok(Err(ref error)) => error,
         Err(ref reason) => reason,
     };

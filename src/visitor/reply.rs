@@ -12,11 +12,11 @@ use http_body::{Body, Frame, SizeHint};
 use super::{Record, Switch, Watch, Worker};
 use crate::body::{BodyError, Payload};
 use crate::fault::{Blame, Face, Fault, Recovery};
-use crate::forward::Forwarded;
-use crate::gate::{Moved, SignIn};
+use crate::forward::{self, Forwarded};
+use crate::gate::{Moved, Plan, SignIn};
 use crate::headers::Headers;
 use crate::message::{Framing, Interim, Minor, Peer, RequestHead, ResponseHead, X_REQUEST_ID};
-use crate::pages::Occasion;
+use crate::pages::{self, Occasion};
 use crate::routes::TenantView;
 
 /// A request as it comes from a connection.
@@ -149,12 +149,7 @@ pub(super) fn page(
 }
 
 /// The app's answer. Its body is counted, watched and cut when access ends.
-pub(super) fn app(
-    mut record: Record,
-    watch: Watch,
-    forwarded: Forwarded,
-    cookie: Option<String>,
-) -> Reply {
+pub(super) fn app(mut record: Record, watch: Watch, forwarded: Forwarded, plan: Plan) -> Reply {
     let (mut head, framing, body) = match forwarded {
         Forwarded::Answer(head, framing, body) => (head, framing, body),
         Forwarded::Switched(switched) => {
@@ -162,7 +157,9 @@ pub(super) fn app(
         }
     };
     record.answered_by_app(head.status);
-    if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
+    forward::set_framing(&mut head, plan.tenant.framing.value());
+    let cookie = plan.session_cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok());
+    if let Some(cookie) = cookie {
         head.headers.append(header::SET_COOKIE, cookie);
     }
     let body = match body {
@@ -189,7 +186,7 @@ pub(super) fn sign_in(record: Record, sign_in: SignIn) -> Reply {
         head.headers.insert(header::SET_COOKIE, cookie);
     }
     head.headers.insert(header::VARY, HeaderValue::from_static("Cookie"));
-    Reply::Answer(plain(record, head, Bytes::new()))
+    plain(record, head, Bytes::new())
 }
 
 /// The way to the canonical host.
@@ -198,7 +195,7 @@ pub(super) fn moved(record: Record, moved: &Moved) -> Reply {
     if let Ok(location) = HeaderValue::try_from(&moved.location) {
         head.headers.insert(header::LOCATION, location);
     }
-    Reply::Answer(plain(record, head, Bytes::new()))
+    plain(record, head, Bytes::new())
 }
 
 /// What programs that only look ahead get: nothing of the app, and no session.
@@ -209,22 +206,32 @@ pub(super) fn neutral(record: Record) -> Reply {
     let robots = HeaderName::from_static("x-robots-tag");
     head.headers.insert(robots, HeaderValue::from_static("noindex"));
     let body = Bytes::from_static(b"<!doctype html><title>Preview</title>");
-    Reply::Answer(plain(record, head, body))
+    plain(record, head, body)
 }
 
-fn ours(status: StatusCode) -> ResponseHead {
+/// The head of an answer of ours that is no page about a fault.
+pub(super) fn ours(status: StatusCode) -> ResponseHead {
     let mut head = ResponseHead::new(status);
     head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     head.headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     let source = HeaderName::from_static("x-preview-source");
     head.headers.insert(source, HeaderValue::from_static("proxy"));
+    head.headers.insert(header::CONTENT_SECURITY_POLICY, pages::nothing());
     head
 }
 
-fn plain(mut record: Record, mut head: ResponseHead, body: Bytes) -> Answer {
+/// An answer of ours that is no page about a fault.
+pub(super) fn plain(mut record: Record, mut head: ResponseHead, body: Bytes) -> Reply {
     record.answered_by_us(head.status);
     head.headers.insert(X_REQUEST_ID, record.id().header());
-    whole(record, head, body)
+    let bodiless = head.status == StatusCode::NO_CONTENT;
+    let answer = whole(record, head, body);
+    Reply::Answer(if bodiless {
+        // A 204 has no length either (RFC 9110 section 8.6).
+        Answer { framing: Framing::None, body: Payload::Empty, ..answer }
+    } else {
+        answer
+    })
 }
 
 fn whole(mut record: Record, head: ResponseHead, body: Bytes) -> Answer {

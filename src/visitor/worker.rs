@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
+use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use super::Live;
+use super::{Live, Renewals};
 use crate::clock::Clock;
 use crate::deadline::Deadlines;
 use crate::forward::{self, Forwarder};
-use crate::gate::{self, Rules};
+use crate::gate::{self, Grant, RefusalReason, Renewal, Rules};
 use crate::headers::Headers;
 use crate::message::{RequestId, RequestIds};
-use crate::model::Subject;
+use crate::model::{SandboxId, Subject};
 use crate::pages::Gallery;
 use crate::routes::Routes;
 use crate::telemetry::{Metrics, flush_access};
@@ -53,6 +54,8 @@ pub struct WorkerParts {
     pub forward: forward::Settings,
     /// The port visitors use to reach us.
     pub public_port: u16,
+    /// Sessions that were renewed.
+    pub renewals: Renewals,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +80,7 @@ pub struct Worker {
     pub(super) verifier: RefCell<Verifier>,
     pub(super) forwarder: Forwarder,
     pub(super) live: Live,
+    pub(super) renewals: Renewals,
     pub(super) scratch: RefCell<Vec<u8>>,
     public_port: u16,
     ids: RequestIds,
@@ -105,6 +109,7 @@ impl Worker {
             verifier: RefCell::new(Verifier::new(VERIFIED_TOKENS)),
             forwarder,
             live: Live::default(),
+            renewals: parts.renewals,
             scratch: RefCell::new(vec![0; SCRATCH]),
             public_port: parts.public_port,
             ids: RequestIds::default(),
@@ -117,11 +122,14 @@ impl Worker {
     pub async fn keep(self: Rc<Self>, mut changes: Receiver<Subject>) {
         let mut expiry = tokio::time::interval(EXPIRY_TICK);
         let mut pool = tokio::time::interval(POOL_TICK);
+        let mut renewals = self.renewals.subscribe();
         let sweeping = self.deadlines.clone().run();
         tokio::pin!(sweeping);
         loop {
             tokio::select! {
                 changed = next_change(&mut changes) => self.changed(changed, &mut changes),
+                // One that was missed leaves things as they were.
+                Ok(renewal) = renewals.recv() => self.renewed(&renewal),
                 _ = expiry.tick() => {
                     self.live.expire(self.clock.now());
                     flush_access();
@@ -134,10 +142,7 @@ impl Worker {
 
     fn changed(&self, first: Result<Subject, RecvError>, more: &mut Receiver<Subject>) {
         let now = self.clock.now();
-        let judge = |grant: &gate::Grant, sandbox, port| {
-            let route = self.routes.by_id(sandbox).ok_or(gate::RefusalReason::NotFound)?;
-            gate::still_allowed(grant, &route, port, &self.routes, now)
-        };
+        let judge = |grant: &Grant, sandbox, port| self.judge(grant, (sandbox, port), now);
         let Ok(first) = first else {
             // Some changes were missed: nothing is certain but a look at everything.
             self.live.judge_again(None, judge);
@@ -156,6 +161,24 @@ impl Worker {
             }
         }
         self.live.judge_again(Some(&batch), judge);
+    }
+
+    fn judge(
+        &self,
+        grant: &Grant,
+        (sandbox, port): (SandboxId, u16),
+        now: Timestamp,
+    ) -> Result<(), RefusalReason> {
+        let route = self.routes.by_id(sandbox).ok_or(RefusalReason::NotFound)?;
+        gate::still_allowed(grant, &route, port, &self.routes, now)
+    }
+
+    /// A revocation of the new token may have been announced already: the tables knew it before, so it is asked for here.
+    fn renewed(&self, renewal: &Renewal) {
+        let now = self.clock.now();
+        if self.judge(&renewal.grant, (renewal.sandbox, renewal.port), now).is_ok() {
+            self.live.renew(renewal, now);
+        }
     }
 
     /// The port visitors use to reach us.

@@ -16,11 +16,13 @@
 mod access;
 mod deadlines;
 mod forwarding;
+mod framing;
 mod keepalive;
 mod pages;
 mod process;
 mod restart;
 mod routing;
+mod session;
 mod shutdown;
 mod smuggling;
 mod streaming;
