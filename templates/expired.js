@@ -22,7 +22,7 @@
   var allow = document.getElementById('allow'), tab = document.getElementById('tab');
   if (!tab) { return; }
   // The address of this page has the link's token, under the name of a link that came back.
-  var link = location.href.replace('__portico=', 'mt=');
+  var link = location.href.replace('__preview=', 'mt=');
   tab.href = link;
   tab.hidden = false;
   if (document.requestStorageAccess) {

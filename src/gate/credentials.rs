@@ -23,7 +23,7 @@ pub const PLAIN_SESSION_COOKIE: &str = "preview";
 const QUERY_NAMES: [&[u8]; 8] =
     [b"token", b"mt", b"mp", b"ms", b"preview_token", b"t", b"share", RETURNED.as_bytes()];
 /// The parameter under which a link opened in a frame comes back once, to show whether the browser kept the session.
-pub(super) const RETURNED: &str = "__portico";
+pub(super) const RETURNED: &str = "__preview";
 /// What our credentials begin with: preview tokens, share tokens, preview shares.
 const PREFIXES: [&str; 3] = ["mp_", "ms_", "miosa_pv_"];
 /// API keys: never accepted from a visitor, and never passed on to an app either.
@@ -332,9 +332,9 @@ mod tests {
             check(&format!("/?a=1&{name}=mp_x"), &[], &[(Carrier::Query, "mp_x")]);
             check(&format!("/?{name}=theirs"), &[], &[]);
         }
-        check("/?__portico=mp_x", &[], &[(Carrier::Returned, "mp_x")]);
-        check("/?__portico=mp_x&mt=mp_x", &[], &[(Carrier::Query, "mp_x")]);
-        check("/?__portico=theirs", &[], &[]);
+        check("/?__preview=mp_x", &[], &[(Carrier::Returned, "mp_x")]);
+        check("/?__preview=mp_x&mt=mp_x", &[], &[(Carrier::Query, "mp_x")]);
+        check("/?__preview=theirs", &[], &[]);
         check("/?mt=m%70_x", &[], &[(Carrier::Query, "mp_x")]);
         check("/?mt=mp_x&token=mp_x", &[], &[(Carrier::Query, "mp_x")]);
         check("/", &[("x-miosa-preview-token", "mp_h")], &[(Carrier::Header, "mp_h")]);

@@ -445,9 +445,9 @@ fn a_link_in_a_frame_comes_back_once_to_show_whether_the_session_was_kept() {
         assert_eq!(world.outcome(&request), outcome.replace("TOKEN", &token), "{request:?}");
     };
     let link = || framed(&format!("/p?a=1&mt={token}"));
-    let returned = || framed(&format!("/p?a=1&__portico={token}"));
-    check(link(), "sign in /p?a=1&__portico=TOKEN");
-    check(framed(&format!("/?mt={token}")), "sign in /?__portico=TOKEN");
+    let returned = || framed(&format!("/p?a=1&__preview={token}"));
+    check(link(), "sign in /p?a=1&__preview=TOKEN");
+    check(framed(&format!("/?mt={token}")), "sign in /?__preview=TOKEN");
     // Kept: the way is clean. Not kept: no third redirect, but a page.
     check(returned().with("cookie", &cookie), "sign in /p?a=1");
     check(returned(), "cookies_blocked");
@@ -461,17 +461,17 @@ fn a_link_in_a_frame_comes_back_once_to_show_whether_the_session_was_kept() {
             .with("sec-fetch-site", "cross-site")
     };
     check(top(format!("/p?mt={token}")), "sign in /p");
-    check(top(format!("/p?__portico={token}")), "sign in /p");
+    check(top(format!("/p?__preview={token}")), "sign in /p");
     let near = Request::get(MINE, &format!("/p?mt={token}")).navigating();
     check(near.with("sec-fetch-site", "same-site"), "sign in /p");
     // Our own page about it asks again, after it was allowed to keep cookies.
     let again = Request::get(MINE, &format!("/p?mt={token}")).navigating();
-    check(again.with("sec-fetch-site", "same-origin"), "sign in /p?__portico=TOKEN");
+    check(again.with("sec-fetch-site", "same-origin"), "sign in /p?__preview=TOKEN");
     // A public port works without a session.
     let public = Request { host: "8000-mine.sandbox.example".into(), ..link() };
     check(public, "sign in /p?a=1");
     // Nothing but a navigation is ever sent back, and the app sees neither name.
-    let fetch = Request::get(MINE, &format!("/p?a=1&__portico={token}"));
+    let fetch = Request::get(MINE, &format!("/p?a=1&__preview={token}"));
     let Decision::Forward(plan) = world.decide(&fetch) else { panic!("not forwarded") };
     assert_eq!(plan.strip.target.as_deref(), Some(&b"/p?a=1"[..]));
 }

@@ -40,7 +40,7 @@ async fn a_link_in_a_frame_works_with_cookies_and_ends_in_a_way_out_without() {
     let target = portico.private("mine", sandbox.port()).await;
     let (token, _) = portico.api.token(&target.id, json!({})).await;
     let first = portico.visit(target.get(&format!("/p?a=1&mt={token}"), IN_FRAME)).await;
-    let returned = format!("/p?a=1&__portico={token}");
+    let returned = format!("/p?a=1&__preview={token}");
     assert_eq!((first.status, first.field("location")), (303, Some(&*returned)));
     let cookie = cookie_of(&first);
     // With the cookie: on to the clean address, and to the app.
