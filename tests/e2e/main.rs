@@ -15,6 +15,7 @@
 
 mod access;
 mod deadlines;
+mod embed;
 mod forwarding;
 mod framing;
 mod keepalive;
