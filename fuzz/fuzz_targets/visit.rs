@@ -80,6 +80,7 @@ fuzz_target!(|bytes: &[u8]| {
                 plan.grant == Grant::Preflight
                     || (plan.grant == Grant::Public && plan.port == PUBLIC)
             );
+            assert!(!parsed.head.target.starts_with(b"/.well-known/portico/"), "ours reaches an app");
             let target = plan.strip.target.as_ref().unwrap_or(&parsed.head.target);
             assert_eq!(strip_query(target), None, "a credential is left in the target");
         }

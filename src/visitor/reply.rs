@@ -243,6 +243,7 @@ pub(super) fn neutral(record: Record) -> Answer {
     let mut head = ours(StatusCode::OK);
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     head.headers.insert(header::CONTENT_TYPE, html);
+    head.headers.insert(header::CONTENT_SECURITY_POLICY, pages::nothing());
     let robots = HeaderName::from_static("x-robots-tag");
     head.headers.insert(robots, HeaderValue::from_static("noindex"));
     let body = Bytes::from_static(b"<!doctype html><title>Preview</title>");
@@ -256,7 +257,6 @@ pub(super) fn ours(status: StatusCode) -> ResponseHead {
     head.headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     let source = HeaderName::from_static("x-preview-source");
     head.headers.insert(source, HeaderValue::from_static("proxy"));
-    head.headers.insert(header::CONTENT_SECURITY_POLICY, pages::nothing());
     head
 }
 

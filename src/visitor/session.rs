@@ -18,6 +18,7 @@ use crate::fault::{Blame, Face, Fault, Recovery};
 use crate::gate::{Renewal, Says, Session};
 use crate::headers::Headers;
 use crate::message::{RequestHead, ResponseHead};
+use crate::pages;
 
 /// The longest body that is read: a token, and a little around it.
 const MAX_BODY: usize = 8 << 10;
@@ -117,6 +118,7 @@ pub(super) fn answer(
             let mut answer = reply::ours(StatusCode::OK);
             let kind = HeaderValue::from_static("application/json");
             answer.headers.insert(header::CONTENT_TYPE, kind);
+            answer.headers.insert(header::CONTENT_SECURITY_POLICY, pages::nothing());
             let nosniff = HeaderValue::from_static("nosniff");
             answer.headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
             reply::plain(record, answer, body.to_string().into())

@@ -17,6 +17,7 @@ mod access;
 mod api;
 mod certificates;
 mod deadlines;
+mod embed;
 mod forwarding;
 mod framing;
 mod keepalive;
