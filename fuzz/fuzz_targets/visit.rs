@@ -83,6 +83,6 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(strip_query(target), None, "a credential is left in the target");
         }
         Decision::SignIn(_) => panic!("a session without a token"),
-        Decision::Moved(_) | Decision::Neutral | Decision::Refuse(_) => {}
+        Decision::Moved(_) | Decision::Neutral(_) | Decision::Refuse(_) => {}
     }
 });

@@ -96,9 +96,11 @@ async fn set_branding(
         fields.fault(name, reason);
     }
     fields.finish()?;
-    let version = state.store.set_branding(caller.tenant, Some(&branding)).await?;
+    // A face without a feature is none.
+    let branding = (branding != Branding::default()).then_some(branding);
+    let version = state.store.set_branding(caller.tenant, branding.as_ref()).await?;
     state.follower.reached(version).await?;
-    Ok(show(Some(&branding)))
+    Ok(show(branding.as_ref()))
 }
 
 async fn delete_branding(

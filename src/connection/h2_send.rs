@@ -94,6 +94,10 @@ impl H2Send {
 
     /// Ready when everything was handed over, or nothing more will be.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), H2SendError>> {
+        // Also while the other end takes nothing, and so no more of the body is asked for.
+        if let Poll::Ready(error) = self.body.poll_cut(cx) {
+            return Poll::Ready(Err(H2SendError::Body(error)));
+        }
         loop {
             while !self.left.is_empty() {
                 ready!(self.poll_piece(cx))?;

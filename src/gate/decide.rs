@@ -15,7 +15,9 @@ use http::{Method, header};
 use jiff::Timestamp;
 
 use super::credentials::{self, Carrier, Evidence, PLAIN_SESSION_COOKIE, SESSION_COOKIE};
-use super::decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip};
+use super::decision::{
+    Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip, Subject,
+};
 use super::visit::{Intent, SEC_FETCH_DEST, SEC_FETCH_SITE, Visit};
 use crate::host::{Authority, PreviewLabel, SandboxName};
 use crate::model::{Driver, SandboxState, TokenScope};
@@ -41,26 +43,25 @@ pub fn decide(
     now: Timestamp,
 ) -> Decision {
     if !routes.is_complete() {
-        return refuse(RefusalReason::NotReady, None, None);
+        return unknown(RefusalReason::NotReady, None);
     }
     if let Some(moved) = gateway(visit, routes) {
         return Decision::Moved(moved);
     }
     let found = match resolve(&visit.authority, routes) {
         Ok(found) => found,
-        Err(tenant) => return refuse(RefusalReason::NotFound, tenant, None),
+        Err(tenant) => return unknown(RefusalReason::NotFound, tenant),
     };
     let judged = Judging { visit, evidence, routes, now, found: &found };
     if rules.forbidden_ports.contains(&found.port) {
-        return refuse(RefusalReason::PortForbidden, Some(found.tenant), None);
+        return found.refuse(RefusalReason::PortForbidden, false);
     }
     let access = match judged.access() {
         Ok(access) => access,
-        Err(reason) => return refuse(reason, Some(found.tenant), None),
+        Err(reason) => return found.refuse(reason, false),
     };
-    let subject = Some((Arc::clone(&found.route), found.port));
     if let Err(reason) = judged.allowed(&access) {
-        return refuse(reason, Some(found.tenant), subject);
+        return found.refuse(reason, true);
     }
     if let Some(decision) = judged.sign_in(&access) {
         return decision;
@@ -68,8 +69,8 @@ pub fn decide(
     if let Err(reason) = running(&found.route) {
         return match access.grant {
             // An `Origin` proves nothing: whoever sends a preflight learns nothing that a stranger would not.
-            Grant::Preflight => refuse(RefusalReason::SignInNeeded, Some(found.tenant), None),
-            _ => refuse(reason, Some(found.tenant), subject),
+            Grant::Preflight => found.refuse(RefusalReason::SignInNeeded, false),
+            _ => found.refuse(reason, true),
         };
     }
     let session_cookie = judged.cookie_without_redirect(&access);
@@ -109,12 +110,18 @@ pub fn still_allowed(
     running(route)
 }
 
-fn refuse(
-    reason: RefusalReason,
-    tenant: Option<Arc<TenantView>>,
-    subject: Option<(Arc<Route>, u16)>,
-) -> Decision {
-    Decision::Refuse(Refusal { reason, tenant, subject })
+/// When access ends if nothing changes until then.
+pub fn allowed_until(grant: &Grant, route: &Route, port: u16) -> Option<Timestamp> {
+    match grant {
+        Grant::Public => route.public_until(port),
+        Grant::Preflight => None,
+        Grant::Token { expires_at, .. } => Some(*expires_at),
+    }
+}
+
+/// A refusal that is about no sandbox.
+fn unknown(reason: RefusalReason, tenant: Option<Arc<TenantView>>) -> Decision {
+    Decision::Refuse(Refusal { reason, tenant, about: None, is_known: false })
 }
 
 /// Whether the sandbox can serve at all.
@@ -136,6 +143,18 @@ struct Found {
     route: Arc<Route>,
     tenant: Arc<TenantView>,
     port: u16,
+}
+
+impl Found {
+    fn subject(&self) -> Subject {
+        Subject { route: Arc::clone(&self.route), port: self.port }
+    }
+
+    /// A refusal. Only where `is_known` may the visitor learn what it was about.
+    fn refuse(&self, reason: RefusalReason, is_known: bool) -> Decision {
+        let tenant = Some(Arc::clone(&self.tenant));
+        Decision::Refuse(Refusal { reason, tenant, about: Some(self.subject()), is_known })
+    }
 }
 
 /// Finds what a host leads to. The error carries the tenant whose own domain it is below, so that the page wears its face;
@@ -188,16 +207,24 @@ fn gateway(visit: &Visit<'_>, routes: &Routes) -> Option<Moved> {
     Some(Moved { location: format!("{scheme}://{id}.{}{port}/{rest}{query}", zone.name) })
 }
 
-/// What access rests on, and by which carrier it came.
+/// What access rests on, and the credential that holds, if there is one. On a public port access does not rest on it: it only
+/// makes a session.
 struct Access {
     grant: Grant,
-    carrier: Option<Carrier>,
-    token: Option<usize>,
+    held: Option<Held>,
+}
+
+/// A credential that holds.
+struct Held {
+    carrier: Carrier,
+    /// Its place among the visit's credentials.
+    index: usize,
+    expires_at: Timestamp,
 }
 
 impl Access {
-    fn bare(grant: Grant) -> Self {
-        Self { grant, carrier: None, token: None }
+    fn came_by(&self, carrier: Carrier) -> bool {
+        self.held.as_ref().is_some_and(|held| held.carrier == carrier)
     }
 }
 
@@ -212,12 +239,14 @@ struct Judging<'a> {
 impl Judging<'_> {
     fn access(&self) -> Result<Access, RefusalReason> {
         let by_token = self.by_token();
-        let is_public = self.found.route.is_public(self.found.port, self.now);
+        if self.found.route.is_public(self.found.port, self.now) {
+            // Nobody gets less for having a token, and a stale link is only a link.
+            let held = by_token.and_then(Result::ok).and_then(|access| access.held);
+            return Ok(Access { grant: Grant::Public, held });
+        }
         match by_token {
             Some(Ok(access)) => Ok(access),
-            // On a public port a stale link is only a link.
-            _ if is_public => Ok(Access::bare(Grant::Public)),
-            _ if self.is_friendly_preflight() => Ok(Access::bare(Grant::Preflight)),
+            _ if self.is_friendly_preflight() => Ok(Access { grant: Grant::Preflight, held: None }),
             Some(Err(reason)) => Err(reason),
             None => Err(RefusalReason::SignInNeeded),
         }
@@ -234,12 +263,9 @@ impl Judging<'_> {
             if explicit().next().is_some() { &mut explicit() } else { &mut all() };
         for (index, (credential, verdict)) in candidates {
             match self.judge(verdict) {
-                Ok(grant) => {
-                    return Some(Ok(Access {
-                        grant,
-                        carrier: Some(credential.carrier),
-                        token: Some(index),
-                    }));
+                Ok((grant, expires_at)) => {
+                    let held = Held { carrier: credential.carrier, index, expires_at };
+                    return Some(Ok(Access { grant, held: Some(held) }));
                 }
                 Err(reason) => fault = fault.or(Some(Err(reason))),
             }
@@ -247,7 +273,10 @@ impl Judging<'_> {
         fault
     }
 
-    fn judge(&self, verdict: &Result<Arc<Claims>, TokenError>) -> Result<Grant, RefusalReason> {
+    fn judge(
+        &self,
+        verdict: &Result<Arc<Claims>, TokenError>,
+    ) -> Result<(Grant, Timestamp), RefusalReason> {
         let claims = verdict.as_ref().map_err(|_| RefusalReason::InvalidToken)?;
         let Found { route, port, .. } = self.found;
         if claims.sandbox != route.sandbox || claims.tenant != route.tenant {
@@ -270,7 +299,7 @@ impl Judging<'_> {
             Err(reason @ (RefusalReason::TokenExpired | RefusalReason::TokenRevoked)) => {
                 Err(reason)
             }
-            _ => Ok(grant),
+            _ => Ok((grant, claims.expires_at)),
         }
     }
 
@@ -318,7 +347,7 @@ impl Judging<'_> {
         }
         // A browser sends the cookie with requests that any site makes (SameSite=None): what can change something must come from
         // this host's own pages or the tenant's.
-        let by_cookie = access.carrier == Some(Carrier::Cookie);
+        let by_cookie = access.came_by(Carrier::Cookie);
         if by_cookie && (upgrade || !is_safe) && !self.is_own_doing(upgrade) {
             return Err(RefusalReason::ForeignOrigin);
         }
@@ -350,25 +379,28 @@ impl Judging<'_> {
     /// Opening a link: a session and a clean address. The address has no credential any more, so this cannot loop. HEAD and
     /// programs that look ahead get neither: a link is not used up by being looked at.
     fn sign_in(&self, access: &Access) -> Option<Decision> {
-        if access.carrier != Some(Carrier::Query) {
+        if !access.came_by(Carrier::Query) {
             return None;
         }
         match self.visit.intent {
-            Intent::Prefetch => Some(Decision::Neutral),
-            Intent::Navigation if self.visit.head.method == Method::HEAD => Some(Decision::Neutral),
+            Intent::Prefetch => Some(Decision::Neutral(self.found.subject())),
+            Intent::Navigation if self.visit.head.method == Method::HEAD => {
+                Some(Decision::Neutral(self.found.subject()))
+            }
             Intent::Navigation => {
                 let location = clean_location(credentials::strip_query(&self.visit.head.target)?);
-                Some(Decision::SignIn(SignIn { cookie: self.cookie(access)?, location }))
+                let subject = self.found.subject();
+                Some(Decision::SignIn(SignIn { cookie: self.cookie(access)?, location, subject }))
             }
             _ => None,
         }
     }
 
     /// A query credential on something that is no navigation: forwarded at once, and the session is set beside the answer,
-    /// unless another site's page merely embeds an image or script of ours.
+    /// unless another site's page merely embeds an image or script of ours, or somebody only looks (HEAD).
     fn cookie_without_redirect(&self, access: &Access) -> Option<String> {
-        let explicit = access.carrier == Some(Carrier::Query) && self.visit.intent == Intent::Fetch;
-        if !explicit {
+        let explicit = access.came_by(Carrier::Query) && self.visit.intent == Intent::Fetch;
+        if !explicit || self.visit.head.method == Method::HEAD {
             return None;
         }
         let cross_site = self.visit.field(&SEC_FETCH_SITE) == Some("cross-site");
@@ -378,9 +410,9 @@ impl Judging<'_> {
 
     /// The session cookie. It is the token itself, so it keeps every restriction of it.
     fn cookie(&self, access: &Access) -> Option<String> {
-        let Grant::Token { expires_at, .. } = access.grant else { return None };
-        let token = &self.visit.credentials.get(access.token?)?.token;
-        let left = (expires_at.as_second() - self.now.as_second()).max(1);
+        let held = access.held.as_ref()?;
+        let token = &self.visit.credentials.get(held.index)?.token;
+        let left = (held.expires_at.as_second() - self.now.as_second()).max(1);
         let host = &*self.visit.authority.host;
         let is_local = host == "localhost" || host.ends_with(".localhost");
         Some(if self.visit.arrival.secure || is_local {

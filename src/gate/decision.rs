@@ -21,7 +21,7 @@ pub enum Decision {
     /// Redirect (307) to the canonical preview host (`preview.<zone>/p/{id}`), keeping the credential.
     Moved(Moved),
     /// A neutral 200 without a session for link unfurlers and prefetchers that carry a query credential, and for HEAD.
-    Neutral,
+    Neutral(Subject),
     /// Refuse it.
     Refuse(Refusal),
 }
@@ -52,7 +52,7 @@ pub struct Plan {
 /// What access rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grant {
-    /// The port is public.
+    /// The port is public, whoever asks and whatever token they have.
     Public,
     /// A preflight (CORS) from the sandbox's own or the tenant's origins, which carries no credential by design.
     Preflight,
@@ -82,12 +82,23 @@ pub struct Strip {
 }
 
 /// A session to set.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct SignIn {
     /// `Set-Cookie` value.
     pub cookie: String,
     /// `Location`: path and query of this request without the credential. Starts with exactly one `/`, never `//` or `/\`.
     pub location: Bytes,
+    /// What it opens, for the log.
+    pub subject: Subject,
+}
+
+/// A sandbox and a port of it.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The sandbox.
+    pub route: Arc<Route>,
+    /// The port.
+    pub port: u16,
 }
 
 /// Another host.
@@ -104,8 +115,17 @@ pub struct Refusal {
     pub reason: RefusalReason,
     /// Whose face the page wears, when the host belongs to somebody.
     pub tenant: Option<Arc<TenantView>>,
-    /// The sandbox and port it was about. Only set once the visitor may know that the sandbox exists; the log always may.
-    pub subject: Option<(Arc<Route>, u16)>,
+    /// What it was about, if that is known. For the log: a stranger must not learn that it exists.
+    pub about: Option<Subject>,
+    /// Whether the visitor may know of it.
+    pub is_known: bool,
+}
+
+impl Refusal {
+    /// What a page may say it was about.
+    pub fn subject(&self) -> Option<&Subject> {
+        self.about.as_ref().filter(|_| self.is_known)
+    }
 }
 
 /// Why a visit is refused.

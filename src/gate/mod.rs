@@ -12,8 +12,8 @@ pub use credentials::{
     Carrier, Credential, Credentials, Evidence, PLAIN_SESSION_COOKIE, SESSION_COOKIE, strip_cookie,
     strip_query, strip_referer, strip_subprotocols,
 };
-pub use decide::{Rules, decide, still_allowed};
-pub use decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip};
+pub use decide::{Rules, allowed_until, decide, still_allowed};
+pub use decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip, Subject};
 pub use visit::{Arrival, Intent, Visit};
 
 #[cfg(test)]

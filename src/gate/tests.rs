@@ -123,7 +123,9 @@ impl World {
             has_body: false,
         };
         match Visit::read(&head, arrival) {
-            Err(reason) => Decision::Refuse(Refusal { reason, tenant: None, subject: None }),
+            Err(reason) => {
+                Decision::Refuse(Refusal { reason, tenant: None, about: None, is_known: false })
+            }
             Ok(visit) => {
                 let mut verifier = Verifier::new(4);
                 let evidence = Evidence::gather(&visit.credentials, &self.ring, &mut verifier);
@@ -141,7 +143,7 @@ impl World {
                 format!("sign in {}", String::from_utf8_lossy(&sign_in.location))
             }
             Decision::Moved(moved) => format!("moved {}", moved.location),
-            Decision::Neutral => "neutral".into(),
+            Decision::Neutral(_) => "neutral".into(),
             Decision::Refuse(refusal) => refusal.reason.face().label.into(),
         }
     }
@@ -320,6 +322,41 @@ fn public_ports_are_open_until_their_record_lapses() {
 }
 
 #[test]
+fn on_a_public_port_nobody_gets_less_for_having_a_token() {
+    let world = World::new();
+    let host = "8000-mine.sandbox.example";
+    let granted = |request: &Request| match world.decide(request) {
+        Decision::Forward(plan) => plan.grant,
+        other => panic!("{request:?}: {other:?}"),
+    };
+    for scope in [TokenScope::Read, TokenScope::Interact, TokenScope::Terminal] {
+        let token = world.token(|c| c.scope = scope);
+        let cookie = format!("__Host-preview={token}");
+        let by_header = |request: Request| request.with("x-miosa-preview-token", &token);
+        let by_cookie = |request: Request| request.with("cookie", &cookie);
+        for request in [
+            Request::get(host, "/"),
+            Request::get(host, "/").method(Method::POST),
+            Request::get(host, "/").method(Method::POST).with("origin", "https://evil.example"),
+            Request::get(host, "/").socket().with("origin", "https://evil.example"),
+        ] {
+            assert_eq!(granted(&request), Grant::Public);
+            assert_eq!(granted(&by_header(request.clone())), Grant::Public);
+            assert_eq!(granted(&by_cookie(request)), Grant::Public);
+        }
+        // A link still becomes a session: it opens the sandbox's private ports as well.
+        let link = Request::get(host, &format!("/p?mt={token}"));
+        let Decision::SignIn(sign_in) = world.decide(&link.clone().navigating()) else {
+            panic!("no session")
+        };
+        assert!(sign_in.cookie.starts_with(&cookie) && sign_in.cookie.ends_with("Max-Age=600"));
+        let Decision::Forward(plan) = world.decide(&link) else { panic!("not served") };
+        assert_eq!(plan.strip.target.as_deref(), Some(&b"/p"[..]));
+        assert!(plan.session_cookie.is_some());
+    }
+}
+
+#[test]
 fn scopes_allow_methods() {
     let world = World::new();
     let check = |scope, method: Method, outcome: &str| {
@@ -438,6 +475,10 @@ fn a_fetch_with_a_query_credential_is_answered_at_once() {
     assert!(cookie(fetch()));
     assert!(cookie(fetch().with("sec-fetch-dest", "empty").with("sec-fetch-site", "same-origin")));
     assert!(!cookie(fetch().with("sec-fetch-dest", "image").with("sec-fetch-site", "cross-site")));
+    // Looking is not opening.
+    assert!(!cookie(fetch().method(Method::HEAD)));
+    let empty = fetch().method(Method::HEAD).with("sec-fetch-dest", "empty");
+    assert!(!cookie(empty.with("sec-fetch-site", "same-origin")));
 }
 
 #[test]
@@ -473,6 +514,35 @@ fn the_state_is_told_only_to_those_who_may_know() {
     }
     world.update(|route| (route.state, route.driver) = (SandboxState::Running, Driver::Register));
     assert_eq!(world.outcome(&known), "sandbox_starting");
+}
+
+#[test]
+fn the_log_knows_what_a_stranger_may_not() {
+    let world = World::new();
+    let refusal = |request: &Request| match world.decide(request) {
+        Decision::Refuse(refusal) => refusal,
+        other => panic!("{other:?}"),
+    };
+    let read = world.token(|_| {});
+    let stale = world.token(|c| c.expires_at = at(-1));
+    let post = Request::get(MINE, "/").method(Method::POST).with("x-miosa-preview-token", &read);
+    for (request, label, is_known) in [
+        (Request::get(MINE, "/"), "sign_in_needed", false),
+        (Request::get(MINE, &format!("/?mt={stale}")), "token_expired", false),
+        (Request::get("22-mine.sandbox.example", "/"), "port_forbidden", false),
+        (post, "insufficient_scope", true),
+    ] {
+        let refusal = refusal(&request);
+        assert_eq!(refusal.reason.face().label, label);
+        let about = refusal.about.as_ref().unwrap();
+        assert_eq!(about.route.sandbox, world.sandbox, "{label}");
+        assert_eq!(refusal.subject().is_some(), is_known, "{label}");
+    }
+    let elsewhere = refusal(&Request::get("theirs.sandbox.own.test", "/"));
+    assert!(elsewhere.about.is_none() && elsewhere.tenant.is_some_and(|t| t.id == world.tenant));
+    let link = Request::get(MINE, &format!("/?mt={read}")).navigating();
+    let Decision::SignIn(sign_in) = world.decide(&link) else { panic!("no session") };
+    assert_eq!((sign_in.subject.route.sandbox, sign_in.subject.port), (world.sandbox, 3000));
 }
 
 #[test]

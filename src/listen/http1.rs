@@ -16,7 +16,8 @@ use super::respond::{self, Terms};
 use crate::body::Payload;
 use crate::connection::Stream;
 use crate::deadline::Phase;
-use crate::message::{Framing, Interim, Minor, Peer};
+use crate::fault::Fault;
+use crate::message::{Framing, Interim, Minor, Peer, RequestHead};
 use crate::visitor::{self, Reply, Worker};
 use crate::wire::{self, ConnectionField, ParsedRequest};
 
@@ -53,11 +54,11 @@ pub(super) async fn serve(stream: Stream, line: Line, worker: Rc<Worker>, settin
                 Exchanged::Switched(switch) => return tunnel(link, switch, &worker).await,
             },
             Err(NoRequest::Ended) => (false, false),
-            Err(NoRequest::Faulty(fault)) => {
-                (false, refuse(&link, &line.peer, &fault, &worker).await)
+            Err(NoRequest::Faulty(fault, glimpse)) => {
+                (false, refuse(&link, &line.peer, (&fault, glimpse), &worker).await)
             }
-            Err(NoRequest::TooSlow) => {
-                (false, refuse(&link, &line.peer, &visitor::HeadTimeout, &worker).await)
+            Err(NoRequest::TooSlow(glimpse)) => {
+                (false, refuse(&link, &line.peer, (&visitor::HeadTimeout, glimpse), &worker).await)
             }
         };
         if !keep {
@@ -130,11 +131,12 @@ async fn exchange(
 async fn refuse(
     link: &Rc<RefCell<Link>>,
     peer: &Rc<Peer>,
-    fault: &dyn crate::fault::Fault,
+    (fault, glimpse): (&dyn Fault, Option<Box<RequestHead>>),
     worker: &Rc<Worker>,
 ) -> bool {
-    let answer = visitor::refuse_unread(worker, peer, fault);
-    let terms = Terms { minor: Minor::One, head_only: false, keep_alive: false };
+    let answer = visitor::refuse_glimpsed(worker, peer, fault, glimpse.as_deref());
+    let head_only = glimpse.is_some_and(|glimpse| glimpse.method == Method::HEAD);
+    let terms = Terms { minor: Minor::One, head_only, keep_alive: false };
     respond::answer(link, answer, terms).await.is_ok()
 }
 

@@ -15,3 +15,6 @@ mod workers;
 pub use handshake::{Entrance, Tls};
 pub use settings::Settings;
 pub use workers::{Bound, ListenError, bind, serve};
+
+#[cfg(test)]
+mod tests;

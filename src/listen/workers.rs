@@ -100,8 +100,14 @@ pub fn serve(
         let (changes, watcher) = (changes(), watcher.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            let run = run(doors, parts, caps, changes, watcher);
-            LocalSet::new().block_on(&runtime, run);
+            // The process waits for this one, so that the last lines are written.
+            let staying = watcher.clone();
+            let tasks = LocalSet::new();
+            tasks.block_on(&runtime, run(doors, parts, caps, changes, watcher));
+            // What was still open is noted as it is dropped.
+            drop(tasks);
+            crate::telemetry::flush_access();
+            drop(staying);
         })?;
     }
     Ok(())
@@ -136,7 +142,6 @@ async fn run(
             drop(tokio::time::timeout(LAST_WORDS, all_closed(open)).await);
         }
     }
-    crate::telemetry::flush_access();
 }
 
 async fn all_closed(open: &Cell<usize>) {
@@ -273,7 +278,7 @@ struct Caps {
 
 /// A cap was reached.
 #[derive(Debug, thiserror::Error)]
-enum Capped {
+pub(super) enum Capped {
     #[error("too many connections in all")]
     Total,
     #[error("too many connections from one address")]

@@ -28,7 +28,7 @@ pub struct Gallery {
 
 impl Gallery {
     /// The answer of ours for an occasion. The body's form follows `Sec-Fetch-Dest`, then `Accept`. `request` is `None` when not
-    /// even a head could be read.
+    /// even so much could be read of it.
     pub fn answer(
         &self,
         occasion: &Occasion<'_>,
@@ -36,6 +36,14 @@ impl Gallery {
     ) -> (ResponseHead, Bytes) {
         let form = Form::for_request(request);
         let mut head = head(occasion, form);
+        let has_cookies = |request: &RequestHead| request.headers.contains_key(header::COOKIE);
+        if occasion.face.status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            && request.is_some_and(has_cookies)
+        {
+            // With these cookies the visitor would be refused for ever, and has no other way to be rid of them.
+            let cookies = HeaderValue::from_static("\"cookies\"");
+            head.headers.insert(HeaderName::from_static("clear-site-data"), cookies);
+        }
         let body = match form {
             Form::Html => {
                 let page = self.page(occasion);

@@ -98,6 +98,14 @@ impl Route {
         self.rule(port, now).map_or(Protocol::Http, |rule| rule.protocol)
     }
 
+    /// When a port stops being public by itself.
+    pub fn public_until(&self, port: u16) -> Option<Timestamp> {
+        self.ports
+            .iter()
+            .find(|rule| rule.port == port && rule.visibility == Visibility::Public)
+            .and_then(|rule| rule.expires_at)
+    }
+
     /// The origin profile of a port.
     pub fn profile(&self, port: u16, now: Timestamp) -> Profile {
         self.rule(port, now).and_then(|rule| rule.profile).unwrap_or(self.profile)

@@ -8,9 +8,9 @@ mod reply;
 mod switch;
 mod worker;
 
-pub use live::{Live, Watch};
+pub use live::{Ending, Live, Watch};
 pub use record::Record;
-pub use reply::{Answer, Arriving, HeadTimeout, Reply};
+pub use reply::{Answer, Arriving, HeadTimeout, Reply, ShuttingDown};
 pub use switch::{Switch, run as run_switched};
 pub use worker::{Worker, WorkerParts};
 
@@ -82,15 +82,22 @@ async fn judge(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
             let visited = Visited { authority: visit.authority, readable_socket };
             forward(worker, record, (*plan, visited), arriving).await
         }
-        Decision::SignIn(sign_in) => reply::sign_in(record, sign_in),
+        Decision::SignIn(sign_in) => {
+            record.subject(&sign_in.subject);
+            reply::sign_in(record, sign_in)
+        }
         Decision::Moved(moved) => reply::moved(record, &moved),
-        Decision::Neutral => reply::neutral(record),
+        Decision::Neutral(subject) => {
+            record.subject(&subject);
+            reply::neutral(record)
+        }
         Decision::Refuse(refusal) => {
+            record.refusal(&refusal);
             let refused = Refused {
                 fault: &refusal.reason,
                 tenant: refusal.tenant.as_deref(),
                 host: &visit.authority.host,
-                subject: refusal.subject.as_ref().map(|(route, port)| (route.slug.as_str(), *port)),
+                subject: refusal.subject().map(|on| (on.route.slug.as_str(), on.port)),
                 readable_socket: is_readable_socket(&visit),
             };
             refuse(worker, record, &arriving.head, refused)
@@ -100,8 +107,18 @@ async fn judge(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
 
 /// The answer to bytes that never became a request.
 pub fn refuse_unread(worker: &Rc<Worker>, peer: &Rc<Peer>, fault: &dyn Fault) -> Answer {
+    refuse_glimpsed(worker, peer, fault, None)
+}
+
+/// ... of which as much is known as what form of answer it wants (see [`crate::wire::glimpse`]).
+pub fn refuse_glimpsed(
+    worker: &Rc<Worker>,
+    peer: &Rc<Peer>,
+    fault: &dyn Fault,
+    glimpse: Option<&RequestHead>,
+) -> Answer {
     let record = Record::unread(worker, peer);
-    let mut answer = reply::page(worker, record, None, &Refused::unread(fault));
+    let mut answer = reply::page(worker, record, glimpse, &Refused::unread(fault));
     worker.finish(&mut answer.head.headers, false);
     answer
 }
@@ -124,7 +141,7 @@ async fn forward(
     arriving: Arriving,
 ) -> Reply {
     record.plan(&plan);
-    let mut watch = worker.live.watch(&plan.grant, plan.route.sandbox, plan.port);
+    let mut watch = worker.live.watch(&plan.grant, &plan.route, plan.port);
     // What a page needs if this fails; the head itself goes to the sandbox.
     let asked = reply::Asked::of(&arriving.head);
     let outgoing = Outgoing {
@@ -150,11 +167,15 @@ async fn forward(
     let fault: &dyn Fault = match sent {
         Ok(Ok(forwarded)) => return reply::app(record, watch, forwarded, plan.session_cookie),
         Ok(Err(ref error)) => error,
-        Err(ref reason) => reason,
+        Err(Ending::Access(ref reason)) => reason,
+        Err(Ending::Shutdown) => {
+            record.broke(Ending::Shutdown.into());
+            &ShuttingDown
+        }
     };
     record.cause(fault);
     // Who came without a credential is told nothing of the sandbox, not even what is wrong with it.
-    let stranger = plan.grant == Grant::Preflight;
+    let stranger = plan.grant == Grant::Preflight && !matches!(sent, Err(Ending::Shutdown));
     let refused = Refused {
         fault: if stranger { &RefusalReason::SignInNeeded } else { fault },
         tenant: Some(plan.tenant.as_ref()),

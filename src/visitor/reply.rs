@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -10,7 +11,7 @@ use http::{Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::{Record, Switch, Watch, Worker};
-use crate::body::{BodyError, Payload};
+use crate::body::{BodyError, Cuttable, Payload};
 use crate::certificate::Shown;
 use crate::fault::{Blame, Face, Fault, Recovery};
 use crate::forward::Forwarded;
@@ -76,6 +77,25 @@ impl Fault for HeadTimeout {
             text: "The connection was closed before the request was complete.",
             blame: Blame::Limit,
             recovery: Recovery::None,
+        };
+        &FACE
+    }
+}
+
+/// The drain time is over and the app has not answered yet.
+#[derive(Debug, thiserror::Error)]
+#[error("the process ends and the app has not answered yet")]
+pub struct ShuttingDown;
+
+impl Fault for ShuttingDown {
+    fn face(&self) -> &'static Face {
+        static FACE: Face = Face {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            label: "shutting_down",
+            title: "Just a moment",
+            text: "Previews are being restarted and will be back in a few seconds.",
+            blame: Blame::Limit,
+            recovery: Recovery::Reload { after: Duration::from_secs(2) },
         };
         &FACE
     }
@@ -179,7 +199,7 @@ pub(super) fn app(
             record.complete();
             body
         }
-        Payload::Stream(_) => Payload::stream(WatchedBody { body, watch: Some(watch), record }),
+        Payload::Stream(_) => Payload::cuttable(WatchedBody { body, watch, record }),
     };
     Reply::Answer(Answer { head, framing, body, close: false })
 }
@@ -258,8 +278,18 @@ fn whole(mut record: Record, head: ResponseHead, body: Bytes) -> Answer {
 #[derive(Debug)]
 struct WatchedBody {
     body: Payload,
-    watch: Option<Watch>,
+    watch: Watch,
     record: Record,
+}
+
+impl Cuttable for WatchedBody {
+    fn poll_cut(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BodyError> {
+        self.watch.poll_ended(cx).map(|ending| {
+            let error = ending.into();
+            self.record.broke(error);
+            error
+        })
+    }
 }
 
 impl Body for WatchedBody {
@@ -270,20 +300,14 @@ impl Body for WatchedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        if let Some(watch) = &mut this.watch
-            && watch.poll_ended(cx).is_ready()
-        {
-            this.record.broke(BodyError::AccessEnded);
-            return Poll::Ready(Some(Err(BodyError::AccessEnded)));
+        if let Poll::Ready(error) = self.as_mut().poll_cut(cx) {
+            return Poll::Ready(Some(Err(error)));
         }
+        let this = &mut *self;
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         match &polled {
             Poll::Pending => {}
-            Poll::Ready(None) => {
-                this.record.complete();
-                this.watch = None;
-            }
+            Poll::Ready(None) => this.record.complete(),
             Poll::Ready(Some(Err(error))) => this.record.broke(*error),
             Poll::Ready(Some(Ok(frame))) => {
                 this.record.sent(frame.data_ref().map_or(0, Bytes::len));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
+use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
@@ -13,10 +14,10 @@ use super::Live;
 use crate::clock::Clock;
 use crate::deadline::Deadlines;
 use crate::forward::{self, Forwarder};
-use crate::gate::{self, Rules};
+use crate::gate::{self, Grant, RefusalReason, Rules};
 use crate::headers::Headers;
 use crate::message::{RequestId, RequestIds};
-use crate::model::Subject;
+use crate::model::{SandboxId, Subject};
 use crate::pages::Gallery;
 use crate::routes::Routes;
 use crate::telemetry::{Metrics, flush_access};
@@ -127,7 +128,9 @@ impl Worker {
             tokio::select! {
                 changed = next_change(&mut changes) => self.changed(changed, &mut changes),
                 _ = expiry.tick() => {
-                    self.live.expire(self.clock.now());
+                    self.live.expire(self.clock.now(), |grant, sandbox, port| {
+                        self.judge_again(grant, sandbox, port)
+                    });
                     flush_access();
                 }
                 _ = pool.tick() => self.forwarder.sweep(),
@@ -136,12 +139,20 @@ impl Worker {
         }
     }
 
+    /// Whether what is open still may be, and until when if nothing changes.
+    fn judge_again(
+        &self,
+        grant: &Grant,
+        sandbox: SandboxId,
+        port: u16,
+    ) -> Result<Option<Timestamp>, RefusalReason> {
+        let route = self.routes.by_id(sandbox).ok_or(RefusalReason::NotFound)?;
+        gate::still_allowed(grant, &route, port, &self.routes, self.clock.now())?;
+        Ok(gate::allowed_until(grant, &route, port))
+    }
+
     fn changed(&self, first: Result<Subject, RecvError>, more: &mut Receiver<Subject>) {
-        let now = self.clock.now();
-        let judge = |grant: &gate::Grant, sandbox, port| {
-            let route = self.routes.by_id(sandbox).ok_or(gate::RefusalReason::NotFound)?;
-            gate::still_allowed(grant, &route, port, &self.routes, now)
-        };
+        let judge = |grant: &Grant, sandbox, port: u16| self.judge_again(grant, sandbox, port);
         let Ok(first) = first else {
             // Some changes were missed: nothing is certain but a look at everything.
             self.live.judge_again(None, judge);
@@ -204,6 +215,7 @@ impl Worker {
     /// From now on what is still open is cut.
     pub fn cut(&self) {
         self.stage.set(Stage::Cut);
+        self.live.shut_down();
         self.deadlines.wake_all();
     }
 

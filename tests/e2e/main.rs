@@ -14,12 +14,14 @@
 )]
 
 mod access;
+mod api;
 mod certificates;
 mod deadlines;
 mod forwarding;
 mod keepalive;
 mod pages;
 mod process;
+mod promptness;
 mod restart;
 mod routing;
 mod shutdown;

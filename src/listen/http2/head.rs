@@ -39,16 +39,27 @@ impl From<RequestFault> for Unfit {
     }
 }
 
+/// As much of a head that is refused as the form of the refusal depends on.
+pub(super) fn glimpse(parts: &request::Parts) -> RequestHead {
+    RequestHead {
+        method: parts.method.clone(),
+        target: Bytes::new(),
+        authority: Bytes::new(),
+        minor: Minor::One,
+        headers: parts.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+    }
+}
+
 /// Reads a request's head. `bodiless` says that the stream ended with it.
 pub(super) fn read(
-    parts: request::Parts,
+    parts: &request::Parts,
     bodiless: bool,
     limits: &Limits,
 ) -> Result<Request, Unfit> {
-    let protocol = parts.extensions.get::<Protocol>().map(|protocol| protocol.as_str().to_owned());
-    let target = target(&parts, limits)?;
+    let protocol = parts.extensions.get::<Protocol>().map(Protocol::as_str);
+    let target = target(parts, limits)?;
     let mut reading = Reading::default();
-    reading.fields(parts.headers, limits)?;
+    reading.fields(&parts.headers, limits)?;
     let authority = match (parts.uri.authority(), reading.host) {
         (Some(authority), host) => {
             let authority = Bytes::copy_from_slice(authority.as_str().as_bytes());
@@ -62,13 +73,13 @@ pub(super) fn read(
         (None, None) => return Err(RequestFault::Host.into()),
     };
     let mut head = RequestHead {
-        method: parts.method,
+        method: parts.method.clone(),
         target,
         authority,
         minor: Minor::One,
         headers: reading.headers,
     };
-    let is_websocket = match protocol.as_deref() {
+    let is_websocket = match protocol {
         None => false,
         Some("websocket") => true,
         Some(_) => return Err(RequestFault::UnknownProtocol.into()),
@@ -129,15 +140,12 @@ struct Reading {
 }
 
 impl Reading {
-    fn fields(&mut self, fields: HeaderMap, limits: &Limits) -> Result<(), Unfit> {
+    fn fields(&mut self, fields: &HeaderMap, limits: &Limits) -> Result<(), Unfit> {
         self.headers = Headers::with_capacity(fields.len() + 4);
         let mut octets = 0;
         let mut cookies = BytesMut::new();
         let mut first_cookie = None;
-        let mut current: Option<HeaderName> = None;
         for (name, value) in fields {
-            current = name.or(current);
-            let Some(name) = &current else { continue };
             octets += name.as_str().len() + value.len() + FIELD_OVERHEAD;
             if octets > limits.head_bytes {
                 return Err(RequestFault::HeadTooLarge.into());
@@ -160,10 +168,10 @@ impl Reading {
                 }
                 continue;
             }
-            self.field(name.clone(), value, limits)?;
+            self.field(name, value, limits)?;
         }
         let cookie = if cookies.is_empty() {
-            first_cookie
+            first_cookie.cloned()
         } else {
             HeaderValue::from_maybe_shared(cookies.freeze()).ok()
         };
@@ -175,13 +183,13 @@ impl Reading {
 
     fn field(
         &mut self,
-        name: HeaderName,
-        value: HeaderValue,
+        name: &HeaderName,
+        value: &HeaderValue,
         limits: &Limits,
     ) -> Result<(), Unfit> {
-        match name {
+        match *name {
             header::HOST => {
-                if self.host.replace(value).is_some() {
+                if self.host.replace(value.clone()).is_some() {
                     return Err(RequestFault::Host.into());
                 }
             }
@@ -200,14 +208,14 @@ impl Reading {
                 }
                 self.expects_continue = true;
             }
-            name => {
+            _ => {
                 if self.headers.len() >= limits.fields {
                     return Err(RequestFault::TooManyFields.into());
                 }
                 if name.as_str().len() + value.len() > limits.line_bytes {
                     return Err(RequestFault::LineTooLong.into());
                 }
-                self.headers.append(name, value);
+                self.headers.append(name.clone(), value.clone());
             }
         }
         Ok(())
@@ -260,7 +268,7 @@ mod tests {
     }
 
     fn verdict(uri: &str, fields: &[(&str, &str)]) -> Result<Request, Unfit> {
-        read(parts(uri, fields), true, &Limits::default())
+        read(&parts(uri, fields), true, &Limits::default())
     }
 
     #[test]
@@ -330,7 +338,7 @@ mod tests {
         let mut parts = parts("https://a.example/socket", &[("sec-websocket-version", "13")]);
         parts.method = Method::CONNECT;
         parts.extensions.insert(Protocol::from_static("websocket"));
-        let read = read(parts, false, &Limits::default()).unwrap();
+        let read = read(&parts, false, &Limits::default()).unwrap();
         assert!(read.is_websocket && read.framing == Framing::None);
         assert_eq!(read.head.method, Method::GET);
         assert_eq!(read.head.headers.get(header::UPGRADE).unwrap(), "websocket");

@@ -30,11 +30,12 @@ pub(super) async fn serve(
     settings: Rc<Settings>,
 ) {
     let (parts, recv) = request.into_parts();
-    let request = match head::read(parts, recv.is_end_stream(), &settings.head) {
+    let request = match head::read(&parts, recv.is_end_stream(), &settings.head) {
         Ok(request) => request,
         Err(Unfit::Malformed) => return respond.send_reset(Reason::PROTOCOL_ERROR),
         Err(Unfit::Faulty(fault)) => {
-            let refusal = visitor::refuse_unread(&worker, &line.peer, &fault);
+            let glimpse = head::glimpse(&parts);
+            let refusal = visitor::refuse_glimpsed(&worker, &line.peer, &fault, Some(&glimpse));
             return answer(respond, refusal, false, (&worker, settings)).await;
         }
     };

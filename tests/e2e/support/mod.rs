@@ -6,6 +6,6 @@ mod proxy;
 mod sandbox;
 
 pub use http::{Connection, Response, eventually};
-pub use process::Process;
+pub use process::{Process, command};
 pub use proxy::{Api, Portico, SandboxHandle};
 pub use sandbox::FakeSandbox;
