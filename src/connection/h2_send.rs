@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
+use http::HeaderMap;
 use http_body::{Body, Frame};
 
 use crate::body::{BodyError, Payload};
@@ -133,6 +134,12 @@ impl H2Send {
     /// Ends the stream as broken.
     pub fn reset(&mut self, reason: Reason) {
         self.send.send_reset(reason);
+    }
+
+    /// Ends the stream in order, with trailers of ours instead of the rest.
+    pub fn end_with(&mut self, trailers: HeaderMap) {
+        // A stream that is gone has ended already.
+        drop(self.send.send_trailers(trailers));
     }
 
     fn take(&mut self, data: Bytes) -> Result<(), H2SendError> {

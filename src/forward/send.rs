@@ -268,10 +268,7 @@ impl Forwarder {
     }
 
     /// A connection for another request over HTTP/2, and whether it has served before.
-    async fn h2_connection(
-        &self,
-        plan: &Plan,
-    ) -> Result<(SendRequest<Bytes>, bool), ForwardError> {
+    async fn h2_connection(&self, plan: &Plan) -> Result<(SendRequest<Bytes>, bool), ForwardError> {
         let key = key(plan);
         if let Some(kept) = self.h2_pool.check_out(&key).await {
             self.metrics.upstream_reused.inc();

@@ -63,8 +63,8 @@ impl H2Exchange {
         let (answer, stream) =
             send.send_request(request, bodiless).map_err(ExchangeError::Http2)?;
         let stall = (terms.deadlines.deadline(), Phase::FirstByte, terms.first_byte);
-        let upload = (!bodiless)
-            .then(|| H2Send::new(body, stream, framing, stall).remembering(REMEMBERED));
+        let upload =
+            (!bodiless).then(|| H2Send::new(body, stream, framing, stall).remembering(REMEMBERED));
         let deadline = terms.deadlines.deadline();
         deadline.set(Phase::FirstByte, terms.first_byte);
         Ok(Self {

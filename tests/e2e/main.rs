@@ -18,6 +18,8 @@ mod api;
 mod certificates;
 mod deadlines;
 mod forwarding;
+mod grpc;
+mod h2c;
 mod keepalive;
 mod pages;
 mod process;
