@@ -20,6 +20,7 @@ mod deadlines;
 mod forwarding;
 mod grpc;
 mod h2c;
+mod https;
 mod keepalive;
 mod pages;
 mod process;
