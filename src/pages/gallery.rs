@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use super::Occasion;
 use super::form::Form;
 use super::html::{Rendered, with_port};
-use crate::fault::{Blame, Recovery};
+use crate::fault::{Blame, Face, Recovery};
 use crate::message::{RequestHead, ResponseHead, X_REQUEST_ID};
 use crate::model::TenantId;
 
@@ -101,24 +101,41 @@ impl Gallery {
     }
 }
 
-/// Tells the fault as gRPC does: always 200, and a status in fields that would be trailers if there were a body. The codes are those that
-/// clients of gRPC take the HTTP statuses for.
+/// Tells the fault as gRPC does: always 200, and a status in fields that would be trailers if there were a body.
 fn grpc(head: &mut ResponseHead, occasion: &Occasion<'_>) {
-    let status = match head.status.as_u16() {
-        400 => "13",
+    for (name, value) in grpc_fields(head.status, &with_port(occasion.face.title, occasion.subject))
+    {
+        head.headers.insert(name, value);
+    }
+    head.status = StatusCode::OK;
+}
+
+/// What ends an answer of gRPC that has begun and cannot be finished.
+pub fn grpc_trailers(face: &Face) -> HeaderMap {
+    grpc_fields(face.status, face.title).collect()
+}
+
+/// A status as gRPC tells it. The codes are those that its clients take the HTTP statuses for.
+fn grpc_fields(
+    status: StatusCode,
+    message: &str,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let code = match status.as_u16() {
+        400 | 431 => "13",
         401 => "16",
         403 => "7",
         404 => "12",
         429 | 502..=504 => "14",
         _ => "2",
     };
-    head.status = StatusCode::OK;
-    head.headers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from_static(status));
-    let message = with_port(occasion.face.title, occasion.subject);
     // Made of visible ASCII only, and so its own percent-encoding, but for `%`, which no title has.
-    if let Ok(message) = HeaderValue::try_from(message) {
-        head.headers.insert(HeaderName::from_static("grpc-message"), message);
-    }
+    let message = HeaderValue::try_from(message).ok();
+    [
+        (HeaderName::from_static("grpc-status"), Some(HeaderValue::from_static(code))),
+        (HeaderName::from_static("grpc-message"), message),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
 }
 
 fn head(occasion: &Occasion<'_>, form: Form) -> ResponseHead {

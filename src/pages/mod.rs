@@ -7,7 +7,7 @@ mod gallery;
 mod html;
 
 pub use face::faults;
-pub use gallery::Gallery;
+pub use gallery::{Gallery, grpc_trailers};
 
 use http::HeaderValue;
 

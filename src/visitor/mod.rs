@@ -11,7 +11,7 @@ mod worker;
 
 pub use live::{Ending, Live, Watch};
 pub use record::Record;
-pub use reply::{Answer, Arriving, HeadTimeout, Reply, ShuttingDown};
+pub use reply::{Answer, Arriving, HeadTimeout, Reply, ShuttingDown, last_words};
 pub use session::Renewals;
 pub use switch::{Switch, run as run_switched};
 pub use worker::{Worker, WorkerParts};

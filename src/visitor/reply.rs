@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::{Record, Switch, Watch, Worker};
@@ -15,11 +15,11 @@ use crate::body::{BodyError, Cuttable, Payload};
 use crate::certificate::Shown;
 use crate::fault::{Blame, Face, Fault, Recovery};
 use crate::forward::{self, Forwarded};
-use crate::gate::{Moved, Plan, SignIn};
+use crate::gate::{Moved, Plan, RefusalReason, SignIn};
 use crate::headers::Headers;
 use crate::host::Authority;
 use crate::message::{Framing, Interim, Minor, Peer, RequestHead, ResponseHead, X_REQUEST_ID};
-use crate::pages::{self, Occasion};
+use crate::pages::{self, Occasion, grpc_trailers};
 use crate::routes::TenantView;
 
 /// A request as it comes from a connection.
@@ -281,6 +281,24 @@ fn whole(mut record: Record, head: ResponseHead, body: Bytes) -> Answer {
     Answer { head, framing, body: Payload::Full(body), close: false }
 }
 
+/// What clients of gRPC are told when an answer breaks off. They read a status, where others must see that something is missing.
+pub fn last_words(error: BodyError) -> Option<HeaderMap> {
+    static BROKEN: Face = Face {
+        status: StatusCode::BAD_GATEWAY,
+        label: "connection_closed",
+        title: "The app closed the connection",
+        text: "It did so in the middle of its answer.",
+        blame: Blame::Sandbox,
+        recovery: Recovery::None,
+    };
+    match error {
+        BodyError::AccessEnded => Some(grpc_trailers(RefusalReason::TokenRevoked.face())),
+        BodyError::Sandbox => Some(grpc_trailers(&BROKEN)),
+        BodyError::Shutdown => Some(grpc_trailers(ShuttingDown.face())),
+        BodyError::Visitor | BodyError::Stalled => None,
+    }
+}
+
 /// A body on its way to the visitor: counted, and cut when access ends.
 #[derive(Debug)]
 struct WatchedBody {
@@ -318,6 +336,10 @@ impl Body for WatchedBody {
             Poll::Ready(Some(Err(error))) => this.record.broke(*error),
             Poll::Ready(Some(Ok(frame))) => {
                 this.record.sent(frame.data_ref().map_or(0, Bytes::len));
+                // Nobody asks for more after trailers, or after what says that it is the last.
+                if frame.is_trailers() || this.body.is_end_stream() {
+                    this.record.complete();
+                }
             }
         }
         polled

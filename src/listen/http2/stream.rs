@@ -18,6 +18,7 @@ use super::head::{self, Unfit};
 use crate::body::{BodyError, Payload};
 use crate::connection::{H2Send, H2SendError, H2Stream, Stream};
 use crate::deadline::Phase;
+use crate::headers::is_grpc;
 use crate::message::{Framing, Interim, ResponseHead};
 use crate::visitor::{self, Answer, Reply, Switch, Worker};
 
@@ -98,6 +99,7 @@ async fn answer(
     let body = if told_only { Payload::Empty } else { body };
     let bodiless =
         told_only || (body.is_empty() && matches!(framing, Framing::None | Framing::Length(0)));
+    let is_grpc = is_grpc(&head.headers);
     let response: Response<()> = head::write(head, framing);
     let Ok(send) = respond.send_response(response, bodiless) else { return };
     if bodiless {
@@ -108,10 +110,12 @@ async fn answer(
     // What broke off must not look whole, and whoever left wants no more of it.
     match poll_fn(|cx| sending.poll(cx)).await {
         Ok(()) | Err(H2SendError::Gone) => {}
-        Err(H2SendError::Stalled | H2SendError::Body(BodyError::AccessEnded)) => {
-            sending.reset(Reason::CANCEL);
-        }
-        Err(H2SendError::Body(_)) => sending.reset(Reason::INTERNAL_ERROR),
+        Err(H2SendError::Stalled) => sending.reset(Reason::CANCEL),
+        Err(H2SendError::Body(error)) => match visitor::last_words(error).filter(|_| is_grpc) {
+            Some(status) => sending.end_with(status),
+            None if matches!(error, BodyError::AccessEnded) => sending.reset(Reason::CANCEL),
+            None => sending.reset(Reason::INTERNAL_ERROR),
+        },
     }
 }
 
