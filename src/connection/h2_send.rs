@@ -86,7 +86,12 @@ impl H2Send {
         }
     }
 
-    /// Ends the stream as broken.
+    /// Ready when the other end wants no more of this.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.send.poll_reset(cx).map(|_| ())
+    }
+
+    /// Ends the stream as broken. What still waits to leave is thrown away.
     pub fn reset(&mut self, reason: Reason) {
         self.send.send_reset(reason);
     }

@@ -1,5 +1,6 @@
-//! A limit on frames that cost us work and the visitor nothing: SETTINGS, PING, PRIORITY and what nobody knows (CVE-2019-9512, -9515).
-//! The library answers them all; this watches them pass and tells when it is too many.
+//! A limit on frames that cost us work and the visitor nothing: SETTINGS, PING, PRIORITY and what nobody knows (CVE-2019-9512, -9515),
+//! and requests that are taken back once they have become work for a sandbox (CVE-2023-44487). The library answers them all; this watches
+//! them pass and tells when it is too many.
 
 use std::cell::Cell;
 use std::io;
@@ -13,12 +14,13 @@ use tokio::time::Instant;
 
 use crate::connection::Stream;
 
-/// Such frames a connection may send at once ...
-const BURST: u32 = 1000;
-/// ... how soon it may send another one on top ...
-const REFILL: Duration = Duration::from_millis(10);
-/// ... and how many more each request allows: browsers say how urgent each of theirs is.
+/// Such frames a connection may send at once, and how soon it may send another one on top.
+const CHEAP: Allowance = Allowance { burst: 1000, refill: Duration::from_millis(10) };
+/// How many more of them each request allows: browsers say how urgent each of theirs is.
 const PER_REQUEST: u32 = 8;
+/// The same for requests taken back. A browser that leaves a page gives up all that it waits for, and a list that is scrolled through
+/// some more; neither goes on and on.
+const RESETS: Allowance = Allowance { burst: 500, refill: Duration::from_millis(50) };
 /// The preface of a connection, which is no frame (RFC 9113 section 3.4).
 const PREFACE: usize = 24;
 const FRAME_HEADER: usize = 9;
@@ -75,13 +77,57 @@ impl Frames {
     }
 }
 
+/// How much of something a connection may send.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    burst: u32,
+    /// After this long one more is allowed.
+    refill: Duration,
+}
+
+/// What is left of an allowance.
+#[derive(Debug)]
+struct Budget {
+    allowance: Allowance,
+    left: u32,
+    refilled: Instant,
+}
+
+impl Budget {
+    fn new(allowance: Allowance) -> Self {
+        Self { allowance, left: allowance.burst, refilled: Instant::now() }
+    }
+
+    fn add(&mut self, more: u32) {
+        self.left = self.left.saturating_add(more).min(self.allowance.burst);
+    }
+
+    /// Takes as much; false when there is not enough left.
+    fn take(&mut self, count: u32) -> bool {
+        if count == 0 {
+            return true;
+        }
+        let Allowance { burst, refill } = self.allowance;
+        let due = self.refilled.elapsed().as_millis() / refill.as_millis().max(1);
+        if due > 0 {
+            self.add(u32::try_from(due).unwrap_or(burst));
+            self.refilled = Instant::now();
+        }
+        match self.left.checked_sub(count) {
+            Some(left) => self.left = left,
+            None => return false,
+        }
+        true
+    }
+}
+
 /// A stream whose incoming frames are counted.
 #[derive(Debug)]
 pub(super) struct Metered {
     stream: Stream,
     frames: Frames,
-    allowed: u32,
-    refilled: Instant,
+    cheap: Budget,
+    resets: Budget,
     alarm: Alarm,
 }
 
@@ -89,33 +135,22 @@ impl Metered {
     pub(super) fn new(stream: Stream) -> (Self, Alarm) {
         let alarm = Alarm::default();
         let frames = Frames { skip: PREFACE, header: [0; FRAME_HEADER], have: 0 };
-        let metered =
-            Self { stream, frames, allowed: BURST, refilled: Instant::now(), alarm: alarm.clone() };
-        (metered, alarm)
+        let (cheap, resets) = (Budget::new(CHEAP), Budget::new(RESETS));
+        (Self { stream, frames, cheap, resets, alarm: alarm.clone() }, alarm)
     }
 
     fn count(&mut self, bytes: &[u8]) {
-        let (mut cheap, mut requests) = (0_u32, 0_u32);
+        let (mut cheap, mut requests, mut resets) = (0_u32, 0_u32, 0_u32);
         self.frames.follow(bytes, |kind| match kind {
             HEADERS => requests += 1,
+            RST_STREAM => resets += 1,
             // Held in bounds by flow control and by the library's own limits.
-            DATA | RST_STREAM | GOAWAY | WINDOW_UPDATE | CONTINUATION => {}
+            DATA | GOAWAY | WINDOW_UPDATE | CONTINUATION => {}
             _ => cheap += 1,
         });
-        let more = requests.saturating_mul(PER_REQUEST);
-        self.allowed = self.allowed.saturating_add(more).min(BURST);
-        if cheap == 0 {
-            return;
-        }
-        let waited = self.refilled.elapsed().as_millis() / REFILL.as_millis();
-        if waited > 0 {
-            let refill = u32::try_from(waited).unwrap_or(BURST);
-            self.allowed = self.allowed.saturating_add(refill).min(BURST);
-            self.refilled = Instant::now();
-        }
-        match self.allowed.checked_sub(cheap) {
-            Some(left) => self.allowed = left,
-            None => self.alarm.0.set(true),
+        self.cheap.add(requests.saturating_mul(PER_REQUEST));
+        if !(self.cheap.take(cheap) && self.resets.take(resets)) {
+            self.alarm.0.set(true);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
@@ -20,6 +21,9 @@ use crate::connection::{H2Send, H2SendError, H2Stream, Stream};
 use crate::deadline::Phase;
 use crate::message::{Framing, Interim, ResponseHead};
 use crate::visitor::{self, Answer, Reply, Switch, Worker};
+
+/// How long what came before a break may take to leave.
+const LAST_PIECES: Duration = Duration::from_millis(20);
 
 /// Serves a stream to its end.
 pub(super) async fn serve(
@@ -110,7 +114,12 @@ async fn answer(
         Err(H2SendError::Stalled | H2SendError::Body(BodyError::AccessEnded)) => {
             sending.reset(Reason::CANCEL);
         }
-        Err(H2SendError::Body(_)) => sending.reset(Reason::INTERNAL_ERROR),
+        Err(H2SendError::Body(_)) => {
+            // A reset overtakes what was sent before the break, which is still the visitor's.
+            let leaving = poll_fn(|cx| sending.poll_gone(cx));
+            drop(tokio::time::timeout(LAST_PIECES, leaving).await);
+            sending.reset(Reason::INTERNAL_ERROR);
+        }
     }
 }
 
