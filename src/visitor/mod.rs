@@ -19,11 +19,14 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use bytes::Bytes;
+
 use crate::fault::Fault;
 use crate::forward::Outgoing;
 use crate::gate::{Arrival, Decision, Evidence, Grant, Intent, Plan, RefusalReason, Visit, decide};
+use crate::headers::Headers;
 use crate::host::Authority;
-use crate::message::{Framing, Peer, RequestHead};
+use crate::message::{Framing, Minor, Peer, RequestHead};
 use reply::Refused;
 
 /// Serves one request.
@@ -103,6 +106,22 @@ pub fn refuse_unread(worker: &Rc<Worker>, peer: &Rc<Peer>, fault: &dyn Fault) ->
     let record = Record::unread(worker, peer);
     let mut answer = reply::page(worker, record, None, &Refused::unread(fault));
     worker.finish(&mut answer.head.headers, false);
+    answer
+}
+
+/// The answer to a request over HTTP/2, which is always encrypted, that is not taken for what its head says. Of that, the fields that
+/// shape a page are enough.
+pub fn refuse_head(
+    worker: &Rc<Worker>,
+    peer: &Rc<Peer>,
+    (method, headers): (http::Method, Headers),
+    fault: &dyn Fault,
+) -> Answer {
+    let record = Record::unread(worker, peer);
+    let (target, authority) = (Bytes::new(), Bytes::new());
+    let head = RequestHead { method, target, authority, minor: Minor::One, headers };
+    let mut answer = reply::page(worker, record, Some(&head), &Refused::unread(fault));
+    worker.finish(&mut answer.head.headers, true);
     answer
 }
 

@@ -102,27 +102,28 @@ async fn what_does_not_end_by_itself_is_cut_when_the_drain_is_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_app_breaks_off_never_looks_whole() {
     let secure = Secure::start().await;
-    let mut count = 0;
-    for (name, answer) in [
+    for (index, (name, answer)) in [
         ("length", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello"),
         ("length, nothing", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n"),
         ("chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\na\r\nhello"),
         ("between chunks", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"),
         ("bad chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n"),
         ("last chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let sandbox = FakeSandbox::scripted(move |mut exchange| async move {
             exchange.head().await;
             exchange.send(answer).await;
         })
         .await;
-        let target = secure.portico.public(&format!("cut{count}"), sandbox.port()).await;
+        let target = secure.portico.public(&format!("cut{index}"), sandbox.port()).await;
         let mut raw = secure.greeted(&target.host).await;
         raw.ask(1, &target.host, "/").await;
         let told = raw.answer(1).await;
         assert_eq!((told.status, told.reset), (200, Some(INTERNAL_ERROR)), "{name}: {told:?}");
         assert!(raw.lives().await, "{name}");
-        count += 1;
     }
     let closing = FakeSandbox::scripted(|mut exchange| async move {
         exchange.head().await;
@@ -139,7 +140,7 @@ async fn what_an_app_breaks_off_never_looks_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_request_is_over_for_the_sandbox_as_well() {
     let secure = Secure::start().await;
-    let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let (ended, mut ends) = tokio::sync::mpsc::channel(8);
     let sandbox = FakeSandbox::scripted(move |mut exchange| {
         let ended = ended.clone();
         async move {
@@ -150,7 +151,7 @@ async fn a_cancelled_request_is_over_for_the_sandbox_as_well() {
                     .await;
             }
             while exchange.read_more().await {}
-            ended.send(head.split(' ').nth(1).unwrap().to_owned()).unwrap();
+            ended.send(head.split(' ').nth(1).unwrap().to_owned()).await.unwrap();
         }
     })
     .await;

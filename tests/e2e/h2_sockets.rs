@@ -230,14 +230,14 @@ async fn other_protocols_and_plain_connect_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_whose_browser_vanishes_is_over_for_the_app() {
     let secure = Secure::start().await;
-    let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let (ended, mut ends) = tokio::sync::mpsc::channel(8);
     let sandbox = FakeSandbox::scripted(move |exchange| {
         let ended = ended.clone();
         async move {
             let mut socket =
                 tokio_tungstenite::accept_async(exchange.socket).await.expect("accept");
             while let Some(Ok(_)) = socket.next().await {}
-            ended.send(()).unwrap();
+            ended.send(()).await.unwrap();
         }
     })
     .await;

@@ -204,7 +204,7 @@ async fn an_upload_waits_for_the_app_and_others_do_not_wait_for_it() {
             return;
         }
         // Reads nothing more.
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
     })
     .await;
     let target = secure.portico.public("mine", sandbox.port()).await;

@@ -9,8 +9,10 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::string_slice,
+    clippy::too_many_lines,
+    clippy::type_complexity,
     clippy::unwrap_used,
-    reason = "helpers of tests: a panic is how a test fails, and `pub` means for the other modules"
+    reason = "helpers and tables of tests: a panic is how a test fails, and `pub` means for the other modules"
 )]
 
 mod access;

@@ -113,14 +113,12 @@ async fn sessions_resume_on_every_worker_and_only_for_their_name() {
     let other = secure.portico.public("other", sandbox.port()).await;
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         let store = Arc::new(ClientSessionMemoryCache::new(32));
-        let config = |store: Arc<dyn ClientSessionStore>| {
-            let mut config = secure.authority.client_of(&[version], &["http/1.1"]);
-            config.resumption = Resumption::store(store);
-            Arc::new(config)
-        };
+        let mut config = secure.authority.client_of(&[version], &["http/1.1"]);
+        config.resumption = Resumption::store(Arc::<ClientSessionMemoryCache>::clone(&store));
+        let (remembering, mut confused) = (Arc::new(config.clone()), config);
         // Two workers share the port: which of them gets a connection is the kernel's choice.
         for index in 0..12 {
-            let config = config(Arc::<ClientSessionMemoryCache>::clone(&store));
+            let config = Arc::clone(&remembering);
             let stream = shake(secure.address(), &target.host, config).await.unwrap();
             let kind = stream.get_ref().1.handshake_kind();
             let mut visitor = Connection::over(stream);
@@ -132,7 +130,9 @@ async fn sessions_resume_on_every_worker_and_only_for_their_name() {
         // A ticket shown with another name, of another certificate or of the same, is not taken.
         for name in ["preview.customer.example", other.host.as_str()] {
             let known = ServerName::try_from(target.host.clone()).unwrap();
-            let config = config(Arc::new(Renamed { store: Arc::clone(&store), known }));
+            let renamed = Renamed { store: Arc::clone(&store), known };
+            confused.resumption = Resumption::store(Arc::new(renamed));
+            let config = Arc::new(confused.clone());
             // Refusing the whole connection is right as well.
             if let Ok(stream) = shake(secure.address(), name, config).await {
                 let kind = stream.get_ref().1.handshake_kind();

@@ -12,6 +12,8 @@ use crate::wire::{Limits, RequestFault};
 
 /// Octets that a field counts besides its name and value (RFC 9113 section 6.5.2).
 const FIELD_OVERHEAD: usize = 32;
+/// What says whether a page is for somebody's eyes.
+const SEC_FETCH_DEST: &str = "sec-fetch-dest";
 
 /// A request, read.
 #[derive(Debug)]
@@ -39,17 +41,28 @@ impl From<RequestFault> for Unfit {
     }
 }
 
-/// Reads a request's head. `bodiless` says that the stream ended with it.
+/// Reads a request's head. `bodiless` says that the stream ended with it. With a refusal come the fields that shape its page.
 pub(super) fn read(
+    mut parts: request::Parts,
+    bodiless: bool,
+    limits: &Limits,
+) -> Result<Request, (Unfit, Headers)> {
+    let mut reading = Reading::default();
+    let read = reading
+        .fields(std::mem::take(&mut parts.headers), limits)
+        .and_then(|()| understand(parts, bodiless, limits, &mut reading));
+    read.map_err(|unfit| (unfit, reading.headers))
+}
+
+fn understand(
     parts: request::Parts,
     bodiless: bool,
     limits: &Limits,
+    reading: &mut Reading,
 ) -> Result<Request, Unfit> {
     let protocol = parts.extensions.get::<Protocol>().map(|protocol| protocol.as_str().to_owned());
     let target = target(&parts, limits)?;
-    let mut reading = Reading::default();
-    reading.fields(parts.headers, limits)?;
-    let authority = match (parts.uri.authority(), reading.host) {
+    let authority = match (parts.uri.authority(), reading.host.take()) {
         (Some(authority), host) => {
             let authority = Bytes::copy_from_slice(authority.as_str().as_bytes());
             // Two names for one request are two requests at once (RFC 9113 section 8.3.1).
@@ -61,17 +74,17 @@ pub(super) fn read(
         (None, Some(host)) => Bytes::copy_from_slice(host.as_bytes()),
         (None, None) => return Err(RequestFault::Host.into()),
     };
+    let is_websocket = match protocol.as_deref() {
+        None => false,
+        Some("websocket") => true,
+        Some(_) => return Err(RequestFault::UnknownProtocol.into()),
+    };
     let mut head = RequestHead {
         method: parts.method,
         target,
         authority,
         minor: Minor::One,
-        headers: reading.headers,
-    };
-    let is_websocket = match protocol.as_deref() {
-        None => false,
-        Some("websocket") => true,
-        Some(_) => return Err(RequestFault::UnknownProtocol.into()),
+        headers: std::mem::take(&mut reading.headers),
     };
     if is_websocket {
         as_handshake(&mut head);
@@ -89,6 +102,13 @@ pub(super) fn read(
 /// Path and query, byte for byte as HTTP/1 would have to send them.
 fn target(parts: &request::Parts, limits: &Limits) -> Result<Bytes, Unfit> {
     let is_tunnel = parts.method == Method::CONNECT && parts.extensions.get::<Protocol>().is_none();
+    match parts.uri.scheme_str() {
+        // Without an authority, or for a tunnel, there is none to see.
+        None if is_tunnel || parts.uri.authority().is_none() => {}
+        Some(scheme)
+            if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http") => {}
+        _ => return Err(RequestFault::Target.into()),
+    }
     let target = match parts.uri.path_and_query() {
         Some(target) => target.as_str().as_bytes(),
         // Refused by the gate, with an answer that says so.
@@ -129,48 +149,38 @@ struct Reading {
 }
 
 impl Reading {
+    /// Reads all fields. After one that is at fault, only what a page's form depends on is kept of the rest.
     fn fields(&mut self, fields: HeaderMap, limits: &Limits) -> Result<(), Unfit> {
         self.headers = Headers::with_capacity(fields.len() + 4);
-        let mut octets = 0;
-        let mut cookies = BytesMut::new();
-        let mut first_cookie = None;
+        let (mut octets, mut fault) = (0, None);
+        let mut cookie = Cookie::default();
         let mut current: Option<HeaderName> = None;
         for (name, value) in fields {
             current = name.or(current);
             let Some(name) = &current else { continue };
-            octets += name.as_str().len() + value.len() + FIELD_OVERHEAD;
-            if octets > limits.head_bytes {
-                return Err(RequestFault::HeadTooLarge.into());
-            }
-            // White space around a value is malformed here, and was taken off where it came by HTTP/1 (RFC 9113 section 8.2.1).
-            if matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t']) {
-                return Err(Unfit::Malformed);
-            }
-            if *name == header::COOKIE {
-                // Sent in pieces so that they compress well; apps expect one line (section 8.2.3).
-                match &first_cookie {
-                    None => first_cookie = Some(value),
-                    Some(first) => {
-                        if cookies.is_empty() {
-                            cookies.extend_from_slice(first.as_bytes());
-                        }
-                        cookies.extend_from_slice(b"; ");
-                        cookies.extend_from_slice(value.as_bytes());
-                    }
+            if fault.is_some() {
+                if *name == header::ACCEPT || name.as_str() == SEC_FETCH_DEST {
+                    self.headers.append(name.clone(), value);
                 }
                 continue;
             }
-            self.field(name.clone(), value, limits)?;
+            octets += name.as_str().len() + value.len() + FIELD_OVERHEAD;
+            fault = if octets > limits.head_bytes {
+                Some(RequestFault::HeadTooLarge.into())
+            } else if matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t']) {
+                // White space around a value was taken off where it came by HTTP/1 (RFC 9113 section 8.2.1).
+                Some(Unfit::Malformed)
+            } else if *name == header::COOKIE {
+                cookie.add(value);
+                None
+            } else {
+                self.field(name.clone(), value, limits).err()
+            };
         }
-        let cookie = if cookies.is_empty() {
-            first_cookie
-        } else {
-            HeaderValue::from_maybe_shared(cookies.freeze()).ok()
-        };
-        if let Some(cookie) = cookie {
+        if let Some(cookie) = cookie.whole() {
             self.headers.append(header::COOKIE, cookie);
         }
-        Ok(())
+        fault.map_or(Ok(()), Err)
     }
 
     fn field(
@@ -211,6 +221,34 @@ impl Reading {
             }
         }
         Ok(())
+    }
+}
+
+/// Cookies, which are sent in pieces so that they compress well; apps expect one line (section 8.2.3).
+#[derive(Default)]
+struct Cookie {
+    first: Option<HeaderValue>,
+    joined: BytesMut,
+}
+
+impl Cookie {
+    fn add(&mut self, piece: HeaderValue) {
+        let Some(first) = &self.first else {
+            self.first = Some(piece);
+            return;
+        };
+        if self.joined.is_empty() {
+            self.joined.extend_from_slice(first.as_bytes());
+        }
+        self.joined.extend_from_slice(b"; ");
+        self.joined.extend_from_slice(piece.as_bytes());
+    }
+
+    fn whole(self) -> Option<HeaderValue> {
+        if self.joined.is_empty() {
+            return self.first;
+        }
+        HeaderValue::from_maybe_shared(self.joined.freeze()).ok()
     }
 }
 
@@ -260,7 +298,7 @@ mod tests {
     }
 
     fn verdict(uri: &str, fields: &[(&str, &str)]) -> Result<Request, Unfit> {
-        read(parts(uri, fields), true, &Limits::default())
+        read(parts(uri, fields), true, &Limits::default()).map_err(|(unfit, _)| unfit)
     }
 
     #[test]
@@ -304,9 +342,14 @@ mod tests {
         let fault = verdict("https://a.example/", &many).unwrap_err();
         assert_eq!(fault, RequestFault::TooManyFields.into());
         let cookie = "y".repeat(9 << 10);
-        let bomb: Vec<(&str, &str)> = (0..8).map(|_| ("cookie", cookie.as_str())).collect();
+        let mut bomb: Vec<(&str, &str)> = (0..8).map(|_| ("cookie", cookie.as_str())).collect();
         let fault = verdict("https://a.example/", &bomb).unwrap_err();
         assert_eq!(fault, RequestFault::HeadTooLarge.into());
+        // What its page depends on is known all the same.
+        bomb.push(("accept", "text/html"));
+        let (_, kept) =
+            read(parts("https://a.example/", &bomb), true, &Limits::default()).unwrap_err();
+        assert_eq!(kept.get(header::ACCEPT).unwrap(), "text/html");
     }
 
     #[test]
@@ -323,6 +366,9 @@ mod tests {
         ] {
             assert_eq!(verdict("https://a.example/", fields).unwrap_err(), fault, "{fields:?}");
         }
+        assert!(verdict("http://a.example/", &[]).is_ok());
+        let fault = verdict("gopher://a.example/", &[]).unwrap_err();
+        assert_eq!(fault, RequestFault::Target.into());
     }
 
     #[test]

@@ -27,9 +27,11 @@ const FRAME_HEADER: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
+const ACK: u8 = 1;
 
 /// Tells, to the serving loop, whether a connection has sent too much of that.
 #[derive(Clone, Debug, Default)]
@@ -51,8 +53,8 @@ struct Frames {
 }
 
 impl Frames {
-    /// Follows bytes that were read and calls `each` with the type of every frame that begins.
-    fn follow(&mut self, mut bytes: &[u8], mut each: impl FnMut(u8)) {
+    /// Follows bytes that were read and calls `each` with the type and the flags of every frame that begins.
+    fn follow(&mut self, mut bytes: &[u8], mut each: impl FnMut(u8, u8)) {
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
@@ -68,10 +70,10 @@ impl Frames {
             self.have += wanted;
             bytes = later;
             if self.have == FRAME_HEADER {
-                let [a, b, c, kind, ..] = self.header;
+                let [a, b, c, kind, flags, ..] = self.header;
                 self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
                 self.have = 0;
-                each(kind);
+                each(kind, flags);
             }
         }
     }
@@ -126,6 +128,8 @@ impl Budget {
 pub(super) struct Metered {
     stream: Stream,
     frames: Frames,
+    /// The visitor has sent its settings, as it must first of all.
+    has_begun: bool,
     cheap: Budget,
     resets: Budget,
     alarm: Alarm,
@@ -136,22 +140,33 @@ impl Metered {
         let alarm = Alarm::default();
         let frames = Frames { skip: PREFACE, header: [0; FRAME_HEADER], have: 0 };
         let (cheap, resets) = (Budget::new(CHEAP), Budget::new(RESETS));
-        (Self { stream, frames, cheap, resets, alarm: alarm.clone() }, alarm)
+        let has_begun = false;
+        (Self { stream, frames, has_begun, cheap, resets, alarm: alarm.clone() }, alarm)
     }
 
-    fn count(&mut self, bytes: &[u8]) {
+    /// Counts frames. False when the connection does not begin as one of HTTP/2 (RFC 9113 section 3.4); the library takes any frame.
+    fn count(&mut self, bytes: &[u8]) -> bool {
         let (mut cheap, mut requests, mut resets) = (0_u32, 0_u32, 0_u32);
-        self.frames.follow(bytes, |kind| match kind {
-            HEADERS => requests += 1,
-            RST_STREAM => resets += 1,
-            // Held in bounds by flow control and by the library's own limits.
-            DATA | GOAWAY | WINDOW_UPDATE | CONTINUATION => {}
-            _ => cheap += 1,
+        let (mut has_begun, mut begins_well) = (self.has_begun, true);
+        self.frames.follow(bytes, |kind, flags| {
+            if !has_begun {
+                has_begun = true;
+                begins_well = kind == SETTINGS && flags & ACK == 0;
+            }
+            match kind {
+                HEADERS => requests += 1,
+                RST_STREAM => resets += 1,
+                // Held in bounds by flow control and by the library's own limits.
+                DATA | GOAWAY | WINDOW_UPDATE | CONTINUATION => {}
+                _ => cheap += 1,
+            }
         });
+        self.has_begun = has_begun;
         self.cheap.add(requests.saturating_mul(PER_REQUEST));
         if !(self.cheap.take(cheap) && self.resets.take(resets)) {
             self.alarm.0.set(true);
         }
+        begins_well
     }
 }
 
@@ -164,8 +179,11 @@ impl AsyncRead for Metered {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let read = buf.filled().get(before..).unwrap_or_default();
-        self.count(read);
-        Poll::Ready(Ok(()))
+        if self.count(read) {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
+        }
     }
 }
 
@@ -214,15 +232,15 @@ mod tests {
             let mut bytes = vec![0xff; PREFACE];
             for (length, kind) in &lengths {
                 let [high, low] = u16::try_from(*length).unwrap().to_be_bytes();
-                bytes.extend([0, high, low, *kind, 0, 0, 0, 0, 1]);
+                bytes.extend([0, high, low, *kind, !kind, 0, 0, 0, 1]);
                 bytes.extend(std::iter::repeat_n(0xee, *length));
             }
             let mut frames = Frames { skip: PREFACE, header: [0; FRAME_HEADER], have: 0 };
             let mut seen = Vec::new();
             for piece in bytes.chunks(step) {
-                frames.follow(piece, |kind| seen.push(kind));
+                frames.follow(piece, |kind, flags| seen.push((kind, flags)));
             }
-            let sent: Vec<u8> = lengths.iter().map(|(_, kind)| *kind).collect();
+            let sent: Vec<_> = lengths.iter().map(|(_, kind)| (*kind, !kind)).collect();
             prop_assert_eq!(seen, sent);
         }
     }

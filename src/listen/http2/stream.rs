@@ -34,12 +34,14 @@ pub(super) async fn serve(
     settings: Rc<Settings>,
 ) {
     let (parts, recv) = request.into_parts();
+    let method = parts.method.clone();
     let request = match head::read(parts, recv.is_end_stream(), &settings.head) {
         Ok(request) => request,
-        Err(Unfit::Malformed) => return respond.send_reset(Reason::PROTOCOL_ERROR),
-        Err(Unfit::Faulty(fault)) => {
-            let refusal = visitor::refuse_unread(&worker, &line.peer, &fault);
-            return answer(respond, refusal, false, (&worker, settings)).await;
+        Err((Unfit::Malformed, _)) => return respond.send_reset(Reason::PROTOCOL_ERROR),
+        Err((Unfit::Faulty(fault), headers)) => {
+            let head_only = method == Method::HEAD;
+            let refusal = visitor::refuse_head(&worker, &line.peer, (method, headers), &fault);
+            return answer(respond, refusal, head_only, (&worker, settings)).await;
         }
     };
     let head_only = request.head.method == Method::HEAD;

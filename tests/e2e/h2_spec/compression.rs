@@ -4,7 +4,7 @@ use super::Expect::{Connection, Served};
 use super::{Case, To, case};
 use crate::support::frames::*;
 
-/// The library says PROTOCOL_ERROR where the RFC says COMPRESSION_ERROR: either ends the connection.
+/// The library says `PROTOCOL_ERROR` where the RFC says `COMPRESSION_ERROR`: either ends the connection.
 const BROKEN: &[u32] = &[COMPRESSION_ERROR, PROTOCOL_ERROR];
 
 pub(super) fn cases(to: To<'_>) -> Vec<Case> {

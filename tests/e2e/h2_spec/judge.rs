@@ -9,7 +9,7 @@ use crate::support::frames::*;
 /// A PING of ours: its answer tells that everything before it has been looked at.
 const BARRIER: &[u8; 8] = b"barrier!";
 /// How long to wait for more behind that.
-const QUIET: Duration = Duration::from_millis(500);
+const QUIET: Duration = Duration::from_millis(300);
 
 /// What happened on a connection.
 #[derive(Debug, Default)]
@@ -67,7 +67,9 @@ pub(super) async fn judge(case: &Case, raw: &mut Raw) -> Result<(), String> {
         match step {
             // The other end may have ended the connection already.
             Step::Send(bytes) => drop(raw.try_send(bytes).await),
-            Step::Answered(stream) => while !seen.is_answered(*stream) && seen.more(raw).await {},
+            Step::Answered(stream) => {
+                while !seen.is_answered(*stream) && !seen.is_over() && seen.more(raw).await {}
+            }
         }
     }
     raw.try_send(frame(PING, 0, 0, BARRIER)).await;
@@ -80,11 +82,15 @@ pub(super) async fn judge(case: &Case, raw: &mut Raw) -> Result<(), String> {
 async fn verdict(expect: Expect, seen: &mut Seen, raw: &mut Raw) -> Result<(), ()> {
     let holds = match expect {
         Expect::Served => {
-            while !(seen.is_answered(1) && seen.is_past_barrier()) && seen.more(raw).await {}
-            seen.status(1) == Some("200") && seen.reset(1).is_none() && seen.goaway().is_none()
+            let is_done = |seen: &Seen| seen.is_answered(1) && seen.is_past_barrier();
+            while !is_done(seen) && !seen.is_over() && seen.more(raw).await {}
+            is_done(seen)
+                && seen.status(1) == Some("200")
+                && seen.reset(1).is_none()
+                && !seen.is_over()
         }
         Expect::Ignored => {
-            while !seen.is_past_barrier() && seen.more(raw).await {}
+            while !seen.is_past_barrier() && !seen.is_over() && seen.more(raw).await {}
             let resets = seen.frames.iter().any(|frame| frame.kind == RST_STREAM);
             !seen.is_over() && !resets
         }
@@ -102,7 +108,7 @@ async fn verdict(expect: Expect, seen: &mut Seen, raw: &mut Raw) -> Result<(), (
             let is_told = |seen: &Seen| seen.reset(stream).is_some() || seen.is_over();
             while !is_told(seen) && !seen.is_answered(stream) && seen.more(raw).await {}
             // What is answered may still be reset behind it.
-            while !is_told(seen) && !seen.is_past_barrier() && seen.more(raw).await {}
+            while !is_told(seen) && seen.more(raw).await {}
             let code = seen.reset(stream).or(seen.goaway());
             code.is_some_and(|code| codes.contains(&code))
         }
@@ -114,9 +120,8 @@ async fn verdict(expect: Expect, seen: &mut Seen, raw: &mut Raw) -> Result<(), (
             reset || (seen.is_answered(stream) && seen.status(stream) == Some("400"))
         }
         Expect::Frame(fits) => {
-            while !seen.frames.iter().any(fits) && !seen.is_past_barrier() && seen.more(raw).await {
-            }
-            seen.frames.iter().any(fits) && !seen.is_over()
+            while !seen.frames.iter().any(fits) && seen.more(raw).await {}
+            seen.frames.iter().any(fits)
         }
         Expect::Either(one, other) => {
             let first = Box::pin(verdict(*one, seen, raw)).await;

