@@ -1,4 +1,4 @@
-//! CPU time per request and memory per connection of the proxy process: Portico beside nginx, HAProxy and a bare relay, on the same work in one run.
+//! CPU time per request and memory per connection of the proxy process: Portico beside nginx, `HAProxy` and a bare relay, on the same work in one run.
 //!
 //! `cargo bench --bench load` (`-- --quick` for a short run). See `benches/README.md` for what the numbers mean.
 //! Everything is on loopback, and bounded in count and time.
@@ -37,7 +37,7 @@ fn main() {
             runtime().block_on(roles::floor(arguments[2].parse().expect("an address")));
         }
         Some("--role-compare") if arguments.iter().any(|argument| argument == "--memory") => {
-            memory()
+            memory();
         }
         Some("--role-compare") => compare(quick),
         _ => std::process::exit(peers::on_core_0("--role-compare", &arguments[1..])),
@@ -82,13 +82,15 @@ impl Field {
     }
 }
 
+type Work<'a> = Box<dyn Fn(&Peer, usize) + 'a>;
+
 /// One row of the first table: what is done, how often in a round, and how.
 struct Row<'a> {
     name: String,
     count: usize,
     /// Whether the floor, which knows no TLS, can do it.
     has_floor: bool,
-    work: Box<dyn Fn(&Peer, usize) + 'a>,
+    work: Work<'a>,
     /// At most this much of nginx.
     target: Option<f64>,
 }

@@ -70,11 +70,13 @@ impl H2Send {
     }
 
     /// Remembers what it sends, so that it can be sent again, as long as that is not more than `room`.
+    #[must_use]
     pub fn remembering(self, room: usize) -> Self {
         Self { remembered: Some((VecDeque::new(), room)), ..self }
     }
 
     /// Remembers nothing any more.
+    #[must_use]
     pub fn forgetting(self) -> Self {
         Self { remembered: None, ..self }
     }
@@ -131,7 +133,12 @@ impl H2Send {
         }
     }
 
-    /// Ends the stream as broken.
+    /// Ready when the other end wants no more of this.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.send.poll_reset(cx).map(|_| ())
+    }
+
+    /// Ends the stream as broken. What still waits to leave is thrown away.
     pub fn reset(&mut self, reason: Reason) {
         self.send.send_reset(reason);
     }

@@ -19,7 +19,7 @@ use crate::body::Payload;
 use crate::connection::Stream;
 use crate::deadline::Phase;
 use crate::fault::Fault;
-use crate::message::{Framing, Interim, Minor, Peer, RequestHead};
+use crate::message::{Framing, Interim, Minor, RequestHead};
 use crate::visitor::{self, Reply, Worker};
 use crate::wire::{self, ConnectionField, ParsedRequest};
 
@@ -54,11 +54,11 @@ pub(super) async fn serve(stream: Stream, line: Line, worker: Rc<Worker>, settin
             },
             Err(NoRequest::Ended) => (false, false),
             Err(NoRequest::Faulty(fault, glimpse)) => {
-                (false, boxed(refuse(&link, &line.peer, (&fault, glimpse), &worker)).await)
+                (false, boxed(refuse(&link, &line, (&fault, glimpse), &worker)).await)
             }
             Err(NoRequest::TooSlow(glimpse)) => {
                 let slow: &dyn Fault = &visitor::HeadTimeout;
-                (false, boxed(refuse(&link, &line.peer, (slow, glimpse), &worker)).await)
+                (false, boxed(refuse(&link, &line, (slow, glimpse), &worker)).await)
             }
         };
         if !keep {
@@ -133,11 +133,12 @@ async fn exchange(
 /// Answers what never became a request. Tells whether an answer was written.
 async fn refuse(
     link: &Rc<RefCell<Link>>,
-    peer: &Rc<Peer>,
+    line: &Line,
     (fault, glimpse): (&dyn Fault, Option<Box<RequestHead>>),
     worker: &Rc<Worker>,
 ) -> bool {
-    let answer = visitor::refuse_glimpsed(worker, peer, fault, glimpse.as_deref());
+    let answer =
+        visitor::refuse_glimpsed(worker, (&line.peer, line.secure), fault, glimpse.as_deref());
     let head_only = glimpse.is_some_and(|glimpse| glimpse.method == Method::HEAD);
     let terms = Terms { minor: Minor::One, head_only, keep_alive: false };
     respond::answer(link, answer, terms).await.is_ok()

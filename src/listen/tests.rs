@@ -68,6 +68,10 @@ fn every_face() -> Vec<&'static Face> {
         Box::new(ForwardError::Dial(DialError::Exhausted(io()))),
         Box::new(ForwardError::Exchange(ExchangeError::ClosedUnanswered(io()))),
         Box::new(ForwardError::Exchange(ExchangeError::BadAnswer(ResponseFault::StatusLine))),
+        Box::new(ForwardError::Exchange(ExchangeError::NotHttp2(
+            h2::Reason::PROTOCOL_ERROR.into(),
+        ))),
+        Box::new(ForwardError::NoSwitch),
         Box::new(ForwardError::Exchange(ExchangeError::TimedOut)),
         Box::new(ForwardError::Exchange(ExchangeError::Request(BodyError::Visitor))),
         Box::new(ForwardError::Exchange(ExchangeError::Request(BodyError::Stalled))),

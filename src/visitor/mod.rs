@@ -125,19 +125,19 @@ fn last(answer: Answer) -> Reply {
 
 /// The answer to bytes that never became a request.
 pub fn refuse_unread(worker: &Rc<Worker>, peer: &Rc<Peer>, fault: &dyn Fault) -> Answer {
-    refuse_glimpsed(worker, peer, fault, None)
+    refuse_glimpsed(worker, (peer, false), fault, None)
 }
 
 /// ... of which as much is known as what form of answer it wants (see [`crate::wire::glimpse`]).
 pub fn refuse_glimpsed(
     worker: &Rc<Worker>,
-    peer: &Rc<Peer>,
+    (peer, secure): (&Rc<Peer>, bool),
     fault: &dyn Fault,
     glimpse: Option<&RequestHead>,
 ) -> Answer {
     let record = Record::unread(worker, peer);
     let mut answer = reply::page(worker, record, glimpse, &Refused::unread(fault));
-    worker.finish(&mut answer.head.headers, false);
+    worker.finish(&mut answer.head.headers, secure);
     answer
 }
 

@@ -9,8 +9,10 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::string_slice,
+    clippy::too_many_lines,
+    clippy::type_complexity,
     clippy::unwrap_used,
-    reason = "helpers of tests: a panic is how a test fails, and `pub` means for the other modules"
+    reason = "helpers and tables of tests: a panic is how a test fails, and `pub` means for the other modules"
 )]
 
 mod access;
@@ -20,7 +22,15 @@ mod deadlines;
 mod embed;
 mod forwarding;
 mod framing;
+mod fronts;
 mod grpc;
+mod h2_attacks;
+mod h2_endings;
+mod h2_smuggling;
+mod h2_sockets;
+mod h2_spec;
+mod h2_stalls;
+mod h2_streams;
 mod h2c;
 mod https;
 mod keepalive;
@@ -34,4 +44,5 @@ mod shutdown;
 mod smuggling;
 mod streaming;
 mod support;
+mod tls;
 mod upgrade;

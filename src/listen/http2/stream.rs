@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
@@ -22,6 +23,9 @@ use crate::headers::is_grpc;
 use crate::message::{Framing, Interim, ResponseHead};
 use crate::visitor::{self, Answer, Reply, Switch, Worker};
 
+/// How long what came before a break may take to leave.
+const LAST_PIECES: Duration = Duration::from_millis(20);
+
 /// Serves a stream to its end.
 pub(super) async fn serve(
     request: Request<RecvStream>,
@@ -36,8 +40,14 @@ pub(super) async fn serve(
         Err(Unfit::Malformed) => return respond.send_reset(Reason::PROTOCOL_ERROR),
         Err(Unfit::Faulty(fault)) => {
             let glimpse = head::glimpse(&parts);
-            let refusal = visitor::refuse_glimpsed(&worker, &line.peer, &fault, Some(&glimpse));
-            return answer(respond, refusal, false, (&worker, settings)).await;
+            let refusal = visitor::refuse_glimpsed(
+                &worker,
+                (&line.peer, line.secure),
+                &fault,
+                Some(&glimpse),
+            );
+            let head_only = parts.method == Method::HEAD;
+            return answer(respond, refusal, head_only, (&worker, settings)).await;
         }
     };
     let head_only = request.head.method == Method::HEAD;
@@ -114,7 +124,12 @@ async fn answer(
         Err(H2SendError::Body(error)) => match visitor::last_words(error).filter(|_| is_grpc) {
             Some(status) => sending.end_with(status),
             None if matches!(error, BodyError::AccessEnded) => sending.reset(Reason::CANCEL),
-            None => sending.reset(Reason::INTERNAL_ERROR),
+            None => {
+                // A reset overtakes what was sent before the break, which is still the visitor's.
+                let leaving = poll_fn(|cx| sending.poll_gone(cx));
+                drop(tokio::time::timeout(LAST_PIECES, leaving).await);
+                sending.reset(Reason::INTERNAL_ERROR);
+            }
         },
     }
 }
