@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use crate::admin::{self, AdminState};
 use crate::api::{self, ApiSettings, ApiState};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, development};
 use crate::dev::{self, DevFacts};
 use crate::follow::Follower;
 use crate::gate::Rules;
@@ -24,7 +24,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::tls::Certificates;
 use crate::upstream::{Dialler, SandboxTls};
-use crate::visitor::WorkerParts;
+use crate::visitor::{Renewals, WorkerParts};
 
 /// How long the control plane may take to finish its answers once visitors are gone.
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
@@ -81,6 +81,9 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
 
     let shutdown = Shutdown::default();
     let metrics = Arc::new(Metrics::new());
+    if config.dev.is_some() {
+        development(&config.data).prepare(&config.zones, clock.now())?;
+    }
     let certificates = match &config.tls {
         Some(tls) => Some(Certificates::load(tls.certificates.clone(), clock.clone())?),
         None => None,
@@ -113,10 +116,11 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         forward: config.forward,
         public_port,
         hsts: config.tls.as_ref().map(|tls| tls.hsts).unwrap_or_default(),
+        renewals: Renewals::default(),
     };
     let entrances = entrances(&config, previews, secure.zip(certificates));
     let (changes, watcher) = (|| follower.subscribe(), shutdown.watcher());
-    listen::serve(entrances, &parts, config.listen.clone(), changes, &watcher)
+    listen::start(entrances, &parts, config.listen.clone(), changes, &watcher)
         .context("cannot start the worker threads")?;
     drop(watcher);
 
@@ -129,7 +133,10 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         settings: Arc::new(settings),
     };
     let dev = match &config.dev {
-        Some(options) => Some(dev::prepare(&state, options, (preview, api, admin)).await?),
+        Some(options) => {
+            let tls = https.map(|address| (address, development(&config.data).ca));
+            Some(dev::prepare(&state, options, (tls, api, admin)).await?)
+        }
         None => None,
     };
     serve(api_listener, api::router(state), shutdown.watcher());

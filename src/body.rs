@@ -27,6 +27,42 @@ pub enum BodyError {
     Shutdown,
 }
 
+/// A streamed body that may be cut from outside. Whoever passes it on asks for the cut even while it takes no frames, because
+/// the other end takes none: a body that nobody reads would otherwise never learn that it is over.
+pub trait Cuttable: Body<Data = Bytes, Error = BodyError> {
+    /// Ready with the reason once the body has been cut.
+    fn poll_cut(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BodyError>;
+}
+
+/// A body that only its own ends can end.
+struct Uncut<B>(B);
+
+impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Body for Uncut<B> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Cuttable for Uncut<B> {
+    fn poll_cut(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<BodyError> {
+        Poll::Pending
+    }
+}
+
 /// A body: nothing, a whole in memory, or a stream.
 #[derive(Default)]
 pub enum Payload {
@@ -36,13 +72,26 @@ pub enum Payload {
     /// A body already in memory.
     Full(Bytes),
     /// A body that comes piece by piece. Dropping it cancels the exchange behind it.
-    Stream(Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>),
+    Stream(Pin<Box<dyn Cuttable>>),
 }
 
 impl Payload {
     /// Wraps any streaming body.
-    pub fn stream(body: impl Body<Data = Bytes, Error = BodyError> + 'static) -> Self {
+    pub fn stream(body: impl Body<Data = Bytes, Error = BodyError> + Unpin + 'static) -> Self {
+        Self::Stream(Box::pin(Uncut(body)))
+    }
+
+    /// Wraps a streaming body that may be cut.
+    pub fn cuttable(body: impl Cuttable + 'static) -> Self {
         Self::Stream(Box::pin(body))
+    }
+
+    /// Ready with the reason once the body has been cut.
+    pub fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        match self {
+            Self::Empty | Self::Full(_) => Poll::Pending,
+            Self::Stream(body) => body.as_mut().poll_cut(cx),
+        }
     }
 
     /// Whether there is nothing (more) to read.

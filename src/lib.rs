@@ -31,6 +31,7 @@ pub mod store;
 pub mod telemetry;
 pub mod tls;
 pub mod token;
+pub mod trust;
 pub mod upstream;
 pub mod visitor;
 pub mod wire;

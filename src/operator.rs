@@ -1,5 +1,5 @@
-//! The operator's commands. They work on the same store as the server, whether it runs or not: a running one follows within
-//! a quarter of a second.
+//! The operator's commands. They work on the same store as the server, whether it runs or not: a running one follows at
+//! once.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

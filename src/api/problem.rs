@@ -118,6 +118,22 @@ impl Problem {
         Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message) }
     }
 
+    /// What the framework refuses by itself: a path or a query that is not text, for example.
+    fn of_status(status: StatusCode) -> Option<Self> {
+        if !status.is_client_error() && !status.is_server_error() {
+            return None;
+        }
+        let code = match status {
+            StatusCode::BAD_REQUEST => "BAD_REQUEST",
+            StatusCode::NOT_FOUND => "NOT_FOUND",
+            StatusCode::METHOD_NOT_ALLOWED => "METHOD_NOT_ALLOWED",
+            StatusCode::PAYLOAD_TOO_LARGE => "TOO_LARGE",
+            _ if status.is_server_error() => "INTERNAL",
+            _ => "REFUSED",
+        };
+        Some(Self::new(status, code, "The request's path, query or body cannot be read."))
+    }
+
     fn body(&self, request_id: &str) -> Value {
         json!({
             "ok": false,
@@ -149,7 +165,8 @@ pub(super) async fn with_request_id(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let started = tokio::time::Instant::now();
     let mut response = next.run(request).await;
-    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+    let problem = response.extensions_mut().remove::<Problem>();
+    if let Some(problem) = problem.or_else(|| Problem::of_status(response.status())) {
         let headers = std::mem::take(response.headers_mut());
         response = (problem.status, Json(problem.body(&id))).into_response();
         for (name, value) in headers.iter().filter(|(name, _)| **name == header::ALLOW) {

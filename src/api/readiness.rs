@@ -61,10 +61,8 @@ async fn stream(
     caller.needs(&[KeyScope::SandboxesRead])?;
     let sandbox = sandboxes::find(&state, caller.tenant, &id).await?;
     let events = futures_util::stream::once(async move {
-        let (name, sandbox) = match wait(&state, sandbox.clone(), STREAM).await {
-            Ok(sandbox) if render::is_ready(&sandbox) => ("ready", sandbox),
-            _ => ("timeout", sandbox),
-        };
+        let sandbox = wait(&state, sandbox.clone(), STREAM).await.unwrap_or(sandbox);
+        let name = if render::is_ready(&sandbox) { "ready" } else { "timeout" };
         Ok(Event::default().event(name).data(verdict(&sandbox).to_string()))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
@@ -81,7 +79,8 @@ pub(super) async fn wait(
     loop {
         let now = state.store.sandbox(sandbox.tenant, sandbox.id).await?;
         sandbox = now;
-        let pending = matches!(sandbox.state, SandboxState::Creating);
+        let may_become = matches!(sandbox.state, SandboxState::Creating | SandboxState::Running);
+        let pending = may_become && !render::is_ready(&sandbox);
         if !pending
             || tokio::time::timeout_at(until, mentions(&mut changes, &sandbox)).await.is_err()
         {

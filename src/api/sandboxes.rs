@@ -46,6 +46,9 @@ const SIZES: [(&str, u32, u32, u32); 5] = [
     ("xl", 16, 32_768, 81_920),
 ];
 
+/// States that clients know of and no sandbox is ever found in: here they pass within a call.
+const PASSING_STATES: [&str; 3] = ["pausing", "resuming", "destroying"];
+
 pub(super) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/sandboxes", get(list).post(create))
@@ -213,6 +216,9 @@ async fn list(
     caller.needs(&[KeyScope::SandboxesRead])?;
     let paging = Paging::read(&query)?;
     let text = |name: &str| query.get(name).filter(|text| !text.is_empty()).cloned();
+    if text("state").is_some_and(|word| PASSING_STATES.contains(&word.as_str())) {
+        return Ok(Json(paging.wrap(Vec::new(), 0)));
+    }
     let wanted = text("state").map(|word| {
         // The API's other word for the same state.
         let word = if word == "provisioning" { "creating".into() } else { word };
@@ -276,20 +282,31 @@ async fn update(
     }
     let mut attributes = before.attributes.clone();
     read_attributes(&mut fields, &mut attributes);
-    let upstream = read_upstream(&mut fields, &state);
+    let mut upstream = read_upstream(&mut fields, &state);
+    let driver = match (&upstream, before.driver) {
+        // From now on this one is where its caller says.
+        (Some(Some(_)), Driver::Loopback) => Some(Driver::Register),
+        (Some(Some(_)), Driver::Demo) => {
+            fields.fault("upstream", "cannot be set: this is the demo app");
+            None
+        }
+        // There is none to take away.
+        (Some(None), Driver::Loopback | Driver::Demo) => {
+            upstream = None;
+            None
+        }
+        _ => None,
+    };
     let patch = SandboxPatch {
         slug: slug(&mut fields),
         name: fields.text("name", NAME),
         // A sandbox that gets its address runs; one that loses it is being made again.
         state: match &upstream {
             Some(Some(_)) if before.state == SandboxState::Creating => Some(SandboxState::Running),
-            Some(None)
-                if before.state == SandboxState::Running && before.driver == Driver::Register =>
-            {
-                Some(SandboxState::Creating)
-            }
+            Some(None) if before.state == SandboxState::Running => Some(SandboxState::Creating),
             _ => None,
         },
+        driver,
         upstream,
         default_port: fields.port("default_port"),
         profile: fields.word("origin_profile", "forwarded, local, public"),
@@ -300,9 +317,6 @@ async fn update(
         tags: fields.texts("tags", TAGS),
         attributes: (attributes != before.attributes).then_some(attributes),
     };
-    if patch.upstream.is_some() && before.driver != Driver::Register {
-        fields.fault("upstream", "cannot be set: this sandbox was not registered with one");
-    }
     fields.finish()?;
     let (sandbox, version) = state.store.update_sandbox(caller.tenant, before.id, patch).await?;
     state.follower.reached(version).await?;

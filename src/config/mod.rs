@@ -11,7 +11,7 @@ pub use cli::{
 pub use file::{check, load, parse};
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::address::AddressRules;
@@ -93,14 +93,30 @@ pub fn default_data_dir() -> PathBuf {
     base.join("portico")
 }
 
+/// The user's home directory, if there is one.
+pub fn home_dir() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
 /// Data-plane threads when none are asked for: one a core.
 pub(crate) fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// The certificates of `portico dev`, below its data directory.
+pub(crate) fn development(data: &Path) -> tls::Development {
+    tls::Development::at(&data.join("tls"))
+}
+
 /// The configuration of `portico dev`.
 pub fn dev(options: &DevOptions) -> Config {
     let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let data = options.data.clone().unwrap_or_else(default_data_dir);
+    let certificates = tls::Settings {
+        pairs: vec![development(&data).pair],
+        directory: None,
+        reload: Duration::from_secs(10),
+    };
     Config {
         preview: local(options.port),
         api: local(options.api_port),
@@ -109,7 +125,7 @@ pub fn dev(options: &DevOptions) -> Config {
         public_scheme: "http",
         public_port: None,
         workers: options.workers.unwrap_or_else(default_workers),
-        data: options.data.clone().unwrap_or_else(default_data_dir),
+        data,
         listen: listen::Settings::default(),
         forward: forward::Settings::default(),
         sandbox_authorities: None,
@@ -117,7 +133,13 @@ pub fn dev(options: &DevOptions) -> Config {
         forbidden_ports: FORBIDDEN_PORTS.to_vec(),
         default_visibility: Visibility::Public,
         drain: Duration::from_secs(5),
-        tls: None,
+        tls: Some(TlsConfig {
+            listen: local(options.https_port),
+            certificates,
+            handshake: Duration::from_secs(5),
+            hsts: Duration::ZERO,
+            redirect: false,
+        }),
         log: options.log.settings("warn,portico::access=info"),
         dev: Some(options.clone()),
     }

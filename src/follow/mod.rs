@@ -19,8 +19,9 @@ use crate::routes::{PortRule, Route, Routes, SlugScope, TenantView};
 use crate::store::{RoutedSandbox, Store, StoreError};
 use crate::token::KeyRing;
 
-/// How often the log is looked at although nobody said that something was written: another process may have.
-const POLL: Duration = Duration::from_millis(250);
+/// How often the log is looked at although nobody said that something was written: another process may have. It is one look at
+/// the end of an index.
+const POLL: Duration = Duration::from_millis(50);
 /// How long a failing database is left alone, at most.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// How long a writer waits for its own write to be applied.
@@ -249,6 +250,7 @@ fn view(tenant: crate::model::Tenant) -> TenantView {
         branding: tenant.branding,
         branding_version: tenant.branding_version,
         policy: tenant.policy,
+        framing: Arc::default(),
     }
 }
 

@@ -4,19 +4,20 @@
 //! 2. A gateway host leads on to the preview host, whoever asks.
 //! 3. The host must lead to a sandbox: an exact custom domain, or a label below a zone that this sandbox answers in.
 //! 4. The port must be one that may be previewed.
-//! 5. Access: the port is public, or a credential holds for this sandbox, port, generation and moment.
-//! 6. What the access allows: methods by scope; for a cookie, that the request is not another site's doing.
-//! 7. A link that is being opened becomes a session and a clean address.
-//! 8. Only now is the sandbox's state told.
+//! 5. What is below `/.well-known/portico/` is ours and is answered here: no such request reaches an app, by whatever access.
+//! 6. Access: the port is public, or a credential holds for this sandbox, port, generation and moment.
+//! 7. What the access allows: methods by scope; for a cookie, that the request is not another site's doing.
+//! 8. A link that is being opened becomes a session and a clean address; in a frame, only once the browser is seen to keep the session.
+//! 9. Only now is the sandbox's state told.
 
 use std::sync::Arc;
 
 use http::{Method, header};
 use jiff::Timestamp;
 
-use super::credentials::{self, Carrier, Evidence, PLAIN_SESSION_COOKIE, SESSION_COOKIE};
-use super::decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip};
-use super::visit::{Intent, SEC_FETCH_DEST, SEC_FETCH_SITE, Visit};
+use super::credentials::{self, Carrier, Evidence};
+use super::decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, Strip, Subject};
+use super::visit::{SEC_FETCH_SITE, Visit};
 use crate::host::{Authority, PreviewLabel, SandboxName};
 use crate::model::{Driver, SandboxState, TokenScope};
 use crate::routes::{Route, Routes, SlugScope, TenantView};
@@ -41,26 +42,28 @@ pub fn decide(
     now: Timestamp,
 ) -> Decision {
     if !routes.is_complete() {
-        return refuse(RefusalReason::NotReady, None, None);
+        return unknown(RefusalReason::NotReady, None);
     }
     if let Some(moved) = gateway(visit, routes) {
         return Decision::Moved(moved);
     }
     let found = match resolve(&visit.authority, routes) {
         Ok(found) => found,
-        Err(tenant) => return refuse(RefusalReason::NotFound, tenant, None),
+        Err(tenant) => return unknown(RefusalReason::NotFound, tenant),
     };
     let judged = Judging { visit, evidence, routes, now, found: &found };
     if rules.forbidden_ports.contains(&found.port) {
-        return refuse(RefusalReason::PortForbidden, Some(found.tenant), None);
+        return found.refuse(RefusalReason::PortForbidden, false);
+    }
+    if let Some(own) = visit.own {
+        return judged.own(own);
     }
     let access = match judged.access() {
         Ok(access) => access,
-        Err(reason) => return refuse(reason, Some(found.tenant), None),
+        Err(reason) => return found.refuse(reason, false),
     };
-    let subject = Some((Arc::clone(&found.route), found.port));
     if let Err(reason) = judged.allowed(&access) {
-        return refuse(reason, Some(found.tenant), subject);
+        return found.refuse(reason, true);
     }
     if let Some(decision) = judged.sign_in(&access) {
         return decision;
@@ -68,8 +71,8 @@ pub fn decide(
     if let Err(reason) = running(&found.route) {
         return match access.grant {
             // An `Origin` proves nothing: whoever sends a preflight learns nothing that a stranger would not.
-            Grant::Preflight => refuse(RefusalReason::SignInNeeded, Some(found.tenant), None),
-            _ => refuse(reason, Some(found.tenant), subject),
+            Grant::Preflight => found.refuse(RefusalReason::SignInNeeded, false),
+            _ => found.refuse(reason, true),
         };
     }
     let session_cookie = judged.cookie_without_redirect(&access);
@@ -109,12 +112,18 @@ pub fn still_allowed(
     running(route)
 }
 
-fn refuse(
-    reason: RefusalReason,
-    tenant: Option<Arc<TenantView>>,
-    subject: Option<(Arc<Route>, u16)>,
-) -> Decision {
-    Decision::Refuse(Refusal { reason, tenant, subject })
+/// When access ends if nothing changes until then.
+pub fn allowed_until(grant: &Grant, route: &Route, port: u16) -> Option<Timestamp> {
+    match grant {
+        Grant::Public => route.public_until(port),
+        Grant::Preflight => None,
+        Grant::Token { expires_at, .. } => Some(*expires_at),
+    }
+}
+
+/// A refusal that is about no sandbox.
+fn unknown(reason: RefusalReason, tenant: Option<Arc<TenantView>>) -> Decision {
+    Decision::Refuse(Refusal { reason, tenant, about: None, is_known: false })
 }
 
 /// Whether the sandbox can serve at all.
@@ -132,10 +141,22 @@ fn running(route: &Route) -> Result<(), RefusalReason> {
 }
 
 /// A sandbox that a host leads to.
-struct Found {
-    route: Arc<Route>,
-    tenant: Arc<TenantView>,
-    port: u16,
+pub(super) struct Found {
+    pub(super) route: Arc<Route>,
+    pub(super) tenant: Arc<TenantView>,
+    pub(super) port: u16,
+}
+
+impl Found {
+    pub(super) fn subject(&self) -> Subject {
+        Subject { route: Arc::clone(&self.route), port: self.port }
+    }
+
+    /// A refusal. Only where `is_known` may the visitor learn what it was about.
+    pub(super) fn refuse(&self, reason: RefusalReason, is_known: bool) -> Decision {
+        let tenant = Some(Arc::clone(&self.tenant));
+        Decision::Refuse(Refusal { reason, tenant, about: Some(self.subject()), is_known })
+    }
 }
 
 /// Finds what a host leads to. The error carries the tenant whose own domain it is below, so that the page wears its face;
@@ -188,36 +209,46 @@ fn gateway(visit: &Visit<'_>, routes: &Routes) -> Option<Moved> {
     Some(Moved { location: format!("{scheme}://{id}.{}{port}/{rest}{query}", zone.name) })
 }
 
-/// What access rests on, and by which carrier it came.
-struct Access {
-    grant: Grant,
-    carrier: Option<Carrier>,
-    token: Option<usize>,
+/// What access rests on, and the credential that holds, if there is one. On a public port access does not rest on it: it only
+/// makes a session.
+pub(super) struct Access {
+    pub(super) grant: Grant,
+    pub(super) held: Option<Held>,
+}
+
+/// A credential that holds.
+pub(super) struct Held {
+    pub(super) carrier: Carrier,
+    /// Its place among the visit's credentials.
+    pub(super) index: usize,
+    pub(super) expires_at: Timestamp,
 }
 
 impl Access {
-    fn bare(grant: Grant) -> Self {
-        Self { grant, carrier: None, token: None }
+    pub(super) fn came_by(&self, carrier: Carrier) -> bool {
+        self.held.as_ref().is_some_and(|held| held.carrier == carrier)
     }
 }
 
-struct Judging<'a> {
-    visit: &'a Visit<'a>,
+pub(super) struct Judging<'a> {
+    pub(super) visit: &'a Visit<'a>,
     evidence: &'a Evidence,
     routes: &'a Routes,
-    now: Timestamp,
-    found: &'a Found,
+    pub(super) now: Timestamp,
+    pub(super) found: &'a Found,
 }
 
 impl Judging<'_> {
     fn access(&self) -> Result<Access, RefusalReason> {
         let by_token = self.by_token();
-        let is_public = self.found.route.is_public(self.found.port, self.now);
+        if self.found.route.is_public(self.found.port, self.now) {
+            // Nobody gets less for having a token, and a stale link is only a link.
+            let held = by_token.and_then(Result::ok).and_then(|access| access.held);
+            return Ok(Access { grant: Grant::Public, held });
+        }
         match by_token {
             Some(Ok(access)) => Ok(access),
-            // On a public port a stale link is only a link.
-            _ if is_public => Ok(Access::bare(Grant::Public)),
-            _ if self.is_friendly_preflight() => Ok(Access::bare(Grant::Preflight)),
+            _ if self.is_friendly_preflight() => Ok(Access { grant: Grant::Preflight, held: None }),
             Some(Err(reason)) => Err(reason),
             None => Err(RefusalReason::SignInNeeded),
         }
@@ -225,7 +256,7 @@ impl Judging<'_> {
 
     /// The first explicit credential that holds; if none holds, the first one's fault. The cookie counts only where nothing
     /// explicit was sent: whoever sends a token wants that token to be judged.
-    fn by_token(&self) -> Option<Result<Access, RefusalReason>> {
+    pub(super) fn by_token(&self) -> Option<Result<Access, RefusalReason>> {
         let all = || self.visit.credentials.iter().zip(&self.evidence.0).enumerate();
         let explicit =
             || all().filter(|(_, (credential, _))| credential.carrier != Carrier::Cookie);
@@ -234,12 +265,9 @@ impl Judging<'_> {
             if explicit().next().is_some() { &mut explicit() } else { &mut all() };
         for (index, (credential, verdict)) in candidates {
             match self.judge(verdict) {
-                Ok(grant) => {
-                    return Some(Ok(Access {
-                        grant,
-                        carrier: Some(credential.carrier),
-                        token: Some(index),
-                    }));
+                Ok((grant, expires_at)) => {
+                    let held = Held { carrier: credential.carrier, index, expires_at };
+                    return Some(Ok(Access { grant, held: Some(held) }));
                 }
                 Err(reason) => fault = fault.or(Some(Err(reason))),
             }
@@ -247,7 +275,17 @@ impl Judging<'_> {
         fault
     }
 
-    fn judge(&self, verdict: &Result<Arc<Claims>, TokenError>) -> Result<Grant, RefusalReason> {
+    /// What the session cookie is worth; `None` when there is none.
+    pub(super) fn by_cookie(&self) -> Option<Result<(Grant, Timestamp), RefusalReason>> {
+        let mut all = self.visit.credentials.iter().zip(&self.evidence.0);
+        let (_, verdict) = all.find(|(found, _)| found.carrier == Carrier::Cookie)?;
+        Some(self.judge(verdict))
+    }
+
+    fn judge(
+        &self,
+        verdict: &Result<Arc<Claims>, TokenError>,
+    ) -> Result<(Grant, Timestamp), RefusalReason> {
         let claims = verdict.as_ref().map_err(|_| RefusalReason::InvalidToken)?;
         let Found { route, port, .. } = self.found;
         if claims.sandbox != route.sandbox || claims.tenant != route.tenant {
@@ -270,7 +308,7 @@ impl Judging<'_> {
             Err(reason @ (RefusalReason::TokenExpired | RefusalReason::TokenRevoked)) => {
                 Err(reason)
             }
-            _ => Ok(grant),
+            _ => Ok((grant, claims.expires_at)),
         }
     }
 
@@ -318,7 +356,7 @@ impl Judging<'_> {
         }
         // A browser sends the cookie with requests that any site makes (SameSite=None): what can change something must come from
         // this host's own pages or the tenant's.
-        let by_cookie = access.carrier == Some(Carrier::Cookie);
+        let by_cookie = access.came_by(Carrier::Cookie);
         if by_cookie && (upgrade || !is_safe) && !self.is_own_doing(upgrade) {
             return Err(RefusalReason::ForeignOrigin);
         }
@@ -336,7 +374,7 @@ impl Judging<'_> {
         }
     }
 
-    fn is_same_origin(&self, origin: &str) -> bool {
+    pub(super) fn is_same_origin(&self, origin: &str) -> bool {
         let Some((scheme, authority)) = origin.split_once("://") else { return false };
         let (same_scheme, default) =
             if self.visit.arrival.secure { ("https", 443) } else { ("http", 80) };
@@ -346,62 +384,6 @@ impl Judging<'_> {
             && authority.host == here.host
             && authority.port.unwrap_or(default) == here.port.unwrap_or(default)
     }
-
-    /// Opening a link: a session and a clean address. The address has no credential any more, so this cannot loop. HEAD and
-    /// programs that look ahead get neither: a link is not used up by being looked at.
-    fn sign_in(&self, access: &Access) -> Option<Decision> {
-        if access.carrier != Some(Carrier::Query) {
-            return None;
-        }
-        match self.visit.intent {
-            Intent::Prefetch => Some(Decision::Neutral),
-            Intent::Navigation if self.visit.head.method == Method::HEAD => Some(Decision::Neutral),
-            Intent::Navigation => {
-                let location = clean_location(credentials::strip_query(&self.visit.head.target)?);
-                Some(Decision::SignIn(SignIn { cookie: self.cookie(access)?, location }))
-            }
-            _ => None,
-        }
-    }
-
-    /// A query credential on something that is no navigation: forwarded at once, and the session is set beside the answer,
-    /// unless another site's page merely embeds an image or script of ours.
-    fn cookie_without_redirect(&self, access: &Access) -> Option<String> {
-        let explicit = access.carrier == Some(Carrier::Query) && self.visit.intent == Intent::Fetch;
-        if !explicit {
-            return None;
-        }
-        let cross_site = self.visit.field(&SEC_FETCH_SITE) == Some("cross-site");
-        let embedded = self.visit.field(&SEC_FETCH_DEST).is_some_and(|dest| dest != "empty");
-        if cross_site && embedded { None } else { self.cookie(access) }
-    }
-
-    /// The session cookie. It is the token itself, so it keeps every restriction of it.
-    fn cookie(&self, access: &Access) -> Option<String> {
-        let Grant::Token { expires_at, .. } = access.grant else { return None };
-        let token = &self.visit.credentials.get(access.token?)?.token;
-        let left = (expires_at.as_second() - self.now.as_second()).max(1);
-        let host = &*self.visit.authority.host;
-        let is_local = host == "localhost" || host.ends_with(".localhost");
-        Some(if self.visit.arrival.secure || is_local {
-            format!(
-                "{SESSION_COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=None; Partitioned; Max-Age={left}"
-            )
-        } else {
-            // Without TLS browsers refuse `Secure`; such a preview cannot be embedded in another site.
-            format!(
-                "{PLAIN_SESSION_COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age={left}"
-            )
-        })
-    }
-}
-
-/// A location that cannot leave this host: `//evil` and `/\evil` would be read as another authority.
-fn clean_location(target: bytes::Bytes) -> bytes::Bytes {
-    if matches!(target.get(1), Some(b'/' | b'\\')) {
-        return [b"/.", &target[..]].concat().into();
-    }
-    target
 }
 
 fn strip(visit: &Visit<'_>) -> Strip {

@@ -6,15 +6,20 @@
 mod credentials;
 mod decide;
 mod decision;
+mod session;
+mod sign_in;
 mod visit;
 
 pub use credentials::{
     Carrier, Credential, Credentials, Evidence, PLAIN_SESSION_COOKIE, SESSION_COOKIE, strip_cookie,
     strip_query, strip_referer, strip_subprotocols,
 };
-pub use decide::{Rules, decide, still_allowed};
-pub use decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip};
-pub use visit::{Arrival, Intent, Visit};
+pub use decide::{Rules, allowed_until, decide, still_allowed};
+pub use decision::{
+    Decision, Grant, Moved, Plan, Refusal, RefusalReason, Renewal, Says, Session, SignIn, Strip,
+    Subject,
+};
+pub use visit::{Arrival, Intent, Own, Visit};
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use super::pace::Pace;
 use crate::body::BodyError;
 use crate::connection::{Outbox, Stream};
 use crate::deadline::{Deadline, Phase};
-use crate::message::Framing;
+use crate::message::{Framing, RequestHead};
 use crate::wire::{self, BodyDecoder, Decoded, Direction, HeadScan, ParsedRequest, RequestFault};
 
 /// Spare room asked for when reading heads and small bodies.
@@ -29,9 +29,9 @@ pub(super) enum NoRequest {
     /// Nothing more to serve: the visitor left, or stayed silent too long, or we are draining.
     Ended,
     /// What came is not a request that we serve. To be answered, then closed.
-    Faulty(RequestFault),
+    Faulty(RequestFault, Option<Box<RequestHead>>),
     /// A head was begun and not finished in time. To be answered with 408, then closed.
-    TooSlow,
+    TooSlow(Option<Box<RequestHead>>),
 }
 
 /// The state of one connection. Shared, within one task, by the serving loop and the request's body.
@@ -83,7 +83,10 @@ impl Link {
                         return Poll::Ready(Ok(request));
                     }
                     Ok(None) => {}
-                    Err(fault) => return Poll::Ready(Err(NoRequest::Faulty(fault))),
+                    Err(fault) => {
+                        let glimpse = self.scan.take_glimpse();
+                        return Poll::Ready(Err(NoRequest::Faulty(fault, glimpse)));
+                    }
                 }
             } else if draining {
                 return Poll::Ready(Err(NoRequest::Ended));
@@ -97,9 +100,15 @@ impl Link {
                 }
                 Poll::Ready(_) => return Poll::Ready(Err(NoRequest::Ended)),
                 Poll::Pending => {
+                    if self.inbuf.is_empty() {
+                        // Nobody knows for how long; what the last request needed is given back.
+                        self.inbuf = BytesMut::new();
+                        self.out.shrink();
+                    }
                     return match ready!(self.read_deadline.poll_passed(cx)) {
                         Phase::RequestHead if !self.inbuf.is_empty() => {
-                            Poll::Ready(Err(NoRequest::TooSlow))
+                            let glimpse = wire::glimpse(&self.inbuf).map(Box::new);
+                            Poll::Ready(Err(NoRequest::TooSlow(glimpse)))
                         }
                         _ => Poll::Ready(Err(NoRequest::Ended)),
                     };

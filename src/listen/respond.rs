@@ -81,6 +81,10 @@ impl Sending {
         cx: &mut Context<'_>,
         link: &Rc<RefCell<Link>>,
     ) -> Poll<Result<(), BodyError>> {
+        // Also while the visitor takes nothing, and so no more of the body is asked for.
+        if let Poll::Ready(error) = self.body.poll_cut(cx) {
+            return Poll::Ready(Err(error));
+        }
         loop {
             if self.broken.is_none() {
                 match self.fill(cx, link) {
@@ -90,11 +94,10 @@ impl Sending {
             }
             if let Some(error) = self.broken {
                 // What came before the break is still the visitor's, unless access to it has ended.
-                let flushed = link.borrow_mut().poll_flush(cx);
-                return match error {
-                    BodyError::AccessEnded => Poll::Ready(Err(error)),
-                    _ => flushed.map(|_| Err(error)),
-                };
+                if error == BodyError::AccessEnded {
+                    return Poll::Ready(Err(error));
+                }
+                return link.borrow_mut().poll_flush(cx).map(|_| Err(error));
             }
             match link.borrow_mut().poll_flush(cx) {
                 Poll::Ready(flushed) => flushed?,

@@ -2,8 +2,10 @@
 //!
 //! No method hands out a guard of a table: clones of `Arc` come out. Nothing here does I/O.
 
+mod framing;
 mod tables;
 
+pub use framing::Framing;
 pub use tables::Routes;
 
 use std::sync::Arc;
@@ -98,6 +100,14 @@ impl Route {
         self.rule(port, now).map_or(Protocol::Http, |rule| rule.protocol)
     }
 
+    /// When a port stops being public by itself.
+    pub fn public_until(&self, port: u16) -> Option<Timestamp> {
+        self.ports
+            .iter()
+            .find(|rule| rule.port == port && rule.visibility == Visibility::Public)
+            .and_then(|rule| rule.expires_at)
+    }
+
     /// The origin profile of a port.
     pub fn profile(&self, port: u16, now: Timestamp) -> Profile {
         self.rule(port, now).and_then(|rule| rule.profile).unwrap_or(self.profile)
@@ -115,4 +125,6 @@ pub struct TenantView {
     pub branding_version: u64,
     /// Its rules.
     pub policy: TenantPolicy,
+    /// Who may embed its previews: worked out of its rules and domains by the tables, whatever it was when it was put in.
+    pub framing: Arc<Framing>,
 }

@@ -121,6 +121,8 @@ pub struct SandboxPatch {
     pub name: Option<Option<String>>,
     /// New state. Moving to `Running` for the first time sets `started_at`.
     pub state: Option<SandboxState>,
+    /// Who knows its address from now on.
+    pub driver: Option<Driver>,
     /// New address; a different one bumps the address generation.
     pub upstream: Option<Option<Upstream>>,
     /// New default port.

@@ -369,6 +369,7 @@ fn apply(sandbox: &mut Sandbox, patch: SandboxPatch) {
     set(&mut sandbox.slug, patch.slug);
     set(&mut sandbox.name, patch.name);
     set(&mut sandbox.state, patch.state);
+    set(&mut sandbox.driver, patch.driver);
     set(&mut sandbox.default_port, patch.default_port);
     set(&mut sandbox.profile, patch.profile);
     set(&mut sandbox.external_user_id, patch.external_user_id);

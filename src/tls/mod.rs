@@ -2,6 +2,7 @@
 //! go on. What is read is never half of a change: a set with any fault in it is refused whole.
 
 mod certificates;
+mod development;
 mod files;
 mod keep;
 mod pair;
@@ -10,5 +11,6 @@ mod set;
 mod tests;
 
 pub use certificates::Certificates;
+pub use development::{Development, DevelopmentError};
 pub use files::{Pair, Settings};
 pub use pair::{CertificateFault, TlsError};

@@ -15,15 +15,17 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::{Arriving, Worker};
-use crate::body::{BodyError, Payload};
+use crate::body::{BodyError, Cuttable, Payload};
 use crate::fault::{Blame, Face, Fault};
 use crate::forward::{TunnelEnd, TunnelTally};
-use crate::gate::{Grant, Plan};
+use crate::gate::{Grant, Plan, Refusal, Subject};
 use crate::message::{Peer, RequestId};
-use crate::model::IdText;
+use crate::model::{IdText, TenantId};
 use crate::routes::Route;
 use crate::telemetry::{AccessLine, Gravity, Metrics, Source};
 
+/// How a request ends of which nothing else was noted.
+const UNFINISHED: &str = "aborted";
 /// The longest path that a line holds, octets.
 const MAX_TEXT: usize = 512;
 
@@ -37,6 +39,7 @@ pub struct Record {
     method: Method,
     host: Option<Arc<str>>,
     target: Bytes,
+    tenant: Option<TenantId>,
     route: Option<(Arc<Route>, u16)>,
     access: &'static str,
     status: StatusCode,
@@ -70,6 +73,7 @@ impl Record {
             method,
             host: None,
             target,
+            tenant: None,
             route: None,
             access: "none",
             status: StatusCode::OK,
@@ -79,7 +83,7 @@ impl Record {
             first_byte: None,
             received: Rc::default(),
             sent: 0,
-            end: "aborted",
+            end: UNFINISHED,
         }
     }
 
@@ -95,6 +99,7 @@ impl Record {
 
     /// Notes what was decided.
     pub fn plan(&mut self, plan: &Plan) {
+        self.tenant = Some(plan.route.tenant);
         self.route = Some((Arc::clone(&plan.route), plan.port));
         self.access = match plan.grant {
             Grant::Public => "public",
@@ -103,9 +108,18 @@ impl Record {
         };
     }
 
-    /// Notes which sandbox a refusal was about.
-    pub fn subject(&mut self, route: &Arc<Route>, port: u16) {
-        self.route = Some((Arc::clone(route), port));
+    /// Notes what the request was about, whether or not the visitor may know of it.
+    pub fn subject(&mut self, subject: &Subject) {
+        self.tenant = Some(subject.route.tenant);
+        self.route = Some((Arc::clone(&subject.route), subject.port));
+    }
+
+    /// Notes what a refusal was about, or at least below whose domain it was given.
+    pub fn refusal(&mut self, refusal: &Refusal) {
+        self.tenant = refusal.tenant.as_ref().map(|tenant| tenant.id);
+        if let Some(subject) = &refusal.about {
+            self.subject(subject);
+        }
     }
 
     /// Notes the head of the app's answer.
@@ -159,7 +173,8 @@ impl Record {
         self.end = match end {
             TunnelEnd::Closed => "complete",
             TunnelEnd::Idle => "idle",
-            TunnelEnd::Ended(_) => "access_ended",
+            // Why was noted when it was ended.
+            TunnelEnd::Ended(_) => return,
         };
     }
 
@@ -168,12 +183,14 @@ impl Record {
         self.sent += u64::try_from(octets).unwrap_or(u64::MAX);
     }
 
-    /// Notes that everything went out.
+    /// Notes that everything went out, unless it is known already why that is not all there was to say.
     pub fn complete(&mut self) {
-        self.end = "complete";
+        if self.end == UNFINISHED {
+            self.end = "complete";
+        }
     }
 
-    /// Notes why an answer's body broke off.
+    /// Notes why an exchange was broken off.
     pub fn broke(&mut self, error: BodyError) {
         self.end = match error {
             BodyError::Visitor => "visitor_gone",
@@ -223,7 +240,7 @@ impl Record {
             bytes_out: self.sent,
             duration_us: micros(took),
             first_byte_us: self.first_byte.map(micros),
-            tenant: route.map(|route| route.tenant.text(&mut tenant)),
+            tenant: self.tenant.as_ref().map(|id| id.text(&mut tenant)),
             sandbox: route.map(|route| route.sandbox.text(&mut sandbox)),
             external_user_id: route.and_then(|route| route.external_user_id.as_deref()),
             port: self.route.as_ref().map(|(_, port)| *port),
@@ -244,7 +261,7 @@ fn micros(took: Duration) -> u64 {
 
 /// A request's body, counted.
 struct CountedBody {
-    body: Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>,
+    body: Pin<Box<dyn Cuttable>>,
     count: Rc<Cell<u64>>,
 }
 

@@ -2,12 +2,11 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Record, Watch, Worker};
+use super::{Ending, Record, Watch, Worker};
 use crate::connection::{Outbox, Stream};
 use crate::fault::{Face, Fault};
 use crate::forward::{Switched, Tunnel, TunnelEnd, close_frame, refusal_head};
@@ -67,13 +66,20 @@ pub async fn run(switch: Box<Switch>, stream: Stream, read_ahead: BytesMut, work
         Kind::Tunnel(both) => {
             let (tunnel, mut watch) = *both;
             worker.metrics.tunnels.inc();
+            let mut record = record;
             let over = |cx: &mut std::task::Context<'_>| {
-                if worker.is_cut() {
-                    return Poll::Ready(GOING_AWAY);
-                }
-                watch.poll_ended(cx).map(|reason| {
-                    let face = reason.face();
-                    (close_code(face), face.label)
+                watch.poll_ended(cx).map(|ending| {
+                    // Noted at once: when the process ends, the goodbye may be cut short.
+                    if let Some(record) = &mut record {
+                        record.broke(ending.into());
+                    }
+                    match ending {
+                        Ending::Shutdown => GOING_AWAY,
+                        Ending::Access(reason) => {
+                            let face = reason.face();
+                            (close_code(face), face.label)
+                        }
+                    }
                 })
             };
             let (end, tally) = tunnel.run(stream, read_ahead, &worker.scratch, over).await;

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
+use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use super::Live;
+use super::{Live, Renewals};
 use crate::clock::Clock;
 use crate::deadline::Deadlines;
 use crate::forward::{self, Forwarder};
-use crate::gate::{self, Rules};
+use crate::gate::{self, Grant, RefusalReason, Renewal, Rules};
 use crate::headers::Headers;
 use crate::message::{RequestId, RequestIds};
-use crate::model::Subject;
+use crate::model::{SandboxId, Subject};
 use crate::pages::Gallery;
 use crate::routes::Routes;
 use crate::telemetry::{Metrics, flush_access};
@@ -55,6 +56,8 @@ pub struct WorkerParts {
     pub public_port: u16,
     /// How long browsers are told to come by https only; zero: they are not told.
     pub hsts: Duration,
+    /// Sessions that were renewed.
+    pub renewals: Renewals,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +82,7 @@ pub struct Worker {
     pub(super) verifier: RefCell<Verifier>,
     pub(super) forwarder: Forwarder,
     pub(super) live: Live,
+    pub(super) renewals: Renewals,
     pub(super) scratch: RefCell<Vec<u8>>,
     public_port: u16,
     hsts: Option<HeaderValue>,
@@ -108,6 +112,7 @@ impl Worker {
             verifier: RefCell::new(Verifier::new(VERIFIED_TOKENS)),
             forwarder,
             live: Live::default(),
+            renewals: parts.renewals,
             scratch: RefCell::new(vec![0; SCRATCH]),
             public_port: parts.public_port,
             hsts: promise(parts.hsts),
@@ -121,13 +126,18 @@ impl Worker {
     pub async fn keep(self: Rc<Self>, mut changes: Receiver<Subject>) {
         let mut expiry = tokio::time::interval(EXPIRY_TICK);
         let mut pool = tokio::time::interval(POOL_TICK);
+        let mut renewals = self.renewals.subscribe();
         let sweeping = self.deadlines.clone().run();
         tokio::pin!(sweeping);
         loop {
             tokio::select! {
                 changed = next_change(&mut changes) => self.changed(changed, &mut changes),
+                // One that was missed leaves things as they were.
+                Ok(renewal) = renewals.recv() => self.renewed(&renewal),
                 _ = expiry.tick() => {
-                    self.live.expire(self.clock.now());
+                    self.live.expire(self.clock.now(), |grant, sandbox, port| {
+                        self.judge_again(grant, sandbox, port)
+                    });
                     flush_access();
                 }
                 _ = pool.tick() => self.forwarder.sweep(),
@@ -136,12 +146,20 @@ impl Worker {
         }
     }
 
+    /// Whether what is open still may be, and until when if nothing changes.
+    fn judge_again(
+        &self,
+        grant: &Grant,
+        sandbox: SandboxId,
+        port: u16,
+    ) -> Result<Option<Timestamp>, RefusalReason> {
+        let route = self.routes.by_id(sandbox).ok_or(RefusalReason::NotFound)?;
+        gate::still_allowed(grant, &route, port, &self.routes, self.clock.now())?;
+        Ok(gate::allowed_until(grant, &route, port))
+    }
+
     fn changed(&self, first: Result<Subject, RecvError>, more: &mut Receiver<Subject>) {
-        let now = self.clock.now();
-        let judge = |grant: &gate::Grant, sandbox, port| {
-            let route = self.routes.by_id(sandbox).ok_or(gate::RefusalReason::NotFound)?;
-            gate::still_allowed(grant, &route, port, &self.routes, now)
-        };
+        let judge = |grant: &Grant, sandbox, port: u16| self.judge_again(grant, sandbox, port);
         let Ok(first) = first else {
             // Some changes were missed: nothing is certain but a look at everything.
             self.live.judge_again(None, judge);
@@ -160,6 +178,14 @@ impl Worker {
             }
         }
         self.live.judge_again(Some(&batch), judge);
+    }
+
+    /// A revocation of the new token may have been announced already: the tables knew it before, so it is asked for here.
+    fn renewed(&self, renewal: &Renewal) {
+        let judged = self.judge_again(&renewal.grant, renewal.sandbox, renewal.port);
+        if let Ok(until) = judged {
+            self.live.renew(renewal, until, self.clock.now());
+        }
     }
 
     /// The port visitors use to reach us.
@@ -204,6 +230,7 @@ impl Worker {
     /// From now on what is still open is cut.
     pub fn cut(&self) {
         self.stage.set(Stage::Cut);
+        self.live.shut_down();
         self.deadlines.wake_all();
     }
 

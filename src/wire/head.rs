@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::Limits;
 use super::fault::LineFault;
+use crate::message::RequestHead;
 
 /// Remembers how far a head has been scanned, so that a head that comes byte by byte costs no more than one that comes whole.
 #[derive(Debug, Default)]
@@ -15,6 +16,7 @@ pub struct HeadScan {
     /// The offsets after each line's CRLF.
     ends: SmallVec<[usize; 32]>,
     skipped_empty: bool,
+    glimpse: Option<Box<RequestHead>>,
 }
 
 impl HeadScan {
@@ -39,10 +41,10 @@ impl HeadScan {
                     empty_line = Some(end);
                     break;
                 }
-                self.check(0, end, limits)?;
+                self.check(buf, 0, end, limits)?;
                 return Ok(Some(end));
             }
-            self.check(length + 1, end, limits)?;
+            self.check(buf, length + 1, end, limits)?;
             if self.ends.len() > limits.fields {
                 return Err(LineFault::TooManyFields);
             }
@@ -56,11 +58,17 @@ impl HeadScan {
             return self.scan(buf, limits);
         }
         self.scanned = buf.len();
-        self.check(buf.len() - self.line_start, buf.len(), limits)?;
+        self.check(buf, buf.len() - self.line_start, buf.len(), limits)?;
         Ok(None)
     }
 
-    fn check(&self, line: usize, head: usize, limits: &Limits) -> Result<(), LineFault> {
+    fn check(
+        &self,
+        buf: &BytesMut,
+        line: usize,
+        head: usize,
+        limits: &Limits,
+    ) -> Result<(), LineFault> {
         if head > limits.head_bytes {
             return Err(LineFault::HeadTooLarge);
         }
@@ -70,7 +78,11 @@ impl HeadScan {
         } else {
             limits.line_bytes
         };
-        if line > longest { Err(LineFault::LineTooLong) } else { Ok(()) }
+        // Browsers put all cookies into one line, and whoever has set them cannot be asked: that line may fill the head.
+        if line > longest && !is_cookie(buf.get(self.line_start..).unwrap_or_default()) {
+            return Err(LineFault::LineTooLong);
+        }
+        Ok(())
     }
 
     /// The lines of a complete head, and a fresh start for the next one.
@@ -80,10 +92,24 @@ impl HeadScan {
         Lines { ends, next: 0, start: 0 }
     }
 
+    /// Keeps what can be told of a head that is refused.
+    pub(super) fn keep_glimpse(&mut self, head: &[u8]) {
+        self.glimpse = super::glimpse(head).map(Box::new);
+    }
+
+    /// What can be told of the head that was refused.
+    pub fn take_glimpse(&mut self) -> Option<Box<RequestHead>> {
+        self.glimpse.take()
+    }
+
     /// How many lines have been found so far.
     pub(super) fn found(&self) -> usize {
         self.ends.len()
     }
+}
+
+fn is_cookie(line: &[u8]) -> bool {
+    line.get(..7).is_some_and(|name| name.eq_ignore_ascii_case(b"cookie:"))
 }
 
 /// The lines of a head as offsets, without their line ends.

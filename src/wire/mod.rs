@@ -5,6 +5,7 @@
 
 mod body;
 mod fault;
+mod glimpse;
 mod head;
 mod request;
 mod response;
@@ -15,6 +16,7 @@ mod tests;
 
 pub use body::{BodyDecoder, Decoded, Direction, trailing};
 pub use fault::{BodyFault, RequestFault, ResponseFault};
+pub use glimpse::glimpse;
 pub use head::HeadScan;
 pub use request::{ParsedRequest, parse_request};
 pub use response::{ParsedResponse, parse_response};

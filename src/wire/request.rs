@@ -6,7 +6,7 @@ use http::header;
 
 use super::Limits;
 use super::fault::RequestFault;
-use super::head::{self, HeadScan, Options};
+use super::head::{self, HeadScan, Lines, Options};
 use crate::headers::Headers;
 use crate::message::{Framing, Minor, RequestHead};
 
@@ -33,23 +33,31 @@ pub fn parse_request(
     scan: &mut HeadScan,
     limits: &Limits,
 ) -> Result<Option<ParsedRequest>, RequestFault> {
-    let Some(end) = scan.scan(buf, limits).map_err(|fault| first_line_fault(fault.into(), scan))?
-    else {
-        return Ok(None);
+    let end = match scan.scan(buf, limits) {
+        Ok(Some(end)) => end,
+        Ok(None) => return Ok(None),
+        Err(fault) => {
+            scan.keep_glimpse(buf);
+            return Err(first_line_fault(fault.into(), scan));
+        }
     };
-    let mut lines = scan.take_lines();
+    let lines = scan.take_lines();
     let head = buf.split_to(end).freeze();
-    let line = request_line(&head, lines.next().ok_or(RequestFault::RequestLine)?, limits)?;
+    read(&head, lines, limits).map(Some).inspect_err(|_| scan.keep_glimpse(&head))
+}
+
+fn read(head: &Bytes, mut lines: Lines, limits: &Limits) -> Result<ParsedRequest, RequestFault> {
+    let line = request_line(head, lines.next().ok_or(RequestFault::RequestLine)?, limits)?;
     let mut read =
         Reading { headers: Headers::with_capacity(lines.len() + ADDED), ..Reading::default() };
     for line in lines {
-        read.field(&head, line)?;
+        read.field(head, line)?;
     }
     let framing = read.framing(line.minor)?;
     let keep_alive = read.options.persists(line.minor);
     let host = read.host.ok_or(RequestFault::Host)?;
     let (target, authority) = target(line.target, &line.method, host)?;
-    Ok(Some(ParsedRequest {
+    Ok(ParsedRequest {
         head: RequestHead {
             method: line.method,
             target,
@@ -60,7 +68,7 @@ pub fn parse_request(
         framing,
         expect_continue: read.expect_continue && line.minor == Minor::One,
         keep_alive,
-    }))
+    })
 }
 
 /// A first line that never ends is a matter of the target, not of the fields.

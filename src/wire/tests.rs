@@ -118,6 +118,9 @@ fn limits_are_enforced_before_a_head_is_complete() {
     };
     let head = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n");
     check(format!("{head}X: {}", "a".repeat(17 << 10)).as_bytes(), 431);
+    check(format!("{head}Cookie: {}", "a".repeat(65 << 10)).as_bytes(), 431);
+    let cookies = format!("{head}cOOkie: {}\r\n\r\n", "a".repeat(60 << 10));
+    assert!(matches!(judge(cookies.as_bytes(), 4096), Some(Ok(_))), "one line of cookies");
     check(format!("{head}{}", "X-A: b\r\n".repeat(101)).as_bytes(), 431);
     let line = format!("X: {}\r\n", "a".repeat(8 << 10));
     check(format!("{head}{}", line.repeat(9)).as_bytes(), 431);

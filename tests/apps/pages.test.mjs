@@ -1,19 +1,86 @@
 // The pages of ours in a browser: nothing overflows, nothing is blocked, nothing hostile works, in every size and scheme.
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { Portico, browser, freePort, hasBrowser, here, needs } from './lib/portico.mjs';
+import { Portico, browser, freePort, hasBrowser, here, needs, temporary } from './lib/portico.mjs';
 
 const LONG = 'OpenDesigns Workspaces for Brand Studios and Their Clients 60';
 const SIZES = [{ width: 320, height: 240 }, { width: 1280, height: 800 }];
+
+const shots = path.join(here, 'screenshots');
+
+// The only thing a page may ask for beside itself.
+async function logo(context) {
+  await context.route('https://cdn.opendesigns.example/**', (route) => route.fulfill({
+    contentType: 'image/svg+xml',
+    body: '<svg xmlns="http://www.w3.org/2000/svg" width="160" height="40"><rect width="160" height="40" rx="8" fill="#e4572e"/></svg>',
+  }));
+}
+
+// Opens a page of ours, and nothing may be wrong with it.
+async function look(context, url, what) {
+  const page = await context.newPage();
+  const faults = [];
+  page.on('console', (message) => message.type() === 'error' && !/status of \d+/.test(message.text()) && faults.push(message.text()));
+  page.on('pageerror', (error) => faults.push(String(error)));
+  page.on('dialog', (dialog) => { faults.push('a dialog'); dialog.dismiss(); });
+  const answer = await page.goto(url);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.ok(wide <= 0, `${what} is ${wide} px too wide`);
+  assert.notEqual(await page.title(), 'owned', what);
+  assert.equal(await page.locator('h1').count(), 1, what);
+  assert.equal(await page.locator('script').count(), await page.locator('script:not([src])').count(), what);
+  assert.equal(await page.locator('footer script, footer img').count(), 0, what);
+  assert.deepEqual(faults, [], what);
+  const text = (await page.content()).toLowerCase();
+  assert.ok(!text.includes('portico') && !text.includes('miosa'), what);
+  await page.screenshot({ path: path.join(shots, `${what}.png`) });
+  await page.close();
+  return answer.status();
+}
+
+// Every page there is, as the gallery renders it, also in a face that the API would never have let in.
+test('every page can be looked at, whatever is stored as the tenant\'s face', async (t) => {
+  if (!needs(t, hasBrowser, 'chromium')) return;
+  const rendered = temporary();
+  const cargo = ['test', '--quiet', '--lib', 'listen::tests::every_face_is_a_page'];
+  execFileSync('cargo', cargo, { cwd: path.join(here, '../..'), env: { ...process.env, PORTICO_FACES: rendered }, stdio: ['ignore', 'ignore', 'inherit'] });
+  const pages = readdirSync(rendered).map((file) => [path.basename(file, '.json'), JSON.parse(readFileSync(path.join(rendered, file), 'utf8'))]);
+  rmSync(rendered, { recursive: true });
+  const statuses = new Set(pages.map(([, page]) => page.status));
+  for (const status of [400, 401, 403, 404, 408, 414, 429, 431, 502, 503, 504]) assert.ok(statuses.has(status), `no page with ${status}`);
+  const chrome = await browser();
+  t.after(() => chrome.close());
+  mkdirSync(shots, { recursive: true });
+  for (const colorScheme of ['light', 'dark']) {
+    for (const viewport of SIZES) {
+      const context = await chrome.newContext({ viewport, colorScheme });
+      await logo(context);
+      await context.route('http://face.localhost/**', (route) => {
+        const [, page] = pages.find(([name]) => name === new URL(route.request().url()).pathname.slice(1));
+        return route.fulfill(page);
+      });
+      const seen = new Set();
+      for (const [name, page] of pages) {
+        // One page of each status and face in all sizes and schemes; of the others that which is hardest to get right.
+        const kind = `${page.status}-${name.split('-').at(-1)}`;
+        if (seen.has(kind) && !(name.endsWith('-hostile') && viewport.width < 400 && colorScheme === 'light')) continue;
+        seen.add(kind);
+        const status = await look(context, `http://face.localhost/${name}`, `${name}-${colorScheme}-${viewport.width}`);
+        assert.equal(status, page.status, name);
+      }
+      await context.close();
+    }
+  }
+});
 
 test('pages fit, keep to their policy and wear the tenant\'s face', async (t) => {
   if (!needs(t, hasBrowser, 'chromium')) return;
   const portico = await Portico.start();
   const chrome = await browser();
   t.after(async () => { await chrome.close(); await portico.stop(); });
-  const shots = path.join(here, 'screenshots');
   mkdirSync(shots, { recursive: true });
   const dead = await portico.preview('dead', await freePort());
   const stopped = await portico.preview('stopped', 3000);
@@ -28,8 +95,13 @@ test('pages fit, keep to their policy and wear the tenant\'s face', async (t) =>
     'sign-in': `http://${dead.host}/private`,
     invalid: `http://${dead.host}/?mt=mp_nonsense`,
     'nothing-listening': dead.link,
+    'bad-host': `http://3000_dead.${portico.facts.zone}:${port}/`,
+    'wrong-port': `http://1-dead.${portico.facts.zone}:${port}/?mt=${dead.token}`,
     stopped: stopped.link,
     paused: paused.link,
+  };
+  const statuses = {
+    'not-found': 404, 'not-found-own-zone': 404, 'sign-in': 401, invalid: 401, 'nothing-listening': 502, 'bad-host': 400, 'wrong-port': 403, stopped: 502, paused: 503,
   };
   const faces = {
     plain: null,
@@ -41,29 +113,10 @@ test('pages fit, keep to their policy and wear the tenant\'s face', async (t) =>
     for (const colorScheme of ['light', 'dark']) {
       for (const viewport of SIZES) {
         const context = await chrome.newContext({ viewport, colorScheme });
-        // The only thing a page may ask for beside itself.
-        await context.route('https://cdn.opendesigns.example/**', (route) => route.fulfill({
-          contentType: 'image/svg+xml',
-          body: '<svg xmlns="http://www.w3.org/2000/svg" width="160" height="40"><rect width="160" height="40" rx="8" fill="#e4572e"/></svg>',
-        }));
+        await logo(context);
         for (const [name, url] of Object.entries(pages)) {
-          const page = await context.newPage();
-          const faults = [];
-          page.on('console', (message) => message.type() === 'error' && !/status of \d+/.test(message.text()) && faults.push(message.text()));
-          page.on('pageerror', (error) => faults.push(String(error)));
-          page.on('dialog', (dialog) => { faults.push('a dialog'); dialog.dismiss(); });
-          await page.goto(url);
-          const what = `${name}-${face}-${colorScheme}-${viewport.width}`;
-          const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-          assert.ok(wide <= 0, `${what} is ${wide} px too wide`);
-          assert.notEqual(await page.title(), 'owned', what);
-          assert.equal(await page.locator('script').count(), await page.locator('script:not([src])').count(), what);
-          assert.equal(await page.locator('footer script, footer img').count(), 0, what);
-          assert.deepEqual(faults, [], what);
-          const text = (await page.content()).toLowerCase();
-          assert.ok(!text.includes('portico') && !text.includes('miosa'), what);
-          await page.screenshot({ path: path.join(shots, `${what}.png`) });
-          await page.close();
+          const status = await look(context, url, `${name}-${face}-${colorScheme}-${viewport.width}`);
+          assert.equal(status, statuses[name], name);
         }
         await context.close();
       }

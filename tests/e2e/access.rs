@@ -1,5 +1,7 @@
 //! Credentials over real sockets: links, sessions, revocation of what is open.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use portico::clock::Clock;
@@ -129,6 +131,81 @@ async fn revoking_ends_what_is_open() {
             assert!(took < Duration::from_secs(2), "{way}: {name} took {took:?}");
         }
     }
+}
+
+/// A visitor that takes nothing leaves no moment in which more of the answer would be asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn revoking_ends_a_stream_that_nobody_reads() {
+    let portico = Portico::start().await;
+    let (gone, mut left) = tokio::sync::mpsc::channel(1);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let sandbox = FakeSandbox::scripted(move |mut exchange| {
+        let (gone, sent) = (gone.clone(), Arc::clone(&counted));
+        async move {
+            exchange.head().await;
+            exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n").await;
+            while exchange.send(vec![b'x'; 16 << 10]).await {
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+            gone.send(Instant::now()).await.unwrap();
+        }
+    })
+    .await;
+    let target = portico.private("mine", sandbox.port()).await;
+    let (token, id) = portico.api.token(&target.id, json!({})).await;
+    let fields = format!("X-Miosa-Preview-Token: {token}\r\n");
+    let mut visitor = portico.connect().await;
+    visitor.send(target.get("/", &fields)).await;
+    assert_eq!(visitor.head().await.unwrap().status, 200);
+    let mut before = usize::MAX;
+    eventually("the sandbox is held back", async || {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = sent.load(Ordering::Relaxed);
+        std::mem::replace(&mut before, now) == now
+    })
+    .await;
+    portico.api.ok("DELETE", &format!("/sandboxes/{}/preview-tokens/{id}", target.id), None).await;
+    let revoked = Instant::now();
+    let ended = tokio::time::timeout(Duration::from_secs(5), left.recv()).await;
+    let took = ended.expect("the exchange is cut").unwrap().saturating_duration_since(revoked);
+    println!("ended {took:?} after the call had been answered");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    // The kernel threw away what it still held for this visitor.
+    assert!(visitor.rest().await.len() < before * (16 << 10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_that_lapses_ends_what_was_public() {
+    let clock = Clock::manual("2026-11-23T12:00:00Z".parse().unwrap());
+    let portico = Portico::start_at(clock.clone(), |_| {}).await;
+    let sandbox = sockets_and_streams().await;
+    let target = portico.private("mine", sandbox.port()).await;
+    let publish = async |seconds: u64| {
+        portico.api.publish(&target.id, sandbox.port(), json!({"expires_in": seconds})).await
+    };
+    publish(60).await;
+    // What is open when the time is extended stays open beyond the first end.
+    let mut early = portico.connect().await;
+    early.send(target.get("/stream", "")).await;
+    assert_eq!(early.head().await.unwrap().status, 200);
+    assert_eq!(early.chunk().await.unwrap(), b"hi");
+    publish(120).await;
+    clock.advance(Duration::from_secs(90));
+    let ended = tokio::time::timeout(Duration::from_millis(300), early.is_closed()).await;
+    assert!(ended.is_err(), "what was extended ended at the first end");
+    let end = async { clock.advance(Duration::from_secs(30)) };
+    for (name, took, rest) in time_to_end(&portico, &target, "", end).await {
+        println!("{name} ended {took:?} after the preview's end");
+        assert!(took < Duration::from_secs(2), "{name} took {took:?}");
+        match name {
+            "socket" => assert_eq!(rest, b"\x88\x10\x11\x31sign_in_needed"),
+            "stream" => assert!(!rest.ends_with(b"0\r\n\r\n"), "the stream looks complete"),
+            _ => assert_eq!(rest, b"401"),
+        }
+    }
+    early.rest().await;
+    assert_eq!(portico.visit(target.get("/", "")).await.status, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,18 @@
-//! What `portico check` and a start say of certificates.
+//! What `portico check` and a start say of certificates, and the ones that development mode makes.
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::support::Process;
 
 /// Writes a certificate that ends with a year, and its key.
 fn write(directory: &Path, name: &str, last_year: i32) {
@@ -66,4 +75,51 @@ fn a_check_reads_the_certificates_and_tells_their_faults_with_all_others() {
         }
         assert!(!faults.contains("old.pem"), "{faults}");
     }
+}
+
+/// Visits a link of this machine by https, trusting one authority.
+async fn visit(link: &str, authority: &str) -> String {
+    let (host, target) = link.strip_prefix("https://").unwrap().split_once('/').unwrap();
+    let (name, port) = host.split_once(':').unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let port: u16 = port.parse().unwrap();
+    let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut stream = TlsConnector::from(Arc::new(client)).connect(name, socket).await.unwrap();
+    let request = format!("GET /{target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn development_mode_makes_its_certificates_once_and_serves_with_them() {
+    let data = tempfile::tempdir().unwrap();
+    let mut authorities = Vec::new();
+    for _ in 0..2 {
+        let process = Process::start(data.path());
+        let (plain, secure) = (process.fact("preview_url"), process.fact("https_url"));
+        assert!(secure.starts_with("https://3000-demo.sandbox.localhost:"), "{secure}");
+        let target = |link: &str| link.split_once("/?mt=").unwrap().1.to_owned();
+        assert_eq!(target(plain), target(secure), "one token for both");
+        let ca = Path::new(process.fact("ca"));
+        assert_eq!(ca, data.path().join("tls").join("ca.pem"));
+        authorities.push(std::fs::read_to_string(ca).unwrap());
+        // The authority of the first start is still the one to trust.
+        let answer = visit(secure, &authorities[0]).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.contains("<title>It works · Portico</title>"), "{answer}");
+        let metrics = process.admin("/metrics").await.text();
+        assert!(metrics.contains("portico_certificate_expiry_seconds "), "{metrics}");
+        process.kill();
+    }
+    assert_eq!(authorities[0], authorities[1]);
 }

@@ -16,10 +16,14 @@
 )]
 
 mod access;
+mod api;
 mod certificates;
 mod deadlines;
+mod embed;
 mod forwarding;
+mod framing;
 mod fronts;
+mod grpc;
 mod h2_attacks;
 mod h2_endings;
 mod h2_smuggling;
@@ -27,11 +31,15 @@ mod h2_sockets;
 mod h2_spec;
 mod h2_stalls;
 mod h2_streams;
+mod h2c;
+mod https;
 mod keepalive;
 mod pages;
 mod process;
+mod promptness;
 mod restart;
 mod routing;
+mod session;
 mod shutdown;
 mod smuggling;
 mod streaming;

@@ -9,6 +9,9 @@ use crate::support::{FakeSandbox, Process};
 const NAVIGATE: &str =
     "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
 
+const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
 fn get(host: &str, target: &str, fields: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n")
 }
@@ -38,7 +41,12 @@ async fn the_printed_link_leads_to_what_listens_on_the_port() {
 }
 
 /// Shows each credential in each place where one can be carried. Gives back paths and statuses.
-async fn visits(process: &Process, host: &str, token: &str, revoked: &str) -> Vec<(String, u16)> {
+async fn visits(
+    (process, sandbox): (&Process, &str),
+    host: &str,
+    token: &str,
+    revoked: &str,
+) -> Vec<(String, u16)> {
     let mut visitor = process.connect().await;
     let mut answered = Vec::new();
     for (path, fields) in [
@@ -55,12 +63,17 @@ async fn visits(process: &Process, host: &str, token: &str, revoked: &str) -> Ve
         ("/revoked".into(), format!("Cookie: __Host-preview={revoked}\r\n")),
         (format!("/broken?mt={token}x"), String::new()),
         ("/none".into(), String::new()),
+        ("/page2".into(), "Accept: text/html\r\n".into()),
     ] {
-        let status = visitor.roundtrip(get(host, &path, &fields)).await.status;
+        let answer = visitor.roundtrip(get(host, &path, &fields)).await;
+        if matches!(path.as_str(), "/none" | "/page2" | "/revoked") {
+            let told = format!("{answer:?}{}", answer.text());
+            assert!(!told.contains(sandbox) && !told.contains("mine"), "{told}");
+        }
+        let status = answer.status;
         answered.push((path.split('?').next().unwrap().to_owned(), status));
     }
-    let handshake = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    let offered = format!("{handshake}Sec-WebSocket-Protocol: chat, {token}\r\n");
+    let offered = format!("{HANDSHAKE}Sec-WebSocket-Protocol: chat, {token}\r\n");
     let declined = process.connect().await.roundtrip(get(host, "/socket", &offered)).await;
     answered.push(("/socket".into(), declined.status));
     answered
@@ -83,7 +96,7 @@ async fn the_log_tells_every_request_and_no_credential() {
         let (token, _) = api.token(&target.id, json!({"scope": "interact"})).await;
         let (revoked, id) = api.token(&target.id, json!({})).await;
         api.ok("DELETE", &format!("/sandboxes/{}/preview-tokens/{id}", target.id), None).await;
-        let answered = visits(&process, &host, &token, &revoked).await;
+        let answered = visits((&process, &target.id), &host, &token, &revoked).await;
         let refused = api.call("GET", "/sandboxes/nobody", None).await;
         assert_eq!(refused.status, 404);
         let secrets = [token, revoked, api.key.clone(), process.link().1.to_owned()];
@@ -112,10 +125,12 @@ async fn the_log_tells_every_request_and_no_credential() {
             assert_eq!((&line["host"], &line["method"]), (&json!(host), &json!("GET")));
             assert!(line["request_id"].as_str().is_some_and(|id| id.len() >= 16), "{line}");
             assert!(line["duration_us"].is_u64() && line["timestamp"].is_string(), "{line}");
+            // Whoever was refused, and whatever they were told: the operator knows what it was about.
+            assert_eq!(line["sandbox"], target.id.as_str(), "{line}");
+            assert_eq!((&line["port"], line["tenant"].is_string()), (&json!(port), true), "{line}");
             if line["source"] == "app" {
-                assert_eq!(line["sandbox"], target.id.as_str());
-                assert_eq!((&line["port"], &line["access"]), (&json!(port), &json!("token")));
-                assert!(line["tenant"].is_string() && line["first_byte_us"].is_u64(), "{line}");
+                assert_eq!(line["access"], "token");
+                assert!(line["first_byte_us"].is_u64(), "{line}");
                 assert!(line["bytes_out"].as_u64().is_some_and(|n| n > 0), "{line}");
             }
         }
@@ -126,6 +141,58 @@ async fn the_log_tells_every_request_and_no_credential() {
             (&json!(401), &json!("token_revoked"))
         );
         assert_eq!(find("/none")["code"], "sign_in_needed");
+    }
+}
+
+/// What is cut when the drain time is over is told as such, and is no access that ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_end_of_the_process_cuts_is_in_the_log() {
+    let sandbox = FakeSandbox::scripted(|mut exchange| async move {
+        let Some(head) = exchange.head().await else { return };
+        if head.contains("GET /socket") {
+            exchange.send(SWITCHED).await;
+        } else if head.contains("GET /stream") {
+            exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nhalf").await;
+        } else if head.contains("GET /flood") {
+            exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 100000000000\r\n\r\n").await;
+            while exchange.send(vec![b'x'; 64 << 10]).await {}
+        }
+        while exchange.read_more().await {}
+    })
+    .await;
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("portico.log");
+    let options = ["--log", "info", "--log-format", "json", "--log-file", file.to_str().unwrap()];
+    let process = Process::start_with(data.path(), &options);
+    let api = process.api();
+    let target = api.sandbox("mine").await;
+    api.publish(&target.id, sandbox.port(), json!({})).await;
+    let host = format!("{}-mine.sandbox.localhost", sandbox.port());
+    let mut visitors = Vec::new();
+    for path in ["/socket", "/stream", "/flood", "/hang"] {
+        let mut visitor = process.connect().await;
+        let fields = if path == "/socket" { HANDSHAKE } else { "" };
+        visitor.send(get(&host, path, fields)).await;
+        if path == "/hang" {
+            sandbox.has_connections(4).await;
+        } else {
+            visitor.head().await.unwrap();
+        }
+        visitors.push(visitor);
+    }
+    process.terminate();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    process.terminate();
+    assert!(process.ended().await.success());
+    let hung = visitors.pop().unwrap().response().await;
+    assert_eq!((hung.status, hung.field("x-preview-error")), (503, Some("shutting_down")));
+
+    let log = std::fs::read_to_string(&file).unwrap();
+    for (path, status) in [("/socket", 101), ("/stream", 200), ("/flood", 200), ("/hang", 503)] {
+        let line = log.lines().find(|line| line.contains(path)).unwrap_or_else(|| panic!("{log}"));
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&line["end"], &line["status"]), (&json!("shutdown"), &json!(status)), "{line}");
+        assert_eq!(line["sandbox"], target.id.as_str(), "{line}");
     }
 }
 

@@ -130,9 +130,10 @@ async fn mistakes_at_the_start_are_one_line_and_exit_code_1() {
     let data_path = data.path().to_str().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    for option in ["--port", "--api-port", "--admin-port"] {
+    let ports = ["--port", "--https-port", "--api-port", "--admin-port"];
+    for option in ports {
         let mut arguments = vec!["dev", "--data", data_path];
-        for other in ["--port", "--api-port", "--admin-port"] {
+        for other in ports {
             arguments.extend([other, if other == option { &port } else { "0" }]);
         }
         let (code, error, _) = run(&arguments);
@@ -145,6 +146,8 @@ async fn mistakes_at_the_start_are_one_line_and_exit_code_1() {
     let (code, error, _) = run(&[
         "dev",
         "--port",
+        "0",
+        "--https-port",
         "0",
         "--api-port",
         "0",

@@ -248,7 +248,8 @@ async fn limits_of_a_head_have_their_own_answers() {
         assert!(visitor.is_closed().await);
     };
     let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n");
-    check(format!("{head}Cookie: {}\r\n\r\n", "a".repeat(20_000)), 431, "head_too_large").await;
+    check(format!("{head}Cookie: {}\r\n\r\n", "a".repeat(70_000)), 431, "head_too_large").await;
+    check(format!("{head}X-A: {}\r\n\r\n", "a".repeat(20_000)), 431, "head_too_large").await;
     check(format!("{head}{}\r\n", "X-A: b\r\n".repeat(150)), 431, "head_too_large").await;
     check(
         format!("GET /{} HTTP/1.1\r\nHost: {host}\r\n\r\n", "a".repeat(17_000)),
@@ -256,4 +257,68 @@ async fn limits_of_a_head_have_their_own_answers() {
         "target_too_long",
     )
     .await;
+}
+
+/// Any sibling host can fill a browser's cookies, and its owner could not open a preview again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_full_of_cookies_is_served_or_freed_of_them() {
+    let portico = Portico::start().await;
+    let sandbox = FakeSandbox::well_behaved().await;
+    let target = portico.public("mine", sandbox.port()).await;
+    let navigate = "Accept: text/html,*/*;q=0.8\r\nSec-Fetch-Dest: document\r\n";
+    let with = |name: &str, length: usize| {
+        target.get("/", &format!("{navigate}{name}: a={}\r\n", "b".repeat(length)))
+    };
+    let served = portico.visit(with("cookie", 63 << 10)).await;
+    assert_eq!((served.status, served.text().as_str()), (200, "hello"));
+    assert!(sandbox.take_received().len() > 63 << 10, "the app gets its cookies");
+    let mut visitor = portico.connect().await;
+    visitor.try_send(with("Cookie", 65 << 10)).await;
+    let freed = visitor.response().await;
+    assert_eq!((freed.status, freed.field("clear-site-data")), (431, Some("\"cookies\"")));
+    assert_eq!(freed.field("content-type"), Some("text/html; charset=utf-8"));
+    assert!(freed.text().starts_with("<!doctype html>"));
+    // It is not the cookies that are too large here, and nobody loses theirs.
+    let mut visitor = portico.connect().await;
+    visitor.try_send(with("X-Large", 17 << 10)).await;
+    let kept = visitor.response().await;
+    assert_eq!((kept.status, kept.field("clear-site-data")), (431, None));
+    assert_eq!(sandbox.take_received(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_request_is_answered_in_the_form_that_it_asked_for() {
+    let portico = Portico::start_with(|config| {
+        config.listen.head_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let html = "Accept: text/html\r\nSec-Fetch-Dest: document\r\n";
+    let check = async |request: String, status: u16, kind: &str| {
+        let mut visitor = portico.connect().await;
+        visitor.try_send(&request).await;
+        let response = visitor.response().await;
+        let got = response.field("content-type").unwrap_or_default();
+        assert_eq!((response.status, got.split(';').next().unwrap()), (status, kind), "{request}");
+    };
+    let long = "a".repeat(17_000);
+    for (fields, kind) in
+        [(html, "text/html"), ("Accept: */*\r\n", "application/json"), ("", "text/plain")]
+    {
+        let get = |rest: &str| format!("GET / HTTP/1.1\r\n{fields}{rest}");
+        check(get("\r\n"), 400, kind).await;
+        check(get("Host: a\r\nHost: b\r\n\r\n"), 400, kind).await;
+        check(get("Host: a\r\nX : b\r\n\r\n"), 400, kind).await;
+        check(get(&format!("Host: a\r\nX: {long}\r\n\r\n")), 431, kind).await;
+        check(get("Host: a\r\nX: b\r\n"), 408, kind).await;
+    }
+    check(format!("GET /{long} HTTP/1.1\r\n{html}Host: a\r\n\r\n"), 414, "text/html").await;
+    // What was read as a request and refused by the gate has its form as well.
+    for start in ["GET / HTTP/1.1\r\nHost: a_b.sandbox.localhost", "TRACE / HTTP/1.1\r\nHost: a"] {
+        let status = if start.starts_with("GET") { 400 } else { 405 };
+        check(format!("{start}\r\n{html}\r\n"), status, "text/html").await;
+    }
+    let mut head = portico.connect().await;
+    head.send(format!("HEAD / HTTP/1.1\r\n{html}\r\n")).await;
+    let response = head.response_to("HEAD").await.unwrap();
+    assert_eq!((response.status, head.is_closed().await), (400, true), "HEAD has no body");
 }

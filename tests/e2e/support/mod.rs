@@ -1,6 +1,7 @@
 //! What the tests stand on: a running Portico, sandboxes that do as they are told, and visitors who choose every byte.
 
 pub mod frames;
+mod grpc;
 mod http;
 pub mod http2;
 mod process;
@@ -9,9 +10,10 @@ mod sandbox;
 mod tls;
 
 pub use frames::Raw;
+pub use grpc::{Caller, GrpcSandbox, as_text, connect_tls, trusting};
 pub use http::{Connection, Response, eventually};
 pub use http2::Http2;
-pub use process::Process;
+pub use process::{Process, command};
 pub use proxy::{Api, Portico, SandboxHandle};
 pub use sandbox::FakeSandbox;
 pub use tls::{Authority, Secure, shake};

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use serde_json::Value;
 
@@ -16,6 +16,16 @@ pub struct Process {
     pub facts: Value,
 }
 
+/// Runs a command of the program to its end; `last` follows its arguments.
+pub fn command(arguments: &[&str], last: Option<&Path>) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_portico"))
+        .args(arguments)
+        .args(last)
+        .stdin(Stdio::null())
+        .output()
+        .expect("run")
+}
+
 impl Process {
     /// Starts without a log.
     pub fn start(data: &Path) -> Self {
@@ -23,11 +33,11 @@ impl Process {
     }
 
     pub fn start_with(data: &Path, options: &[&str]) -> Self {
-        let ports = ["--port", "0", "--api-port", "0", "--admin-port", "0"];
+        let ports = ["--port", "--https-port", "--api-port", "--admin-port"];
         let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
             .args(["dev", "--json", "--data"])
             .arg(data)
-            .args(ports)
+            .args(ports.iter().flat_map(|port| [port, "0"]))
             .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
