@@ -8,8 +8,8 @@ use crate::support::frames::*;
 use crate::support::http2::{get, piece, request, send_all, whole};
 use crate::support::{FakeSandbox, Secure, eventually, shake};
 
-const SOON: Duration = Duration::from_millis(400);
-/// Deadlines of 400 ms are over by then, with the time that goodbyes may take.
+const SOON: Duration = Duration::from_millis(600);
+/// Such deadlines are over by then, with the time that goodbyes may take.
 const LATE: Duration = Duration::from_secs(8);
 
 fn impatient(config: &mut Config) {
@@ -120,7 +120,7 @@ async fn who_says_nothing_is_asked_to_leave() {
     let secure = Secure::start_with(|config| {
         config.listen.head_timeout = SOON;
         config.listen.keep_alive = SOON;
-        config.tls.as_mut().unwrap().handshake = SOON;
+        config.tls.as_mut().unwrap().handshake = 3 * SOON;
     })
     .await;
     let sandbox = generous().await;
