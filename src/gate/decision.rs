@@ -194,6 +194,8 @@ pub enum RefusalReason {
     MethodNotAllowed,
     /// A malformed or doubled credential (two different values of one carrier).
     BadCredential,
+    /// A body for our own endpoint that is too long for a token, or did not arrive whole.
+    NotAToken,
     /// An upgrade that is not a bodyless HTTP/1.1 GET, or a WebSocket handshake with a wrong version or key.
     BadUpgrade,
     /// Tables not loaded yet.
@@ -286,6 +288,15 @@ impl Fault for RefusalReason {
                     "bad_credential",
                     "This link is not valid",
                     "It carries its access token more than once. Open the original link again.",
+                );
+                &F
+            }
+            Self::NotAToken => {
+                const F: Face = visitor(
+                    StatusCode::BAD_REQUEST,
+                    "not_a_token",
+                    "This is no token",
+                    "The body of this request must be a preview token and nothing else.",
                 );
                 &F
             }

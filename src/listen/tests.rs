@@ -44,6 +44,7 @@ fn every_face() -> Vec<&'static Face> {
         Box::new(Reason::TokenExpired),
         Box::new(Reason::TokenRevoked),
         Box::new(Reason::CookiesBlocked),
+        Box::new(Reason::NotAToken),
         Box::new(Reason::WrongSubject),
         Box::new(Reason::InsufficientScope),
         Box::new(Reason::ForeignOrigin),

@@ -14,8 +14,8 @@ use tokio::sync::broadcast::{Receiver, Sender};
 use super::reply::{self, Refused};
 use super::{Answer, Record, Worker};
 use crate::body::Payload;
-use crate::fault::{Blame, Face, Fault, Recovery};
-use crate::gate::{Renewal, Says, Session};
+use crate::fault::Fault;
+use crate::gate::{RefusalReason, Renewal, Says, Session};
 use crate::headers::Headers;
 use crate::message::{RequestHead, ResponseHead};
 use crate::pages;
@@ -46,32 +46,13 @@ impl Renewals {
     }
 }
 
-/// A body that holds no token, by its size or because it broke off.
-#[derive(Debug, thiserror::Error)]
-#[error("the body is too long for a token, or did not arrive whole")]
-pub(super) struct NotAToken;
-
-impl Fault for NotAToken {
-    fn face(&self) -> &'static Face {
-        static FACE: Face = Face {
-            status: StatusCode::BAD_REQUEST,
-            label: "bad_credential",
-            title: "This is no token",
-            text: "The body of this request must be a preview token and nothing else.",
-            blame: Blame::Visitor,
-            recovery: Recovery::None,
-        };
-        &FACE
-    }
-}
-
 /// Reads a body to its end.
-pub(super) async fn whole(mut body: Payload) -> Result<Bytes, NotAToken> {
+pub(super) async fn whole(mut body: Payload) -> Result<Bytes, RefusalReason> {
     let mut whole = BytesMut::new();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let Ok(data) = frame.map_err(|_| NotAToken)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| RefusalReason::NotAToken)?.into_data() else { continue };
         if whole.len() + data.len() > MAX_BODY {
-            return Err(NotAToken);
+            return Err(RefusalReason::NotAToken);
         }
         whole.extend_from_slice(&data);
     }

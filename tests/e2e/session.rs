@@ -118,7 +118,7 @@ async fn what_is_refused_changes_nothing() {
         (renew(&target, "no token at all", &from), 401, "sign_in_needed"),
         (renew(&target, &token, &evil), 403, "foreign_origin"),
         (renew(&target, &token, &session), 403, "foreign_origin"),
-        (renew(&target, &"x".repeat(9000), &from), 400, "bad_credential"),
+        (renew(&target, &"x".repeat(9000), &from), 400, "not_a_token"),
         (target.get("/.well-known/portico/x", &from), 404, "not_found"),
         (target.get(PATH, &evil), 403, "foreign_origin"),
     ] {
