@@ -70,11 +70,13 @@ impl H2Send {
     }
 
     /// Remembers what it sends, so that it can be sent again, as long as that is not more than `room`.
+    #[must_use]
     pub fn remembering(self, room: usize) -> Self {
         Self { remembered: Some((VecDeque::new(), room)), ..self }
     }
 
     /// Remembers nothing any more.
+    #[must_use]
     pub fn forgetting(self) -> Self {
         Self { remembered: None, ..self }
     }
