@@ -48,9 +48,16 @@ impl Gallery {
             Form::Html => {
                 let page = self.page(occasion);
                 if let Ok(policy) = HeaderValue::try_from(page.policy.as_str()) {
-                    head.headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+                    // Our pages are shown where the preview is, and nowhere when nobody knows whose they are.
+                    let nobody = HeaderValue::from_static("frame-ancestors 'none'");
+                    let embedders = occasion.tenant.map(|tenant| tenant.framing.value().clone());
+                    let policies = [policy, embedders.unwrap_or(nobody)];
+                    head.headers.remove(header::CONTENT_SECURITY_POLICY);
+                    for policy in policies {
+                        head.headers.append(header::CONTENT_SECURITY_POLICY, policy);
+                    }
                 }
-                page.fill(occasion.request_id, occasion.subject)
+                page.fill(occasion)
             }
             Form::Json => problem(occasion),
             Form::Script | Form::Style => {
@@ -134,6 +141,7 @@ fn grpc_fields(
 fn head(occasion: &Occasion<'_>, form: Form) -> ResponseHead {
     let face = occasion.face;
     let mut head = ResponseHead::new(face.status);
+    head.headers.insert(header::CONTENT_SECURITY_POLICY, super::nothing());
     let mut set = |name: HeaderName, value: &'static str| {
         head.headers.insert(name, HeaderValue::from_static(value));
     };
@@ -165,7 +173,7 @@ fn head(occasion: &Occasion<'_>, form: Form) -> ResponseHead {
 fn retry_after(recovery: &Recovery) -> Option<std::time::Duration> {
     match recovery {
         Recovery::Reload { after } | Recovery::RetryAfter(after) => Some(*after),
-        Recovery::None | Recovery::NewCredential => None,
+        Recovery::None | Recovery::NewCredential | Recovery::StorageAccess => None,
     }
 }
 
