@@ -200,3 +200,30 @@ fn problem(occasion: &Occasion<'_>) -> String {
     })
     .to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_of_grpc_are_those_its_clients_would_make_of_ours() {
+        for (status, code) in [
+            (400, "13"),
+            (401, "16"),
+            (403, "7"),
+            (404, "12"),
+            (408, "2"),
+            (429, "14"),
+            (431, "13"),
+            (501, "2"),
+            (502, "14"),
+            (503, "14"),
+            (504, "14"),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let fields: HeaderMap = grpc_fields(status, "It is not there").collect();
+            assert_eq!(fields.get("grpc-status").unwrap(), code, "{status}");
+            assert_eq!(fields.get("grpc-message").unwrap(), "It is not there");
+        }
+    }
+}

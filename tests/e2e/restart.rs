@@ -184,6 +184,7 @@ fn the_example_configuration_has_no_faults_and_its_comments_are_the_defaults() {
     // These examples are no defaults: directories, files, networks and a number of cores of one machine, and TLS itself.
     let mut examples = vec!["data =", "file =", "allow =", "deny =", "workers =", "public_port ="];
     examples.extend(["listen = \"0.0.0.0:443\"", "certificates =", "directory ="]);
+    examples.extend(["sandbox_authorities =", "proxy_protocol_from =", "forwarded_from ="]);
     let lines = text
         .lines()
         .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line));

@@ -129,14 +129,7 @@ impl Echo {
             }
             "Fail" => {
                 guard.1 = true;
-                let mut trailing = MetadataMap::new();
-                trailing.insert("x-why", MetadataValue::from_static("tired"));
-                return Err(Status::with_details_and_metadata(
-                    Code::FailedPrecondition,
-                    "not today: 50% done, na\u{ef}ve",
-                    Bytes::from_static(b"\x00\x01detail\xff"),
-                    trailing,
-                ));
+                return Err(failure());
             }
             "FailLate" => {
                 guard.1 = true;
@@ -161,18 +154,33 @@ impl Echo {
             }
             _ => return Err(Status::unimplemented("no such method")),
         };
-        let mut response = Response::new(answers);
-        let told = response.metadata_mut();
-        for key in ["x-text", "set-cookie"] {
-            if let Some(value) = metadata.get(key) {
-                told.insert(key, value.clone());
-            }
-        }
-        if let Some(value) = metadata.get_bin("x-bytes-bin") {
-            told.insert_bin("x-bytes-bin", value.clone());
-        }
-        Ok(response)
+        Ok(with_some_of(&metadata, answers))
     }
+}
+
+/// An error with everything that one can have.
+fn failure() -> Status {
+    let mut trailing = MetadataMap::new();
+    trailing.insert("x-why", MetadataValue::from_static("tired"));
+    Status::with_details_and_metadata(
+        Code::FailedPrecondition,
+        "not today: 50% done, na\u{ef}ve",
+        Bytes::from_static(b"\x00\x01detail\xff"),
+        trailing,
+    )
+}
+
+/// Answers that begin with some of the metadata of their call.
+fn with_some_of(metadata: &MetadataMap, answers: Messages) -> Response<Messages> {
+    let mut response = Response::new(answers);
+    let told = response.metadata_mut();
+    if let Some(value) = metadata.get("x-text") {
+        told.insert("x-text", value.clone());
+    }
+    if let Some(value) = metadata.get_bin("x-bytes-bin") {
+        told.insert_bin("x-bytes-bin", value.clone());
+    }
+    response
 }
 
 impl NamedService for Echo {
