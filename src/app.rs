@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::dev::{self, DevFacts};
 use crate::follow::Follower;
 use crate::gate::Rules;
-use crate::listen;
+use crate::listen::{self, ListenError};
 use crate::model::Driver;
 use crate::pages::Gallery;
 use crate::routes::Routes;
@@ -53,16 +53,26 @@ pub async fn start(config: Config) -> Result<Running> {
 /// Starts everything with a clock of the caller's.
 #[expect(clippy::too_many_lines, reason = "the whole wiring, in the order in which it happens")]
 pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
+    if let Some(options) = &config.dev {
+        dev::check(options, &config.forbidden_ports)?;
+    }
     // Everything is bound before anything is served, so that a port in use is an error of starting.
-    let previews = listen::bind(config.preview, config.workers)?;
-    let api_listener = bind(config.api).await?;
-    let admin_listener = bind(config.admin).await?;
+    let is_dev = config.dev.is_some();
+    let previews = listen::bind(config.preview, config.workers)
+        .map_err(|error| unbound(error, is_dev, ("--port", "preview.listen")))?;
+    let api_listener = bind(config.api)
+        .await
+        .map_err(|error| unbound(error, is_dev, ("--api-port", "api.listen")))?;
+    let admin_listener = bind(config.admin)
+        .await
+        .map_err(|error| unbound(error, is_dev, ("--admin-port", "admin.listen")))?;
     let (preview, api, admin) =
         (previews.address, api_listener.local_addr()?, admin_listener.local_addr()?);
 
     let store = Store::open_dir(&config.data, clock.clone()).await.with_context(|| {
+        let setting = if is_dev { "--data" } else { "store.data" };
         format!(
-            "cannot use the data directory {} (choose another with --data)",
+            "cannot use the data directory {} (choose another with {setting})",
             config.data.display()
         )
     })?;
@@ -138,11 +148,21 @@ fn api_settings(
     })
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener> {
+async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => listen::ListenError::InUse(address).into(),
-        _ => listen::ListenError::Refused(address, error).into(),
+        std::io::ErrorKind::AddrInUse => ListenError::InUse(address),
+        _ => ListenError::Refused(address, error),
     })
+}
+
+/// Why there is no listener, and what to do about it.
+#[expect(clippy::needless_pass_by_value, reason = "it becomes part of the other error")]
+fn unbound(error: ListenError, is_dev: bool, (option, setting): (&str, &str)) -> anyhow::Error {
+    if is_dev {
+        anyhow!("{error}; choose another port with {option} (0 takes any free one)")
+    } else {
+        anyhow!("{error}; choose another address in {setting}")
+    }
 }
 
 fn serve(listener: TcpListener, router: Router, mut watcher: Watcher) {
