@@ -325,19 +325,11 @@ fn wait_for(address: SocketAddr) {
 fn spawn_portico(directory: &Path, origin: SocketAddr) -> (Peer, String, String, String) {
     let mut command = pinned(1, env!("CARGO_BIN_EXE_portico"));
     let data = directory.join("data");
-    command.args([
-        "dev",
-        "--port",
-        "0",
-        "--api-port",
-        "0",
-        "--admin-port",
-        "0",
-        "--workers",
-        "1",
-        "--json",
-        "--data",
-    ]);
+    command.arg("dev");
+    for port in ["--port", "--https-port", "--api-port", "--admin-port"] {
+        command.args([port, "0"]);
+    }
+    command.args(["--workers", "1", "--json", "--data"]);
     command
         .arg(&data)
         .arg("--log-file")

@@ -50,7 +50,7 @@ impl Process {
         let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
             .args(["dev", "--json", "--log", "off", "--data"])
             .arg(data)
-            .args(["--port", "0", "--api-port", "0", "--admin-port", "0"])
+            .args(["--port", "0", "--https-port", "0", "--api-port", "0", "--admin-port", "0"])
             .stdout(Stdio::piped())
             .spawn()
             .expect("portico");

@@ -11,18 +11,19 @@ use tokio::net::TcpListener;
 use crate::admin::{self, AdminState};
 use crate::api::{self, ApiSettings, ApiState};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, development};
 use crate::dev::{self, DevFacts};
 use crate::follow::Follower;
 use crate::gate::Rules;
-use crate::listen::{self, ListenError};
+use crate::listen::{self, Bound, Entrance, ListenError};
 use crate::model::Driver;
 use crate::pages::Gallery;
 use crate::routes::Routes;
 use crate::shutdown::{Shutdown, Stage, Watcher};
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::upstream::Dialler;
+use crate::tls::Certificates;
+use crate::upstream::{Dialler, SandboxTls};
 use crate::visitor::WorkerParts;
 
 /// How long the control plane may take to finish its answers once visitors are gone.
@@ -33,6 +34,8 @@ const CONTROL_GRACE: Duration = Duration::from_secs(1);
 pub struct Running {
     /// Where previews are served.
     pub preview: SocketAddr,
+    /// Where they are served by TLS.
+    pub https: Option<SocketAddr>,
     /// Where the control API listens.
     pub api: SocketAddr,
     /// Where metrics and health are told.
@@ -58,16 +61,22 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     }
     // Everything is bound before anything is served, so that a port in use is an error of starting.
     let is_dev = config.dev.is_some();
+    let advise = |names| move |error| unbound(error, is_dev, names);
     let previews = listen::bind(config.preview, config.workers)
-        .map_err(|error| unbound(error, is_dev, ("--port", "preview.listen")))?;
-    let api_listener = bind(config.api)
-        .await
-        .map_err(|error| unbound(error, is_dev, ("--api-port", "api.listen")))?;
-    let admin_listener = bind(config.admin)
-        .await
-        .map_err(|error| unbound(error, is_dev, ("--admin-port", "admin.listen")))?;
+        .map_err(advise(("--port", "preview.listen")))?;
+    let api_listener = bind(config.api).await.map_err(advise(("--api-port", "api.listen")))?;
+    let admin_listener =
+        bind(config.admin).await.map_err(advise(("--admin-port", "admin.listen")))?;
+    let secure = match &config.tls {
+        Some(tls) => {
+            let bound = listen::bind(tls.listen, config.workers);
+            Some(bound.map_err(advise(("--https-port", "tls.listen")))?)
+        }
+        None => None,
+    };
     let (preview, api, admin) =
         (previews.address, api_listener.local_addr()?, admin_listener.local_addr()?);
+    let https = secure.as_ref().map(|bound| bound.address);
 
     let store = Store::open_dir(&config.data, clock.clone()).await.with_context(|| {
         let setting = if is_dev { "--data" } else { "store.data" };
@@ -83,10 +92,21 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
 
     let shutdown = Shutdown::default();
     let metrics = Arc::new(Metrics::new());
+    if config.dev.is_some() {
+        development(&config.data).prepare(&config.zones, clock.now())?;
+    }
+    let certificates = match &config.tls {
+        Some(tls) => Some(Certificates::load(tls.certificates.clone(), clock.clone())?),
+        None => None,
+    };
+    if let Some(certificates) = certificates.clone() {
+        tokio::spawn(certificates.keep(shutdown.watcher(), Arc::clone(&metrics)));
+    }
     let mut rules = config.networks.clone();
-    rules.own = vec![preview, api, admin];
+    rules.own = [Some(preview), https, Some(api), Some(admin)].into_iter().flatten().collect();
     let rules = Arc::new(rules);
-    let public_port = config.public_port.unwrap_or(preview.port());
+    let public = https.filter(|_| config.public_scheme == "https").unwrap_or(preview);
+    let public_port = config.public_port.unwrap_or(public.port());
     let demo = match &config.dev {
         Some(_) => Some(dev::serve_demo(shutdown.watcher()).await?),
         None => None,
@@ -101,13 +121,18 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
             rules: Arc::clone(&rules),
             connect_timeout: config.forward.connect_timeout,
             demo,
+            tls: SandboxTls::new(config.sandbox_authorities.as_deref())
+                .context("cannot use the file that networks.sandbox_authorities names")?,
         },
         forward: config.forward,
         public_port,
+        hsts: config.tls.as_ref().map(|tls| tls.hsts).unwrap_or_default(),
     };
-    previews
-        .serve(&parts, config.listen, || follower.subscribe(), &shutdown.watcher())
+    let entrances = entrances(&config, previews, secure.zip(certificates));
+    let (changes, watcher) = (|| follower.subscribe(), shutdown.watcher());
+    listen::serve(entrances, &parts, config.listen.clone(), changes, &watcher)
         .context("cannot start the worker threads")?;
+    drop(watcher);
 
     let settings = api_settings(&config, public_port, &rules)?;
     let state = ApiState {
@@ -118,7 +143,10 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         settings: Arc::new(settings),
     };
     let dev = match &config.dev {
-        Some(options) => Some(dev::prepare(&state, options, (preview, api, admin)).await?),
+        Some(options) => {
+            let tls = https.map(|address| (address, development(&config.data).ca));
+            Some(dev::prepare(&state, options, (tls, api, admin)).await?)
+        }
         None => None,
     };
     serve(api_listener, api::router(state), shutdown.watcher());
@@ -127,7 +155,23 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         admin::router(AdminState { metrics, routes, follower }),
         shutdown.watcher(),
     );
-    Ok(Running { preview, api, admin, dev, store, drain: config.drain, shutdown })
+    Ok(Running { preview, https, api, admin, dev, store, drain: config.drain, shutdown })
+}
+
+/// Where visitors come in, and how.
+fn entrances(
+    config: &Config,
+    plain: Bound,
+    secure: Option<(Bound, Certificates)>,
+) -> Vec<(Bound, Entrance)> {
+    let Some(((bound, certificates), tls)) = secure.zip(config.tls.as_ref()) else {
+        return vec![(plain, Entrance::Plain)];
+    };
+    let leads_to = config.public_port.unwrap_or(bound.address.port());
+    let first = if tls.redirect { Entrance::LeadsToHttps(leads_to) } else { Entrance::Plain };
+    let config = certificates.server_config();
+    let second = Entrance::Tls(listen::Tls { certificates, config, deadline: tls.handshake });
+    vec![(plain, first), (bound, second)]
 }
 
 fn api_settings(

@@ -32,6 +32,8 @@ pub enum Phase {
     ResponseIdle,
     /// The whole exchange.
     Total,
+    /// The end of a connection that has served long enough.
+    Lifetime,
     /// Anything at all on a switched connection.
     TunnelIdle,
 }

@@ -1,6 +1,7 @@
 //! `portico dev`: one tenant, one API key, one demo sandbox, all kept between starts, and the facts to print.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
@@ -33,6 +34,12 @@ const TOKEN_TTL: u64 = 24 * 3600;
 pub struct DevFacts {
     /// The link to the preview, with a fresh token.
     pub preview_url: String,
+    /// The same by https.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub https_url: Option<String>,
+    /// The certificate of the authority that browsers have to trust for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// The base URL of the control API, as the SDK takes it.
     pub api_url: String,
     /// The API key.
@@ -67,11 +74,12 @@ pub async fn serve_demo(mut watcher: Watcher) -> Result<SocketAddr> {
     Ok(address)
 }
 
-/// Makes what is missing of tenant, key and sandboxes, and mints a fresh token.
+/// Makes what is missing of tenant, key and sandboxes, and mints a fresh token. `tls` is where https is spoken, and the authority's
+/// certificate.
 pub async fn prepare(
     state: &ApiState,
     options: &DevOptions,
-    (_, api, admin): (SocketAddr, SocketAddr, SocketAddr),
+    (tls, api, admin): (Option<(SocketAddr, PathBuf)>, SocketAddr, SocketAddr),
 ) -> Result<DevFacts> {
     let tenant = tenant(state).await?;
     let api_key = api_key(state, tenant).await?;
@@ -92,13 +100,25 @@ pub async fn prepare(
     )
     .await
     .map_err(|problem| anyhow::anyhow!("cannot mint a preview token: {problem}"))?;
+    let (address, ca) = tls.unzip();
     Ok(DevFacts {
+        https_url: address.and_then(|address| by_https(&minted.url, address.port())),
+        ca,
         preview_url: minted.url,
         api_url: format!("http://{api}"),
         api_key,
         admin_url: format!("http://{admin}"),
         zone: state.settings.platform_zone.clone(),
     })
+}
+
+/// A link as it is on another port, by https.
+fn by_https(link: &str, port: u16) -> Option<String> {
+    let (_, rest) = link.split_once("://")?;
+    let (authority, target) = rest.split_once('/')?;
+    let host = authority.split_once(':').map_or(authority, |(host, _)| host);
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    Some(format!("https://{host}{port}/{target}"))
 }
 
 async fn tenant(state: &ApiState) -> Result<TenantId> {
@@ -164,5 +184,24 @@ async fn sandbox(
             Ok(sandbox)
         }
         Created::Replayed(sandbox) => Ok(sandbox),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_keeps_everything_but_scheme_and_port() {
+        for (link, port, expected) in [
+            (
+                "http://3000-a.x.localhost:8080/?mt=mp_a.b",
+                8443,
+                "https://3000-a.x.localhost:8443/?mt=mp_a.b",
+            ),
+            ("http://a.localhost/", 443, "https://a.localhost/"),
+        ] {
+            assert_eq!(by_https(link, port).as_deref(), Some(expected));
+        }
     }
 }

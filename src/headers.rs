@@ -93,9 +93,27 @@ impl Headers {
     }
 }
 
+/// Whether a message speaks gRPC, whose failures are told by its own status and not by HTTP's.
+pub fn is_grpc(headers: &Headers) -> bool {
+    let content = headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content.is_some_and(|content| match content.strip_prefix(b"application/grpc") {
+        Some(rest) => matches!(rest.first(), None | Some(b'+' | b';' | b' ')),
+        None => false,
+    })
+}
+
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl IntoIterator for Headers {
+    type Item = (HeaderName, HeaderValue);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

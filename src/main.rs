@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::{CommandFactory as _, Parser as _};
 use portico::app::{self, Running};
 use portico::config::{self, Cli, Command, Config};
-use portico::{operator, telemetry};
+use portico::{operator, telemetry, trust};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Small blocks come and go with every request; this allocator is made for that.
@@ -28,6 +28,10 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
+        Command::Dev(options) if options.trust => {
+            let config = config::dev(&options);
+            say(trust::trust(&config.data, &config.zones)?.trim_end())
+        }
         Command::Dev(options) => {
             let json = options.json;
             serve(config::dev(&options), json)
@@ -37,7 +41,10 @@ fn run(command: Command) -> Result<()> {
             serve(loaded.map_err(|error| anyhow!(error.in_one_line(&config)))?, json)
         }
         Command::Check { config } => {
-            let loaded = config::load(&config)?;
+            let (loaded, warnings) = config::check(&config)?;
+            for warning in warnings {
+                say(&format!("warning: {warning}"))?;
+            }
             let zones = loaded.zones.join(", ");
             say(&format!("{}: no faults; previews of {zones}", config.display()))
         }
@@ -107,10 +114,17 @@ fn announce(running: &Running, json: bool) -> Result<()> {
     let Running { preview, api, admin, .. } = running;
     match (&running.dev, json) {
         (Some(facts), true) => say(&serde_json::to_string(facts)?),
-        (Some(facts), false) => say(&format!(
-            "\n  Preview   {}\n  API       {}/api/v1\n  API key   {}\n  Admin     {}/metrics\n\n  Ctrl-C stops. Tenant, key and sandboxes are kept for the next start.\n",
-            facts.preview_url, facts.api_url, facts.api_key, facts.admin_url
-        )),
+        (Some(facts), false) => {
+            let https = facts.https_url.as_ref().map_or_else(String::new, |url| {
+                format!(
+                    "  HTTPS     {url}\n            `portico dev --trust` makes browsers trust its certificate\n"
+                )
+            });
+            say(&format!(
+                "\n  Preview   {}\n{https}  API       {}/api/v1\n  API key   {}\n  Admin     {}/metrics\n\n  Ctrl-C stops. Tenant, key and sandboxes are kept for the next start.\n",
+                facts.preview_url, facts.api_url, facts.api_key, facts.admin_url
+            ))
+        }
         (None, true) => say(&serde_json::to_string(&serde_json::json!({
             "preview": preview.to_string(),
             "api_url": format!("http://{api}"),

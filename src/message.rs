@@ -20,9 +20,14 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Writes an address down.
+    /// Writes the address of a socket's other end down.
     pub fn of(address: SocketAddr) -> Self {
-        let ip = address.ip().to_canonical();
+        Self::at(address.ip())
+    }
+
+    /// Writes an address down.
+    pub fn at(ip: IpAddr) -> Self {
+        let ip = ip.to_canonical();
         let text = HeaderValue::try_from(ip.to_string());
         Self { ip, text: text.unwrap_or_else(|_| HeaderValue::from_static("unknown")) }
     }

@@ -11,7 +11,7 @@ use portico::gate::{Arrival, Decision, Evidence, Grant, Rules, Visit, decide, st
 use portico::host::Slug;
 use portico::message::Framing;
 use portico::model::{
-    Driver, Profile, SandboxId, SandboxState, SigningKeyRecord, TenantId, TenantPolicy, Visibility,
+    Driver, Profile, Protocol, SandboxId, SandboxState, SigningKeyRecord, TenantId, TenantPolicy, Visibility,
 };
 use portico::routes::{PortRule, Route, Routes, SlugScope, TenantView};
 use portico::token::{KeyRing, Verifier};
@@ -29,7 +29,13 @@ static TABLES: LazyLock<Routes> = LazyLock::new(|| {
         policy: TenantPolicy::default(),
     });
     let rule =
-        PortRule { port: PUBLIC, visibility: Visibility::Public, profile: None, expires_at: None };
+        PortRule {
+            port: PUBLIC,
+            visibility: Visibility::Public,
+            profile: None,
+            protocol: Protocol::Http,
+            expires_at: None,
+        };
     let route = Route {
         sandbox: SandboxId::new(),
         tenant,

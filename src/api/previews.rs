@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::auth::Caller;
 use super::fields::Fields;
 use super::{ApiState, Problem, render, sandboxes};
-use crate::model::{KeyScope, PreviewId, Sandbox, SandboxState};
+use crate::model::{KeyScope, PreviewId, Protocol, Sandbox, SandboxState};
 use crate::store::NewPreview;
 
 /// The longest name, characters.
@@ -58,6 +58,7 @@ async fn create(
             .word("visibility", "public, private")
             .unwrap_or(state.settings.default_visibility),
         profile: fields.word("profile", "forwarded, local, public"),
+        protocol: fields.word("protocol", "http, https, h2c").unwrap_or_default(),
         metadata: fields.object("metadata").unwrap_or_default(),
         expires_at: lifetime.and_then(|lifetime| state.clock.now().checked_add(lifetime).ok()),
     };
@@ -139,6 +140,7 @@ async fn expose(
             name: None,
             visibility: state.settings.default_visibility,
             profile: None,
+            protocol: Protocol::Http,
             metadata: Map::new(),
             expires_at: None,
         };

@@ -119,6 +119,7 @@ pub(super) fn preview(
         "port": p.port,
         "visibility": p.visibility,
         "profile": p.profile,
+        "protocol": p.protocol,
         "state": standing,
         "url": preview_url(state, zone, sandbox, p.port),
         "expires_at": p.expires_at,

@@ -63,6 +63,9 @@ pub struct DevOptions {
     /// Port for previews; 0 takes any free one
     #[arg(long, default_value_t = 8080)]
     pub port: u16,
+    /// Port for previews by https; 0 takes any free one
+    #[arg(long, default_value_t = 8443)]
+    pub https_port: u16,
     /// Port for the control API; 0 takes any free one
     #[arg(long, default_value_t = 8081)]
     pub api_port: u16,
@@ -81,6 +84,9 @@ pub struct DevOptions {
     /// Print the facts as one JSON line on standard output once everything is ready
     #[arg(long)]
     pub json: bool,
+    /// Make this machine trust the development certificates as far as that can be done here, say what is left to do, and end
+    #[arg(long)]
+    pub trust: bool,
     /// The log.
     #[command(flatten)]
     pub log: LogOptions,

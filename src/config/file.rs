@@ -9,26 +9,50 @@ use toml::Value;
 
 use super::cli::MAX_WORKERS;
 use super::reader::Reader;
-use super::{Config, ConfigError, FORBIDDEN_PORTS, default_data_dir, default_workers};
+use super::{Config, ConfigError, FORBIDDEN_PORTS, TlsConfig, default_data_dir, default_workers};
 use crate::address::AddressRules;
+use crate::clock::Clock;
 use crate::host::Authority;
 use crate::model::Visibility;
 use crate::telemetry::{LogFormat, LogSettings};
-use crate::{forward, listen, wire};
+use crate::{forward, listen, tls, wire};
 
 /// Reads a file. The error lists every fault.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ConfigError(vec![format!("cannot read {}: {error}", path.display())]))?;
-    parse(&text)
+    parse(&text_of(path)?)
+}
+
+/// Reads a file and what it leads to. Gives warnings besides; the error lists every fault, of the certificates too.
+pub fn check(path: &Path) -> Result<(Config, Vec<String>), ConfigError> {
+    let (config, mut faults) = parse_all(&text_of(path)?)?;
+    let mut warnings = Vec::new();
+    let settings = config.tls.as_ref().map(|tls| tls.certificates.clone());
+    // Without any place to look in, that is the fault.
+    if let Some(settings) = settings.filter(is_somewhere) {
+        match tls::Certificates::load(settings, Clock::system()) {
+            Ok(certificates) => warnings = certificates.warnings(),
+            Err(tls::TlsError(found)) => faults.extend(found.iter().map(ToString::to_string)),
+        }
+    }
+    if faults.is_empty() { Ok((config, warnings)) } else { Err(ConfigError(faults)) }
 }
 
 /// Reads the text of a file. The error lists every fault.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
+    let (config, faults) = parse_all(text)?;
+    if faults.is_empty() { Ok(config) } else { Err(ConfigError(faults)) }
+}
+
+fn text_of(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ConfigError(vec![format!("cannot read {}: {error}", path.display())]))
+}
+
+/// What could be made of a text, and its faults. Only a text that is not TOML at all gives nothing.
+fn parse_all(text: &str) -> Result<(Config, Vec<String>), ConfigError> {
     let mut reader = Reader::new(text).map_err(|fault| ConfigError(vec![fault]))?;
     let config = read(&mut reader);
-    let faults = reader.finish();
-    if faults.is_empty() { Ok(config) } else { Err(ConfigError(faults)) }
+    Ok((config, reader.finish()))
 }
 
 fn read(r: &mut Reader) -> Config {
@@ -49,30 +73,38 @@ fn read(r: &mut Reader) -> Config {
     let api = r.socket("api.listen").unwrap_or(local(8081));
     let admin = r.socket("admin.listen").unwrap_or(local(8082));
     let preview = r.socket("preview.listen").unwrap_or(local(8080));
-    if preview.port() != 0 && (preview == api || preview == admin)
-        || api.port() != 0 && api == admin
-    {
-        r.fault("preview.listen, api.listen, admin.listen", "must be different");
+    let tls = encryption(r);
+    let mut listeners = vec![preview, api, admin];
+    listeners.extend(tls.as_ref().map(|tls| tls.listen));
+    listeners.retain(|address| address.port() != 0);
+    listeners.sort_unstable();
+    if listeners.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
+        r.fault("preview.listen, tls.listen, api.listen, admin.listen", "must be different");
     }
+    let public_scheme = public_scheme.unwrap_or(if tls.is_some() { "https" } else { "http" });
+    // A port that the system chooses is not known yet.
+    let is_https = public_scheme == "https";
+    let tls_port = tls.as_ref().filter(|_| is_https).map(|tls| tls.listen.port());
+    let public_port = r.number("preview.public_port", (1, 65535));
     Config {
         preview,
         api,
         admin,
         zones: zones.unwrap_or_default(),
-        public_scheme: public_scheme.unwrap_or("http"),
-        public_port: r.number("preview.public_port", (1, 65535)),
+        public_scheme,
+        public_port: public_port.or(tls_port.filter(|port| *port != 0)),
         workers: r
             .size("preview.workers", (1, u64::try_from(MAX_WORKERS).unwrap_or(u64::MAX)))
             .unwrap_or_else(default_workers),
         data: data(r),
-        listen: visitors(r),
+        // Without TLS of our own, https can only be a front's, and everything comes through it.
+        listen: listen::Settings { behind_https: is_https && tls.is_none(), ..visitors(r) },
         forward: sandboxes(r),
         networks: networks(r),
-        forbidden_ports: r
-            .list("preview.forbidden_ports", "a port number from 1 to 65535", |item| {
-                u16::try_from(item.as_integer()?).ok().filter(|port| *port > 0)
-            })
-            .unwrap_or_else(|| FORBIDDEN_PORTS.to_vec()),
+        sandbox_authorities: r.text("networks.sandbox_authorities", "a path", |text| {
+            (!text.is_empty()).then(|| PathBuf::from(text))
+        }),
+        forbidden_ports: forbidden_ports(r),
         default_visibility: r
             .text("preview.default_visibility", "\"public\" or \"private\"", |text| match text {
                 "public" => Some(Visibility::Public),
@@ -81,9 +113,16 @@ fn read(r: &mut Reader) -> Config {
             })
             .unwrap_or(Visibility::Public),
         drain: r.duration("shutdown.drain").unwrap_or(Duration::from_secs(30)),
+        tls,
         log: log(r),
         dev: None,
     }
+}
+
+fn forbidden_ports(r: &mut Reader) -> Vec<u16> {
+    let port = |item: &Value| u16::try_from(item.as_integer()?).ok().filter(|port| *port > 0);
+    r.list("preview.forbidden_ports", "a port number from 1 to 65535", port)
+        .unwrap_or_else(|| FORBIDDEN_PORTS.to_vec())
 }
 
 fn zone(item: &Value) -> Option<String> {
@@ -115,7 +154,21 @@ fn visitors(r: &mut Reader) -> listen::Settings {
         max_connections_per_ip: r
             .size("limits.connections_per_ip", (0, 10_000_000))
             .unwrap_or(default.max_connections_per_ip),
+        h2_streams: r.number("limits.http2_streams", (1, 10_000)).unwrap_or(default.h2_streams),
+        connection_lifetime: r
+            .duration("timeouts.connection_lifetime")
+            .unwrap_or(default.connection_lifetime),
+        proxy_protocol_from: fronts(r, "networks.proxy_protocol_from"),
+        proxy_header: r.duration("timeouts.proxy_header").unwrap_or(default.proxy_header),
+        forwarded_from: fronts(r, "networks.forwarded_from"),
+        behind_https: false,
     }
+}
+
+/// Networks of fronts that speak for visitors.
+fn fronts(r: &mut Reader, key: &str) -> Vec<IpNet> {
+    let expected = "a network such as \"10.0.0.0/8\" or \"fd00::/8\"";
+    r.list(key, expected, |item| item.as_str()?.parse().ok()).unwrap_or_default()
 }
 
 fn head(r: &mut Reader, prefix: &str, default: wire::Limits) -> wire::Limits {
@@ -154,6 +207,35 @@ fn response_head(r: &mut Reader, default: wire::Limits) -> wire::Limits {
         fields: size(r, "limits.response_fields", (8, 1000), default.fields),
         target_bytes: default.target_bytes,
     }
+}
+
+/// Off without an address to listen on; everything else is read all the same, for its faults.
+fn encryption(r: &mut Reader) -> Option<TlsConfig> {
+    let listen = r.socket("tls.listen");
+    let pairs = r.tables("tls.certificates", ["certificate", "key"]).unwrap_or_default();
+    let pair = |[certificate, key]: [String; 2]| tls::Pair {
+        certificate: certificate.into(),
+        key: key.into(),
+    };
+    let certificates = tls::Settings {
+        pairs: pairs.into_iter().map(pair).collect(),
+        directory: r.text("tls.directory", "a directory", |text| {
+            (!text.is_empty()).then(|| PathBuf::from(text))
+        }),
+        reload: r.duration("tls.reload").unwrap_or(Duration::from_secs(10)),
+    };
+    let handshake = r.duration("tls.handshake").unwrap_or(Duration::from_secs(5));
+    let hsts = r.duration("tls.hsts").unwrap_or_default();
+    let redirect = r.flag("tls.redirect").unwrap_or_default();
+    let listen = listen?;
+    if !is_somewhere(&certificates) {
+        r.fault("tls", "needs certificates: set tls.certificates, tls.directory or both");
+    }
+    Some(TlsConfig { listen, certificates, handshake, hsts, redirect })
+}
+
+fn is_somewhere(certificates: &tls::Settings) -> bool {
+    !certificates.pairs.is_empty() || certificates.directory.is_some()
 }
 
 fn networks(r: &mut Reader) -> AddressRules {
@@ -205,7 +287,7 @@ mod tests {
             if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
                 name.clone_into(&mut section);
             } else if let Some((name, _)) = line.trim_start_matches("# ").split_once(" = ")
-                && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
             {
                 shown.insert(format!("{section}.{name}"));
             }
@@ -229,8 +311,66 @@ mod tests {
             }
         }
         let sections = ["limits.", "timeouts.", "shutdown."];
-        let known = known().into_iter().filter(|key| sections.iter().any(|s| key.starts_with(s)));
-        let known: BTreeSet<String> = known.collect();
-        assert_eq!(shown, known);
+        let known = known();
+        assert!(shown.is_subset(&known), "{:?}", shown.difference(&known));
+        let missing: Vec<_> = known.difference(&shown).collect();
+        let is_limit = |key: &str| sections.iter().any(|section| key.starts_with(section));
+        assert!(!missing.iter().any(|key| is_limit(key)), "{missing:?}");
+    }
+
+    const ZONES: &str = "[preview]\nzones = [\"sandbox.example.com\"]\n";
+
+    fn faults(text: &str) -> String {
+        parse(&format!("{ZONES}{text}")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn with_tls_links_are_https_and_name_its_port_unless_the_file_says_otherwise() {
+        let read = |preview: &str, tls: &str| {
+            let config = parse(&format!("{ZONES}{preview}\n[tls]\ndirectory = \"x\"\n{tls}"));
+            let config = config.unwrap();
+            (config.public_scheme, config.public_port, config.tls.is_some())
+        };
+        let on = "listen = \"0.0.0.0:443\"";
+        assert_eq!(read("", ""), ("http", None, false));
+        assert_eq!(read("", on), ("https", Some(443), true));
+        assert_eq!(read("public_port = 8443", on), ("https", Some(8443), true));
+        assert_eq!(read("public_scheme = \"http\"", on), ("http", None, true));
+        assert_eq!(read("public_scheme = \"https\"", ""), ("https", None, false));
+        assert_eq!(read("", "listen = \"127.0.0.1:0\""), ("https", None, true));
+    }
+
+    #[test]
+    fn every_setting_of_tls_is_read() {
+        let text = format!(
+            "{ZONES}[tls]\nlisten = \"127.0.0.1:8443\"\nreload = 0\nhandshake = \"2s\"\nhsts = \"8760h\"\nredirect = true\n\
+             certificates = [{{ certificate = \"a.pem\", key = \"a.key\" }}]"
+        );
+        let tls = parse(&text).unwrap().tls.unwrap();
+        let pair = tls::Pair { certificate: "a.pem".into(), key: "a.key".into() };
+        let certificates =
+            tls::Settings { pairs: vec![pair], directory: None, reload: Duration::ZERO };
+        assert_eq!(tls.certificates, certificates);
+        assert_eq!((tls.handshake, tls.redirect), (Duration::from_secs(2), true));
+        assert_eq!(tls.hsts, Duration::from_hours(8760));
+    }
+
+    #[test]
+    fn mistakes_about_tls_are_faults_whether_it_is_on_or_off() {
+        assert!(
+            faults("[tls]\nlisten = \"127.0.0.1:8443\"").starts_with("tls: needs certificates")
+        );
+        let clash = faults("[tls]\ndirectory = \"x\"\nlisten = \"127.0.0.1:8081\"");
+        assert!(clash.contains("tls.listen") && clash.ends_with("must be different"), "{clash}");
+        let off = faults("[tls]\nredirect = 1\ncertificates = [{ certificat = \"a\" }]\nhtst = 0");
+        for fault in [
+            "tls.redirect: must be true or false, not 1",
+            "tls.certificates[0].certificate: must be a text, not missing",
+            "tls.certificates[0].certificat: is not a setting; did you mean tls.certificates[0].certificate?",
+            "tls.certificates[0].key: must be a text, not missing",
+            "tls.htst: is not a setting; did you mean tls.hsts?",
+        ] {
+            assert!(off.contains(fault), "{fault} is not reported: {off}");
+        }
     }
 }

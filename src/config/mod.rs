@@ -8,7 +8,7 @@ pub use cli::{
     Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, StoreArg,
     TenantCommand, TokenCommand,
 };
-pub use file::{load, parse};
+pub use file::{check, load, parse};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::address::AddressRules;
 use crate::model::Visibility;
 use crate::telemetry::LogSettings;
-use crate::{forward, listen};
+use crate::{forward, listen, tls};
 
 /// Everything a process needs to know to start.
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ pub struct Config {
     pub listen: listen::Settings,
     /// Deadlines towards sandboxes.
     pub forward: forward::Settings,
+    /// The authorities that certificates of sandboxes' https ports are verified against; `None`: they are not verified.
+    pub sandbox_authorities: Option<PathBuf>,
     /// Where sandboxes may be dialled.
     pub networks: AddressRules,
     /// Ports that are never previewed.
@@ -50,10 +52,27 @@ pub struct Config {
     pub default_visibility: Visibility,
     /// How long draining may take.
     pub drain: Duration,
+    /// TLS, if it is spoken here.
+    pub tls: Option<TlsConfig>,
     /// The log.
     pub log: LogSettings,
     /// Development mode, if this is it.
     pub dev: Option<DevOptions>,
+}
+
+/// How TLS is spoken to visitors.
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    /// Where visitors come in by https.
+    pub listen: SocketAddr,
+    /// Where the certificates are.
+    pub certificates: tls::Settings,
+    /// How long a handshake may take.
+    pub handshake: Duration,
+    /// For how long browsers are told to come by https only; zero means that they are not told.
+    pub hsts: Duration,
+    /// Whether the plain listener sends every visitor to https.
+    pub redirect: bool,
 }
 
 /// Why a configuration cannot be used. Holds every fault, one a line.
@@ -96,14 +115,30 @@ pub fn default_data_dir() -> PathBuf {
     base.join("portico")
 }
 
+/// The user's home directory, if there is one.
+pub fn home_dir() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
 /// Data-plane threads when none are asked for: one a core.
 pub(crate) fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// The certificates of `portico dev`, below its data directory.
+pub(crate) fn development(data: &Path) -> tls::Development {
+    tls::Development::at(&data.join("tls"))
+}
+
 /// The configuration of `portico dev`.
 pub fn dev(options: &DevOptions) -> Config {
     let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let data = options.data.clone().unwrap_or_else(default_data_dir);
+    let certificates = tls::Settings {
+        pairs: vec![development(&data).pair],
+        directory: None,
+        reload: Duration::from_secs(10),
+    };
     Config {
         preview: local(options.port),
         api: local(options.api_port),
@@ -112,13 +147,21 @@ pub fn dev(options: &DevOptions) -> Config {
         public_scheme: "http",
         public_port: None,
         workers: options.workers.unwrap_or_else(default_workers),
-        data: options.data.clone().unwrap_or_else(default_data_dir),
+        data,
         listen: listen::Settings::default(),
         forward: forward::Settings::default(),
+        sandbox_authorities: None,
         networks: AddressRules::default(),
         forbidden_ports: FORBIDDEN_PORTS.to_vec(),
         default_visibility: Visibility::Public,
         drain: Duration::from_secs(5),
+        tls: Some(TlsConfig {
+            listen: local(options.https_port),
+            certificates,
+            handshake: Duration::from_secs(5),
+            hsts: Duration::ZERO,
+            redirect: false,
+        }),
         log: options.log.settings("warn,portico::access=info"),
         dev: Some(options.clone()),
     }

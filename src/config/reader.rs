@@ -95,6 +95,11 @@ impl Reader {
         })
     }
 
+    /// Yes or no.
+    pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
+        self.read(key, "true or false", Value::as_bool)
+    }
+
     /// An address and port to listen on.
     pub(super) fn socket(&mut self, key: &str) -> Option<SocketAddr> {
         let expected = "an address and a port such as \"127.0.0.1:8080\" or \"[::]:8080\"";
@@ -132,6 +137,44 @@ impl Reader {
         Some(parsed)
     }
 
+    /// A list of tables, each with these texts and nothing else. Whatever is wrong with one is a fault of its own.
+    pub(super) fn tables<const N: usize>(
+        &mut self,
+        key: &str,
+        names: [&str; N],
+    ) -> Option<Vec<[String; N]>> {
+        let value = self.value(key)?;
+        let expected = names.map(|name| format!("{name} = \"…\"")).join(", ");
+        let Value::Array(items) = value else {
+            self.fault(key, &format!("must be a list of {{ {expected} }}, not {value}"));
+            return None;
+        };
+        let mut read = Vec::with_capacity(items.len());
+        for (at, item) in items.iter().enumerate() {
+            let place = format!("{key}[{at}]");
+            let Value::Table(table) = item else {
+                self.fault(&place, &format!("must be {{ {expected} }}, not {item}"));
+                continue;
+            };
+            let texts = names.map(|name| {
+                let text = table.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+                if text.is_none() {
+                    let given = table.get(name).map_or("missing".to_owned(), ToString::to_string);
+                    self.fault(&format!("{place}.{name}"), &format!("must be a text, not {given}"));
+                }
+                text.map(str::to_owned)
+            });
+            let known = names.map(str::to_owned).into();
+            for name in table.keys().filter(|name| !names.contains(&name.as_str())) {
+                self.faults.push(unknown(&format!("{place}."), name, &known));
+            }
+            if texts.iter().all(Option::is_some) {
+                read.push(texts.map(Option::unwrap_or_default));
+            }
+        }
+        Some(read)
+    }
+
     /// All faults, among them every key that nobody asked for.
     pub(super) fn finish(mut self) -> Vec<String> {
         for (section, value) in &self.root {
@@ -144,14 +187,19 @@ impl Reader {
             for name in table.keys() {
                 let key = format!("{section}.{name}");
                 if !self.known.contains(&key) {
-                    let near = nearest(&key, &self.known);
-                    let hint = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
-                    self.faults.push(format!("{key}: is not a setting{hint}"));
+                    self.faults.push(unknown("", &key, &self.known));
                 }
             }
         }
         self.faults
     }
+}
+
+/// The fault of a key that is none.
+fn unknown(place: &str, key: &str, known: &BTreeSet<String>) -> String {
+    let near = nearest(key, known);
+    let hint = near.map_or(String::new(), |near| format!("; did you mean {place}{near}?"));
+    format!("{place}{key}: is not a setting{hint}")
 }
 
 /// The known key that differs in the fewest characters, if any is near.
@@ -191,6 +239,38 @@ mod tests {
         assert_eq!(faults.len(), 3);
         assert!(faults[0].ends_with("did you mean limits.connections?"), "{faults:?}");
         assert!(faults[1..].iter().all(|fault| fault.ends_with("is not a setting")), "{faults:?}");
+    }
+
+    #[test]
+    fn tables_in_a_list_have_their_texts_and_nothing_else() {
+        let read = |text: &str| {
+            let mut reader = Reader::new(&format!("[a]\npairs = {text}")).unwrap();
+            let pairs = reader.tables("a.pairs", ["left", "right"]);
+            (pairs, reader.finish())
+        };
+        let pair = || ["1".to_owned(), "2".to_owned()];
+        let good = "{ left = \"1\", right = \"2\" }";
+        assert_eq!(read(&format!("[{good}, {good}]")), (Some(vec![pair(), pair()]), vec![]));
+        assert_eq!(read("[]"), (Some(vec![]), vec![]));
+        let (pairs, faults) = read(&format!(
+            "[{{ left = 1 }}, {good}, \"x\", {{ left = \"1\", right = \"\", rihgt = \"2\" }}]"
+        ));
+        assert_eq!(pairs, Some(vec![pair()]));
+        assert_eq!(
+            faults,
+            [
+                "a.pairs[0].left: must be a text, not 1",
+                "a.pairs[0].right: must be a text, not missing",
+                "a.pairs[2]: must be { left = \"…\", right = \"…\" }, not \"x\"",
+                "a.pairs[3].right: must be a text, not \"\"",
+                "a.pairs[3].rihgt: is not a setting; did you mean a.pairs[3].right?",
+            ]
+        );
+        let (pairs, faults) = read("1");
+        assert!(pairs.is_none() && faults[0].starts_with("a.pairs: must be a list of {"));
+        let mut reader = Reader::new("[[a.pairs]]\nleft = \"1\"\nright = \"2\"").unwrap();
+        assert_eq!(reader.tables("a.pairs", ["left", "right"]), Some(vec![pair()]));
+        assert!(reader.finish().is_empty());
     }
 
     #[test]

@@ -270,6 +270,7 @@ fn put(routes: &Routes, sandbox: RoutedSandbox) {
         port: port.port,
         visibility: port.visibility,
         profile: port.profile,
+        protocol: port.protocol,
         expires_at: port.expires_at,
     });
     let mut ports: Box<[PortRule]> = ports.collect();

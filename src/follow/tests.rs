@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::host::Slug;
 use crate::model::{
-    Branding, CustomDomain, Driver, PreviewTokenRecord, Profile, SandboxId, SandboxState, TenantId,
-    TenantPolicy, TokenId, TokenScope, Upstream, UpstreamHost, Visibility,
+    Branding, CustomDomain, Driver, PreviewTokenRecord, Profile, Protocol, SandboxId, SandboxState,
+    TenantId, TenantPolicy, TokenId, TokenScope, Upstream, UpstreamHost, Visibility,
 };
 use crate::store::{Created, NewPreview, NewSandbox, SandboxPatch};
 
@@ -138,6 +138,7 @@ impl World {
                     name: None,
                     visibility,
                     profile: Some(Profile::Public),
+                    protocol: Protocol::H2c,
                     metadata: serde_json::Map::new(),
                     expires_at: None,
                 };

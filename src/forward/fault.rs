@@ -20,6 +20,9 @@ pub enum ForwardError {
     /// The sandbox agreed to a protocol switch in a way that does not match the request.
     #[error("the sandbox's protocol switch does not match the request")]
     BadSwitch,
+    /// A protocol switch was asked of a port that speaks HTTP/2, which has none.
+    #[error("a port that speaks h2c cannot switch protocols")]
+    NoSwitch,
     /// The app's answer to a preflight approves of nothing, so none of it may pass.
     #[error("the app does not approve of the preflight")]
     NotApproved,
@@ -42,6 +45,14 @@ static NOTHING_LISTENING: Face = sandbox(
     "Nothing is listening on {port} yet",
     "The app has not been started, or it uses another port. This page opens it as soon as it answers.",
 );
+static NO_TLS: Face = Face {
+    status: StatusCode::BAD_GATEWAY,
+    label: "no_tls",
+    title: "The app does not speak https",
+    text: "{port} was published as https, and no encrypted connection to it came about.",
+    blame: Blame::Sandbox,
+    recovery: Recovery::None,
+};
 static UNREACHABLE: Face = sandbox(
     StatusCode::BAD_GATEWAY,
     "sandbox_unreachable",
@@ -117,13 +128,23 @@ impl Fault for ForwardError {
                 DialError::NoAddress | DialError::Resolve(_) | DialError::Unreachable(_),
             ) => &UNREACHABLE,
             Self::Dial(DialError::Forbidden) => &FORBIDDEN_ADDRESS,
+            Self::Dial(DialError::Tls(_)) => &NO_TLS,
             Self::Dial(DialError::TimedOut) => &CONNECT_TIMEOUT,
             Self::Dial(DialError::Exhausted(_)) => &EXHAUSTED,
-            Self::Exchange(ExchangeError::ClosedUnanswered(_) | ExchangeError::ClosedInHead(_)) => {
-                &CLOSED
-            }
-            Self::Exchange(ExchangeError::BadAnswer(_) | ExchangeError::TooManyInterim)
+            Self::Exchange(
+                ExchangeError::ClosedUnanswered(_)
+                | ExchangeError::ClosedInHead(_)
+                | ExchangeError::Http2(_),
+            ) => &CLOSED,
+            Self::Exchange(
+                ExchangeError::BadAnswer(_)
+                | ExchangeError::TooManyInterim
+                | ExchangeError::TooManyFields
+                | ExchangeError::BadLength
+                | ExchangeError::Unsayable,
+            )
             | Self::BadSwitch
+            | Self::NoSwitch
             | Self::NotApproved => &BAD_ANSWER,
             Self::Exchange(ExchangeError::TimedOut) => &FIRST_BYTE_TIMEOUT,
             Self::Exchange(ExchangeError::Request(BodyError::Stalled)) => &BODY_STALLED,

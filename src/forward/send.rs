@@ -16,13 +16,17 @@ use super::tunnel::Tunnel;
 use super::upgrade::Expectation;
 use super::{ForwardError, response};
 use crate::body::Payload;
+use crate::connection::Stream;
 use crate::deadline::Deadlines;
 use crate::gate::{Grant, Plan};
-use crate::headers::Headers;
+use crate::headers::{Headers, is_grpc};
 use crate::host::Authority;
 use crate::message::{Framing, Interim, Peer, RequestHead, RequestId, ResponseHead};
+use crate::model::{Protocol, SandboxId};
 use crate::telemetry::Metrics;
-use crate::upstream::{Conn, Dialler, Exchange, Pool, PoolKey, Received};
+use crate::upstream::{
+    Conn, Dialler, Exchange, H2Exchange, H2Pool, H2Terms, Pool, PoolKey, Received,
+};
 use crate::wire::Limits;
 
 /// Deadlines and limits towards sandboxes. A zero duration means "no limit".
@@ -101,6 +105,7 @@ pub struct Switched {
 #[derive(Debug)]
 pub struct Forwarder {
     pool: Rc<Pool>,
+    h2_pool: H2Pool,
     dialler: Dialler,
     deadlines: Deadlines,
     settings: Settings,
@@ -116,12 +121,19 @@ impl Forwarder {
         metrics: Arc<Metrics>,
     ) -> Self {
         let pool = Pool::new(settings.keep_alive, settings.keep_per_port);
-        Self { pool, dialler, deadlines, settings, metrics }
+        Self { pool, h2_pool: H2Pool::default(), dialler, deadlines, settings, metrics }
     }
 
-    /// The connections kept for reuse.
-    pub fn pool(&self) -> &Pool {
-        &self.pool
+    /// Drops the connections that lead to a sandbox's former addresses; all of them when it is gone.
+    pub fn evict(&self, sandbox: SandboxId, current_generation: Option<u64>) {
+        self.pool.evict(sandbox, current_generation);
+        self.h2_pool.evict(sandbox, current_generation);
+    }
+
+    /// Drops connections that have been idle for too long.
+    pub fn sweep(&self) {
+        self.pool.sweep();
+        self.h2_pool.sweep();
     }
 
     /// Carries a request to its sandbox. The answer's body streams; dropping it cancels the exchange.
@@ -141,6 +153,12 @@ impl Forwarder {
             if plan.upgrade { Expectation::of(&head, &plan.strip.subprotocols) } else { None };
         request::prepare(&mut head, &plan.strip, plan.profile, expectation.is_some(), from);
         let here = Here { authority, secure: out.secure, route: &plan.route, port: plan.port };
+        if plan.protocol == Protocol::H2c {
+            if expectation.is_some() {
+                return Err(ForwardError::NoSwitch);
+            }
+            return self.send_h2c(plan, &head, (framing, body), (here, interim)).await;
+        }
         let received =
             self.exchange(plan, &head, (framing, body), (expectation.is_some(), interim)).await?;
         self.receive(received, plan, here, expectation)
@@ -153,11 +171,7 @@ impl Forwarder {
         (framing, mut body): (Framing, Payload),
         (upgrade, interim): (bool, &Interim),
     ) -> Result<Received, ForwardError> {
-        let key = PoolKey {
-            sandbox: plan.route.sandbox,
-            generation: plan.route.address_generation,
-            port: plan.port,
-        };
+        let key = key(plan);
         let repeatable = head.method.is_idempotent() && framing == Framing::None;
         // A switched connection never comes back, so it may as well begin as a new one.
         let mut may_reuse = !upgrade;
@@ -172,7 +186,7 @@ impl Forwarder {
                     self.metrics.upstream_reused.inc();
                     conn
                 }
-                None => self.dial(plan).await?,
+                None => Conn::fresh(self.dial(plan).await?, &self.deadlines),
             };
             let limits = (self.settings.first_byte_timeout, self.settings.head);
             let exchange = Exchange::new(conn, head, framing, body, limits);
@@ -194,11 +208,52 @@ impl Forwarder {
         }
     }
 
-    async fn dial(&self, plan: &Plan) -> Result<Conn, ForwardError> {
+    async fn dial(&self, plan: &Plan) -> Result<Stream, ForwardError> {
         let route = &plan.route;
-        let dialled = self.dialler.dial(route.driver, route.upstream.as_ref(), plan.port).await;
+        let to = (plan.port, plan.protocol);
+        let dialled = self.dialler.dial(route.driver, route.upstream.as_ref(), to).await;
         self.metrics.dialled(dialled.is_ok());
-        Ok(Conn::fresh(dialled?, &self.deadlines))
+        Ok(dialled?)
+    }
+
+    /// The same over HTTP/2. A connection that turns out to have ended gets no request, so there is nothing to repeat.
+    async fn send_h2c(
+        &self,
+        plan: &Plan,
+        head: &RequestHead,
+        content: (Framing, Payload),
+        (here, interim): (Here<'_>, &Interim),
+    ) -> Result<Forwarded, ForwardError> {
+        let key = key(plan);
+        let connection = if let Some(kept) = self.h2_pool.check_out(&key).await {
+            self.metrics.upstream_reused.inc();
+            kept
+        } else {
+            let stream = self.dial(plan).await?;
+            self.h2_pool.begin(key, stream, &self.settings.head).await?
+        };
+        // Calls of gRPC may be silent for as long as they like, and carry deadlines of their own.
+        let patience = |usual| if is_grpc(&head.headers) { Duration::ZERO } else { usual };
+        let terms = H2Terms {
+            first_byte: patience(self.settings.first_byte_timeout),
+            idle: patience(self.settings.response_idle),
+            deadlines: &self.deadlines,
+            limits: &self.settings.head,
+        };
+        let exchange = H2Exchange::begin(connection, head, content, &terms)?;
+        let early = |mut head: ResponseHead| {
+            if plan.grant != Grant::Preflight {
+                response::finish_interim(&mut head);
+                interim.send(head);
+            }
+        };
+        let (mut head, framing, body) = exchange.answer(&terms, early).await?;
+        if plan.grant == Grant::Preflight {
+            let approval = response::approval(&head).ok_or(ForwardError::NotApproved)?;
+            return Ok(Forwarded::Answer(approval, Framing::None, Payload::Empty));
+        }
+        response::finish(&mut head, &plan.grant, here, false);
+        Ok(Forwarded::Answer(head, framing, body))
     }
 
     fn receive(
@@ -238,14 +293,18 @@ impl Forwarder {
         } else {
             self.settings.response_idle
         };
-        let key = PoolKey {
-            sandbox: plan.route.sandbox,
-            generation: plan.route.address_generation,
-            port: plan.port,
-        };
-        let body = exchange.into_body(&parsed, (Rc::clone(&self.pool), key), idle);
+        let body = exchange.into_body(&parsed, (Rc::clone(&self.pool), key(plan)), idle);
         response::finish(&mut parsed.head, &plan.grant, here, false);
         Ok(Forwarded::Answer(parsed.head, framing, body))
+    }
+}
+
+fn key(plan: &Plan) -> PoolKey {
+    PoolKey {
+        sandbox: plan.route.sandbox,
+        generation: plan.route.address_generation,
+        port: plan.port,
+        protocol: plan.protocol,
     }
 }
 

@@ -76,6 +76,7 @@ pub fn decide(
     let session_cookie = judged.cookie_without_redirect(&access);
     Decision::Forward(Box::new(Plan {
         profile: found.route.profile(found.port, now),
+        protocol: found.route.protocol(found.port, now),
         strip: strip(visit),
         upgrade: visit.intent.is_upgrade(),
         port: found.port,

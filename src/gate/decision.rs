@@ -8,7 +8,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use crate::fault::{Blame, Face, Fault, Recovery};
-use crate::model::{Profile, TokenId, TokenScope};
+use crate::model::{Profile, Protocol, TokenId, TokenScope};
 use crate::routes::{Route, TenantView};
 
 /// The verdict on a visit.
@@ -39,6 +39,8 @@ pub struct Plan {
     pub grant: Grant,
     /// How the request is presented to the app.
     pub profile: Profile,
+    /// How the app is spoken to.
+    pub protocol: Protocol,
     /// What must be taken out before forwarding.
     pub strip: Strip,
     /// `Set-Cookie` value to add to the answer (a query credential on something that is no navigation).
@@ -132,6 +134,8 @@ impl Refusal {
 pub enum RefusalReason {
     /// The authority is not well formed.
     BadHost,
+    /// The connection was made for a host of another certificate (RFC 9110 section 15.5.20).
+    Misdirected,
     /// TRACE or CONNECT.
     MethodNotAllowed,
     /// A malformed or doubled credential (two different values of one carrier).
@@ -199,6 +203,15 @@ impl Fault for RefusalReason {
                     "bad_host",
                     "This address is not valid",
                     "Check the address for typing mistakes.",
+                );
+                &F
+            }
+            Self::Misdirected => {
+                const F: Face = visitor(
+                    StatusCode::MISDIRECTED_REQUEST,
+                    "misdirected",
+                    "This connection leads elsewhere",
+                    "It was made for another address. Reload the page.",
                 );
                 &F
             }

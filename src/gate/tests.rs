@@ -13,8 +13,8 @@ use crate::headers::Headers;
 use crate::host::Slug;
 use crate::message::{Minor, RequestHead};
 use crate::model::{
-    CustomDomain, Driver, Profile, SandboxId, SandboxState, SigningKeyRecord, TenantDomain,
-    TenantId, TenantPolicy, TokenId, TokenScope, Visibility,
+    CustomDomain, Driver, Profile, Protocol, SandboxId, SandboxState, SigningKeyRecord,
+    TenantDomain, TenantId, TenantPolicy, TokenId, TokenScope, Visibility,
 };
 use crate::routes::{PortRule, Route, Routes, SlugScope, TenantView};
 use crate::token::{Claims, KeyRing, Verifier};
@@ -35,8 +35,13 @@ struct World {
 }
 
 fn route(sandbox: SandboxId, tenant: TenantId, slug: &str) -> Route {
-    let public =
-        PortRule { port: 8000, visibility: Visibility::Public, profile: None, expires_at: None };
+    let public = PortRule {
+        port: 8000,
+        visibility: Visibility::Public,
+        profile: None,
+        protocol: Protocol::Http,
+        expires_at: None,
+    };
     let lapsed = PortRule { port: 8001, expires_at: Some(at(-1)), ..public };
     Route {
         sandbox,

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use http::Method;
 
 use super::Settings;
+use super::line::Line;
 use super::link::{Link, NoRequest, RequestBody};
 use super::respond::{self, Terms};
 use crate::body::Payload;
@@ -18,7 +18,7 @@ use crate::connection::Stream;
 use crate::deadline::Phase;
 use crate::fault::Fault;
 use crate::message::{Framing, Interim, Minor, Peer, RequestHead};
-use crate::visitor::{self, Arriving, Reply, Worker};
+use crate::visitor::{self, Reply, Worker};
 use crate::wire::{self, ConnectionField, ParsedRequest};
 
 /// After an answer that leaves part of a request unread, this much of the rest is read and thrown away, so that the
@@ -28,13 +28,7 @@ const LINGER_BYTES: usize = 512 << 10;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(
-    stream: Stream,
-    peer: SocketAddr,
-    worker: Rc<Worker>,
-    settings: Rc<Settings>,
-) {
-    let peer = Rc::new(Peer::of(peer));
+pub(super) async fn serve(stream: Stream, line: Line, worker: Rc<Worker>, settings: Rc<Settings>) {
     let deadlines = [worker.deadlines.deadline(), worker.deadlines.deadline()];
     let link = Rc::new(RefCell::new(Link::new(stream, Rc::clone(&settings), deadlines)));
     // The first request must come as promptly as its head; later ones may keep us waiting.
@@ -51,20 +45,20 @@ pub(super) async fn serve(
         }
         let next = poll_fn(|cx| link.borrow_mut().poll_request(cx, worker.is_draining())).await;
         let (keep, answered) = match next {
-            Ok(request) => match exchange(&link, &peer, request, &worker).await {
+            Ok(request) => match exchange(&link, &line, request, &worker).await {
                 Exchanged::Answered { keep } => (keep, true),
                 Exchanged::Broken => {
-                    link.borrow().stream.abort();
+                    link.borrow_mut().stream.abort();
                     return;
                 }
                 Exchanged::Switched(switch) => return tunnel(link, switch, &worker).await,
             },
             Err(NoRequest::Ended) => (false, false),
             Err(NoRequest::Faulty(fault, glimpse)) => {
-                (false, refuse(&link, &peer, (&fault, glimpse), &worker).await)
+                (false, refuse(&link, &line.peer, (&fault, glimpse), &worker).await)
             }
             Err(NoRequest::TooSlow(glimpse)) => {
-                (false, refuse(&link, &peer, (&visitor::HeadTimeout, glimpse), &worker).await)
+                (false, refuse(&link, &line.peer, (&visitor::HeadTimeout, glimpse), &worker).await)
             }
         };
         if !keep {
@@ -82,7 +76,7 @@ enum Exchanged {
 
 async fn exchange(
     link: &Rc<RefCell<Link>>,
-    peer: &Rc<Peer>,
+    line: &Line,
     request: ParsedRequest,
     worker: &Rc<Worker>,
 ) -> Exchanged {
@@ -96,16 +90,14 @@ async fn exchange(
         _ => Payload::stream(RequestBody(Rc::clone(link))),
     };
     let interim = Interim::default();
-    let arriving = Arriving {
-        head: request.head,
-        framing: request.framing,
-        body,
-        peer: Rc::clone(peer),
-        secure: false,
-        interim: interim.clone(),
-    };
+    let arriving = line.arriving(request.head, (request.framing, body), interim.clone());
     let reply = {
-        let mut handling = pin!(visitor::handle(worker, arriving));
+        let mut handling = pin!(async {
+            match line.leads_to {
+                Some(port) => Reply::Answer(visitor::lead_to_https(worker, arriving, port)),
+                None => visitor::handle(worker, arriving).await,
+            }
+        });
         poll_fn(|cx| {
             let polled = handling.as_mut().poll(cx);
             let mut link = link.borrow_mut();

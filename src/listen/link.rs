@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Instant;
 
 use super::Settings;
+use super::pace::Pace;
 use crate::body::BodyError;
 use crate::connection::{Outbox, Stream};
 use crate::deadline::{Deadline, Phase};
@@ -170,7 +170,7 @@ impl Link {
                 Ok(Decoded::Data(data)) => {
                     let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
                     self.body_bytes_in += length;
-                    self.pace.bytes += length;
+                    self.pace.took(length);
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Ok(Decoded::Trailers(trailers)) => {
@@ -201,9 +201,7 @@ impl Link {
                 Poll::Ready(Ok(n)) if n > 0 => self.pace.resumed(),
                 Poll::Ready(_) => return Poll::Ready(Some(Err(BodyError::Visitor))),
                 Poll::Pending => {
-                    let first_wait = self.pace.waiting_since.is_none();
-                    if first_wait {
-                        self.pace.waiting_since = Some(Instant::now());
+                    if self.pace.waits() {
                         self.read_deadline.set(Phase::RequestBody, self.settings.body_idle);
                     }
                     if self.pace.is_too_slow(&self.settings) {
@@ -223,30 +221,6 @@ impl Link {
                 decoder.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
             }
         }
-    }
-}
-
-/// How fast a request body comes, counting only the time we stood waiting for it.
-#[derive(Debug, Default)]
-struct Pace {
-    bytes: u64,
-    waited: std::time::Duration,
-    waiting_since: Option<Instant>,
-}
-
-impl Pace {
-    fn resumed(&mut self) {
-        if let Some(since) = self.waiting_since.take() {
-            self.waited += since.elapsed();
-        }
-    }
-
-    fn is_too_slow(&self, settings: &Settings) -> bool {
-        if settings.body_idle.is_zero() || self.waited < settings.body_idle {
-            return false;
-        }
-        let due = self.waited.as_secs().saturating_mul(u64::from(settings.body_min_rate));
-        self.bytes < due
     }
 }
 

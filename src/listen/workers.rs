@@ -10,18 +10,20 @@ use std::thread;
 use std::time::Duration;
 
 use dashmap::DashMap;
+use futures_util::future::join_all;
 use http::StatusCode;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::sync::broadcast;
 use tokio::task::LocalSet;
 
-use super::{Settings, http1, respond};
-use crate::connection::Stream;
+use super::handshake::{self, Entrance};
+use super::{Settings, http1, http2, respond};
 use crate::fault::{Blame, Face, Fault, Recovery};
 use crate::message::Peer;
 use crate::model::Subject;
 use crate::shutdown::{Stage, Watcher};
+use crate::telemetry::Handshake;
 use crate::visitor::{self, Worker, WorkerParts};
 
 /// Connections that may wait to be accepted, per listener.
@@ -77,37 +79,42 @@ fn socket(address: SocketAddr, shared: bool) -> Result<TcpListener, ListenError>
     })
 }
 
-impl Bound {
-    /// Starts a thread for every listener. Each keeps `watcher` until its last connection is gone.
-    pub fn serve(
-        self,
-        parts: &WorkerParts,
-        settings: Settings,
-        changes: impl Fn() -> broadcast::Receiver<Subject>,
-        watcher: &Watcher,
-    ) -> io::Result<()> {
-        let caps = Arc::new(Caps { settings, total: AtomicUsize::new(0), by_ip: DashMap::new() });
-        for (number, listener) in self.listeners.into_iter().enumerate() {
-            let (parts, caps) = (parts.clone(), Arc::clone(&caps));
-            let (changes, watcher) = (changes(), watcher.clone());
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-                // The process waits for this one, so that the last lines are written.
-                let staying = watcher.clone();
-                let tasks = LocalSet::new();
-                tasks.block_on(&runtime, run(listener, parts, caps, changes, watcher));
-                // What was still open is noted as it is dropped.
-                drop(tasks);
-                crate::telemetry::flush_access();
-                drop(staying);
-            })?;
+/// Starts a thread for every worker, with a listener at each of the entrances. Each keeps `watcher` until its last connection is gone.
+pub fn serve(
+    entrances: Vec<(Bound, Entrance)>,
+    parts: &WorkerParts,
+    settings: Settings,
+    changes: impl Fn() -> broadcast::Receiver<Subject>,
+    watcher: &Watcher,
+) -> io::Result<()> {
+    let caps = Arc::new(Caps { settings, total: AtomicUsize::new(0), by_ip: DashMap::new() });
+    let mut doors: Vec<Vec<(TcpListener, Entrance)>> = Vec::new();
+    for (bound, entrance) in entrances {
+        doors.resize_with(doors.len().max(bound.listeners.len()), Vec::new);
+        for (doors, listener) in doors.iter_mut().zip(bound.listeners) {
+            doors.push((listener, entrance.clone()));
         }
-        Ok(())
     }
+    for (number, doors) in doors.into_iter().enumerate() {
+        let (parts, caps) = (parts.clone(), Arc::clone(&caps));
+        let (changes, watcher) = (changes(), watcher.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            // The process waits for this one, so that the last lines are written.
+            let staying = watcher.clone();
+            let tasks = LocalSet::new();
+            tasks.block_on(&runtime, run(doors, parts, caps, changes, watcher));
+            // What was still open is noted as it is dropped.
+            drop(tasks);
+            crate::telemetry::flush_access();
+            drop(staying);
+        })?;
+    }
+    Ok(())
 }
 
 async fn run(
-    listener: TcpListener,
+    doors: Vec<(TcpListener, Entrance)>,
     parts: WorkerParts,
     caps: Arc<Caps>,
     changes: broadcast::Receiver<Subject>,
@@ -115,22 +122,24 @@ async fn run(
 ) {
     let worker = Worker::new(parts);
     tokio::task::spawn_local(Rc::clone(&worker).keep(changes));
-    let open = Rc::new(Cell::new(0_usize));
-    match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => {
-            tokio::select! {
-                () = accept(&listener, &worker, &caps, &open) => {}
-                () = watcher.reached(Stage::Draining) => {}
-            }
-        }
-        Err(error) => tracing::error!(%error, "a worker cannot use its listener"),
+    let hall = Rc::new(Hall {
+        worker: Rc::clone(&worker),
+        settings: Rc::new(caps.settings.clone()),
+        caps,
+        open: Rc::new(Cell::new(0)),
+    });
+    let accepting = doors.into_iter().map(|door| accept(door, Rc::clone(&hall)));
+    tokio::select! {
+        _ = join_all(accepting) => {}
+        () = watcher.reached(Stage::Draining) => {}
     }
+    let open = &hall.open;
     worker.drain();
     tokio::select! {
-        () = all_closed(&open) => {}
+        () = all_closed(open) => {}
         () = watcher.reached(Stage::Cut) => {
             worker.cut();
-            drop(tokio::time::timeout(LAST_WORDS, all_closed(&open)).await);
+            drop(tokio::time::timeout(LAST_WORDS, all_closed(open)).await);
         }
     }
 }
@@ -142,13 +151,23 @@ async fn all_closed(open: &Cell<usize>) {
     }
 }
 
-async fn accept(
-    listener: &tokio::net::TcpListener,
-    worker: &Rc<Worker>,
-    caps: &Arc<Caps>,
-    open: &Rc<Cell<usize>>,
-) {
-    let settings = Rc::new(caps.settings);
+/// What the connections of one worker share.
+struct Hall {
+    worker: Rc<Worker>,
+    settings: Rc<Settings>,
+    caps: Arc<Caps>,
+    open: Rc<Cell<usize>>,
+}
+
+async fn accept((listener, entrance): (TcpListener, Entrance), hall: Rc<Hall>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "a worker cannot use its listener");
+            return;
+        }
+    };
+    let entrance = Rc::new(entrance);
     loop {
         let (socket, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -160,15 +179,11 @@ async fn accept(
                 continue;
             }
         };
-        worker.metrics.connections_accepted.inc();
-        let seat = match caps.admit(peer.ip(), worker, open) {
+        hall.worker.metrics.connections_accepted.inc();
+        let seat = match Caps::admit(&hall, peer.ip()) {
             Ok(seat) => seat,
             Err(cap) => {
-                worker.metrics.connections_capped.inc();
-                respond::turn_away(
-                    &socket,
-                    &visitor::refuse_unread(worker, &Rc::new(Peer::of(peer)), &cap),
-                );
+                turn_away(&hall, &entrance, &socket, (peer, &cap));
                 continue;
             }
         };
@@ -176,19 +191,59 @@ async fn accept(
             // The visitor has gone already.
             continue;
         }
-        let serving = serve(socket, peer, Rc::clone(worker), Rc::clone(&settings), seat);
+        let serving = serve_one(socket, peer, Rc::clone(&entrance), Rc::clone(&hall), seat);
         tokio::task::spawn_local(serving);
     }
 }
 
-async fn serve(
-    socket: TcpStream,
-    peer: SocketAddr,
-    worker: Rc<Worker>,
-    settings: Rc<Settings>,
-    seat: Seat,
+/// Tells why there is no place, where that can be said in clear text.
+fn turn_away(
+    hall: &Hall,
+    entrance: &Entrance,
+    socket: &TcpStream,
+    (peer, cap): (SocketAddr, &Capped),
 ) {
-    http1::serve(Stream::tcp(socket), peer, worker, settings).await;
+    hall.worker.metrics.connections_capped.inc();
+    if !matches!(entrance, Entrance::Tls(_)) {
+        let refusal = visitor::refuse_unread(&hall.worker, &Rc::new(Peer::of(peer)), cap);
+        respond::turn_away(socket, &refusal);
+    }
+}
+
+async fn serve_one(
+    socket: TcpStream,
+    front: SocketAddr,
+    entrance: Rc<Entrance>,
+    hall: Rc<Hall>,
+    mut seat: Seat,
+) {
+    let Hall { worker, settings, .. } = &*hall;
+    let opened = async {
+        let peer = handshake::origin(&socket, front, settings).await?;
+        if peer != front
+            && let Err(cap) = seat.belongs_to(peer.ip())
+        {
+            turn_away(&hall, &entrance, &socket, (peer, &cap));
+            return Ok(None);
+        }
+        handshake::open(socket, (front, peer), &entrance, settings, worker).await.map(Some)
+    };
+    // Each stage in a box of its own: while a connection idles, its task holds what that takes and no more.
+    let opened = match Box::pin(opened).await {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return,
+        Err(error) => {
+            worker.metrics.handshake(Handshake::Failed);
+            tracing::debug!(peer = %front.ip(), %error, "no connection came about");
+            return;
+        }
+    };
+    let (worker, settings) = (Rc::clone(worker), Rc::clone(settings));
+    if opened.is_http2 {
+        Box::pin(http2::serve(opened.stream, opened.line, worker, settings)).await;
+    } else {
+        Box::pin(http1::serve(opened.stream, opened.line, worker, settings)).await;
+    }
     drop(seat);
 }
 
@@ -257,53 +312,71 @@ impl Fault for Capped {
 
 /// A connection's place under the caps, given back when dropped.
 struct Seat {
-    caps: Arc<Caps>,
-    ip: IpAddr,
-    worker: Rc<Worker>,
-    open: Rc<Cell<usize>>,
+    hall: Rc<Hall>,
+    /// Whom it counts for; nobody, while a front has not said for whom it is.
+    ip: Option<IpAddr>,
+}
+
+fn exceeds(count: usize, cap: usize) -> bool {
+    cap > 0 && count > cap
 }
 
 impl Caps {
-    fn admit(
-        self: &Arc<Self>,
-        ip: IpAddr,
-        worker: &Rc<Worker>,
-        open: &Rc<Cell<usize>>,
-    ) -> Result<Seat, Capped> {
-        let ip = holder(ip);
-        let exceeds = |count: usize, cap: usize| cap > 0 && count > cap;
-        let total = self.total.fetch_add(1, Ordering::Relaxed) + 1;
-        let from_ip = {
-            let mut count = self.by_ip.entry(ip).or_insert(0);
-            *count += 1;
-            *count
-        };
-        open.set(open.get() + 1);
-        worker.metrics.connections.inc();
+    fn admit(hall: &Rc<Hall>, ip: IpAddr) -> Result<Seat, Capped> {
+        let caps = &hall.caps;
+        let total = caps.total.fetch_add(1, Ordering::Relaxed) + 1;
+        hall.open.set(hall.open.get() + 1);
+        hall.worker.metrics.connections.inc();
         // From here the seat gives everything back, also when the connection is turned away.
-        let seat =
-            Seat { caps: Arc::clone(self), ip, worker: Rc::clone(worker), open: Rc::clone(open) };
-        if exceeds(total, self.settings.max_connections) {
+        let mut seat = Seat { hall: Rc::clone(hall), ip: None };
+        if exceeds(total, caps.settings.max_connections) {
             return Err(Capped::Total);
         }
-        if exceeds(from_ip, self.settings.max_connections_per_ip) {
-            return Err(Capped::Address);
+        if !caps.settings.is_front(ip) {
+            seat.belongs_to(ip)?;
         }
         Ok(seat)
     }
-}
 
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.caps.total.fetch_sub(1, Ordering::Relaxed);
-        if let dashmap::Entry::Occupied(mut entry) = self.caps.by_ip.entry(self.ip) {
+    fn leave(&self, ip: IpAddr) {
+        if let dashmap::Entry::Occupied(mut entry) = self.by_ip.entry(ip) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();
             }
         }
-        self.open.set(self.open.get() - 1);
-        self.worker.metrics.connections.dec();
+    }
+}
+
+impl Seat {
+    /// Counts the connection for an address.
+    fn belongs_to(&mut self, ip: IpAddr) -> Result<(), Capped> {
+        let caps = &self.hall.caps;
+        let ip = holder(ip);
+        if let Some(before) = self.ip.replace(ip) {
+            caps.leave(before);
+        }
+        let from_ip = {
+            let mut count = caps.by_ip.entry(ip).or_insert(0);
+            *count += 1;
+            *count
+        };
+        if exceeds(from_ip, caps.settings.max_connections_per_ip) {
+            return Err(Capped::Address);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let Hall { caps, open, worker, .. } = &*self.hall;
+        caps.total.fetch_sub(1, Ordering::Relaxed);
+        if let Some(ip) = self.ip {
+            caps.leave(ip);
+        }
+        open.set(open.get() - 1);
+        worker.metrics.connections.dec();
     }
 }
 

@@ -12,6 +12,6 @@ pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenSc
 pub use branding::Branding;
 pub use change::{Change, Subject, Version};
 pub use ids::{IdText, KeyId, PreviewId, SandboxId, TenantId, TokenId};
-pub use preview::{Preview, Profile, Visibility};
+pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};
 pub use tenant::{CustomDomain, Tenant, TenantDomain, TenantPolicy};

@@ -29,6 +29,19 @@ pub enum Profile {
     Public,
 }
 
+/// How a port of a sandbox is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1 in clear text.
+    #[default]
+    Http,
+    /// HTTP/1.1 over TLS.
+    Https,
+    /// HTTP/2 in clear text, without asking first (RFC 9113 section 3.3): gRPC.
+    H2c,
+}
+
 /// A preview record. At most one active record a port.
 #[derive(Clone, Debug)]
 pub struct Preview {
@@ -44,6 +57,8 @@ pub struct Preview {
     pub visibility: Visibility,
     /// The origin profile of this port; `None` = the sandbox's.
     pub profile: Option<Profile>,
+    /// How the port is spoken to.
+    pub protocol: Protocol,
     /// Free-form data of the tenant's.
     pub metadata: serde_json::Map<String, serde_json::Value>,
     /// When it was published.

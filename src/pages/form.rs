@@ -2,7 +2,7 @@
 
 use http::header::{self, HeaderName};
 
-use crate::headers::Headers;
+use crate::headers::{Headers, is_grpc};
 use crate::message::RequestHead;
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
@@ -20,6 +20,8 @@ pub(super) enum Form {
     Style,
     /// Nothing, for images, fonts and media.
     Empty,
+    /// Fields instead of a body, for gRPC.
+    Grpc,
     /// One line, for bytes that never became a request.
     Text,
 }
@@ -27,6 +29,9 @@ pub(super) enum Form {
 impl Form {
     pub(super) fn for_request(request: Option<&RequestHead>) -> Self {
         let Some(request) = request else { return Self::Text };
+        if is_grpc(&request.headers) {
+            return Self::Grpc;
+        }
         let text = |name: &HeaderName| text(&request.headers, name);
         match text(&SEC_FETCH_DEST).unwrap_or_default() {
             "document" | "iframe" | "frame" | "embed" | "object" | "fencedframe" => Self::Html,
@@ -67,6 +72,7 @@ impl Form {
             Self::Script => Some("text/javascript; charset=utf-8"),
             Self::Style => Some("text/css; charset=utf-8"),
             Self::Text => Some("text/plain; charset=utf-8"),
+            Self::Grpc => Some("application/grpc"),
             Self::Empty => None,
         }
     }
@@ -108,6 +114,8 @@ mod tests {
         check(&[("accept", "image/avif,image/webp,*/*")], Form::Empty);
         check(&[("accept", "text/css,*/*;q=0.1")], Form::Style);
         check(&[("accept", "*/*")], Form::Json);
+        check(&[("content-type", "application/grpc+proto"), ("te", "trailers")], Form::Grpc);
+        check(&[("content-type", "application/grpc-web"), ("accept", "*/*")], Form::Json);
         check(&[], Form::Json);
         assert_eq!(Form::for_request(None), Form::Text);
     }

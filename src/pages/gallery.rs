@@ -65,6 +65,10 @@ impl Gallery {
                 occasion.face.label,
                 with_port(occasion.face.title, occasion.subject)
             ),
+            Form::Grpc => {
+                grpc(&mut head, occasion);
+                String::new()
+            }
             Form::Empty => String::new(),
         };
         (head, body.into())
@@ -87,6 +91,26 @@ impl Gallery {
         }
         self.rendered.insert(key, Arc::clone(&page));
         page
+    }
+}
+
+/// Tells the fault as gRPC does: always 200, and a status in fields that would be trailers if there were a body. The codes are those that
+/// clients of gRPC take the HTTP statuses for.
+fn grpc(head: &mut ResponseHead, occasion: &Occasion<'_>) {
+    let status = match head.status.as_u16() {
+        400 => "13",
+        401 => "16",
+        403 => "7",
+        404 => "12",
+        429 | 502..=504 => "14",
+        _ => "2",
+    };
+    head.status = StatusCode::OK;
+    head.headers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from_static(status));
+    let message = with_port(occasion.face.title, occasion.subject);
+    // Made of visible ASCII only, and so its own percent-encoding, but for `%`, which no title has.
+    if let Ok(message) = HeaderValue::try_from(message) {
+        head.headers.insert(HeaderName::from_static("grpc-message"), message);
     }
 }
 

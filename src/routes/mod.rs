@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::host::Slug;
 use crate::model::{
-    Branding, Driver, Profile, SandboxId, SandboxState, TenantId, TenantPolicy, Upstream,
+    Branding, Driver, Profile, Protocol, SandboxId, SandboxState, TenantId, TenantPolicy, Upstream,
     Visibility,
 };
 
@@ -45,6 +45,8 @@ pub struct PortRule {
     pub visibility: Visibility,
     /// Its origin profile, if it has one of its own.
     pub profile: Option<Profile>,
+    /// How it is spoken to.
+    pub protocol: Protocol,
     /// After this the rule no longer holds.
     pub expires_at: Option<Timestamp>,
 }
@@ -89,6 +91,11 @@ impl Route {
     /// Whether anybody may open the port.
     pub fn is_public(&self, port: u16, now: Timestamp) -> bool {
         self.rule(port, now).is_some_and(|rule| rule.visibility == Visibility::Public)
+    }
+
+    /// How a port is spoken to.
+    pub fn protocol(&self, port: u16, now: Timestamp) -> Protocol {
+        self.rule(port, now).map_or(Protocol::Http, |rule| rule.protocol)
     }
 
     /// When a port stops being public by itself.

@@ -21,8 +21,9 @@ use serde_json::{Map, Value};
 
 use crate::host::Slug;
 use crate::model::{
-    Attributes, CustomDomain, Driver, KeyScope, Profile, Sandbox, SandboxId, SandboxState,
-    SigningKeyRecord, Tenant, TenantDomain, TenantId, TokenId, Upstream, Version, Visibility,
+    Attributes, CustomDomain, Driver, KeyScope, Profile, Protocol, Sandbox, SandboxId,
+    SandboxState, SigningKeyRecord, Tenant, TenantDomain, TenantId, TokenId, Upstream, Version,
+    Visibility,
 };
 
 /// What can go wrong with the store.
@@ -172,6 +173,8 @@ pub struct NewPreview {
     pub visibility: Visibility,
     /// Its origin profile.
     pub profile: Option<Profile>,
+    /// How it is spoken to.
+    pub protocol: Protocol,
     /// Free-form data.
     pub metadata: Map<String, Value>,
     /// After this the port is private again.
@@ -252,6 +255,8 @@ pub struct RoutedPort {
     pub visibility: Visibility,
     /// Its origin profile.
     pub profile: Option<Profile>,
+    /// How it is spoken to.
+    pub protocol: Protocol,
     /// After this it is private again.
     pub expires_at: Option<Timestamp>,
 }

@@ -30,25 +30,29 @@ impl Store {
             name: new.name,
             visibility: new.visibility,
             profile: new.profile,
+            protocol: new.protocol,
             metadata: new.metadata,
             created_at: now,
             updated_at: now,
             expires_at: new.expires_at,
             deleted_at: None,
         };
-        sqlx::query("INSERT INTO previews VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, NULL)")
-            .bind(preview.id.to_string())
-            .bind(sandbox.to_string())
-            .bind(preview.port)
-            .bind(&preview.name)
-            .bind(word(&preview.visibility))
-            .bind(preview.profile.as_ref().map(word))
-            .bind(json(&preview.metadata))
-            .bind(millis(now))
-            .bind(preview.expires_at.map(millis))
-            .execute(&mut *tx)
-            .await
-            .map_err(StoreError::Database)?;
+        sqlx::query(
+            "INSERT INTO previews VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, NULL, ?10)",
+        )
+        .bind(preview.id.to_string())
+        .bind(sandbox.to_string())
+        .bind(preview.port)
+        .bind(&preview.name)
+        .bind(word(&preview.visibility))
+        .bind(preview.profile.as_ref().map(word))
+        .bind(json(&preview.metadata))
+        .bind(millis(now))
+        .bind(preview.expires_at.map(millis))
+        .bind(word(&preview.protocol))
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::Database)?;
         let version = self.commit(tx, &[Subject::Sandbox(sandbox)]).await?;
         Ok((preview, version))
     }

@@ -150,5 +150,6 @@ pub(super) fn preview(row: &SqliteRow) -> Result<Preview, StoreError> {
         updated_at: c.moment()?,
         expires_at: c.optional_moment()?,
         deleted_at: c.optional_moment()?,
+        protocol: c.word()?,
     })
 }

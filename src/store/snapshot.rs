@@ -13,7 +13,9 @@ use super::rows::{Columns, from_json, millis, moment};
 use super::tenants::{custom_domain, domain, tenant};
 use super::{RoutedPort, RoutedSandbox, Snapshot, Store, StoreError};
 use crate::host::Slug;
-use crate::model::{Driver, Profile, SandboxId, SandboxState, TenantId, Upstream, Visibility};
+use crate::model::{
+    Driver, Profile, Protocol, SandboxId, SandboxState, TenantId, Upstream, Visibility,
+};
 
 /// Rows in one array.
 const BATCH: i64 = 5000;
@@ -21,7 +23,7 @@ const BATCH: i64 = 5000;
 const SANDBOX: &str = "json_array(id, tenant, slug, state, driver, json(upstream), address_generation, token_generation, \
                        default_port, profile, external_user_id)";
 /// What it needs of a preview, in the order of [`PortRow`].
-const PORT: &str = "json_array(sandbox, port, visibility, profile, expires_at)";
+const PORT: &str = "json_array(sandbox, port, visibility, profile, protocol, expires_at)";
 
 #[derive(Deserialize)]
 struct SandboxRow(
@@ -39,7 +41,7 @@ struct SandboxRow(
 );
 
 #[derive(Deserialize)]
-struct PortRow(SandboxId, u16, Visibility, Option<Profile>, Option<i64>);
+struct PortRow(SandboxId, u16, Visibility, Option<Profile>, Protocol, Option<i64>);
 
 #[derive(Deserialize)]
 struct ScopeRow(SandboxId, String);
@@ -185,7 +187,8 @@ fn routed(row: SandboxRow, ports: Vec<RoutedPort>, slug_scopes: Vec<String>) -> 
 }
 
 fn port(
-    PortRow(_, port, visibility, profile, expires_at): PortRow,
+    PortRow(_, port, visibility, profile, protocol, expires_at): PortRow,
 ) -> Result<RoutedPort, StoreError> {
-    Ok(RoutedPort { port, visibility, profile, expires_at: expires_at.map(moment).transpose()? })
+    let expires_at = expires_at.map(moment).transpose()?;
+    Ok(RoutedPort { port, visibility, profile, protocol, expires_at })
 }

@@ -1,12 +1,14 @@
 //! Prometheus metrics. No label value is ever chosen by a visitor, a tenant or a sandbox, so the number of series is fixed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -27,6 +29,17 @@ impl Source {
             Self::Proxy => "proxy",
         }
     }
+}
+
+/// How a connection began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// A TLS handshake with a certificate.
+    Full,
+    /// A TLS session resumed.
+    Resumed,
+    /// It came to nothing: TLS failed, or took too long, or a front did not say for whom it came.
+    Failed,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -68,6 +81,7 @@ pub struct Metrics {
     pub connections_accepted: Counter,
     /// Visitors' connections turned away by a cap.
     pub connections_capped: Counter,
+    handshakes: [Counter; 3],
     /// Switched connections open.
     pub tunnels: Gauge,
     /// Exchanges cut because access ended.
@@ -83,6 +97,8 @@ pub struct Metrics {
     pub knowledge_version: Gauge,
     /// Changes written and not yet applied to the tables.
     pub knowledge_lag: Gauge,
+    certificate_reloads: [Counter; 2],
+    certificate_expiry: CertificateExpiry,
 }
 
 /// Told by the log's writer, which knows.
@@ -94,6 +110,22 @@ impl Collector for LostLines {
         let lost = ConstCounter::new(super::log::lost());
         let help = "Batches of log lines dropped because the writer could not keep up";
         lost.encode(encoder.encode_descriptor("log_lost", help, None, lost.metric_type())?)
+    }
+}
+
+/// Told once there is a certificate: an alarm on the moment itself would go off at zero.
+#[derive(Clone, Debug, Default)]
+struct CertificateExpiry(Arc<AtomicI64>);
+
+impl Collector for CertificateExpiry {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let at = match self.0.load(Ordering::Relaxed) {
+            0 => return Ok(()),
+            at => ConstGauge::new(at),
+        };
+        let help = "When the first of the certificates in use ends, Unix time";
+        let unit = Some(&Unit::Seconds);
+        at.encode(encoder.encode_descriptor("certificate_expiry", help, unit, at.metric_type())?)
     }
 }
 
@@ -119,6 +151,13 @@ impl Metrics {
         r.register("faults", "Answers of ours, by code and by who is to blame", faults.clone());
         let dials = Family::<OutcomeLabels, Counter>::default();
         r.register("upstream_connections", "Connections to sandboxes, by outcome", dials.clone());
+        let handshakes = Family::<OutcomeLabels, Counter>::default();
+        let help = "Beginnings of visitors' connections, by outcome";
+        r.register("handshakes", help, handshakes.clone());
+        let reloads = Family::<OutcomeLabels, Counter>::default();
+        r.register("certificate_reloads", "Changed certificates, by outcome", reloads.clone());
+        let certificate_expiry = CertificateExpiry::default();
+        r.register_collector(Box::new(certificate_expiry.clone()));
         r.register_collector(Box::new(LostLines));
         let histogram = |r: &mut Registry, name: &str, help: &str| {
             let histogram = Histogram::new(SECONDS);
@@ -154,6 +193,8 @@ impl Metrics {
                 "connections_capped",
                 "Visitors' connections turned away by a cap",
             ),
+            handshakes: ["full", "resumed", "failed"]
+                .map(|outcome| handshakes.get_or_create(&OutcomeLabels { outcome }).clone()),
             tunnels: gauge(r, "tunnels", "Switched connections (WebSocket and others) open"),
             access_ended: counter(
                 r,
@@ -179,6 +220,9 @@ impl Metrics {
                 "knowledge_lag",
                 "Changes written and not yet applied to the tables",
             ),
+            certificate_reloads: ["loaded", "refused"]
+                .map(|outcome| reloads.get_or_create(&OutcomeLabels { outcome }).clone()),
+            certificate_expiry,
             registry,
         }
     }
@@ -214,6 +258,31 @@ impl Metrics {
             yes.inc()
         } else {
             no.inc()
+        };
+    }
+
+    /// Counts a reading of certificates whose files have changed.
+    pub fn certificates_read(&self, loaded: bool) {
+        let [yes, no] = &self.certificate_reloads;
+        if loaded {
+            yes.inc()
+        } else {
+            no.inc()
+        };
+    }
+
+    /// Notes when the first of the certificates in use ends, seconds of Unix time.
+    pub fn certificate_ends(&self, at: i64) {
+        self.certificate_expiry.0.store(at, Ordering::Relaxed);
+    }
+
+    /// Counts the beginning of a connection that has one.
+    pub fn handshake(&self, outcome: Handshake) {
+        let [full, resumed, failed] = &self.handshakes;
+        match outcome {
+            Handshake::Full => full.inc(),
+            Handshake::Resumed => resumed.inc(),
+            Handshake::Failed => failed.inc(),
         };
     }
 
@@ -255,6 +324,7 @@ mod tests {
             blame: crate::fault::Blame::Visitor,
             recovery: crate::fault::Recovery::None,
         });
+        metrics.certificate_ends(1);
         let rendered = metrics.render().unwrap();
         let told = rendered.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let told: BTreeSet<String> = told

@@ -5,12 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 
+use super::SandboxTls;
 use crate::address::AddressRules;
 use crate::connection::Stream;
-use crate::model::{Driver, Upstream, UpstreamHost};
+use crate::model::{Driver, Protocol, Upstream, UpstreamHost};
 
 /// How long TCP may stay silent before the kernel asks whether the other end is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
@@ -36,6 +38,9 @@ pub enum DialError {
     /// The connect deadline passed.
     #[error("connecting took too long")]
     TimedOut,
+    /// The port does not speak TLS, or shows a certificate that is not accepted.
+    #[error("no TLS session came about")]
+    Tls(#[source] io::Error),
     /// We have no sockets left.
     #[error("out of sockets")]
     Exhausted(#[source] io::Error),
@@ -50,6 +55,8 @@ pub struct Dialler {
     pub connect_timeout: Duration,
     /// Where the demo app listens, in development.
     pub demo: Option<SocketAddr>,
+    /// For ports that speak https.
+    pub tls: SandboxTls,
 }
 
 impl Dialler {
@@ -58,11 +65,20 @@ impl Dialler {
         &self,
         driver: Driver,
         upstream: Option<&Upstream>,
-        port: u16,
+        (port, protocol): (u16, Protocol),
     ) -> Result<Stream, DialError> {
         let connecting = async {
             let targets = self.targets(driver, upstream, port).await?;
-            connect_first(&targets).await
+            let socket = connect_first(&targets).await?;
+            if protocol != Protocol::Https {
+                return Ok(Stream::tcp(socket));
+            }
+            let name = match upstream.map(|upstream| &upstream.host) {
+                Some(UpstreamHost::Name(name)) => ServerName::try_from(name.clone()).ok(),
+                _ => socket.peer_addr().ok().map(|peer| ServerName::from(peer.ip())),
+            };
+            let name = name.ok_or(DialError::NoAddress)?;
+            self.tls.connect(socket, name).await.map_err(DialError::Tls)
         };
         tokio::time::timeout(self.connect_timeout, connecting)
             .await
@@ -113,7 +129,7 @@ fn permitted(
 }
 
 /// Connects to the first that accepts. A refusal outweighs other failures: it proves that the machine is there.
-async fn connect_first(targets: &[SocketAddr]) -> Result<Stream, DialError> {
+async fn connect_first(targets: &[SocketAddr]) -> Result<TcpStream, DialError> {
     let mut failure = DialError::NoAddress;
     for target in targets {
         match TcpStream::connect(target).await {
@@ -122,7 +138,7 @@ async fn connect_first(targets: &[SocketAddr]) -> Result<Stream, DialError> {
                 let keepalive = socket2::TcpKeepalive::new().with_time(TCP_KEEPALIVE);
                 // Without keep-alive probes a dead peer is noticed later; that is no reason to refuse the connection.
                 drop(socket2::SockRef::from(&socket).set_tcp_keepalive(&keepalive));
-                return Ok(Stream::tcp(socket));
+                return Ok(socket);
             }
             Err(error) => {
                 let refused = matches!(failure, DialError::Refused(_));
@@ -149,7 +165,12 @@ mod tests {
     use super::*;
 
     fn dialler(rules: AddressRules) -> Dialler {
-        Dialler { rules: Arc::new(rules), connect_timeout: Duration::from_secs(2), demo: None }
+        Dialler {
+            rules: Arc::new(rules),
+            connect_timeout: Duration::from_secs(2),
+            demo: None,
+            tls: SandboxTls::new(None).unwrap(),
+        }
     }
 
     fn upstream(host: &str) -> Upstream {
@@ -181,7 +202,7 @@ mod tests {
     async fn a_port_without_a_listener_is_told_apart_from_an_absent_machine() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let dialler = dialler(AddressRules::default());
-        let result = dialler.dial(Driver::Loopback, None, free).await;
+        let result = dialler.dial(Driver::Loopback, None, (free, Protocol::Http)).await;
         assert!(matches!(result, Err(DialError::Refused(_))), "{result:?}");
     }
 }

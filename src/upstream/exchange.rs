@@ -24,7 +24,7 @@ use crate::wire::{
 /// How much of a request may wait to be written before more of its body is asked for.
 const HIGH_WATER: usize = 64 << 10;
 /// Interim answers before the final one; a sandbox that sends more is talking nonsense.
-const MAX_INTERIM: u8 = 8;
+pub(super) const MAX_INTERIM: u8 = 8;
 /// Spare room asked for when reading a head, and at most when a large body streams.
 const FIRST_READ: usize = 8 << 10;
 const LARGE_READ: usize = 256 << 10;
@@ -41,6 +41,18 @@ pub enum ExchangeError {
     /// What came is not an HTTP answer that may be passed on.
     #[error("the sandbox's answer is not valid HTTP: {}", .0.reason())]
     BadAnswer(ResponseFault),
+    /// The connection over HTTP/2, or the one stream of it, broke.
+    #[error("the sandbox broke off the exchange over HTTP/2")]
+    Http2(#[source] h2::Error),
+    /// An answer over HTTP/2 with more fields than are passed on.
+    #[error("the sandbox's answer has too many fields")]
+    TooManyFields,
+    /// An answer over HTTP/2 whose length is no number.
+    #[error("the sandbox's answer has no valid length")]
+    BadLength,
+    /// A request that HTTP/2 has no words for.
+    #[error("the request cannot be said in HTTP/2")]
+    Unsayable,
     /// Too many interim answers.
     #[error("the sandbox sent too many interim answers")]
     TooManyInterim,

@@ -1,10 +1,14 @@
-//! Connections to sandboxes: dialling, keeping them for reuse, and one HTTP/1 exchange on one of them.
+//! Connections to sandboxes: dialling, keeping them for reuse, and one exchange over HTTP/1 or HTTP/2.
 //! Knows no visitors, tokens or pages.
 
 mod dial;
 mod exchange;
+mod h2c;
 mod pool;
+mod tls;
 
 pub use dial::{DialError, Dialler};
 pub use exchange::{Exchange, ExchangeError, Received, ResponseBody};
+pub use h2c::{H2Exchange, H2Pool, H2Terms};
 pub use pool::{Conn, Pool, PoolKey};
+pub use tls::{AuthorityError, SandboxTls};

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::connection::Stream;
 use crate::deadline::{Deadline, Deadlines};
-use crate::model::SandboxId;
+use crate::model::{Protocol, SandboxId};
 
 /// Requests that must not be sent twice ride only on connections that were in use this recently.
 const FRESH: Duration = Duration::from_secs(1);
@@ -29,6 +29,8 @@ pub struct PoolKey {
     pub generation: u64,
     /// The port.
     pub port: u16,
+    /// How it is spoken to.
+    pub protocol: Protocol,
 }
 
 /// A connection to a sandbox.

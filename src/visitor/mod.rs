@@ -28,11 +28,26 @@ use reply::Refused;
 
 /// Serves one request.
 pub async fn handle(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
+    let secure = arriving.secure;
     let mut reply = judge(worker, arriving).await;
     if let Reply::Answer(answer) = &mut reply {
-        worker.date(&mut answer.head.headers);
+        worker.finish(&mut answer.head.headers, secure);
     }
     reply
+}
+
+/// The answer to a request on a listener that only leads on to https.
+pub fn lead_to_https(worker: &Rc<Worker>, arriving: Arriving, port: u16) -> Answer {
+    let mut record = Record::open(worker, &arriving);
+    let mut answer = if let Ok(authority) = Authority::parse(&arriving.head.authority) {
+        record.host(&authority.host);
+        reply::to_https(record, &authority, &arriving.head.target, port)
+    } else {
+        let refused = Refused::unread(&RefusalReason::BadHost);
+        reply::page(worker, record, Some(&arriving.head), &refused)
+    };
+    worker.finish(&mut answer.head.headers, false);
+    answer
 }
 
 async fn judge(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
@@ -53,6 +68,12 @@ async fn judge(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
         }
     };
     record.host(&visit.authority.host);
+    if arriving.shown.as_ref().is_some_and(|shown| !shown.serves(&visit.authority.host)) {
+        // Browsers reuse a connection for every host that its certificate covers, and for no other (RFC 9110 section 7.4).
+        let misdirected = Refused::unread(&RefusalReason::Misdirected);
+        let page = reply::page(worker, record, Some(&arriving.head), &misdirected);
+        return Reply::Answer(page);
+    }
     let ring = worker.routes.key_ring();
     let evidence = Evidence::gather(&visit.credentials, &ring, &mut worker.verifier.borrow_mut());
     match decide(&visit, &evidence, &worker.routes, &worker.rules, worker.clock.now()) {
@@ -98,7 +119,7 @@ pub fn refuse_glimpsed(
 ) -> Answer {
     let record = Record::unread(worker, peer);
     let mut answer = reply::page(worker, record, glimpse, &Refused::unread(fault));
-    worker.date(&mut answer.head.headers);
+    worker.finish(&mut answer.head.headers, false);
     answer
 }
 

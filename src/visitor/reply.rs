@@ -12,10 +12,12 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::{Record, Switch, Watch, Worker};
 use crate::body::{BodyError, Cuttable, Payload};
+use crate::certificate::Shown;
 use crate::fault::{Blame, Face, Fault, Recovery};
 use crate::forward::Forwarded;
 use crate::gate::{Moved, SignIn};
 use crate::headers::Headers;
+use crate::host::Authority;
 use crate::message::{Framing, Interim, Minor, Peer, RequestHead, ResponseHead, X_REQUEST_ID};
 use crate::pages::Occasion;
 use crate::routes::TenantView;
@@ -33,6 +35,8 @@ pub struct Arriving {
     pub peer: Rc<Peer>,
     /// Whether the connection is secure.
     pub secure: bool,
+    /// What a TLS handshake of ours showed the visitor.
+    pub shown: Option<Rc<Shown>>,
     /// Where interim answers go.
     pub interim: Interim,
 }
@@ -119,11 +123,12 @@ impl<'a> Refused<'a> {
 #[derive(Debug)]
 pub(super) struct Asked {
     method: Method,
-    fields: [Option<HeaderValue>; 4],
+    fields: [Option<HeaderValue>; 5],
 }
 
 impl Asked {
-    const KEPT: [HeaderName; 4] = [
+    const KEPT: [HeaderName; 5] = [
+        header::CONTENT_TYPE,
         HeaderName::from_static("sec-fetch-dest"),
         header::ACCEPT,
         header::SEC_WEBSOCKET_KEY,
@@ -219,6 +224,21 @@ pub(super) fn moved(record: Record, moved: &Moved) -> Reply {
         head.headers.insert(header::LOCATION, location);
     }
     Reply::Answer(plain(record, head, Bytes::new()))
+}
+
+/// The way from a listener that only leads on to https to the same URL there. Methods and bodies stay what they are (308).
+pub(super) fn to_https(record: Record, authority: &Authority, target: &[u8], port: u16) -> Answer {
+    let mut head = ours(StatusCode::PERMANENT_REDIRECT);
+    let mut location = format!("https://{}", authority.host).into_bytes();
+    if port != 443 {
+        location.extend_from_slice(format!(":{port}").as_bytes());
+    }
+    // `*` of OPTIONS is no path.
+    location.extend_from_slice(if target.first() == Some(&b'/') { target } else { b"/" });
+    if let Ok(location) = HeaderValue::from_maybe_shared(Bytes::from(location)) {
+        head.headers.insert(header::LOCATION, location);
+    }
+    plain(record, head, Bytes::new())
 }
 
 /// What programs that only look ahead get: nothing of the app, and no session.

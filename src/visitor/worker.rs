@@ -54,6 +54,8 @@ pub struct WorkerParts {
     pub forward: forward::Settings,
     /// The port visitors use to reach us.
     pub public_port: u16,
+    /// How long browsers are told to come by https only; zero: they are not told.
+    pub hsts: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,7 @@ pub struct Worker {
     pub(super) live: Live,
     pub(super) scratch: RefCell<Vec<u8>>,
     public_port: u16,
+    hsts: Option<HeaderValue>,
     ids: RequestIds,
     /// The `Date` of the second it was made for.
     date: RefCell<(i64, HeaderValue)>,
@@ -108,6 +111,7 @@ impl Worker {
             live: Live::default(),
             scratch: RefCell::new(vec![0; SCRATCH]),
             public_port: parts.public_port,
+            hsts: promise(parts.hsts),
             ids: RequestIds::default(),
             date: RefCell::new((i64::MIN, HeaderValue::from_static(""))),
             stage: Cell::new(Stage::Serving),
@@ -129,7 +133,7 @@ impl Worker {
                     });
                     flush_access();
                 }
-                _ = pool.tick() => self.forwarder.pool().sweep(),
+                _ = pool.tick() => self.forwarder.sweep(),
                 () = &mut sweeping => {}
             }
         }
@@ -163,7 +167,7 @@ impl Worker {
         for subject in &batch {
             if let Subject::Sandbox(id) = subject {
                 let generation = self.routes.by_id(*id).map(|route| route.address_generation);
-                self.forwarder.pool().evict(*id, generation);
+                self.forwarder.evict(*id, generation);
             }
         }
         self.live.judge_again(Some(&batch), judge);
@@ -178,8 +182,15 @@ impl Worker {
         self.ids.next()
     }
 
-    /// Dates an answer that has no date yet (RFC 9110 section 6.6.1).
-    pub(super) fn date(&self, headers: &mut Headers) {
+    /// Adds what every answer has: a date (RFC 9110 section 6.6.1), and over https the promise that it will stay so (RFC 6797).
+    pub(super) fn finish(&self, headers: &mut Headers, secure: bool) {
+        if secure && let Some(promise) = &self.hsts {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, promise.clone());
+        }
+        self.date(headers);
+    }
+
+    fn date(&self, headers: &mut Headers) {
         if headers.contains_key(header::DATE) {
             return;
         }
@@ -217,6 +228,12 @@ impl Worker {
     pub fn is_cut(&self) -> bool {
         self.stage.get() == Stage::Cut
     }
+}
+
+/// Without `includeSubDomains`: what is below a preview's host is not ours to promise for.
+fn promise(hsts: Duration) -> Option<HeaderValue> {
+    let seconds = hsts.as_secs();
+    (seconds > 0).then(|| HeaderValue::try_from(format!("max-age={seconds}")).ok()).flatten()
 }
 
 /// The next change; never, once there will be no more.

@@ -218,6 +218,16 @@ fn take(buf: &mut BytesMut, left: u64) -> (Bytes, u64) {
     (buf.split_to(n).freeze(), left - taken)
 }
 
+/// What of a trailer section may be passed on, of sections that came by another protocol than this one.
+pub fn trailing(mut trailers: HeaderMap, direction: Direction) -> HeaderMap {
+    let refused: Vec<_> =
+        trailers.keys().filter(|name| !may_trail(name, direction)).cloned().collect();
+    for name in refused {
+        trailers.remove(name);
+    }
+    trailers
+}
+
 /// Fields that frame, route, authenticate or steer a message have no place behind it (RFC 9110 section 6.5.1).
 fn may_trail(name: &header::HeaderName, direction: Direction) -> bool {
     let refused = matches!(

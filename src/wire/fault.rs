@@ -77,6 +77,9 @@ pub enum RequestFault {
     /// The target exceeds its size.
     #[error("the request target is too long")]
     TargetTooLong,
+    /// An extended CONNECT for another protocol than WebSocket (RFC 8441 section 4).
+    #[error("the protocol asked for is not supported")]
+    UnknownProtocol,
 }
 
 const fn visitor(
@@ -114,6 +117,12 @@ static VERSION: Face = visitor(
     "bad_version",
     UNCLEAR,
     "Only HTTP/1.0 and HTTP/1.1 are spoken here.",
+);
+static PROTOCOL: Face = visitor(
+    StatusCode::NOT_IMPLEMENTED,
+    "unknown_protocol",
+    UNCLEAR,
+    "It asks for a protocol that is not spoken here.",
 );
 static CODING: Face = visitor(
     StatusCode::NOT_IMPLEMENTED,
@@ -158,6 +167,7 @@ impl Fault for RequestFault {
             Self::Host => &BAD_HOST,
             Self::ContentLength | Self::LengthAndCoding | Self::Coding => &BAD_FRAMING,
             Self::UnknownCoding => &CODING,
+            Self::UnknownProtocol => &PROTOCOL,
             Self::Expectation => &EXPECTATION,
             Self::HeadTooLarge | Self::LineTooLong | Self::TooManyFields => &HEAD_TOO_LARGE,
             Self::TargetTooLong => &TARGET_TOO_LONG,

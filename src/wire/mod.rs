@@ -14,7 +14,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use body::{BodyDecoder, Decoded, Direction};
+pub use body::{BodyDecoder, Decoded, Direction, trailing};
 pub use fault::{BodyFault, RequestFault, ResponseFault};
 pub use glimpse::glimpse;
 pub use head::HeadScan;

@@ -50,7 +50,7 @@ fn a_port_in_use_is_one_line_that_names_the_option() {
     let port = taken.local_addr().unwrap().port().to_string();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
-    let options = ["--port", "--api-port", "--admin-port"];
+    let options = ["--port", "--https-port", "--api-port", "--admin-port"];
     for option in options {
         let mut arguments = vec!["dev", "--log", "off", "--data", data];
         for other in options {
@@ -87,7 +87,9 @@ fn data_that_cannot_be_used_is_one_line_that_names_the_setting() {
     written(&folder.path().join("keyless"), "secret.key", "short");
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     for data in [file.clone(), at("file/below"), at("garbage"), at("blocked"), at("keyless")] {
-        let ports = ["--port", "0", "--api-port", "0", "--admin-port", "0", "--log", "off"];
+        let ports = "--port 0 --https-port 0 --api-port 0 --admin-port 0 --log off"
+            .split(' ')
+            .collect::<Vec<_>>();
         let said = refused(&[&["dev", "--data", &data][..], &ports].concat());
         let named = format!("cannot use the data directory {data} (choose another with --data): ");
         assert!(said.contains(&named), "{said}");

@@ -15,6 +15,7 @@
 
 mod access;
 mod api;
+mod certificates;
 mod command_line;
 mod deadlines;
 mod forwarding;

@@ -130,9 +130,10 @@ async fn mistakes_at_the_start_are_one_line_and_exit_code_1() {
     let data_path = data.path().to_str().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    for option in ["--port", "--api-port", "--admin-port"] {
+    let ports = ["--port", "--https-port", "--api-port", "--admin-port"];
+    for option in ports {
         let mut arguments = vec!["dev", "--data", data_path];
-        for other in ["--port", "--api-port", "--admin-port"] {
+        for other in ports {
             arguments.extend([other, if other == option { &port } else { "0" }]);
         }
         let (code, error, _) = run(&arguments);
@@ -145,6 +146,8 @@ async fn mistakes_at_the_start_are_one_line_and_exit_code_1() {
     let (code, error, _) = run(&[
         "dev",
         "--port",
+        "0",
+        "--https-port",
         "0",
         "--api-port",
         "0",
@@ -178,8 +181,10 @@ async fn mistakes_at_the_start_are_one_line_and_exit_code_1() {
 fn the_example_configuration_has_no_faults_and_its_comments_are_the_defaults() {
     let text = include_str!("../../portico.example.toml");
     let given = portico::config::parse(text).expect("the example is valid");
-    // These examples are no defaults: a directory, a file, networks and a number of cores of one machine.
-    let examples = ["data =", "file =", "allow =", "deny =", "workers =", "public_port ="];
+    // These examples are no defaults: directories, files, networks and a number of cores of one machine, and TLS itself.
+    let mut examples = vec!["data =", "file =", "allow =", "deny =", "workers =", "public_port ="];
+    examples.extend(["sandbox_authorities =", "proxy_protocol_from =", "forwarded_from ="]);
+    examples.extend(["listen = \"0.0.0.0:443\"", "certificates =", "directory ="]);
     let lines = text
         .lines()
         .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line));
@@ -191,6 +196,7 @@ fn the_example_configuration_has_no_faults_and_its_comments_are_the_defaults() {
 }
 
 fn is_setting(line: &str) -> bool {
-    line.split_once(" = ")
-        .is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+    line.split_once(" = ").is_some_and(|(name, _)| {
+        name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    })
 }

@@ -47,7 +47,8 @@ class Portico:
 def portico(tmp_path_factory):
     binary = os.environ.get("PORTICO_BIN", str(ROOT / "target" / "release" / "portico"))
     data = tmp_path_factory.mktemp("data")
-    command = [binary, "dev", "--port", "0", "--api-port", "0", "--admin-port", "0", "--json", "--data", str(data)]
+    ports = [word for name in ("--port", "--https-port", "--api-port", "--admin-port") for word in (name, "0")]
+    command = [binary, "dev", *ports, "--json", "--data", str(data)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     facts = json.loads(process.stdout.readline())
     port = int(facts["preview_url"].split("://")[1].split("/")[0].rsplit(":", 1)[1])

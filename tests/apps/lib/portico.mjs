@@ -29,7 +29,7 @@ function firstLine(child) {
 export class Portico {
   static async start() {
     const data = temporary();
-    const ports = ['--port', '0', '--api-port', '0', '--admin-port', '0'];
+    const ports = ['--port', '--https-port', '--api-port', '--admin-port'].flatMap((name) => [name, '0']);
     const child = spawn(binary, ['dev', ...ports, '--data', data, '--json', '--log', 'warn'], { stdio: ['ignore', 'pipe', 'inherit'] });
     const facts = JSON.parse(await firstLine(child));
     return Object.assign(new Portico(), { child, data, facts, port: Number(new URL(facts.preview_url).port) });

@@ -33,7 +33,8 @@ impl Process {
     }
 
     pub fn start_with(data: &Path, options: &[&str]) -> Self {
-        let ports = ["--port", "0", "--api-port", "0", "--admin-port", "0"];
+        let ports = ["--port", "--https-port", "--api-port", "--admin-port"];
+        let ports: Vec<&str> = ports.iter().flat_map(|port| [*port, "0"]).collect();
         let data = ["--data", data.to_str().expect("a path of text")];
         Self::run(&[&["dev", "--json"], &data[..], &ports, options].concat())
     }

@@ -19,6 +19,8 @@ pub fn config_in(data: &std::path::Path) -> Config {
         "dev",
         "--port",
         "0",
+        "--https-port",
+        "0",
         "--api-port",
         "0",
         "--admin-port",
