@@ -7,6 +7,7 @@
 )]
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -48,6 +49,7 @@ fn tables(n: usize) -> (Routes, TenantId, SandboxId) {
         branding: None,
         branding_version: 0,
         policy: TenantPolicy::default(),
+        framing: Arc::default(),
     });
     let mut middle = SandboxId::new();
     for i in 0..n {

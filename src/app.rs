@@ -24,7 +24,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::tls::Certificates;
 use crate::upstream::{Dialler, SandboxTls};
-use crate::visitor::WorkerParts;
+use crate::visitor::{Renewals, WorkerParts};
 
 /// How long the control plane may take to finish its answers once visitors are gone.
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
@@ -127,10 +127,11 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         forward: config.forward,
         public_port,
         hsts: config.tls.as_ref().map(|tls| tls.hsts).unwrap_or_default(),
+        renewals: Renewals::default(),
     };
     let entrances = entrances(&config, previews, secure.zip(certificates));
     let (changes, watcher) = (|| follower.subscribe(), shutdown.watcher());
-    listen::serve(entrances, &parts, config.listen.clone(), changes, &watcher)
+    listen::start(entrances, &parts, config.listen.clone(), changes, &watcher)
         .context("cannot start the worker threads")?;
     drop(watcher);
 

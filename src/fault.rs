@@ -37,6 +37,9 @@ pub enum Recovery {
     None,
     /// A fresh link or token is needed; an embedding page is told by `postMessage`.
     NewCredential,
+    /// The browser must be allowed to keep a session in a frame; the page asks for it, or opens itself in a tab of its own. An embedding
+    /// page is told by `postMessage`.
+    StorageAccess,
     /// The page probes the same URL and reloads itself when the app answers.
     /// `after` is sent as `Retry-After`.
     Reload {

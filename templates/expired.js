@@ -1,7 +1,34 @@
 (function(){
-  var facts = JSON.parse(document.getElementById('facts').textContent);
-  if (window.parent === window) { return; }
-  facts.origins.forEach(function(origin){
-    window.parent.postMessage({type: 'preview:session-expired', code: facts.code, sandbox: facts.sandbox, port: facts.port, reason: facts.reason}, origin);
-  });
+  var facts = JSON.parse(document.getElementById('facts').textContent), own = window.parent;
+  function known(origin){
+    return facts.origins.indexOf(origin) >= 0 || facts.patterns.some(function(pattern){ return new RegExp(pattern).test(origin); });
+  }
+  function above(){
+    if (location.ancestorOrigins && location.ancestorOrigins.length) { return location.ancestorOrigins[0]; }
+    try { return new URL(document.referrer).origin; } catch (_) { return ''; }
+  }
+  function tell(type){
+    var message = {type: type, code: facts.code, sandbox: facts.sandbox, port: facts.port, reason: facts.reason}, origin = above();
+    // Who is above is known, or it is one of those that have a name: to anybody else the browser does not deliver.
+    (known(origin) ? [origin] : facts.origins).forEach(function(target){ own.postMessage(message, target); });
+  }
+  if (own !== window) {
+    window.addEventListener('message', function(event){
+      if (event.source === own && known(event.origin) && event.data && event.data.type === 'preview:session-refreshed') { location.reload(); }
+    });
+    tell('preview:session-expired');
+    if (facts.alias) { tell(facts.alias); }
+  }
+  var allow = document.getElementById('allow'), tab = document.getElementById('tab');
+  if (!tab) { return; }
+  // The address of this page has the link's token, under the name of a link that came back.
+  var link = location.href.replace('__preview=', 'mt=');
+  tab.href = link;
+  tab.hidden = false;
+  if (document.requestStorageAccess) {
+    allow.hidden = false;
+    allow.onclick = function(){
+      document.requestStorageAccess().then(function(){ location.replace(link); }, function(){ allow.hidden = true; });
+    };
+  }
 })();

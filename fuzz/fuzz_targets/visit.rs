@@ -2,16 +2,17 @@
 //! port is ever forwarded, and whatever is forwarded carries nothing of ours in its target.
 #![no_main]
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::BytesMut;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
-use portico::gate::{Arrival, Decision, Evidence, Grant, Rules, Visit, decide, strip_query};
+use portico::gate::{Arrival, Decision, Evidence, Grant, Rules, Says, Visit, decide, strip_query};
 use portico::host::Slug;
 use portico::message::Framing;
 use portico::model::{
-    Driver, Profile, Protocol, SandboxId, SandboxState, SigningKeyRecord, TenantId, TenantPolicy, Visibility,
+    Driver, Profile, Protocol, SandboxId, SandboxState, SigningKeyRecord, TenantId, TenantPolicy,
+    Visibility,
 };
 use portico::routes::{PortRule, Route, Routes, SlugScope, TenantView};
 use portico::token::{KeyRing, Verifier};
@@ -27,15 +28,15 @@ static TABLES: LazyLock<Routes> = LazyLock::new(|| {
         branding: None,
         branding_version: 0,
         policy: TenantPolicy::default(),
+        framing: Arc::default(),
     });
-    let rule =
-        PortRule {
-            port: PUBLIC,
-            visibility: Visibility::Public,
-            profile: None,
-            protocol: Protocol::Http,
-            expires_at: None,
-        };
+    let rule = PortRule {
+        port: PUBLIC,
+        visibility: Visibility::Public,
+        profile: None,
+        protocol: Protocol::Http,
+        expires_at: None,
+    };
     let route = Route {
         sandbox: SandboxId::new(),
         tenant,
@@ -61,8 +62,7 @@ static KEYS: LazyLock<KeyRing> = LazyLock::new(|| {
 
 fuzz_target!(|bytes: &[u8]| {
     let mut buffer = BytesMut::from(bytes);
-    let Ok(Some(parsed)) =
-        parse_request(&mut buffer, &mut HeadScan::default(), &Limits::default())
+    let Ok(Some(parsed)) = parse_request(&mut buffer, &mut HeadScan::default(), &Limits::default())
     else {
         return;
     };
@@ -77,12 +77,17 @@ fuzz_target!(|bytes: &[u8]| {
     match decide(&visit, &evidence, &TABLES, &Rules::default(), Timestamp::UNIX_EPOCH) {
         Decision::Forward(plan) => {
             assert!(
-                plan.grant == Grant::Preflight || (plan.grant == Grant::Public && plan.port == PUBLIC)
+                plan.grant == Grant::Preflight
+                    || (plan.grant == Grant::Public && plan.port == PUBLIC)
             );
+            assert!(!parsed.head.target.starts_with(b"/.well-known/portico/"), "ours reaches an app");
             let target = plan.strip.target.as_ref().unwrap_or(&parsed.head.target);
             assert_eq!(strip_query(target), None, "a credential is left in the target");
         }
         Decision::SignIn(_) => panic!("a session without a token"),
+        Decision::Session(session) => {
+            assert!(!matches!(session.says, Says::Renewed { .. }), "a session without a token");
+        }
         Decision::Moved(_) | Decision::Neutral(_) | Decision::Refuse(_) => {}
     }
 });

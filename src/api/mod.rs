@@ -3,6 +3,7 @@
 
 mod api_keys;
 mod auth;
+mod embed;
 mod fields;
 pub mod keys;
 mod lifecycle;
@@ -41,6 +42,7 @@ pub fn router(state: ApiState) -> Router {
         .method_not_allowed_fallback(problem::method_not_allowed);
     Router::new()
         .nest("/api/v1", v1)
+        .merge(embed::routes())
         .fallback(problem::no_such_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(problem::with_request_id))

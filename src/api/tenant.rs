@@ -10,7 +10,7 @@ use super::auth::Caller;
 use super::fields::Fields;
 use super::{ApiState, Problem};
 use crate::host::Authority;
-use crate::model::{Branding, KeyScope, TenantPolicy};
+use crate::model::{Branding, FrameSource, KeyScope, TenantPolicy};
 
 /// Each field and its other names.
 const FIELDS: [(&str, &[&str]); 6] = [
@@ -23,9 +23,11 @@ const FIELDS: [(&str, &[&str]); 6] = [
 ];
 /// The longest text of a face, characters; each field has narrower rules of its own.
 const LONGEST: usize = 2048;
-/// Origins and methods in a policy.
+/// Origins, embedding sources and methods in a policy.
 const MAX_ORIGINS: usize = 64;
 const MAX_METHODS: usize = 16;
+/// Origins and sources together, octets: they go out in a field of every page, and many a server stops reading at 8 KiB.
+const MAX_EMBEDDERS: usize = 6 << 10;
 
 pub(super) fn routes() -> Router<ApiState> {
     Router::new()
@@ -128,14 +130,21 @@ async fn set_policy(
     caller.needs(&[KeyScope::TenantWrite])?;
     let policy = TenantPolicy {
         allowed_origins: fields.texts("allowed_origins", (MAX_ORIGINS, 300)).unwrap_or_default(),
+        frame_ancestors: frame_ancestors(&mut fields),
         read_methods: fields.texts("read_methods", (MAX_METHODS, 32)).unwrap_or_default(),
         read_allows_upgrade: fields.flag("read_allows_upgrade").unwrap_or(true),
+        miosa_messages: fields.flag("miosa_messages").unwrap_or(false),
     };
     if !policy.allowed_origins.iter().all(|origin| is_origin(origin)) {
         fields.fault(
             "allowed_origins",
             "must each be a scheme and a host, such as https://app.example.com",
         );
+    }
+    let sources = policy.frame_ancestors.iter().map(|source| source.to_string().len());
+    let origins = policy.allowed_origins.iter().map(String::len);
+    if sources.chain(origins).sum::<usize>() > MAX_EMBEDDERS {
+        fields.fault("frame_ancestors", "is too long together with allowed_origins");
     }
     let is_method =
         |method: &String| !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
@@ -146,6 +155,19 @@ async fn set_policy(
     let version = state.store.set_policy(caller.tenant, &policy).await?;
     state.follower.reached(version).await?;
     Ok(Json(json!({ "data": policy })))
+}
+
+/// The sources as sent; each that is none is named by its place.
+fn frame_ancestors(fields: &mut Fields) -> Vec<FrameSource> {
+    let sent = fields.texts("frame_ancestors", (MAX_ORIGINS, 300)).unwrap_or_default();
+    let read = sent.iter().enumerate().filter_map(|(index, text)| match FrameSource::parse(text) {
+        Ok(source) => Some(source),
+        Err(error) => {
+            fields.fault("frame_ancestors", &format!("item {} {error}", index + 1));
+            None
+        }
+    });
+    read.collect()
 }
 
 /// An origin exactly as browsers send it: lower case, no path, no default port.

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::host::Authority;
 use crate::model::Visibility;
 use crate::telemetry::{LogFormat, LogSettings};
+use crate::upstream::SandboxTls;
 use crate::{forward, listen, tls, wire};
 
 /// Reads a file. The error lists every fault.
@@ -33,6 +34,11 @@ pub fn check(path: &Path) -> Result<(Config, Vec<String>), ConfigError> {
             Ok(certificates) => warnings = certificates.warnings(),
             Err(tls::TlsError(found)) => faults.extend(found.iter().map(ToString::to_string)),
         }
+    }
+    if let Some(file) = &config.sandbox_authorities
+        && let Err(error) = SandboxTls::new(Some(file))
+    {
+        faults.push(format!("networks.sandbox_authorities: {}: {error}", file.display()));
     }
     if faults.is_empty() { Ok((config, warnings)) } else { Err(ConfigError(faults)) }
 }
@@ -371,6 +377,71 @@ mod tests {
             "tls.htst: is not a setting; did you mean tls.hsts?",
         ] {
             assert!(off.contains(fault), "{fault} is not reported: {off}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_fronts_streams_and_sandboxes_authorities_is_read() {
+        let defaults = parse(ZONES).unwrap();
+        assert_eq!(defaults.sandbox_authorities, None);
+        assert!(defaults.listen.proxy_protocol_from.is_empty());
+        assert!(defaults.listen.forwarded_from.is_empty());
+        assert_eq!(defaults.listen.h2_streams, 100);
+        assert_eq!(defaults.listen.connection_lifetime, Duration::from_hours(1));
+        assert_eq!(defaults.listen.proxy_header, Duration::from_secs(5));
+        let read = parse(&format!(
+            "{ZONES}[networks]\nsandbox_authorities = \"ca.pem\"\nproxy_protocol_from = [\"10.0.9.0/24\", \"fd00::/8\"]\n\
+             forwarded_from = [\"192.0.2.0/25\"]\n[limits]\nhttp2_streams = 7\n[timeouts]\nconnection_lifetime = \"2h\"\n\
+             proxy_header = \"250ms\""
+        ))
+        .unwrap();
+        assert_eq!(read.sandbox_authorities, Some(PathBuf::from("ca.pem")));
+        let nets =
+            |all: &[&str]| all.iter().map(|net| net.parse().unwrap()).collect::<Vec<IpNet>>();
+        assert_eq!(read.listen.proxy_protocol_from, nets(&["10.0.9.0/24", "fd00::/8"]));
+        assert_eq!(read.listen.forwarded_from, nets(&["192.0.2.0/25"]));
+        assert_eq!(read.listen.h2_streams, 7);
+        assert_eq!(read.listen.connection_lifetime, Duration::from_hours(2));
+        assert_eq!(read.listen.proxy_header, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn a_check_reads_the_authorities_for_sandboxes() {
+        let files = tempfile::tempdir().unwrap();
+        let authorities = files.path().join("authorities.pem");
+        let file = files.path().join("portico.toml");
+        let text = format!("{ZONES}[networks]\nsandbox_authorities = {authorities:?}");
+        std::fs::write(&file, text).unwrap();
+        let told = |checked: Result<_, ConfigError>| checked.map(|_| ()).unwrap_err().to_string();
+        let absent = told(check(&file));
+        assert!(absent.starts_with("networks.sandbox_authorities: "), "{absent}");
+        std::fs::write(&authorities, "nothing of the kind").unwrap();
+        let empty = told(check(&file));
+        assert!(empty.contains("authorities.pem: "), "{empty}");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority = params.self_signed(&key).unwrap();
+        std::fs::write(&authorities, authority.pem()).unwrap();
+        check(&file).unwrap();
+    }
+
+    #[test]
+    fn mistakes_about_fronts_and_streams_are_faults() {
+        for (text, fault) in [
+            ("[networks]\nproxy_protocol_from = [\"10.0.9.1/40\"]", "networks.proxy_protocol_from"),
+            ("[networks]\nforwarded_from = \"10.0.0.0/8\"", "networks.forwarded_from"),
+            (
+                "[networks]\nsandbox_authorities = \"\"",
+                "networks.sandbox_authorities: must be a path",
+            ),
+            ("[networks]\nsandbox_authority = \"x\"", "did you mean networks.sandbox_authorities?"),
+            ("[limits]\nhttp2_streams = 0", "limits.http2_streams"),
+            ("[timeouts]\nconnection_lifetime = \"soon\"", "timeouts.connection_lifetime"),
+            ("[timeouts]\nproxy_header = -1", "timeouts.proxy_header"),
+        ] {
+            let told = faults(text);
+            assert!(told.contains(fault), "{text}: {told}");
         }
     }
 }

@@ -1,12 +1,14 @@
 //! A body on its way out over one stream of HTTP/2: as fast as the other end takes it, never more of it in memory than the window allows.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
-use http_body::Body as _;
+use http::HeaderMap;
+use http_body::{Body, Frame};
 
 use crate::body::{BodyError, Payload};
 use crate::deadline::{Deadline, Phase};
@@ -37,6 +39,9 @@ pub struct H2Send {
     deadline: Deadline,
     phase: Phase,
     patience: Duration,
+    advanced: bool,
+    /// Everything taken from the body so far, and how much more may be remembered; `None`: no longer.
+    remembered: Option<(VecDeque<Bytes>, usize)>,
 }
 
 impl H2Send {
@@ -51,7 +56,43 @@ impl H2Send {
             Framing::Length(length) => Some(length),
             _ => None,
         };
-        Self { body, send, left: Bytes::new(), owed, deadline, phase, patience }
+        Self {
+            body,
+            send,
+            left: Bytes::new(),
+            owed,
+            deadline,
+            phase,
+            patience,
+            advanced: false,
+            remembered: None,
+        }
+    }
+
+    /// Remembers what it sends, so that it can be sent again, as long as that is not more than `room`.
+    #[must_use]
+    pub fn remembering(self, room: usize) -> Self {
+        Self { remembered: Some((VecDeque::new(), room)), ..self }
+    }
+
+    /// Remembers nothing any more.
+    #[must_use]
+    pub fn forgetting(self) -> Self {
+        Self { remembered: None, ..self }
+    }
+
+    /// The whole body from its beginning, if it has been remembered.
+    pub fn into_again(self) -> Option<Payload> {
+        let (pieces, _) = self.remembered?;
+        if pieces.is_empty() {
+            return Some(self.body);
+        }
+        Some(Payload::stream(Again { pieces, rest: self.body }))
+    }
+
+    /// Whether the other end has taken some since this was asked last.
+    pub fn advanced(&mut self) -> bool {
+        std::mem::take(&mut self.advanced)
     }
 
     /// Ready when everything was handed over, or nothing more will be.
@@ -73,6 +114,7 @@ impl H2Send {
                     return self.send.poll_reset(cx).map(|_| Err(H2SendError::Gone));
                 }
                 Poll::Ready(None) => {
+                    self.body = Payload::Empty;
                     self.settled()?;
                     let ended = self.send.send_data(Bytes::new(), true);
                     return Poll::Ready(ended.map_err(|_| H2SendError::Gone));
@@ -80,6 +122,7 @@ impl H2Send {
                 Poll::Ready(Some(frame)) => match frame.map_err(H2SendError::Body)?.into_data() {
                     Ok(data) => self.take(data)?,
                     Err(frame) => {
+                        self.remembered = None;
                         self.settled()?;
                         let trailers = frame.into_trailers().unwrap_or_default();
                         let ended = self.send.send_trailers(trailers);
@@ -90,9 +133,20 @@ impl H2Send {
         }
     }
 
-    /// Ends the stream as broken.
+    /// Ready when the other end wants no more of this.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.send.poll_reset(cx).map(|_| ())
+    }
+
+    /// Ends the stream as broken. What still waits to leave is thrown away.
     pub fn reset(&mut self, reason: Reason) {
         self.send.send_reset(reason);
+    }
+
+    /// Ends the stream in order, with trailers of ours instead of the rest.
+    pub fn end_with(&mut self, trailers: HeaderMap) {
+        // A stream that is gone has ended already.
+        drop(self.send.send_trailers(trailers));
     }
 
     fn take(&mut self, data: Bytes) -> Result<(), H2SendError> {
@@ -101,8 +155,20 @@ impl H2Send {
             let left = owed.checked_sub(length);
             *owed = left.ok_or(H2SendError::Body(BodyError::Sandbox))?;
         }
+        self.remember(&data);
         self.left = data;
         Ok(())
+    }
+
+    fn remember(&mut self, data: &Bytes) {
+        let Some((pieces, room)) = &mut self.remembered else { return };
+        match room.checked_sub(data.len()) {
+            Some(less) => {
+                *room = less;
+                pieces.push_back(data.clone());
+            }
+            None => self.remembered = None,
+        }
     }
 
     /// A body shorter than promised must not look whole.
@@ -132,6 +198,33 @@ impl H2Send {
         }
         let piece = self.left.split_to(wanted.min(self.send.capacity()));
         let last = self.left.is_empty() && self.body.is_empty() && self.settled().is_ok();
+        self.advanced = true;
         Poll::Ready(self.send.send_data(piece, last).map_err(|_| H2SendError::Gone))
+    }
+}
+
+/// A body from its beginning: what had been taken of it, and the rest.
+#[derive(Debug)]
+struct Again {
+    pieces: VecDeque<Bytes>,
+    rest: Payload,
+}
+
+impl Body for Again {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.pieces.pop_front() {
+            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty() && self.rest.is_end_stream()
     }
 }

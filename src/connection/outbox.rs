@@ -29,6 +29,13 @@ impl Outbox {
         self.length == 0
     }
 
+    /// Gives back the memory of an empty queue.
+    pub fn shrink(&mut self) {
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+
     /// Lets a writer append to the tail.
     pub fn write_with(&mut self, write: impl FnOnce(&mut BytesMut)) {
         let before = self.tail.len();

@@ -250,6 +250,7 @@ fn view(tenant: crate::model::Tenant) -> TenantView {
         branding: tenant.branding,
         branding_version: tenant.branding_version,
         policy: tenant.policy,
+        framing: Arc::default(),
     }
 }
 

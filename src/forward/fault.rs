@@ -7,6 +7,7 @@ use http::StatusCode;
 use crate::body::BodyError;
 use crate::fault::{Blame, Face, Fault, Recovery};
 use crate::upstream::{DialError, ExchangeError};
+use crate::wire::RequestFault;
 
 /// Why a request could not be carried to its sandbox and back.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,22 @@ static NO_TLS: Face = Face {
     title: "The app does not speak https",
     text: "{port} was published as https, and no encrypted connection to it came about.",
     blame: Blame::Sandbox,
+    recovery: Recovery::None,
+};
+static NO_H2C: Face = Face {
+    status: StatusCode::BAD_GATEWAY,
+    label: "no_h2c",
+    title: "The app does not speak HTTP/2",
+    text: "{port} was published as h2c, and what came back is not HTTP/2.",
+    blame: Blame::Sandbox,
+    recovery: Recovery::None,
+};
+static NO_SWITCH: Face = Face {
+    status: StatusCode::NOT_IMPLEMENTED,
+    label: "no_upgrade",
+    title: "There are no WebSockets on {port}",
+    text: "It was published as h2c, which cannot switch to another protocol.",
+    blame: Blame::Visitor,
     recovery: Recovery::None,
 };
 static UNREACHABLE: Face = sandbox(
@@ -139,13 +156,16 @@ impl Fault for ForwardError {
             Self::Exchange(
                 ExchangeError::BadAnswer(_)
                 | ExchangeError::TooManyInterim
-                | ExchangeError::TooManyFields
-                | ExchangeError::BadLength
-                | ExchangeError::Unsayable,
+                | ExchangeError::Malformed(_)
+                | ExchangeError::BadStatus
+                | ExchangeError::HeadTooLarge
+                | ExchangeError::BadLength,
             )
             | Self::BadSwitch
-            | Self::NoSwitch
             | Self::NotApproved => &BAD_ANSWER,
+            Self::Exchange(ExchangeError::NotHttp2(_)) => &NO_H2C,
+            Self::Exchange(ExchangeError::Unsayable) => RequestFault::Target.face(),
+            Self::NoSwitch => &NO_SWITCH,
             Self::Exchange(ExchangeError::TimedOut) => &FIRST_BYTE_TIMEOUT,
             Self::Exchange(ExchangeError::Request(BodyError::Stalled)) => &BODY_STALLED,
             Self::Exchange(ExchangeError::Request(_)) => &BODY_BROKEN,

@@ -4,6 +4,7 @@
 mod cookies;
 mod fault;
 mod frames;
+mod framing;
 mod location;
 mod request;
 mod response;
@@ -12,6 +13,7 @@ mod tunnel;
 mod upgrade;
 
 pub use fault::ForwardError;
+pub use framing::set_framing;
 pub use send::{Forwarded, Forwarder, Outgoing, Settings, Switched};
 pub use tunnel::{Tunnel, TunnelEnd, TunnelTally};
 pub use upgrade::{accept_key, close_frame, refusal_head};

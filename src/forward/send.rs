@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
+use h2::client::SendRequest;
 use http::StatusCode;
 use http::header;
 
@@ -25,7 +27,7 @@ use crate::message::{Framing, Interim, Peer, RequestHead, RequestId, ResponseHea
 use crate::model::{Protocol, SandboxId};
 use crate::telemetry::Metrics;
 use crate::upstream::{
-    Conn, Dialler, Exchange, H2Exchange, H2Pool, H2Terms, Pool, PoolKey, Received,
+    Conn, Dialler, Exchange, ExchangeError, H2Exchange, H2Pool, H2Terms, Pool, PoolKey, Received,
 };
 use crate::wire::Limits;
 
@@ -216,22 +218,14 @@ impl Forwarder {
         Ok(dialled?)
     }
 
-    /// The same over HTTP/2. A connection that turns out to have ended gets no request, so there is nothing to repeat.
+    /// The same over HTTP/2. What is sent again, and only once, the sandbox has not looked at, or it is as repeatable as over HTTP/1.
     async fn send_h2c(
         &self,
         plan: &Plan,
         head: &RequestHead,
-        content: (Framing, Payload),
+        (framing, mut body): (Framing, Payload),
         (here, interim): (Here<'_>, &Interim),
     ) -> Result<Forwarded, ForwardError> {
-        let key = key(plan);
-        let connection = if let Some(kept) = self.h2_pool.check_out(&key).await {
-            self.metrics.upstream_reused.inc();
-            kept
-        } else {
-            let stream = self.dial(plan).await?;
-            self.h2_pool.begin(key, stream, &self.settings.head).await?
-        };
         // Calls of gRPC may be silent for as long as they like, and carry deadlines of their own.
         let patience = |usual| if is_grpc(&head.headers) { Duration::ZERO } else { usual };
         let terms = H2Terms {
@@ -240,20 +234,49 @@ impl Forwarder {
             deadlines: &self.deadlines,
             limits: &self.settings.head,
         };
-        let exchange = H2Exchange::begin(connection, head, content, &terms)?;
         let early = |mut head: ResponseHead| {
             if plan.grant != Grant::Preflight {
                 response::finish_interim(&mut head);
                 interim.send(head);
             }
         };
-        let (mut head, framing, body) = exchange.answer(&terms, early).await?;
+        let mut may_repeat = true;
+        let (mut head, framing, body) = loop {
+            let connection = self.h2_connection(plan).await?;
+            let exchange = H2Exchange::begin(connection, head, (framing, body), &terms)?;
+            match exchange.answer(&terms, early).await {
+                Ok(answer) => break answer,
+                Err((_, Some(again))) if may_repeat => {
+                    self.metrics.upstream_repeated.inc();
+                    body = again;
+                    may_repeat = false;
+                }
+                Err((error, _)) => {
+                    if matches!(error, ExchangeError::TimedOut) {
+                        self.h2_pool.forget(&key(plan));
+                    }
+                    return Err(error.into());
+                }
+            }
+        };
         if plan.grant == Grant::Preflight {
             let approval = response::approval(&head).ok_or(ForwardError::NotApproved)?;
             return Ok(Forwarded::Answer(approval, Framing::None, Payload::Empty));
         }
         response::finish(&mut head, &plan.grant, here, false);
         Ok(Forwarded::Answer(head, framing, body))
+    }
+
+    /// A connection for another request over HTTP/2, and whether it has served before.
+    async fn h2_connection(&self, plan: &Plan) -> Result<(SendRequest<Bytes>, bool), ForwardError> {
+        let key = key(plan);
+        if let Some(kept) = self.h2_pool.check_out(&key).await {
+            self.metrics.upstream_reused.inc();
+            return Ok((kept, true));
+        }
+        let _coming = self.h2_pool.announce(key);
+        let stream = self.dial(plan).await?;
+        Ok((self.h2_pool.begin(key, stream, &self.settings.head).await?, false))
     }
 
     fn receive(

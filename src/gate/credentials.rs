@@ -20,7 +20,10 @@ pub const PLAIN_SESSION_COOKIE: &str = "preview";
 
 /// Query parameters that may carry a credential, the most trusted name first. They are ours only when the value begins with one
 /// of [`PREFIXES`]: an app's own `?token=` passes through untouched.
-const QUERY_NAMES: [&[u8]; 7] = [b"token", b"mt", b"mp", b"ms", b"preview_token", b"t", b"share"];
+const QUERY_NAMES: [&[u8]; 8] =
+    [b"token", b"mt", b"mp", b"ms", b"preview_token", b"t", b"share", RETURNED.as_bytes()];
+/// The parameter under which a link opened in a frame comes back once, to show whether the browser kept the session.
+pub(super) const RETURNED: &str = "__preview";
 /// What our credentials begin with: preview tokens, share tokens, preview shares.
 const PREFIXES: [&str; 3] = ["mp_", "ms_", "miosa_pv_"];
 /// API keys: never accepted from a visitor, and never passed on to an app either.
@@ -32,12 +35,16 @@ const PREVIEW_TOKEN: HeaderName = HeaderName::from_static("x-miosa-preview-token
 pub enum Carrier {
     /// The query string.
     Query,
+    /// The query string of a link that we redirected to itself.
+    Returned,
     /// `x-miosa-preview-token`.
     Header,
     /// `Authorization: Bearer`.
     Bearer,
     /// An element of `Sec-WebSocket-Protocol`.
     Subprotocol,
+    /// The body of a request to our own endpoint.
+    Body,
     /// Our cookie.
     Cookie,
 }
@@ -89,7 +96,8 @@ pub(super) fn find(
         found.push(Credential { carrier, token });
         Ok(())
     };
-    add(Carrier::Query, in_query(target))?;
+    let (carrier, tokens) = in_query(target);
+    add(carrier, tokens)?;
     if seen.preview_token {
         add(Carrier::Header, texts(headers, &PREVIEW_TOKEN).collect())?;
     }
@@ -149,11 +157,25 @@ fn query(target: &[u8]) -> Option<&[u8]> {
     target.get(at + 1..)
 }
 
-fn in_query(target: &[u8]) -> Vec<String> {
-    let Some(query) = query(target) else { return Vec::new() };
+fn in_query(target: &[u8]) -> (Carrier, Vec<String>) {
+    let Some(query) = query(target) else { return (Carrier::Query, Vec::new()) };
     let mut ours: Vec<_> = parameters(query).filter_map(our_parameter).collect();
     ours.sort_by_key(|(rank, _)| *rank);
-    ours.into_iter().map(|(_, value)| String::from_utf8_lossy(&value).into_owned()).collect()
+    // The last name is the returning one: it is first only when it is alone.
+    let returned = ours.first().is_some_and(|(rank, _)| rank + 1 == QUERY_NAMES.len());
+    let text = |(_, value): (usize, Cow<'_, [u8]>)| String::from_utf8_lossy(&value).into_owned();
+    let carrier = if returned { Carrier::Returned } else { Carrier::Query };
+    (carrier, ours.into_iter().map(text).collect())
+}
+
+/// The token in a body: alone, or as a parameter of a form. `None` when there is none, or more than one.
+pub(super) fn in_body(body: &[u8]) -> Option<String> {
+    let body = body.trim_ascii();
+    let mut found = parameters(body).filter_map(our_parameter);
+    if let Some((_, token)) = found.next() {
+        return String::from_utf8(token.into_owned()).ok().filter(|_| found.next().is_none());
+    }
+    std::str::from_utf8(body).ok().filter(|token| is_ours(token)).map(str::to_owned)
 }
 
 /// The target without our query parameters; `None` when it has none. Every other byte stays as it was.
@@ -310,6 +332,9 @@ mod tests {
             check(&format!("/?a=1&{name}=mp_x"), &[], &[(Carrier::Query, "mp_x")]);
             check(&format!("/?{name}=theirs"), &[], &[]);
         }
+        check("/?__preview=mp_x", &[], &[(Carrier::Returned, "mp_x")]);
+        check("/?__preview=mp_x&mt=mp_x", &[], &[(Carrier::Query, "mp_x")]);
+        check("/?__preview=theirs", &[], &[]);
         check("/?mt=m%70_x", &[], &[(Carrier::Query, "mp_x")]);
         check("/?mt=mp_x&token=mp_x", &[], &[(Carrier::Query, "mp_x")]);
         check("/", &[("x-miosa-preview-token", "mp_h")], &[(Carrier::Header, "mp_h")]);
@@ -334,6 +359,22 @@ mod tests {
             &[("cookie", "__Host-preview=mp_c"), ("x-miosa-preview-token", "mp_h")],
             &[(Carrier::Query, "mp_q"), (Carrier::Header, "mp_h"), (Carrier::Cookie, "mp_c")],
         );
+    }
+
+    #[test]
+    fn a_body_is_the_token_or_a_form_with_it() {
+        for (body, token) in [
+            ("mp_x", Some("mp_x")),
+            ("  mp_x\n", Some("mp_x")),
+            ("a=1&mt=mp_x", Some("mp_x")),
+            ("token=mp%5Fx", Some("mp_x")),
+            ("mt=mp_x&token=mp_y", None),
+            ("mt=theirs", None),
+            ("{\"token\":\"mp_x\"}", None),
+            ("", None),
+        ] {
+            assert_eq!(in_body(body.as_bytes()).as_deref(), token, "{body}");
+        }
     }
 
     #[test]
@@ -413,7 +454,7 @@ mod tests {
             let target = Bytes::from(target);
             let once = strip_query(&target).unwrap_or(target);
             prop_assert_eq!(strip_query(&once), None);
-            prop_assert!(in_query(&once).is_empty());
+            prop_assert!(in_query(&once).1.is_empty());
         }
 
         #[test]

@@ -4,21 +4,20 @@
 //! 2. A gateway host leads on to the preview host, whoever asks.
 //! 3. The host must lead to a sandbox: an exact custom domain, or a label below a zone that this sandbox answers in.
 //! 4. The port must be one that may be previewed.
-//! 5. Access: the port is public, or a credential holds for this sandbox, port, generation and moment.
-//! 6. What the access allows: methods by scope; for a cookie, that the request is not another site's doing.
-//! 7. A link that is being opened becomes a session and a clean address.
-//! 8. Only now is the sandbox's state told.
+//! 5. What is below `/.well-known/portico/` is ours and is answered here: no such request reaches an app, by whatever access.
+//! 6. Access: the port is public, or a credential holds for this sandbox, port, generation and moment.
+//! 7. What the access allows: methods by scope; for a cookie, that the request is not another site's doing.
+//! 8. A link that is being opened becomes a session and a clean address; in a frame, only once the browser is seen to keep the session.
+//! 9. Only now is the sandbox's state told.
 
 use std::sync::Arc;
 
 use http::{Method, header};
 use jiff::Timestamp;
 
-use super::credentials::{self, Carrier, Evidence, PLAIN_SESSION_COOKIE, SESSION_COOKIE};
-use super::decision::{
-    Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip, Subject,
-};
-use super::visit::{Intent, SEC_FETCH_DEST, SEC_FETCH_SITE, Visit};
+use super::credentials::{self, Carrier, Evidence};
+use super::decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, Strip, Subject};
+use super::visit::{SEC_FETCH_SITE, Visit};
 use crate::host::{Authority, PreviewLabel, SandboxName};
 use crate::model::{Driver, SandboxState, TokenScope};
 use crate::routes::{Route, Routes, SlugScope, TenantView};
@@ -55,6 +54,9 @@ pub fn decide(
     let judged = Judging { visit, evidence, routes, now, found: &found };
     if rules.forbidden_ports.contains(&found.port) {
         return found.refuse(RefusalReason::PortForbidden, false);
+    }
+    if let Some(own) = visit.own {
+        return judged.own(own);
     }
     let access = match judged.access() {
         Ok(access) => access,
@@ -139,19 +141,19 @@ fn running(route: &Route) -> Result<(), RefusalReason> {
 }
 
 /// A sandbox that a host leads to.
-struct Found {
-    route: Arc<Route>,
-    tenant: Arc<TenantView>,
-    port: u16,
+pub(super) struct Found {
+    pub(super) route: Arc<Route>,
+    pub(super) tenant: Arc<TenantView>,
+    pub(super) port: u16,
 }
 
 impl Found {
-    fn subject(&self) -> Subject {
+    pub(super) fn subject(&self) -> Subject {
         Subject { route: Arc::clone(&self.route), port: self.port }
     }
 
     /// A refusal. Only where `is_known` may the visitor learn what it was about.
-    fn refuse(&self, reason: RefusalReason, is_known: bool) -> Decision {
+    pub(super) fn refuse(&self, reason: RefusalReason, is_known: bool) -> Decision {
         let tenant = Some(Arc::clone(&self.tenant));
         Decision::Refuse(Refusal { reason, tenant, about: Some(self.subject()), is_known })
     }
@@ -209,31 +211,31 @@ fn gateway(visit: &Visit<'_>, routes: &Routes) -> Option<Moved> {
 
 /// What access rests on, and the credential that holds, if there is one. On a public port access does not rest on it: it only
 /// makes a session.
-struct Access {
-    grant: Grant,
-    held: Option<Held>,
+pub(super) struct Access {
+    pub(super) grant: Grant,
+    pub(super) held: Option<Held>,
 }
 
 /// A credential that holds.
-struct Held {
-    carrier: Carrier,
+pub(super) struct Held {
+    pub(super) carrier: Carrier,
     /// Its place among the visit's credentials.
-    index: usize,
-    expires_at: Timestamp,
+    pub(super) index: usize,
+    pub(super) expires_at: Timestamp,
 }
 
 impl Access {
-    fn came_by(&self, carrier: Carrier) -> bool {
+    pub(super) fn came_by(&self, carrier: Carrier) -> bool {
         self.held.as_ref().is_some_and(|held| held.carrier == carrier)
     }
 }
 
-struct Judging<'a> {
-    visit: &'a Visit<'a>,
+pub(super) struct Judging<'a> {
+    pub(super) visit: &'a Visit<'a>,
     evidence: &'a Evidence,
     routes: &'a Routes,
-    now: Timestamp,
-    found: &'a Found,
+    pub(super) now: Timestamp,
+    pub(super) found: &'a Found,
 }
 
 impl Judging<'_> {
@@ -254,7 +256,7 @@ impl Judging<'_> {
 
     /// The first explicit credential that holds; if none holds, the first one's fault. The cookie counts only where nothing
     /// explicit was sent: whoever sends a token wants that token to be judged.
-    fn by_token(&self) -> Option<Result<Access, RefusalReason>> {
+    pub(super) fn by_token(&self) -> Option<Result<Access, RefusalReason>> {
         let all = || self.visit.credentials.iter().zip(&self.evidence.0).enumerate();
         let explicit =
             || all().filter(|(_, (credential, _))| credential.carrier != Carrier::Cookie);
@@ -271,6 +273,13 @@ impl Judging<'_> {
             }
         }
         fault
+    }
+
+    /// What the session cookie is worth; `None` when there is none.
+    pub(super) fn by_cookie(&self) -> Option<Result<(Grant, Timestamp), RefusalReason>> {
+        let mut all = self.visit.credentials.iter().zip(&self.evidence.0);
+        let (_, verdict) = all.find(|(found, _)| found.carrier == Carrier::Cookie)?;
+        Some(self.judge(verdict))
     }
 
     fn judge(
@@ -365,7 +374,7 @@ impl Judging<'_> {
         }
     }
 
-    fn is_same_origin(&self, origin: &str) -> bool {
+    pub(super) fn is_same_origin(&self, origin: &str) -> bool {
         let Some((scheme, authority)) = origin.split_once("://") else { return false };
         let (same_scheme, default) =
             if self.visit.arrival.secure { ("https", 443) } else { ("http", 80) };
@@ -375,65 +384,6 @@ impl Judging<'_> {
             && authority.host == here.host
             && authority.port.unwrap_or(default) == here.port.unwrap_or(default)
     }
-
-    /// Opening a link: a session and a clean address. The address has no credential any more, so this cannot loop. HEAD and
-    /// programs that look ahead get neither: a link is not used up by being looked at.
-    fn sign_in(&self, access: &Access) -> Option<Decision> {
-        if !access.came_by(Carrier::Query) {
-            return None;
-        }
-        match self.visit.intent {
-            Intent::Prefetch => Some(Decision::Neutral(self.found.subject())),
-            Intent::Navigation if self.visit.head.method == Method::HEAD => {
-                Some(Decision::Neutral(self.found.subject()))
-            }
-            Intent::Navigation => {
-                let location = clean_location(credentials::strip_query(&self.visit.head.target)?);
-                let subject = self.found.subject();
-                Some(Decision::SignIn(SignIn { cookie: self.cookie(access)?, location, subject }))
-            }
-            _ => None,
-        }
-    }
-
-    /// A query credential on something that is no navigation: forwarded at once, and the session is set beside the answer,
-    /// unless another site's page merely embeds an image or script of ours, or somebody only looks (HEAD).
-    fn cookie_without_redirect(&self, access: &Access) -> Option<String> {
-        let explicit = access.came_by(Carrier::Query) && self.visit.intent == Intent::Fetch;
-        if !explicit || self.visit.head.method == Method::HEAD {
-            return None;
-        }
-        let cross_site = self.visit.field(&SEC_FETCH_SITE) == Some("cross-site");
-        let embedded = self.visit.field(&SEC_FETCH_DEST).is_some_and(|dest| dest != "empty");
-        if cross_site && embedded { None } else { self.cookie(access) }
-    }
-
-    /// The session cookie. It is the token itself, so it keeps every restriction of it.
-    fn cookie(&self, access: &Access) -> Option<String> {
-        let held = access.held.as_ref()?;
-        let token = &self.visit.credentials.get(held.index)?.token;
-        let left = (held.expires_at.as_second() - self.now.as_second()).max(1);
-        let host = &*self.visit.authority.host;
-        let is_local = host == "localhost" || host.ends_with(".localhost");
-        Some(if self.visit.arrival.secure || is_local {
-            format!(
-                "{SESSION_COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=None; Partitioned; Max-Age={left}"
-            )
-        } else {
-            // Without TLS browsers refuse `Secure`; such a preview cannot be embedded in another site.
-            format!(
-                "{PLAIN_SESSION_COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age={left}"
-            )
-        })
-    }
-}
-
-/// A location that cannot leave this host: `//evil` and `/\evil` would be read as another authority.
-fn clean_location(target: bytes::Bytes) -> bytes::Bytes {
-    if matches!(target.get(1), Some(b'/' | b'\\')) {
-        return [b"/.", &target[..]].concat().into();
-    }
-    target
 }
 
 fn strip(visit: &Visit<'_>) -> Strip {

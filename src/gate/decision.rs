@@ -1,5 +1,6 @@
 //! What `decide` can say.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use crate::fault::{Blame, Face, Fault, Recovery};
-use crate::model::{Profile, Protocol, TokenId, TokenScope};
+use crate::model::{Profile, Protocol, SandboxId, TokenId, TokenScope};
 use crate::routes::{Route, TenantView};
 
 /// The verdict on a visit.
@@ -20,6 +21,8 @@ pub enum Decision {
     SignIn(SignIn),
     /// Redirect (307) to the canonical preview host (`preview.<zone>/p/{id}`), keeping the credential.
     Moved(Moved),
+    /// Answer for our own endpoint.
+    Session(Box<Session>),
     /// A neutral 200 without a session for link unfurlers and prefetchers that carry a query credential, and for HEAD.
     Neutral(Subject),
     /// Refuse it.
@@ -86,7 +89,7 @@ pub struct Strip {
 pub struct SignIn {
     /// `Set-Cookie` value.
     pub cookie: String,
-    /// `Location`: path and query of this request without the credential. Starts with exactly one `/`, never `//` or `/\`.
+    /// `Location`: path and query of this request without the credential, or with it under the name of a link that comes back. Starts with exactly one `/`, never `//` or `/\`.
     pub location: Bytes,
     /// What it opens, for the log.
     pub subject: Subject,
@@ -99,6 +102,57 @@ pub struct Subject {
     pub route: Arc<Route>,
     /// The port.
     pub port: u16,
+}
+
+/// What our own endpoint answers.
+#[derive(Debug)]
+pub struct Session {
+    /// What it is about, for the log.
+    pub subject: Subject,
+    /// Its tenant.
+    pub tenant: Arc<TenantView>,
+    /// Whether the page that asks may read the answer: its `Origin` is one that may embed the preview.
+    pub readable: bool,
+    /// What it says.
+    pub says: Says,
+}
+
+/// See [`Session`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Says {
+    /// A page may ask (the answer to a preflight).
+    Approved,
+    /// The session is renewed.
+    Renewed {
+        /// `Set-Cookie` value.
+        cookie: String,
+        /// What may stay open longer by it.
+        renewal: Option<Renewal>,
+    },
+    /// How the session stands.
+    Standing {
+        /// Whether the port needs none.
+        public: bool,
+        /// Until when the session that came holds, or why it does not; `None` when no cookie came.
+        cookie: Option<Result<Timestamp, RefusalReason>>,
+    },
+    /// No.
+    Refused(RefusalReason),
+}
+
+/// What is open under one token goes on under another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// The sandbox.
+    pub sandbox: SandboxId,
+    /// The port.
+    pub port: u16,
+    /// The visitor's address.
+    pub peer: IpAddr,
+    /// The token of the session that the request came with.
+    pub former: TokenId,
+    /// What access rests on from now on.
+    pub grant: Grant,
 }
 
 /// Another host.
@@ -140,6 +194,8 @@ pub enum RefusalReason {
     MethodNotAllowed,
     /// A malformed or doubled credential (two different values of one carrier).
     BadCredential,
+    /// A body for our own endpoint that is too long for a token, or did not arrive whole.
+    NotAToken,
     /// An upgrade that is not a bodyless HTTP/1.1 GET, or a WebSocket handshake with a wrong version or key.
     BadUpgrade,
     /// Tables not loaded yet.
@@ -150,6 +206,8 @@ pub enum RefusalReason {
     PortForbidden,
     /// A private port and no credential.
     SignInNeeded,
+    /// A link that was opened in a frame, in a browser that keeps no cookie there.
+    CookiesBlocked,
     /// A credential that does not verify.
     InvalidToken,
     /// It verified but has expired.
@@ -233,6 +291,15 @@ impl Fault for RefusalReason {
                 );
                 &F
             }
+            Self::NotAToken => {
+                const F: Face = visitor(
+                    StatusCode::BAD_REQUEST,
+                    "not_a_token",
+                    "This is no token",
+                    "The body of this request must be a preview token and nothing else.",
+                );
+                &F
+            }
             Self::BadUpgrade => {
                 const F: Face = visitor(
                     StatusCode::BAD_REQUEST,
@@ -278,6 +345,17 @@ impl Fault for RefusalReason {
                     "This preview is private",
                     "Open it from the place that shared it with you, or ask for a link.",
                 );
+                &F
+            }
+            Self::CookiesBlocked => {
+                const F: Face = Face {
+                    status: StatusCode::UNAUTHORIZED,
+                    label: "cookies_blocked",
+                    title: "Your browser keeps no session here",
+                    text: "It blocks cookies of pages that are shown inside other sites. You can allow them for this preview, or open it in a tab of its own.",
+                    blame: Blame::Visitor,
+                    recovery: Recovery::StorageAccess,
+                };
                 &F
             }
             Self::InvalidToken => {

@@ -6,6 +6,8 @@
 mod credentials;
 mod decide;
 mod decision;
+mod session;
+mod sign_in;
 mod visit;
 
 pub use credentials::{
@@ -13,8 +15,11 @@ pub use credentials::{
     strip_query, strip_referer, strip_subprotocols,
 };
 pub use decide::{Rules, allowed_until, decide, still_allowed};
-pub use decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, SignIn, Strip, Subject};
-pub use visit::{Arrival, Intent, Visit};
+pub use decision::{
+    Decision, Grant, Moved, Plan, Refusal, RefusalReason, Renewal, Says, Session, SignIn, Strip,
+    Subject,
+};
+pub use visit::{Arrival, Intent, Own, Visit};
 
 #[cfg(test)]
 mod tests;

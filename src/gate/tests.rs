@@ -68,7 +68,10 @@ impl World {
             allowed_origins: vec!["https://app.own.test".into()],
             ..TenantPolicy::default()
         };
-        let view = |id, policy| TenantView { id, branding: None, branding_version: 0, policy };
+        let view = |id, policy| {
+            let framing = std::sync::Arc::default();
+            TenantView { id, branding: None, branding_version: 0, policy, framing }
+        };
         routes.put_tenant(view(tenant, policy));
         routes.put_tenant(view(stranger, TenantPolicy::default()));
         let domain = TenantDomain { domain: "own.test".into(), tenant, verified_at: Some(at(-9)) };
@@ -143,6 +146,16 @@ impl World {
                 format!("sign in {}", String::from_utf8_lossy(&sign_in.location))
             }
             Decision::Moved(moved) => format!("moved {}", moved.location),
+            Decision::Session(session) => match session.says {
+                Says::Refused(reason) => reason.face().label.into(),
+                Says::Approved => "approved".into(),
+                Says::Renewed { .. } => "renewed".into(),
+                Says::Standing { cookie, .. } => match cookie {
+                    None => "no session".into(),
+                    Some(Ok(until)) => format!("until {}", until.as_second() - NOW),
+                    Some(Err(reason)) => format!("session {}", reason.face().label),
+                },
+            },
             Decision::Neutral(_) => "neutral".into(),
             Decision::Refuse(refusal) => refusal.reason.face().label.into(),
         }
@@ -460,6 +473,205 @@ fn opening_a_link_sets_a_session_and_cleans_the_address() {
     assert_eq!(world.outcome(&card), "neutral");
 }
 
+/// A link opened in a frame of another site.
+fn framed(target: &str) -> Request {
+    Request::get(MINE, target).navigating().with("sec-fetch-site", "cross-site")
+}
+
+#[test]
+fn a_link_in_a_frame_comes_back_once_to_show_whether_the_session_was_kept() {
+    let world = World::new();
+    let token = world.token(|_| {});
+    let cookie = format!("__Host-preview={token}");
+    let check = |request: Request, outcome: &str| {
+        assert_eq!(world.outcome(&request), outcome.replace("TOKEN", &token), "{request:?}");
+    };
+    let link = || framed(&format!("/p?a=1&mt={token}"));
+    let returned = || framed(&format!("/p?a=1&__preview={token}"));
+    check(link(), "sign in /p?a=1&__preview=TOKEN");
+    check(framed(&format!("/?mt={token}")), "sign in /?__preview=TOKEN");
+    // Kept: the way is clean. Not kept: no third redirect, but a page.
+    check(returned().with("cookie", &cookie), "sign in /p?a=1");
+    check(returned(), "cookies_blocked");
+    // Whoever brings any cookie of ours keeps cookies.
+    check(link().with("cookie", "__Host-preview=mp_stale"), "sign in /p?a=1");
+    // At the top of a tab, and from the same site, there is nothing to find out.
+    let top = |target: String| {
+        Request::get(MINE, &target)
+            .with("sec-fetch-mode", "navigate")
+            .with("sec-fetch-dest", "document")
+            .with("sec-fetch-site", "cross-site")
+    };
+    check(top(format!("/p?mt={token}")), "sign in /p");
+    check(top(format!("/p?__preview={token}")), "sign in /p");
+    let near = Request::get(MINE, &format!("/p?mt={token}")).navigating();
+    check(near.with("sec-fetch-site", "same-site"), "sign in /p");
+    // Our own page about it asks again, after it was allowed to keep cookies.
+    let again = Request::get(MINE, &format!("/p?mt={token}")).navigating();
+    check(again.with("sec-fetch-site", "same-origin"), "sign in /p?__preview=TOKEN");
+    // A public port works without a session.
+    let public = Request { host: "8000-mine.sandbox.example".into(), ..link() };
+    check(public, "sign in /p?a=1");
+    // Nothing but a navigation is ever sent back, and the app sees neither name.
+    let fetch = Request::get(MINE, &format!("/p?a=1&__preview={token}"));
+    let Decision::Forward(plan) = world.decide(&fetch) else { panic!("not forwarded") };
+    assert_eq!(plan.strip.target.as_deref(), Some(&b"/p?a=1"[..]));
+}
+
+const SESSION: &str = "/.well-known/portico/session";
+
+#[test]
+fn a_session_is_renewed_by_its_own_pages_and_those_that_may_embed() {
+    let world = World::new();
+    let token = world.token(|_| {});
+    let request = |method: Method| Request::get(MINE, SESSION).method(method);
+    let renewing = || request(Method::POST).with("x-miosa-preview-token", &token);
+    let check = |request: Request, outcome: &str| {
+        assert_eq!(world.outcome(&request), outcome, "{request:?}");
+    };
+    for origin in ["https://app.own.test", "https://own.test", "https://x.y.own.test"] {
+        check(renewing().with("origin", origin).with("sec-fetch-site", "cross-site"), "renewed");
+    }
+    check(renewing().with("origin", &format!("https://{MINE}")), "renewed");
+    check(renewing().with("sec-fetch-site", "same-origin"), "renewed");
+    check(renewing().with("sec-fetch-site", "none"), "renewed");
+    let link = || Request::get(MINE, &format!("{SESSION}?mt={token}"));
+    check(link().with("origin", "https://app.own.test"), "renewed");
+    // Another tenant's preview is the same site, and still another's.
+    for foreign in [
+        "https://evil.example",
+        "https://3000-theirs.sandbox.example",
+        "https://5173-mine.sandbox.example",
+        "http://app.own.test",
+        "null",
+        "",
+    ] {
+        let request = renewing().with("origin", foreign).with("sec-fetch-site", "same-site");
+        check(request, "foreign_origin");
+    }
+    let two = renewing().with("origin", "https://app.own.test");
+    check(two.with("origin", "https://app.own.test"), "foreign_origin");
+    check(renewing().with("sec-fetch-site", "same-site"), "foreign_origin");
+    check(renewing(), "foreign_origin");
+    // An image in a foreign page, and a form.
+    check(
+        link().with("sec-fetch-site", "cross-site").with("sec-fetch-dest", "image"),
+        "foreign_origin",
+    );
+    check(link().navigating().with("sec-fetch-site", "cross-site"), "foreign_origin");
+    // What only looks ahead sets nothing.
+    let own = |request: Request| request.with("sec-fetch-site", "same-origin");
+    check(own(link()).with("sec-purpose", "prefetch"), "no session");
+    check(own(link()).method(Method::HEAD), "no session");
+    check(own(request(Method::POST)), "sign_in_needed");
+    check(own(request(Method::PUT)), "method_not_allowed");
+    check(own(request(Method::OPTIONS)), "method_not_allowed");
+    let preflight = request(Method::OPTIONS).with("access-control-request-method", "POST");
+    check(preflight.clone().with("origin", "https://app.own.test"), "approved");
+    check(preflight.with("origin", "https://evil.example"), "foreign_origin");
+}
+
+#[test]
+fn only_a_token_that_opens_this_port_becomes_the_session() {
+    let world = World::new();
+    let check = |change: &dyn Fn(&mut Claims), outcome: &str| {
+        let request = Request::get(MINE, SESSION)
+            .method(Method::POST)
+            .with("origin", "https://app.own.test")
+            .with("cookie", &format!("__Host-preview={}", world.token(|_| {})))
+            .with("x-miosa-preview-token", &world.token(change));
+        assert_eq!(world.outcome(&request), outcome);
+    };
+    check(&|_| {}, "renewed");
+    check(&|c| c.expires_at = at(-1), "token_expired");
+    check(&|c| c.generation = 2, "token_revoked");
+    check(&|c| c.port = Some(8080), "forbidden");
+    check(&|c| c.sandbox = world.other, "forbidden");
+    check(&|c| c.scope = TokenScope::Terminal, "insufficient_scope");
+}
+
+#[test]
+fn how_a_session_stands_is_told() {
+    let world = World::new();
+    let ask = |cookie: Option<String>| {
+        let request = Request::get(MINE, SESSION).with("origin", "https://app.own.test");
+        let with = |cookie| request.clone().with("cookie", &format!("__Host-preview={cookie}"));
+        world.outcome(&cookie.map_or(request.clone(), with))
+    };
+    assert_eq!(ask(None), "no session");
+    assert_eq!(ask(Some(world.token(|_| {}))), "until 600");
+    assert_eq!(ask(Some(world.token(|c| c.expires_at = at(0)))), "session token_expired");
+    assert_eq!(ask(Some("mp_nonsense".into())), "session invalid_token");
+    let foreign = Request::get(MINE, SESSION).with("origin", "https://evil.example");
+    assert_eq!(world.outcome(&foreign), "foreign_origin");
+    // Whoever sends no Origin may ask, and no other page can read it.
+    let Decision::Session(told) = world.decide(&Request::get(MINE, SESSION)) else { panic!() };
+    assert!(!told.readable);
+}
+
+#[test]
+fn what_is_open_goes_on_only_under_a_token_that_allows_no_less_and_lasts_longer() {
+    let world = World::new();
+    let old = TokenId::new();
+    let renewal = |old_scope, new: &dyn Fn(&mut Claims)| {
+        let cookie = world.token(|c| (c.id, c.scope) = (old, old_scope));
+        let request = Request::get(MINE, SESSION)
+            .method(Method::POST)
+            .with("sec-fetch-site", "same-origin")
+            .with("cookie", &format!("__Host-preview={cookie}"))
+            .with("x-miosa-preview-token", &world.token(new));
+        match world.decide(&request) {
+            Decision::Session(session) => match session.says {
+                Says::Renewed { renewal, .. } => renewal,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    };
+    let longer = |scope| move |c: &mut Claims| (c.scope, c.expires_at) = (scope, at(700));
+    let (read, interact) = (TokenScope::Read, TokenScope::Interact);
+    let moved = renewal(read, &longer(read)).expect("a renewal");
+    assert_eq!((moved.former, moved.sandbox, moved.port), (old, world.sandbox, 3000));
+    assert!(matches!(moved.grant, Grant::Token { expires_at, .. } if expires_at == at(700)));
+    assert!(renewal(read, &longer(interact)).is_some());
+    assert!(renewal(interact, &longer(read)).is_none(), "it allows less");
+    assert!(renewal(read, &|c| c.expires_at = at(600)).is_none(), "it lasts no longer");
+    assert!(renewal(read, &|c| (c.id, c.expires_at) = (old, at(700))).is_none(), "the same");
+}
+
+#[test]
+fn nothing_below_our_own_folder_reaches_an_app() {
+    let world = World::new();
+    let token = world.token(|c| c.scope = TokenScope::Interact);
+    for target in [
+        "/.well-known/portico",
+        "/.well-known/portico/",
+        "/.well-known/portico/x",
+        "/.well-known/portico/session",
+        "/.well-known/portico/session?mt=TOKEN",
+        "/.well-known/portico/session/../../x",
+    ] {
+        let target = target.replace("TOKEN", &token);
+        for host in [MINE, "8000-mine.sandbox.example"] {
+            for method in [Method::GET, Method::POST, Method::OPTIONS, Method::DELETE] {
+                let request = Request::get(host, &target)
+                    .method(method)
+                    .with("x-miosa-preview-token", &token);
+                for request in [request.clone(), request.clone().socket(), request.navigating()] {
+                    let decision = world.decide(&request);
+                    assert!(
+                        matches!(decision, Decision::Session(_) | Decision::Refuse(_)),
+                        "{request:?}: {decision:?}"
+                    );
+                }
+            }
+        }
+    }
+    let app = Request::get(MINE, "/.well-known/portico-of-the-app");
+    let app = app.with("x-miosa-preview-token", &token);
+    assert_eq!(world.outcome(&app), "forward mine 3000");
+}
+
 #[test]
 fn a_fetch_with_a_query_credential_is_answered_at_once() {
     let world = World::new();
@@ -531,6 +743,8 @@ fn the_log_knows_what_a_stranger_may_not() {
         (Request::get(MINE, &format!("/?mt={stale}")), "token_expired", false),
         (Request::get("22-mine.sandbox.example", "/"), "port_forbidden", false),
         (post, "insufficient_scope", true),
+        (framed(&format!("/?__preview={read}")), "cookies_blocked", true),
+        (Request::get(MINE, "/.well-known/portico/x"), "not_found", false),
     ] {
         let refusal = refusal(&request);
         assert_eq!(refusal.reason.face().label, label);
@@ -543,6 +757,9 @@ fn the_log_knows_what_a_stranger_may_not() {
     let link = Request::get(MINE, &format!("/?mt={read}")).navigating();
     let Decision::SignIn(sign_in) = world.decide(&link) else { panic!("no session") };
     assert_eq!((sign_in.subject.route.sandbox, sign_in.subject.port), (world.sandbox, 3000));
+    let ask = Request::get("8000-mine.sandbox.example", SESSION);
+    let Decision::Session(session) = world.decide(&ask) else { panic!("no answer") };
+    assert_eq!((session.subject.route.sandbox, session.subject.port), (world.sandbox, 8000));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use http::header::{self, HeaderName};
 use http::{Method, header::HeaderValue};
 
 use super::credentials;
-use super::{Credentials, RefusalReason};
+use super::{Carrier, Credential, Credentials, RefusalReason};
 use crate::headers::Headers;
 use crate::host::Authority;
 use crate::message::{Minor, RequestHead};
@@ -70,6 +70,30 @@ impl Intent {
     }
 }
 
+/// What is ours on every preview host, below [`Own::FOLDER`], and never reaches an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// `session`: renews a session, or tells of it.
+    Session,
+    /// Any other name: nothing is there.
+    Nothing,
+}
+
+impl Own {
+    /// The folder, without the slash that ends it.
+    const FOLDER: &[u8] = b"/.well-known/portico";
+
+    fn of(target: &[u8]) -> Option<Self> {
+        let rest = target.strip_prefix(Self::FOLDER)?;
+        let path = rest.get(..memchr::memchr(b'?', rest).unwrap_or(rest.len()))?;
+        match path {
+            b"/session" => Some(Self::Session),
+            [] | [b'/', ..] => Some(Self::Nothing),
+            _ => None,
+        }
+    }
+}
+
 /// A request, read.
 #[derive(Debug)]
 pub struct Visit<'a> {
@@ -81,6 +105,8 @@ pub struct Visit<'a> {
     pub authority: Authority,
     /// What it is for.
     pub intent: Intent,
+    /// What of our own it asks for.
+    pub own: Option<Own>,
     /// The credentials found, explicit ones (query, header, subprotocol) before the cookie.
     pub credentials: Credentials,
     pub(super) seen: Seen<'a>,
@@ -132,7 +158,20 @@ impl<'a> Visit<'a> {
         let switch = if seen.upgrade { upgrade(head, arrival)? } else { None };
         let intent = switch.unwrap_or_else(|| intent(head, &seen));
         let credentials = credentials::find(&head.target, &head.headers, &seen)?;
-        Ok(Self { head, arrival, authority, intent, credentials, seen })
+        let own = Own::of(&head.target);
+        Ok(Self { head, arrival, authority, intent, own, credentials, seen })
+    }
+
+    /// Whether a token may come in the body: nothing of an app's request is ever read here.
+    pub fn takes_token(&self) -> bool {
+        self.own == Some(Own::Session) && self.head.method == Method::POST && self.arrival.has_body
+    }
+
+    /// Adds the token that a body holds, if it holds one, as the first credential.
+    pub fn take_token(&mut self, body: &[u8]) {
+        if let Some(token) = credentials::in_body(body) {
+            self.credentials.insert(0, Credential { carrier: Carrier::Body, token });
+        }
     }
 
     /// A field's value, if it is there and plain text.
@@ -215,4 +254,27 @@ fn plain(value: Option<&HeaderValue>) -> Option<&str> {
 fn is_unfurler(agent: &str) -> bool {
     let agent = agent.to_ascii_lowercase();
     UNFURLERS.iter().any(|name| agent.contains(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ours_is_told_from_what_is_the_apps() {
+        for (target, own) in [
+            ("/.well-known/portico/session", Some(Own::Session)),
+            ("/.well-known/portico/session?mt=x", Some(Own::Session)),
+            ("/.well-known/portico/session/", Some(Own::Nothing)),
+            ("/.well-known/portico/other", Some(Own::Nothing)),
+            ("/.well-known/portico/", Some(Own::Nothing)),
+            ("/.well-known/portico?x", Some(Own::Nothing)),
+            ("/.well-known/portico-of-the-app", None),
+            ("/.well-known/other", None),
+            ("/.Well-Known/portico/session", None),
+            ("/", None),
+        ] {
+            assert_eq!(Own::of(target.as_bytes()), own, "{target}");
+        }
+    }
 }

@@ -7,17 +7,19 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http::Method;
 
 use super::Settings;
 use super::line::Line;
 use super::link::{Link, NoRequest, RequestBody};
 use super::respond::{self, Terms};
+use super::workers::boxed;
 use crate::body::Payload;
 use crate::connection::Stream;
 use crate::deadline::Phase;
 use crate::fault::Fault;
-use crate::message::{Framing, Interim, Minor, Peer, RequestHead};
+use crate::message::{Framing, Interim, Minor, RequestHead};
 use crate::visitor::{self, Reply, Worker};
 use crate::wire::{self, ConnectionField, ParsedRequest};
 
@@ -33,7 +35,7 @@ pub(super) async fn serve(stream: Stream, line: Line, worker: Rc<Worker>, settin
     let link = Rc::new(RefCell::new(Link::new(stream, Rc::clone(&settings), deadlines)));
     // The first request must come as promptly as its head; later ones may keep us waiting.
     let mut patience = settings.head_timeout;
-    loop {
+    let switch = loop {
         {
             let link = link.borrow();
             let (phase, after) = if link.inbuf.is_empty() {
@@ -45,26 +47,27 @@ pub(super) async fn serve(stream: Stream, line: Line, worker: Rc<Worker>, settin
         }
         let next = poll_fn(|cx| link.borrow_mut().poll_request(cx, worker.is_draining())).await;
         let (keep, answered) = match next {
-            Ok(request) => match exchange(&link, &line, request, &worker).await {
+            Ok(request) => match boxed(exchange(&link, &line, request, &worker)).await {
                 Exchanged::Answered { keep } => (keep, true),
-                Exchanged::Broken => {
-                    link.borrow_mut().stream.abort();
-                    return;
-                }
-                Exchanged::Switched(switch) => return tunnel(link, switch, &worker).await,
+                Exchanged::Broken => return link.borrow_mut().stream.abort(),
+                Exchanged::Switched(switch) => break switch,
             },
             Err(NoRequest::Ended) => (false, false),
             Err(NoRequest::Faulty(fault, glimpse)) => {
-                (false, refuse(&link, &line.peer, (&fault, glimpse), &worker).await)
+                (false, boxed(refuse(&link, &line, (&fault, glimpse), &worker)).await)
             }
             Err(NoRequest::TooSlow(glimpse)) => {
-                (false, refuse(&link, &line.peer, (&visitor::HeadTimeout, glimpse), &worker).await)
+                let slow: &dyn Fault = &visitor::HeadTimeout;
+                (false, boxed(refuse(&link, &line, (slow, glimpse), &worker)).await)
             }
         };
         if !keep {
             return finish(&link, answered).await;
         }
         patience = settings.keep_alive;
+    };
+    if let Some((stream, read_ahead)) = boxed(agree(link, &switch)).await {
+        boxed(visitor::run_switched(switch, stream, read_ahead, &worker)).await;
     }
 }
 
@@ -130,11 +133,12 @@ async fn exchange(
 /// Answers what never became a request. Tells whether an answer was written.
 async fn refuse(
     link: &Rc<RefCell<Link>>,
-    peer: &Rc<Peer>,
+    line: &Line,
     (fault, glimpse): (&dyn Fault, Option<Box<RequestHead>>),
     worker: &Rc<Worker>,
 ) -> bool {
-    let answer = visitor::refuse_glimpsed(worker, peer, fault, glimpse.as_deref());
+    let answer =
+        visitor::refuse_glimpsed(worker, (&line.peer, line.secure), fault, glimpse.as_deref());
     let head_only = glimpse.is_some_and(|glimpse| glimpse.method == Method::HEAD);
     let terms = Terms { minor: Minor::One, head_only, keep_alive: false };
     respond::answer(link, answer, terms).await.is_ok()
@@ -160,14 +164,13 @@ async fn finish(link: &Rc<RefCell<Link>>, answered: bool) {
     drop(tokio::time::timeout(LINGER, linger).await);
 }
 
-async fn tunnel(link: Rc<RefCell<Link>>, switch: Box<visitor::Switch>, worker: &Rc<Worker>) {
+/// Says that the protocol is switched, and gives what goes on: the bare stream, and what the visitor sent after its head.
+async fn agree(link: Rc<RefCell<Link>>, switch: &visitor::Switch) -> Option<(Stream, BytesMut)> {
     link.borrow_mut().out.write_with(|out| {
         wire::write_response(out, &switch.head, Framing::None, ConnectionField::None);
     });
-    if poll_fn(|cx| link.borrow_mut().poll_flush(cx)).await.is_err() {
-        return;
-    }
+    poll_fn(|cx| link.borrow_mut().poll_flush(cx)).await.ok()?;
     // The request's body (there is none) was the only other holder of the link.
-    let Ok(link) = Rc::try_unwrap(link).map(RefCell::into_inner) else { return };
-    visitor::run_switched(switch, link.stream, link.inbuf, worker).await;
+    let link = Rc::try_unwrap(link).map(RefCell::into_inner).ok()?;
+    Some((link.stream, link.inbuf))
 }

@@ -100,6 +100,11 @@ impl Link {
                 }
                 Poll::Ready(_) => return Poll::Ready(Err(NoRequest::Ended)),
                 Poll::Pending => {
+                    if self.inbuf.is_empty() {
+                        // Nobody knows for how long; what the last request needed is given back.
+                        self.inbuf = BytesMut::new();
+                        self.out.shrink();
+                    }
                     return match ready!(self.read_deadline.poll_passed(cx)) {
                         Phase::RequestHead if !self.inbuf.is_empty() => {
                             let glimpse = wire::glimpse(&self.inbuf).map(Box::new);

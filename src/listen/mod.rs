@@ -14,7 +14,7 @@ mod workers;
 
 pub use handshake::{Entrance, Tls};
 pub use settings::Settings;
-pub use workers::{Bound, ListenError, bind, serve};
+pub use workers::{Bound, ListenError, bind, start};
 
 #[cfg(test)]
 mod tests;

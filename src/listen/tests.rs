@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use http::HeaderValue;
 use http::header::{self, HeaderName};
@@ -17,7 +18,7 @@ use crate::headers::Headers;
 use crate::message::{Minor, RequestHead, ResponseHead};
 use crate::model::{Branding, TenantId, TenantPolicy};
 use crate::pages::{Gallery, Occasion};
-use crate::routes::TenantView;
+use crate::routes::{Routes, TenantView};
 use crate::upstream::{DialError, ExchangeError};
 use crate::visitor::{HeadTimeout, ShuttingDown};
 use crate::wire::{RequestFault, ResponseFault};
@@ -42,6 +43,8 @@ fn every_face() -> Vec<&'static Face> {
         Box::new(Reason::InvalidToken),
         Box::new(Reason::TokenExpired),
         Box::new(Reason::TokenRevoked),
+        Box::new(Reason::CookiesBlocked),
+        Box::new(Reason::NotAToken),
         Box::new(Reason::WrongSubject),
         Box::new(Reason::InsufficientScope),
         Box::new(Reason::ForeignOrigin),
@@ -62,10 +65,15 @@ fn every_face() -> Vec<&'static Face> {
         Box::new(ForwardError::Dial(DialError::Refused(io()))),
         Box::new(ForwardError::Dial(DialError::Tls(io()))),
         Box::new(ForwardError::Dial(DialError::Forbidden)),
+        Box::new(ForwardError::Dial(DialError::Tls(io()))),
         Box::new(ForwardError::Dial(DialError::TimedOut)),
         Box::new(ForwardError::Dial(DialError::Exhausted(io()))),
         Box::new(ForwardError::Exchange(ExchangeError::ClosedUnanswered(io()))),
         Box::new(ForwardError::Exchange(ExchangeError::BadAnswer(ResponseFault::StatusLine))),
+        Box::new(ForwardError::Exchange(ExchangeError::NotHttp2(
+            h2::Reason::PROTOCOL_ERROR.into(),
+        ))),
+        Box::new(ForwardError::NoSwitch),
         Box::new(ForwardError::Exchange(ExchangeError::TimedOut)),
         Box::new(ForwardError::Exchange(ExchangeError::Request(BodyError::Visitor))),
         Box::new(ForwardError::Exchange(ExchangeError::Request(BodyError::Stalled))),
@@ -125,14 +133,19 @@ fn hostile() -> Branding {
 }
 
 fn faces_of_tenants() -> [(&'static str, Option<TenantView>); 3] {
-    let view = |branding| TenantView {
-        id: TenantId::new(),
-        branding: Some(branding),
-        branding_version: 1,
-        policy: TenantPolicy {
-            allowed_origins: vec!["https://app.opendesigns.example".into()],
-            ..TenantPolicy::default()
-        },
+    let view = |branding| {
+        let (id, routes) = (TenantId::new(), Routes::new(&[]));
+        routes.put_tenant(TenantView {
+            id,
+            branding: Some(branding),
+            branding_version: 1,
+            policy: TenantPolicy {
+                allowed_origins: vec!["https://app.opendesigns.example".into()],
+                ..TenantPolicy::default()
+            },
+            framing: Arc::default(),
+        });
+        TenantView::clone(&routes.tenant(id).unwrap())
     };
     let branded = Branding {
         product_name: Some("OpenDesigns Workspaces for Brand Studios and Their Clients 60".into()),

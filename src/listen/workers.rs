@@ -1,8 +1,10 @@
 //! A thread a core, each with its own listener on the same port, its own runtime and its own worker.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::broadcast;
 use tokio::task::LocalSet;
 
-use super::handshake::{self, Entrance};
+use super::handshake::{self, Entrance, NotOpened, Opened};
 use super::{Settings, http1, http2, respond};
 use crate::fault::{Blame, Face, Fault, Recovery};
 use crate::message::Peer;
@@ -80,7 +82,7 @@ fn socket(address: SocketAddr, shared: bool) -> Result<TcpListener, ListenError>
 }
 
 /// Starts a thread for every worker, with a listener at each of the entrances. Each keeps `watcher` until its last connection is gone.
-pub fn serve(
+pub fn start(
     entrances: Vec<(Bound, Entrance)>,
     parts: &WorkerParts,
     settings: Settings,
@@ -217,34 +219,48 @@ async fn serve_one(
     hall: Rc<Hall>,
     mut seat: Seat,
 ) {
-    let Hall { worker, settings, .. } = &*hall;
-    let opened = async {
-        let peer = handshake::origin(&socket, front, settings).await?;
-        if peer != front
-            && let Err(cap) = seat.belongs_to(peer.ip())
-        {
-            turn_away(&hall, &entrance, &socket, (peer, &cap));
-            return Ok(None);
-        }
-        handshake::open(socket, (front, peer), &entrance, settings, worker).await.map(Some)
-    };
-    // Each stage in a box of its own: while a connection idles, its task holds what that takes and no more.
-    let opened = match Box::pin(opened).await {
-        Ok(Some(opened)) => opened,
-        Ok(None) => return,
+    match boxed(open(socket, front, (&entrance, &hall), &mut seat)).await {
+        Ok(Some(opened)) => serve(opened, &hall).await,
+        Ok(None) => {}
         Err(error) => {
-            worker.metrics.handshake(Handshake::Failed);
+            hall.worker.metrics.handshake(Handshake::Failed);
             tracing::debug!(peer = %front.ip(), %error, "no connection came about");
-            return;
         }
-    };
-    let (worker, settings) = (Rc::clone(worker), Rc::clone(settings));
-    if opened.is_http2 {
-        Box::pin(http2::serve(opened.stream, opened.line, worker, settings)).await;
-    } else {
-        Box::pin(http1::serve(opened.stream, opened.line, worker, settings)).await;
     }
     drop(seat);
+}
+
+/// Each stage of a connection in a box of its own: while it idles, its task holds what idling takes and no more. A function, because what
+/// is boxed in place leaves its room in the task behind.
+pub(super) fn boxed<'a, T>(
+    stage: impl Future<Output = T> + 'a,
+) -> Pin<Box<dyn Future<Output = T> + 'a>> {
+    Box::pin(stage)
+}
+
+fn serve(opened: Opened, hall: &Hall) -> Pin<Box<dyn Future<Output = ()>>> {
+    let (worker, settings) = (Rc::clone(&hall.worker), Rc::clone(&hall.settings));
+    if opened.is_http2 {
+        Box::pin(http2::serve(opened.stream, opened.line, worker, settings))
+    } else {
+        Box::pin(http1::serve(opened.stream, opened.line, worker, settings))
+    }
+}
+
+async fn open(
+    socket: TcpStream,
+    front: SocketAddr,
+    (entrance, hall): (&Entrance, &Hall),
+    seat: &mut Seat,
+) -> Result<Option<Opened>, NotOpened> {
+    let peer = handshake::origin(&socket, front, &hall.settings).await?;
+    if peer != front
+        && let Err(cap) = seat.belongs_to(peer.ip())
+    {
+        turn_away(hall, entrance, &socket, (peer, &cap));
+        return Ok(None);
+    }
+    handshake::open(socket, (front, peer), entrance, &hall.settings, &hall.worker).await.map(Some)
 }
 
 /// Errors of one connection that was given up before we took it, not of accepting as such.

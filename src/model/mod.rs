@@ -3,6 +3,7 @@
 mod access;
 mod branding;
 mod change;
+mod embed;
 mod ids;
 mod preview;
 mod sandbox;
@@ -11,6 +12,7 @@ mod tenant;
 pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenScope};
 pub use branding::Branding;
 pub use change::{Change, Subject, Version};
+pub use embed::{FrameSource, FrameSourceError, Origin};
 pub use ids::{IdText, KeyId, PreviewId, SandboxId, TenantId, TokenId};
 pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Branding, SandboxId, TenantId};
+use super::{Branding, FrameSource, SandboxId, TenantId};
 
 /// What a tenant may adjust about access to its previews.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,15 +11,25 @@ use super::{Branding, SandboxId, TenantId};
 pub struct TenantPolicy {
     /// Origins (`https://app.example`) whose pages may open cookie-authenticated sockets and send unsafe methods.
     pub allowed_origins: Vec<String>,
+    /// Whose pages may embed previews, beside the tenant's own domain and `allowed_origins`.
+    pub frame_ancestors: Vec<FrameSource>,
     /// Methods that scope `read` allows besides GET, HEAD and OPTIONS.
     pub read_methods: Vec<String>,
     /// Whether scope `read` allows WebSocket and other upgrades.
     pub read_allows_upgrade: bool,
+    /// Whether pages post their messages under the type `miosa:session-expired` as well.
+    pub miosa_messages: bool,
 }
 
 impl Default for TenantPolicy {
     fn default() -> Self {
-        Self { allowed_origins: Vec::new(), read_methods: Vec::new(), read_allows_upgrade: true }
+        Self {
+            allowed_origins: Vec::new(),
+            frame_ancestors: Vec::new(),
+            read_methods: Vec::new(),
+            read_allows_upgrade: true,
+            miosa_messages: false,
+        }
     }
 }
 

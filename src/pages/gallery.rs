@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use super::Occasion;
 use super::form::Form;
 use super::html::{Rendered, with_port};
-use crate::fault::{Blame, Recovery};
+use crate::fault::{Blame, Face, Recovery};
 use crate::message::{RequestHead, ResponseHead, X_REQUEST_ID};
 use crate::model::TenantId;
 
@@ -48,9 +48,16 @@ impl Gallery {
             Form::Html => {
                 let page = self.page(occasion);
                 if let Ok(policy) = HeaderValue::try_from(page.policy.as_str()) {
-                    head.headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+                    // Our pages are shown where the preview is, and nowhere when nobody knows whose they are.
+                    let nobody = HeaderValue::from_static("frame-ancestors 'none'");
+                    let embedders = occasion.tenant.map(|tenant| tenant.framing.value().clone());
+                    let policies = [policy, embedders.unwrap_or(nobody)];
+                    head.headers.remove(header::CONTENT_SECURITY_POLICY);
+                    for policy in policies {
+                        head.headers.append(header::CONTENT_SECURITY_POLICY, policy);
+                    }
                 }
-                page.fill(occasion.request_id, occasion.subject)
+                page.fill(occasion)
             }
             Form::Json => problem(occasion),
             Form::Script | Form::Style => {
@@ -94,29 +101,47 @@ impl Gallery {
     }
 }
 
-/// Tells the fault as gRPC does: always 200, and a status in fields that would be trailers if there were a body. The codes are those that
-/// clients of gRPC take the HTTP statuses for.
+/// Tells the fault as gRPC does: always 200, and a status in fields that would be trailers if there were a body.
 fn grpc(head: &mut ResponseHead, occasion: &Occasion<'_>) {
-    let status = match head.status.as_u16() {
-        400 => "13",
+    for (name, value) in grpc_fields(head.status, &with_port(occasion.face.title, occasion.subject))
+    {
+        head.headers.insert(name, value);
+    }
+    head.status = StatusCode::OK;
+}
+
+/// What ends an answer of gRPC that has begun and cannot be finished.
+pub fn grpc_trailers(face: &Face) -> HeaderMap {
+    grpc_fields(face.status, face.title).collect()
+}
+
+/// A status as gRPC tells it. The codes are those that its clients take the HTTP statuses for.
+fn grpc_fields(
+    status: StatusCode,
+    message: &str,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let code = match status.as_u16() {
+        400 | 431 => "13",
         401 => "16",
         403 => "7",
         404 => "12",
         429 | 502..=504 => "14",
         _ => "2",
     };
-    head.status = StatusCode::OK;
-    head.headers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from_static(status));
-    let message = with_port(occasion.face.title, occasion.subject);
     // Made of visible ASCII only, and so its own percent-encoding, but for `%`, which no title has.
-    if let Ok(message) = HeaderValue::try_from(message) {
-        head.headers.insert(HeaderName::from_static("grpc-message"), message);
-    }
+    let message = HeaderValue::try_from(message).ok();
+    [
+        (HeaderName::from_static("grpc-status"), Some(HeaderValue::from_static(code))),
+        (HeaderName::from_static("grpc-message"), message),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
 }
 
 fn head(occasion: &Occasion<'_>, form: Form) -> ResponseHead {
     let face = occasion.face;
     let mut head = ResponseHead::new(face.status);
+    head.headers.insert(header::CONTENT_SECURITY_POLICY, super::nothing());
     let mut set = |name: HeaderName, value: &'static str| {
         head.headers.insert(name, HeaderValue::from_static(value));
     };
@@ -148,7 +173,7 @@ fn head(occasion: &Occasion<'_>, form: Form) -> ResponseHead {
 fn retry_after(recovery: &Recovery) -> Option<std::time::Duration> {
     match recovery {
         Recovery::Reload { after } | Recovery::RetryAfter(after) => Some(*after),
-        Recovery::None | Recovery::NewCredential => None,
+        Recovery::None | Recovery::NewCredential | Recovery::StorageAccess => None,
     }
 }
 
@@ -174,4 +199,31 @@ fn problem(occasion: &Occasion<'_>) -> String {
         "request_id": occasion.request_id,
     })
     .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_of_grpc_are_those_its_clients_would_make_of_ours() {
+        for (status, code) in [
+            (400, "13"),
+            (401, "16"),
+            (403, "7"),
+            (404, "12"),
+            (408, "2"),
+            (429, "14"),
+            (431, "13"),
+            (501, "2"),
+            (502, "14"),
+            (503, "14"),
+            (504, "14"),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let fields: HeaderMap = grpc_fields(status, "It is not there").collect();
+            assert_eq!(fields.get("grpc-status").unwrap(), code, "{status}");
+            assert_eq!(fields.get("grpc-message").unwrap(), "It is not there");
+        }
+    }
 }

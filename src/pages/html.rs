@@ -4,19 +4,25 @@ use askama::Template;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::Occasion;
 use super::face::{Colour, Support, Wear};
 use crate::fault::{Face, Recovery};
+use crate::model::FrameSource;
 use crate::routes::TenantView;
 
 const STYLE: &str = include_str!("../../templates/page.css");
 const RELOAD: &str = include_str!("../../templates/reload.js");
 const EXPIRED: &str = include_str!("../../templates/expired.js");
+/// The other type of the messages, for pages that know only that one.
+const ALIAS: &str = "miosa:session-expired";
 /// Stands in a rendered page where the request id goes; no tenant's text can contain it, because `<` is escaped there.
 const ID_MARK: &str = "<id>";
 /// ... and where the sandbox's name and port go, within the facts.
 const SUBJECT_MARK: &str = "<subject>";
+/// ... and where those who may embed the preview go: they change with the tenant's domains, and the page does not.
+const EMBEDDERS_MARK: &str = "<embedders>";
 /// How a text names the port when it may, or when it may not.
 const PORT_MARK: &str = "{port}";
 
@@ -31,6 +37,7 @@ struct Page<'a> {
     support: Option<&'a Support>,
     style: &'a str,
     waits: bool,
+    blocked: bool,
     id_mark: &'a str,
     script: Option<&'a str>,
     facts: &'a str,
@@ -49,6 +56,7 @@ pub(super) struct Rendered {
 enum Gap {
     RequestId,
     Subject,
+    Embedders,
     Port,
 }
 
@@ -58,12 +66,11 @@ impl Rendered {
         let wear = tenant.and_then(|t| t.branding.as_ref()).map(Wear::of).unwrap_or_default();
         let script = match face.recovery {
             Recovery::Reload { .. } => Some(RELOAD),
-            Recovery::NewCredential => Some(EXPIRED),
+            Recovery::NewCredential | Recovery::StorageAccess => Some(EXPIRED),
             Recovery::None | Recovery::RetryAfter(_) => None,
         };
         let style = style(&wear);
-        let origins = tenant.map(|t| t.policy.allowed_origins.as_slice()).unwrap_or_default();
-        let facts = facts(face, origins);
+        let facts = facts(face);
         let page = Page {
             title: face.title,
             text: face.text,
@@ -73,6 +80,7 @@ impl Rendered {
             support: wear.support.as_ref(),
             style: &style,
             waits: matches!(face.recovery, Recovery::Reload { .. }),
+            blocked: face.recovery == Recovery::StorageAccess,
             id_mark: ID_MARK,
             script,
             facts: &facts,
@@ -84,7 +92,8 @@ impl Rendered {
     }
 
     /// The page for one request.
-    pub(super) fn fill(&self, request_id: &str, subject: Option<(&str, u16)>) -> String {
+    pub(super) fn fill(&self, occasion: &Occasion<'_>) -> String {
+        let subject = occasion.subject;
         let length: usize = self.pieces.iter().map(|(text, _)| text.len() + 64).sum();
         let mut out = String::with_capacity(length);
         for (text, gap) in &self.pieces {
@@ -92,14 +101,14 @@ impl Rendered {
             match gap {
                 None => {}
                 // Ids, slugs and ports are made of letters, digits, hyphens and underscores: nothing to escape.
-                Some(Gap::RequestId) => out.push_str(request_id),
+                Some(Gap::RequestId) => out.push_str(occasion.request_id),
                 Some(Gap::Port) => out.push_str(&port_words(subject)),
                 Some(Gap::Subject) => {
                     let (sandbox, port) =
                         subject.map_or((None, None), |(slug, port)| (Some(slug), Some(port)));
-                    let facts = json!({ "sandbox": sandbox, "port": port }).to_string();
-                    out.push_str(facts.trim_start_matches('{').trim_end_matches('}'));
+                    out.push_str(&members(&json!({ "sandbox": sandbox, "port": port })));
                 }
+                Some(Gap::Embedders) => out.push_str(&members(&embedders(occasion.tenant))),
             }
         }
         out
@@ -136,18 +145,34 @@ fn style(wear: &Wear) -> String {
     style
 }
 
-fn facts(face: &Face, origins: &[String]) -> String {
+fn facts(face: &Face) -> String {
     let reason = match face.label {
         "token_expired" => "expired",
         "token_revoked" => "revoked",
         "invalid_token" => "invalid",
+        "cookies_blocked" => "blocked",
         _ => "missing",
     };
-    let facts = json!({ "code": face.label, "reason": reason, "origins": origins }).to_string();
-    // `<` must not end the script element early.
-    let facts = facts.replace('<', "\\u003c");
-    let (open, rest) = facts.split_at(1);
-    format!("{open}{SUBJECT_MARK},{rest}")
+    let facts = members(&json!({ "code": face.label, "reason": reason }));
+    format!("{{{SUBJECT_MARK},{EMBEDDERS_MARK},{facts}}}")
+}
+
+/// Whom the page may talk to: origins by their name, and patterns for the others. A message is never sent to whoever happens to be there.
+fn embedders(tenant: Option<&TenantView>) -> Value {
+    let sources = tenant.map(|tenant| tenant.framing.sources()).unwrap_or_default();
+    let origins: Vec<String> = sources.iter().filter_map(FrameSource::origin).collect();
+    let several = sources.iter().filter(|source| source.origin().is_none());
+    let patterns: Vec<String> = several.map(FrameSource::pattern).collect();
+    let alias = tenant.is_some_and(|tenant| tenant.policy.miosa_messages).then_some(ALIAS);
+    json!({ "origins": origins, "patterns": patterns, "alias": alias })
+}
+
+/// The members of an object, without its braces, as they may stand within a script element.
+fn members(object: &Value) -> String {
+    let text = object.to_string();
+    let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default();
+    // `<` must not end the element early.
+    inner.replace('<', "\\u003c")
 }
 
 /// A policy under which nothing but this page's own style and script works, and no image but the logo.
@@ -170,7 +195,12 @@ fn policy(style: &str, script: Option<&str>, logo: Option<&str>) -> String {
 }
 
 fn cut(html: &str) -> Vec<(String, Option<Gap>)> {
-    let marks = [(ID_MARK, Gap::RequestId), (SUBJECT_MARK, Gap::Subject), (PORT_MARK, Gap::Port)];
+    let marks = [
+        (ID_MARK, Gap::RequestId),
+        (SUBJECT_MARK, Gap::Subject),
+        (EMBEDDERS_MARK, Gap::Embedders),
+        (PORT_MARK, Gap::Port),
+    ];
     let mut pieces = Vec::new();
     let mut rest = html;
     loop {

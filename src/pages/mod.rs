@@ -7,10 +7,17 @@ mod gallery;
 mod html;
 
 pub use face::faults;
-pub use gallery::Gallery;
+pub use gallery::{Gallery, grpc_trailers};
+
+use http::HeaderValue;
 
 use crate::fault::Face;
 use crate::routes::TenantView;
+
+/// The policy of an answer of ours that is no page, or whose owner is not known: it may do nothing, and be shown nowhere.
+pub fn nothing() -> HeaderValue {
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")
+}
 
 /// What one answer is about; everything here is per request.
 #[derive(Clone, Copy, Debug)]

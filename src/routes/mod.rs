@@ -2,8 +2,10 @@
 //!
 //! No method hands out a guard of a table: clones of `Arc` come out. Nothing here does I/O.
 
+mod framing;
 mod tables;
 
+pub use framing::Framing;
 pub use tables::Routes;
 
 use std::sync::Arc;
@@ -123,4 +125,6 @@ pub struct TenantView {
     pub branding_version: u64,
     /// Its rules.
     pub policy: TenantPolicy,
+    /// Who may embed its previews: worked out of its rules and domains by the tables, whatever it was when it was put in.
+    pub framing: Arc<Framing>,
 }

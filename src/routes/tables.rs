@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use jiff::Timestamp;
 use rustc_hash::FxBuildHasher;
 
-use super::{Route, SlugScope, TenantView, Zone};
+use super::{Framing, Route, SlugScope, TenantView, Zone};
 use crate::model::{CustomDomain, SandboxId, TenantDomain, TenantId, TokenId, Version};
 use crate::token::KeyRing;
 
@@ -36,6 +36,8 @@ pub struct Routes {
     custom_domains: DashMap<String, Arc<CustomDomain>>,
     revoked: ById<TokenId, Timestamp>,
     key_ring: ArcSwap<KeyRing>,
+    /// Whether previews are served on this machine's own names.
+    local: bool,
     complete: AtomicBool,
     version: AtomicI64,
 }
@@ -56,6 +58,7 @@ impl Routes {
             custom_domains: DashMap::new(),
             revoked: DashMap::default(),
             key_ring: ArcSwap::from_pointee(KeyRing::new(&[], 0)),
+            local: platform_zones.iter().any(|z| z == "localhost" || z.ends_with(".localhost")),
             complete: AtomicBool::new(false),
             version: AtomicI64::new(0),
         }
@@ -128,7 +131,27 @@ impl Routes {
 impl Routes {
     /// Enters or replaces a tenant.
     pub fn put_tenant(&self, tenant: TenantView) {
-        self.tenants.insert(tenant.id, Arc::new(tenant));
+        let framing = Arc::new(self.framing(&tenant));
+        self.tenants.insert(tenant.id, Arc::new(TenantView { framing, ..tenant }));
+    }
+
+    fn framing(&self, tenant: &TenantView) -> Framing {
+        let zones = self.zones.load();
+        let own = zones.values().filter_map(|zone| match &zone.scope {
+            SlugScope::Tenant(of, domain) if *of == tenant.id => Some(&**domain),
+            _ => None,
+        });
+        let mut domains: Vec<&str> = own.collect();
+        domains.sort_unstable();
+        domains.dedup();
+        Framing::new(&tenant.policy, &domains, self.local)
+    }
+
+    /// A tenant's domains have changed, and so has who may embed its previews.
+    fn reframe(&self, tenant: TenantId) {
+        if let Some(view) = self.tenant(tenant) {
+            self.put_tenant(TenantView::clone(&view));
+        }
     }
 
     /// Opens the zones of a verified domain: `sandbox.D` and `D`. An unverified one has none.
@@ -138,6 +161,11 @@ impl Routes {
         }
         let scope = SlugScope::Tenant(domain.tenant, domain.domain.as_str().into());
         let mut zones = HashMap::clone(&self.zones.load());
+        let is_former = |zone: &Arc<Zone>| match &zone.scope {
+            SlugScope::Tenant(tenant, of) if **of == *domain.domain => Some(*tenant),
+            _ => None,
+        };
+        let former: HashSet<TenantId> = zones.values().filter_map(is_former).collect();
         for name in [format!("sandbox.{}", domain.domain), domain.domain.clone()] {
             let name: Arc<str> = name.into();
             // The platform's own zones cannot be taken over.
@@ -147,13 +175,33 @@ impl Routes {
             }
         }
         self.zones.store(Arc::new(zones));
+        self.reframe(domain.tenant);
+        for tenant in former {
+            self.reframe(tenant);
+        }
     }
 
     /// Closes the zones of a domain.
     pub fn remove_domain(&self, domain: &str) {
+        self.keep_domains(|of| of != domain);
+    }
+
+    /// Closes the zones of every domain that `keep` does not name.
+    fn keep_domains(&self, keep: impl Fn(&str) -> bool) {
         let mut zones = HashMap::clone(&self.zones.load());
-        zones.retain(|_, zone| !matches!(&zone.scope, SlugScope::Tenant(_, of) if &**of == domain));
+        let mut losers = Vec::new();
+        zones.retain(|_, zone| match &zone.scope {
+            SlugScope::Tenant(tenant, of) if !keep(of) => {
+                losers.push(*tenant);
+                false
+            }
+            _ => true,
+        });
         self.zones.store(Arc::new(zones));
+        losers.dedup();
+        for tenant in losers {
+            self.reframe(tenant);
+        }
     }
 
     /// Enters or replaces an exact host name.
@@ -260,12 +308,7 @@ impl Routes {
                 self.remove_sandbox(id);
             }
         }
-        let mut zones = HashMap::clone(&self.zones.load());
-        zones.retain(|_, zone| match &zone.scope {
-            SlugScope::Platform => true,
-            SlugScope::Tenant(_, domain) => domains.contains(&**domain),
-        });
-        self.zones.store(Arc::new(zones));
+        self.keep_domains(|domain| domains.contains(domain));
         self.custom_domains.retain(|fqdn, _| custom_domains.contains(fqdn.as_str()));
     }
 

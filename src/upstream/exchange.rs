@@ -44,9 +44,18 @@ pub enum ExchangeError {
     /// The connection over HTTP/2, or the one stream of it, broke.
     #[error("the sandbox broke off the exchange over HTTP/2")]
     Http2(#[source] h2::Error),
-    /// An answer over HTTP/2 with more fields than are passed on.
-    #[error("the sandbox's answer has too many fields")]
-    TooManyFields,
+    /// What came on a connection that should speak HTTP/2 is something else.
+    #[error("the sandbox does not speak HTTP/2")]
+    NotHttp2(#[source] h2::Error),
+    /// An answer over HTTP/2 that breaks its rules.
+    #[error("the sandbox's answer is not valid HTTP/2")]
+    Malformed(#[source] h2::Error),
+    /// An answer over HTTP/2 with a status that it does not have.
+    #[error("the sandbox's answer has an impossible status")]
+    BadStatus,
+    /// An answer over HTTP/2 with more fields, or longer ones, than are passed on.
+    #[error("the sandbox's answer has too many fields, or too long ones")]
+    HeadTooLarge,
     /// An answer over HTTP/2 whose length is no number.
     #[error("the sandbox's answer has no valid length")]
     BadLength,

@@ -1,7 +1,5 @@
-//! HTTP/2 in clear text to sandboxes (gRPC): one connection a port of a sandbox and worker, many requests on it at once.
+//! One exchange with a sandbox over HTTP/2 in clear text (gRPC): a stream of a connection that others use as well.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,97 +12,29 @@ use http::header::{self, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
-use rustc_hash::FxBuildHasher;
-use tokio::time::Instant;
 
 use super::ExchangeError;
 use super::exchange::MAX_INTERIM;
-use super::pool::PoolKey;
 use crate::body::{BodyError, Payload};
-use crate::connection::{H2Send, H2SendError, Stream};
+use crate::connection::{H2Send, H2SendError};
 use crate::deadline::{Deadline, Deadlines, Phase};
 use crate::headers::Headers;
 use crate::message::{Framing, RequestHead, ResponseHead};
 use crate::wire::{self, Direction, Limits};
 
-/// How long a connection is kept without a request on it. Unlike one of HTTP/1 its end is announced, so there is no race to lose.
-const IDLE: Duration = Duration::from_mins(1);
-/// What a sandbox may send ahead of what the visitor has taken, of one answer and of all.
-const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 4 << 20;
-/// What waits for a slow sandbox of one request.
-const SEND_BUFFER: usize = 64 << 10;
-
-/// The connections of one worker.
-#[derive(Debug, Default)]
-pub struct H2Pool(RefCell<HashMap<PoolKey, Kept, FxBuildHasher>>);
-
-#[derive(Debug)]
-struct Kept {
-    send: SendRequest<Bytes>,
-    used: Instant,
-}
-
-impl H2Pool {
-    /// A connection that is there and takes another request.
-    pub async fn check_out(&self, key: &PoolKey) -> Option<SendRequest<Bytes>> {
-        let send = self.0.borrow().get(key).map(|kept| kept.send.clone())?;
-        let ready = send.ready().await.ok();
-        let mut all = self.0.borrow_mut();
-        match (&ready, all.get_mut(key)) {
-            (Some(_), Some(kept)) => kept.used = Instant::now(),
-            (None, Some(_)) => drop(all.remove(key)),
-            (_, None) => {}
-        }
-        ready
-    }
-
-    /// Speaks HTTP/2 on a new connection and keeps it for more requests.
-    pub async fn begin(
-        &self,
-        key: PoolKey,
-        stream: Stream,
-        limits: &Limits,
-    ) -> Result<SendRequest<Bytes>, ExchangeError> {
-        let (send, connection) = h2::client::Builder::new()
-            .enable_push(false)
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_send_buffer_size(SEND_BUFFER)
-            .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-            .handshake::<_, Bytes>(stream)
-            .await
-            .map_err(ExchangeError::Http2)?;
-        tokio::task::spawn_local(async move {
-            // How it ended, its requests have been told.
-            drop(connection.await);
-        });
-        let kept = Kept { send: send.clone(), used: Instant::now() };
-        self.0.borrow_mut().insert(key, kept);
-        send.ready().await.map_err(ExchangeError::Http2)
-    }
-
-    /// Forgets what leads to a sandbox's former addresses; all of it when the sandbox is gone.
-    pub fn evict(&self, sandbox: crate::model::SandboxId, current_generation: Option<u64>) {
-        self.0
-            .borrow_mut()
-            .retain(|key, _| key.sandbox != sandbox || Some(key.generation) == current_generation);
-    }
-
-    /// Forgets what has been idle for too long; a connection ends with its last request.
-    pub fn sweep(&self) {
-        self.0.borrow_mut().retain(|_, kept| kept.used.elapsed() < IDLE);
-    }
-}
+/// How much of a request's body is remembered until its answer begins, in case the sandbox says that it has not looked at it.
+const REMEMBERED: usize = 64 << 10;
 
 /// One request over HTTP/2 and what becomes of it. Dropping it cancels the stream.
 #[derive(Debug)]
 pub struct H2Exchange {
     answer: ResponseFuture,
     upload: Option<H2Send>,
+    uploading: bool,
     deadline: Deadline,
-    /// Requests whose method cannot be repeated must not be.
     head_only: bool,
+    /// The connection has served before, and the method can be repeated.
+    repeatable: bool,
 }
 
 /// Deadlines of one exchange.
@@ -121,9 +51,9 @@ pub struct H2Terms<'a> {
 }
 
 impl H2Exchange {
-    /// Sends a request; its body follows as the answer is awaited.
+    /// Sends a request; its body follows as the answer is awaited. `reused` says that the connection has served others before.
     pub fn begin(
-        mut send: SendRequest<Bytes>,
+        (mut send, reused): (SendRequest<Bytes>, bool),
         head: &RequestHead,
         (framing, body): (Framing, Payload),
         terms: &H2Terms<'_>,
@@ -133,21 +63,46 @@ impl H2Exchange {
         let (answer, stream) =
             send.send_request(request, bodiless).map_err(ExchangeError::Http2)?;
         let stall = (terms.deadlines.deadline(), Phase::FirstByte, terms.first_byte);
-        let upload = (!bodiless).then(|| H2Send::new(body, stream, framing, stall));
+        let upload =
+            (!bodiless).then(|| H2Send::new(body, stream, framing, stall).remembering(REMEMBERED));
         let deadline = terms.deadlines.deadline();
         deadline.set(Phase::FirstByte, terms.first_byte);
-        Ok(Self { answer, upload, deadline, head_only: head.method == Method::HEAD })
+        Ok(Self {
+            answer,
+            upload,
+            uploading: !bodiless,
+            deadline,
+            head_only: head.method == Method::HEAD,
+            repeatable: reused && bodiless && head.method.is_idempotent(),
+        })
     }
 
-    /// Waits for the final answer's head; interim ones are handed on.
+    /// Waits for the final answer's head; interim ones are handed on. With an error comes the request's body, if the request may be sent
+    /// again.
     pub async fn answer(
         mut self,
         terms: &H2Terms<'_>,
         mut interim: impl FnMut(ResponseHead),
-    ) -> Result<(ResponseHead, Framing, Payload), ExchangeError> {
+    ) -> Result<(ResponseHead, Framing, Payload), (ExchangeError, Option<Payload>)> {
         let mut count = 0;
-        let answer = poll_fn(|cx| self.poll_answer(cx, &mut count, &mut interim)).await?;
+        match poll_fn(|cx| self.poll_answer(cx, terms, &mut count, &mut interim)).await {
+            Ok(answer) => self.read(answer, terms).map_err(|error| (error, None)),
+            Err(error) => {
+                let again = if count == 0 { self.into_again(&error) } else { None };
+                Err((error, again))
+            }
+        }
+    }
+
+    fn read(
+        self,
+        answer: Response<RecvStream>,
+        terms: &H2Terms<'_>,
+    ) -> Result<(ResponseHead, Framing, Payload), ExchangeError> {
         let (parts, recv) = answer.into_parts();
+        if parts.status.as_u16() >= 600 {
+            return Err(ExchangeError::BadStatus);
+        }
         let mut head = ResponseHead::new(parts.status);
         let length = read_fields(&mut head, parts.headers, terms.limits)?;
         let empty = recv.is_end_stream() || self.head_only;
@@ -159,9 +114,10 @@ impl H2Exchange {
             None => Framing::Chunked,
         };
         self.deadline.clear();
+        let upload = self.upload.filter(|_| self.uploading).map(H2Send::forgetting);
         let body = ResponseBody {
             recv,
-            upload: self.upload,
+            upload,
             data_ended: false,
             length,
             deadline: self.deadline,
@@ -171,46 +127,88 @@ impl H2Exchange {
         Ok((head, framing, body))
     }
 
+    /// The request's body, if the request may be sent again: the sandbox has said that it did not look at it, or it cannot matter.
+    fn into_again(self, error: &ExchangeError) -> Option<Payload> {
+        let ExchangeError::Http2(error) = error else { return None };
+        let repeatable = self.repeatable && error.is_io();
+        if !repeatable && !is_untouched(error) {
+            return None;
+        }
+        self.upload.map_or(Some(Payload::Empty), H2Send::into_again)
+    }
+
     fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
+        terms: &H2Terms<'_>,
         count: &mut u8,
         interim: &mut impl FnMut(ResponseHead),
     ) -> Poll<Result<Response<RecvStream>, ExchangeError>> {
-        poll_upload(&mut self.upload, cx).map_err(ExchangeError::Request)?;
+        self.poll_upload(cx, terms)?;
         while let Poll::Ready(Some(Ok(early))) = self.answer.poll_informational(cx) {
             *count += 1;
             if *count > MAX_INTERIM {
                 return Poll::Ready(Err(ExchangeError::TooManyInterim));
             }
-            if early.status() != StatusCode::CONTINUE {
-                let mut head = ResponseHead::new(early.status());
-                head.headers = fields(early.into_parts().0.headers);
-                interim(head);
+            match early.status() {
+                StatusCode::CONTINUE => {}
+                // There is nothing to switch here, and a visitor of HTTP/1 would take it for the end of HTTP (RFC 9113 section 8.6).
+                StatusCode::SWITCHING_PROTOCOLS => {
+                    return Poll::Ready(Err(ExchangeError::BadStatus));
+                }
+                status => {
+                    let mut head = ResponseHead::new(status);
+                    head.headers = fields(early.into_parts().0.headers);
+                    interim(head);
+                }
             }
         }
         if let Poll::Ready(answer) = Pin::new(&mut self.answer).poll(cx) {
-            return Poll::Ready(answer.map_err(ExchangeError::Http2));
+            return Poll::Ready(answer.map_err(broken));
         }
         ready!(self.deadline.poll_passed(cx));
         Poll::Ready(Err(ExchangeError::TimedOut))
     }
+
+    /// Goes on sending the request's body. A sandbox that wants no more of it may answer all the same.
+    fn poll_upload(
+        &mut self,
+        cx: &mut Context<'_>,
+        terms: &H2Terms<'_>,
+    ) -> Result<(), ExchangeError> {
+        let Some(upload) = self.upload.as_mut().filter(|_| self.uploading) else { return Ok(()) };
+        let polled = upload.poll(cx);
+        if upload.advanced() {
+            // Each step forward gives the sandbox its full time to answer again.
+            self.deadline.set(Phase::FirstByte, terms.first_byte);
+        }
+        match polled {
+            Poll::Pending => return Ok(()),
+            Poll::Ready(Ok(()) | Err(H2SendError::Gone)) => self.uploading = false,
+            Poll::Ready(Err(H2SendError::Stalled)) => return Err(ExchangeError::TimedOut),
+            Poll::Ready(Err(H2SendError::Body(error))) => {
+                upload.reset(Reason::CANCEL);
+                return Err(ExchangeError::Request(error));
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Goes on sending a request's body. A sandbox that wants no more of it may answer all the same.
-fn poll_upload(upload: &mut Option<H2Send>, cx: &mut Context<'_>) -> Result<(), BodyError> {
-    let Some(sending) = upload else { return Ok(()) };
-    match sending.poll(cx) {
-        Poll::Pending => return Ok(()),
-        Poll::Ready(Ok(()) | Err(H2SendError::Gone)) => {}
-        Poll::Ready(Err(H2SendError::Stalled)) => return Err(BodyError::Stalled),
-        Poll::Ready(Err(H2SendError::Body(error))) => {
-            sending.reset(Reason::CANCEL);
-            return Err(error);
-        }
+/// Whether the sandbox says that it has done nothing about a request: it refused the stream, or left before it (RFC 9113 sections 8.7
+/// and 6.8; of streams that it had seen when it left, the library does not report this).
+fn is_untouched(error: &h2::Error) -> bool {
+    let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+    error.is_remote() && (refused || error.is_go_away())
+}
+
+/// What the library found wrong itself was not HTTP/2: with the whole connection, or with the answer.
+fn broken(error: h2::Error) -> ExchangeError {
+    match (error.is_library(), error.is_go_away()) {
+        (true, true) => ExchangeError::NotHttp2(error),
+        (true, false) => ExchangeError::Malformed(error),
+        (false, _) => ExchangeError::Http2(error),
     }
-    *upload = None;
-    Ok(())
 }
 
 fn request(head: &RequestHead, framing: Framing) -> Option<Request<()>> {
@@ -255,8 +253,9 @@ fn read_fields(
     map: HeaderMap,
     limits: &Limits,
 ) -> Result<Option<u64>, ExchangeError> {
-    if map.len() > limits.fields {
-        return Err(ExchangeError::TooManyFields);
+    let longest = map.iter().map(|(name, value)| name.as_str().len() + value.len()).max();
+    if map.len() > limits.fields || longest.is_some_and(|longest| longest > limits.line_bytes) {
+        return Err(ExchangeError::HeadTooLarge);
     }
     let length = map.get(header::CONTENT_LENGTH).map(|value| {
         let text = value.to_str().ok()?;
@@ -285,7 +284,7 @@ struct ResponseBody {
 
 impl ResponseBody {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        poll_upload(&mut self.upload, cx)?;
+        self.poll_upload(cx)?;
         if !self.data_ended {
             match self.recv.poll_data(cx) {
                 Poll::Ready(Some(data)) => {
@@ -307,6 +306,21 @@ impl ResponseBody {
             }
             Poll::Pending => self.wait(cx),
         }
+    }
+
+    /// An answer has begun, so a sandbox that takes no more of the request knows what it does.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        let Some(upload) = &mut self.upload else { return Ok(()) };
+        match upload.poll(cx) {
+            Poll::Pending => return Ok(()),
+            Poll::Ready(Ok(()) | Err(H2SendError::Gone | H2SendError::Stalled)) => {}
+            Poll::Ready(Err(H2SendError::Body(error))) => {
+                upload.reset(Reason::CANCEL);
+                return Err(error);
+            }
+        }
+        self.upload = None;
+        Ok(())
     }
 
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {

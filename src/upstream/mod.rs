@@ -3,12 +3,14 @@
 
 mod dial;
 mod exchange;
+mod h2_pool;
 mod h2c;
 mod pool;
 mod tls;
 
 pub use dial::{DialError, Dialler};
 pub use exchange::{Exchange, ExchangeError, Received, ResponseBody};
-pub use h2c::{H2Exchange, H2Pool, H2Terms};
+pub use h2_pool::{Coming, H2Pool};
+pub use h2c::{H2Exchange, H2Terms};
 pub use pool::{Conn, Pool, PoolKey};
 pub use tls::{AuthorityError, SandboxTls};

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -9,8 +10,8 @@ use jiff::Timestamp;
 use slab::Slab;
 
 use crate::body::BodyError;
-use crate::gate::{Grant, RefusalReason, allowed_until};
-use crate::model::{SandboxId, Subject};
+use crate::gate::{Grant, RefusalReason, Renewal, allowed_until};
+use crate::model::{SandboxId, Subject, TokenId};
 use crate::routes::Route;
 
 /// Why an exchange is ended from outside.
@@ -35,7 +36,10 @@ impl From<Ending> for BodyError {
 struct Entry {
     sandbox: SandboxId,
     port: u16,
+    peer: IpAddr,
     grant: Grant,
+    /// What it rested on before its session was renewed. Whoever revokes one of these means this exchange as well.
+    former: Vec<Grant>,
     /// When it is to be judged again although nothing has changed.
     until: Option<Timestamp>,
     waker: Option<Waker>,
@@ -57,12 +61,14 @@ type Judged = Result<Option<Timestamp>, RefusalReason>;
 
 impl Live {
     /// Enters an exchange. It is judged again whenever something about it may have changed.
-    pub fn watch(&self, grant: &Grant, route: &Route, port: u16) -> Watch {
+    pub fn watch(&self, grant: &Grant, (route, port): (&Route, u16), peer: IpAddr) -> Watch {
         let entry = Entry {
             sandbox: route.sandbox,
             port,
+            peer,
             until: allowed_until(grant, route, port),
             grant: grant.clone(),
+            former: Vec::new(),
             waker: None,
             ended: self.0.over.get().then_some(Ending::Shutdown),
         };
@@ -97,7 +103,16 @@ impl Live {
             if !concerned(entry) {
                 return None;
             }
-            match judge(&entry.grant, entry.sandbox, entry.port) {
+            // That a former token has expired is what the renewal was for.
+            let former = entry.former.iter();
+            let mut faults = former
+                .filter_map(|grant| judge(grant, entry.sandbox, entry.port).err())
+                .filter(|fault| *fault != RefusalReason::TokenExpired);
+            let judged = match faults.next() {
+                Some(fault) => Err(fault),
+                None => judge(&entry.grant, entry.sandbox, entry.port),
+            };
+            match judged {
                 Ok(until) => {
                     entry.until = until;
                     None
@@ -105,6 +120,22 @@ impl Live {
                 Err(reason) => Some(Ending::Access(reason)),
             }
         });
+    }
+
+    /// Lets what is open under a renewed session go on under its new token, `until` it is to be judged again. The same token may have
+    /// opened exchanges of other visitors, who brought no new one; the visitor's address tells them apart as well as can be.
+    pub fn renew(&self, renewal: &Renewal, until: Option<Timestamp>, now: Timestamp) {
+        for (_, entry) in &mut *self.0.entries.borrow_mut() {
+            let same = entry.token() == Some(renewal.former)
+                && (entry.sandbox, entry.port) == (renewal.sandbox, renewal.port)
+                && entry.peer == renewal.peer;
+            if same && entry.ended.is_none() {
+                let former = std::mem::replace(&mut entry.grant, renewal.grant.clone());
+                entry.former.push(former);
+                entry.former.retain(|grant| !is_expired(grant, now));
+                entry.until = until;
+            }
+        }
     }
 
     /// Ends everything there is, and whatever is entered from now on.
@@ -139,9 +170,26 @@ impl Live {
     }
 }
 
+fn is_expired(grant: &Grant, now: Timestamp) -> bool {
+    matches!(grant, Grant::Token { expires_at, .. } if *expires_at <= now)
+}
+
+fn token_of(grant: &Grant) -> Option<TokenId> {
+    match grant {
+        Grant::Token { id, .. } => Some(*id),
+        Grant::Public | Grant::Preflight => None,
+    }
+}
+
+impl Entry {
+    fn token(&self) -> Option<TokenId> {
+        token_of(&self.grant)
+    }
+}
+
 struct Concerned {
     sandboxes: HashSet<SandboxId>,
-    tokens: HashSet<crate::model::TokenId>,
+    tokens: HashSet<TokenId>,
 }
 
 impl Concerned {
@@ -162,8 +210,8 @@ impl Concerned {
     }
 
     fn includes(&self, entry: &Entry) -> bool {
-        let token = matches!(&entry.grant, Grant::Token { id, .. } if self.tokens.contains(id));
-        token || self.sandboxes.contains(&entry.sandbox)
+        let mut grants = entry.former.iter().chain([&entry.grant]).filter_map(token_of);
+        self.sandboxes.contains(&entry.sandbox) || grants.any(|id| self.tokens.contains(&id))
     }
 }
 
@@ -192,5 +240,99 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.live.0.entries.borrow_mut().try_remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::host::Slug;
+    use crate::model::{Driver, Profile, SandboxState, TenantId, TokenScope};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn grant(id: TokenId, until: i64) -> Grant {
+        Grant::Token { id, generation: 0, expires_at: at(until), scope: TokenScope::Read }
+    }
+
+    fn route(sandbox: SandboxId) -> Route {
+        Route {
+            sandbox,
+            tenant: TenantId::new(),
+            slug: Slug::parse("mine").unwrap(),
+            state: SandboxState::Running,
+            driver: Driver::Loopback,
+            upstream: None,
+            address_generation: 0,
+            token_generation: 0,
+            default_port: 3000,
+            profile: Profile::default(),
+            ports: Box::default(),
+            external_user_id: None,
+        }
+    }
+
+    async fn ended(watch: &mut Watch) -> Option<Ending> {
+        let ended = poll_fn(|cx| Poll::Ready(watch.poll_ended(cx))).await;
+        match ended {
+            Poll::Ready(ending) => Some(ending),
+            Poll::Pending => None,
+        }
+    }
+
+    /// The judgement of a world in which exactly these tokens are revoked.
+    fn revoked(tokens: &[TokenId], now: i64) -> impl Fn(&Grant, SandboxId, u16) -> Judged {
+        move |grant, _, _| match grant {
+            grant if is_expired(grant, at(now)) => Err(RefusalReason::TokenExpired),
+            Grant::Token { id, .. } if tokens.contains(id) => Err(RefusalReason::TokenRevoked),
+            Grant::Token { expires_at, .. } => Ok(Some(*expires_at)),
+            _ => Ok(None),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_renewed_exchange_outlives_its_first_token_and_ends_with_either_revocation() {
+        let (sandbox, peer) = (SandboxId::new(), IpAddr::from([127, 0, 0, 1]));
+        let (first, second) = (TokenId::new(), TokenId::new());
+        let renewal = |place: (SandboxId, u16), peer| Renewal {
+            sandbox: place.0,
+            port: place.1,
+            peer,
+            former: first,
+            grant: grant(second, 20),
+        };
+        for (revoke, now, expected) in [
+            (vec![], 5, None),
+            (vec![], 15, None),
+            (vec![first], 5, Some(Ending::Access(RefusalReason::TokenRevoked))),
+            (vec![first], 15, None),
+            (vec![second], 15, Some(Ending::Access(RefusalReason::TokenRevoked))),
+        ] {
+            let live = Live::default();
+            let mut watch = live.watch(&grant(first, 10), (&route(sandbox), 3000), peer);
+            live.renew(&renewal((sandbox, 3000), peer), Some(at(20)), at(1));
+            live.expire(at(now), revoked(&[], now));
+            let subjects: Vec<Subject> = revoke.iter().copied().map(Subject::Token).collect();
+            live.judge_again(Some(&subjects), revoked(&revoke, now));
+            assert_eq!(ended(&mut watch).await, expected, "{revoke:?} at {now}");
+            live.expire(at(20), revoked(&[], 20));
+            assert!(ended(&mut watch).await.is_some(), "the new token ends it");
+        }
+        // Another port, another sandbox, another visitor with the same link: none of them goes on.
+        let other = IpAddr::from([127, 0, 0, 2]);
+        for (place, from) in
+            [((sandbox, 3001), peer), ((SandboxId::new(), 3000), peer), ((sandbox, 3000), other)]
+        {
+            let live = Live::default();
+            let mut watch = live.watch(&grant(first, 10), (&route(sandbox), 3000), peer);
+            live.renew(&renewal(place, from), Some(at(20)), at(1));
+            live.expire(at(10), revoked(&[], 10));
+            let expired = Ending::Access(RefusalReason::TokenExpired);
+            assert_eq!(ended(&mut watch).await, Some(expired));
+        }
     }
 }

@@ -5,12 +5,14 @@
 mod live;
 mod record;
 mod reply;
+mod session;
 mod switch;
 mod worker;
 
 pub use live::{Ending, Live, Watch};
 pub use record::Record;
-pub use reply::{Answer, Arriving, HeadTimeout, Reply, ShuttingDown};
+pub use reply::{Answer, Arriving, HeadTimeout, Reply, ShuttingDown, last_words};
+pub use session::Renewals;
 pub use switch::{Switch, run as run_switched};
 pub use worker::{Worker, WorkerParts};
 
@@ -43,14 +45,13 @@ pub fn lead_to_https(worker: &Rc<Worker>, arriving: Arriving, port: u16) -> Answ
         record.host(&authority.host);
         reply::to_https(record, &authority, &arriving.head.target, port)
     } else {
-        let refused = Refused::unread(&RefusalReason::BadHost);
-        reply::page(worker, record, Some(&arriving.head), &refused)
+        unread(worker, record, &arriving.head, &RefusalReason::BadHost)
     };
     worker.finish(&mut answer.head.headers, false);
     answer
 }
 
-async fn judge(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
+async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
     let mut record = Record::open(worker, &arriving);
     let arrival = Arrival {
         peer: arriving.peer.ip,
@@ -58,21 +59,23 @@ async fn judge(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
         public_port: worker.public_port(),
         has_body: arriving.framing != Framing::None,
     };
-    let visit = match Visit::read(&arriving.head, arrival) {
+    let mut visit = match Visit::read(&arriving.head, arrival) {
         Ok(visit) => visit,
-        Err(reason) => {
-            // What cannot be read for certain is not followed by anything that could.
-            let answer =
-                reply::page(worker, record, Some(&arriving.head), &Refused::unread(&reason));
-            return Reply::Answer(Answer { close: true, ..answer });
-        }
+        // What cannot be read for certain is not followed by anything that could.
+        Err(reason) => return last(unread(worker, record, &arriving.head, &reason)),
     };
     record.host(&visit.authority.host);
     if arriving.shown.as_ref().is_some_and(|shown| !shown.serves(&visit.authority.host)) {
         // Browsers reuse a connection for every host that its certificate covers, and for no other (RFC 9110 section 7.4).
-        let misdirected = Refused::unread(&RefusalReason::Misdirected);
-        let page = reply::page(worker, record, Some(&arriving.head), &misdirected);
-        return Reply::Answer(page);
+        let misdirected = &RefusalReason::Misdirected;
+        return Reply::Answer(unread(worker, record, &arriving.head, misdirected));
+    }
+    if visit.takes_token() {
+        let body = record.count_request_body(std::mem::take(&mut arriving.body));
+        match session::whole(body).await {
+            Ok(body) => visit.take_token(&body),
+            Err(fault) => return last(unread(worker, record, &arriving.head, &fault)),
+        }
     }
     let ring = worker.routes.key_ring();
     let evidence = Evidence::gather(&visit.credentials, &ring, &mut worker.verifier.borrow_mut());
@@ -84,12 +87,17 @@ async fn judge(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
         }
         Decision::SignIn(sign_in) => {
             record.subject(&sign_in.subject);
-            reply::sign_in(record, sign_in)
+            Reply::Answer(reply::sign_in(record, sign_in))
         }
-        Decision::Moved(moved) => reply::moved(record, &moved),
+        Decision::Session(session) => {
+            record.subject(&session.subject);
+            let asked = (&arriving.head, &*visit.authority.host);
+            Reply::Answer(session::answer(worker, record, asked, *session))
+        }
+        Decision::Moved(moved) => Reply::Answer(reply::moved(record, &moved)),
         Decision::Neutral(subject) => {
             record.subject(&subject);
-            reply::neutral(record)
+            Reply::Answer(reply::neutral(record))
         }
         Decision::Refuse(refusal) => {
             record.refusal(&refusal);
@@ -105,21 +113,31 @@ async fn judge(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
     }
 }
 
+/// The answer to a request about which nothing is decided.
+fn unread(worker: &Rc<Worker>, record: Record, head: &RequestHead, fault: &dyn Fault) -> Answer {
+    reply::page(worker, record, Some(head), &Refused::unread(fault))
+}
+
+/// An answer after which the connection ends.
+fn last(answer: Answer) -> Reply {
+    Reply::Answer(Answer { close: true, ..answer })
+}
+
 /// The answer to bytes that never became a request.
 pub fn refuse_unread(worker: &Rc<Worker>, peer: &Rc<Peer>, fault: &dyn Fault) -> Answer {
-    refuse_glimpsed(worker, peer, fault, None)
+    refuse_glimpsed(worker, (peer, false), fault, None)
 }
 
 /// ... of which as much is known as what form of answer it wants (see [`crate::wire::glimpse`]).
 pub fn refuse_glimpsed(
     worker: &Rc<Worker>,
-    peer: &Rc<Peer>,
+    (peer, secure): (&Rc<Peer>, bool),
     fault: &dyn Fault,
     glimpse: Option<&RequestHead>,
 ) -> Answer {
     let record = Record::unread(worker, peer);
     let mut answer = reply::page(worker, record, glimpse, &Refused::unread(fault));
-    worker.finish(&mut answer.head.headers, false);
+    worker.finish(&mut answer.head.headers, secure);
     answer
 }
 
@@ -141,7 +159,8 @@ async fn forward(
     arriving: Arriving,
 ) -> Reply {
     record.plan(&plan);
-    let mut watch = worker.live.watch(&plan.grant, &plan.route, plan.port);
+    let place = (&*plan.route, plan.port);
+    let mut watch = worker.live.watch(&plan.grant, place, arriving.peer.ip);
     // What a page needs if this fails; the head itself goes to the sandbox.
     let asked = reply::Asked::of(&arriving.head);
     let outgoing = Outgoing {
@@ -165,7 +184,7 @@ async fn forward(
         .await
     };
     let fault: &dyn Fault = match sent {
-        Ok(Ok(forwarded)) => return reply::app(record, watch, forwarded, plan.session_cookie),
+        Ok(Ok(forwarded)) => return reply::app(record, watch, forwarded, plan),
         Ok(Err(ref error)) => error,
         Err(Ending::Access(ref reason)) => reason,
         Err(Ending::Shutdown) => {

@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::{Record, Switch, Watch, Worker};
 use crate::body::{BodyError, Cuttable, Payload};
 use crate::certificate::Shown;
 use crate::fault::{Blame, Face, Fault, Recovery};
-use crate::forward::Forwarded;
-use crate::gate::{Moved, SignIn};
+use crate::forward::{self, Forwarded};
+use crate::gate::{Moved, Plan, RefusalReason, SignIn};
 use crate::headers::Headers;
 use crate::host::Authority;
 use crate::message::{Framing, Interim, Minor, Peer, RequestHead, ResponseHead, X_REQUEST_ID};
-use crate::pages::Occasion;
+use crate::pages::{self, Occasion, grpc_trailers};
 use crate::routes::TenantView;
 
 /// A request as it comes from a connection.
@@ -174,12 +174,7 @@ pub(super) fn page(
 }
 
 /// The app's answer. Its body is counted, watched and cut when access ends.
-pub(super) fn app(
-    mut record: Record,
-    watch: Watch,
-    forwarded: Forwarded,
-    cookie: Option<String>,
-) -> Reply {
+pub(super) fn app(mut record: Record, watch: Watch, forwarded: Forwarded, plan: Plan) -> Reply {
     let (mut head, framing, body) = match forwarded {
         Forwarded::Answer(head, framing, body) => (head, framing, body),
         Forwarded::Switched(switched) => {
@@ -187,7 +182,9 @@ pub(super) fn app(
         }
     };
     record.answered_by_app(head.status);
-    if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
+    forward::set_framing(&mut head, plan.tenant.framing.value());
+    let cookie = plan.session_cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok());
+    if let Some(cookie) = cookie {
         head.headers.append(header::SET_COOKIE, cookie);
     }
     let body = match body {
@@ -205,7 +202,7 @@ pub(super) fn app(
 }
 
 /// The session cookie and the way to the same URL without its credential.
-pub(super) fn sign_in(record: Record, sign_in: SignIn) -> Reply {
+pub(super) fn sign_in(record: Record, sign_in: SignIn) -> Answer {
     let mut head = ours(StatusCode::SEE_OTHER);
     if let Ok(location) = HeaderValue::from_maybe_shared(sign_in.location) {
         head.headers.insert(header::LOCATION, location);
@@ -214,16 +211,16 @@ pub(super) fn sign_in(record: Record, sign_in: SignIn) -> Reply {
         head.headers.insert(header::SET_COOKIE, cookie);
     }
     head.headers.insert(header::VARY, HeaderValue::from_static("Cookie"));
-    Reply::Answer(plain(record, head, Bytes::new()))
+    plain(record, head, Bytes::new())
 }
 
 /// The way to the canonical host.
-pub(super) fn moved(record: Record, moved: &Moved) -> Reply {
+pub(super) fn moved(record: Record, moved: &Moved) -> Answer {
     let mut head = ours(StatusCode::TEMPORARY_REDIRECT);
     if let Ok(location) = HeaderValue::try_from(&moved.location) {
         head.headers.insert(header::LOCATION, location);
     }
-    Reply::Answer(plain(record, head, Bytes::new()))
+    plain(record, head, Bytes::new())
 }
 
 /// The way from a listener that only leads on to https to the same URL there. Methods and bodies stay what they are (308).
@@ -242,17 +239,19 @@ pub(super) fn to_https(record: Record, authority: &Authority, target: &[u8], por
 }
 
 /// What programs that only look ahead get: nothing of the app, and no session.
-pub(super) fn neutral(record: Record) -> Reply {
+pub(super) fn neutral(record: Record) -> Answer {
     let mut head = ours(StatusCode::OK);
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     head.headers.insert(header::CONTENT_TYPE, html);
+    head.headers.insert(header::CONTENT_SECURITY_POLICY, pages::nothing());
     let robots = HeaderName::from_static("x-robots-tag");
     head.headers.insert(robots, HeaderValue::from_static("noindex"));
     let body = Bytes::from_static(b"<!doctype html><title>Preview</title>");
-    Reply::Answer(plain(record, head, body))
+    plain(record, head, body)
 }
 
-fn ours(status: StatusCode) -> ResponseHead {
+/// The head of an answer of ours that is no page about a fault.
+pub(super) fn ours(status: StatusCode) -> ResponseHead {
     let mut head = ResponseHead::new(status);
     head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     head.headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -261,10 +260,18 @@ fn ours(status: StatusCode) -> ResponseHead {
     head
 }
 
-fn plain(mut record: Record, mut head: ResponseHead, body: Bytes) -> Answer {
+/// An answer of ours that is no page about a fault.
+pub(super) fn plain(mut record: Record, mut head: ResponseHead, body: Bytes) -> Answer {
     record.answered_by_us(head.status);
     head.headers.insert(X_REQUEST_ID, record.id().header());
-    whole(record, head, body)
+    let bodiless = head.status == StatusCode::NO_CONTENT;
+    let answer = whole(record, head, body);
+    if bodiless {
+        // A 204 has no length either (RFC 9110 section 8.6).
+        Answer { framing: Framing::None, body: Payload::Empty, ..answer }
+    } else {
+        answer
+    }
 }
 
 fn whole(mut record: Record, head: ResponseHead, body: Bytes) -> Answer {
@@ -272,6 +279,24 @@ fn whole(mut record: Record, head: ResponseHead, body: Bytes) -> Answer {
     record.complete();
     let framing = Framing::Length(u64::try_from(body.len()).unwrap_or(u64::MAX));
     Answer { head, framing, body: Payload::Full(body), close: false }
+}
+
+/// What clients of gRPC are told when an answer breaks off. They read a status, where others must see that something is missing.
+pub fn last_words(error: BodyError) -> Option<HeaderMap> {
+    static BROKEN: Face = Face {
+        status: StatusCode::BAD_GATEWAY,
+        label: "connection_closed",
+        title: "The app closed the connection",
+        text: "It did so in the middle of its answer.",
+        blame: Blame::Sandbox,
+        recovery: Recovery::None,
+    };
+    match error {
+        BodyError::AccessEnded => Some(grpc_trailers(RefusalReason::TokenRevoked.face())),
+        BodyError::Sandbox => Some(grpc_trailers(&BROKEN)),
+        BodyError::Shutdown => Some(grpc_trailers(ShuttingDown.face())),
+        BodyError::Visitor | BodyError::Stalled => None,
+    }
 }
 
 /// A body on its way to the visitor: counted, and cut when access ends.
@@ -311,6 +336,10 @@ impl Body for WatchedBody {
             Poll::Ready(Some(Err(error))) => this.record.broke(*error),
             Poll::Ready(Some(Ok(frame))) => {
                 this.record.sent(frame.data_ref().map_or(0, Bytes::len));
+                // Nobody asks for more after trailers, or after what says that it is the last.
+                if frame.is_trailers() || this.body.is_end_stream() {
+                    this.record.complete();
+                }
             }
         }
         polled

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use super::Live;
+use super::{Live, Renewals};
 use crate::clock::Clock;
 use crate::deadline::Deadlines;
 use crate::forward::{self, Forwarder};
-use crate::gate::{self, Grant, RefusalReason, Rules};
+use crate::gate::{self, Grant, RefusalReason, Renewal, Rules};
 use crate::headers::Headers;
 use crate::message::{RequestId, RequestIds};
 use crate::model::{SandboxId, Subject};
@@ -56,6 +56,8 @@ pub struct WorkerParts {
     pub public_port: u16,
     /// How long browsers are told to come by https only; zero: they are not told.
     pub hsts: Duration,
+    /// Sessions that were renewed.
+    pub renewals: Renewals,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,7 @@ pub struct Worker {
     pub(super) verifier: RefCell<Verifier>,
     pub(super) forwarder: Forwarder,
     pub(super) live: Live,
+    pub(super) renewals: Renewals,
     pub(super) scratch: RefCell<Vec<u8>>,
     public_port: u16,
     hsts: Option<HeaderValue>,
@@ -109,6 +112,7 @@ impl Worker {
             verifier: RefCell::new(Verifier::new(VERIFIED_TOKENS)),
             forwarder,
             live: Live::default(),
+            renewals: parts.renewals,
             scratch: RefCell::new(vec![0; SCRATCH]),
             public_port: parts.public_port,
             hsts: promise(parts.hsts),
@@ -122,11 +126,14 @@ impl Worker {
     pub async fn keep(self: Rc<Self>, mut changes: Receiver<Subject>) {
         let mut expiry = tokio::time::interval(EXPIRY_TICK);
         let mut pool = tokio::time::interval(POOL_TICK);
+        let mut renewals = self.renewals.subscribe();
         let sweeping = self.deadlines.clone().run();
         tokio::pin!(sweeping);
         loop {
             tokio::select! {
                 changed = next_change(&mut changes) => self.changed(changed, &mut changes),
+                // One that was missed leaves things as they were.
+                Ok(renewal) = renewals.recv() => self.renewed(&renewal),
                 _ = expiry.tick() => {
                     self.live.expire(self.clock.now(), |grant, sandbox, port| {
                         self.judge_again(grant, sandbox, port)
@@ -171,6 +178,14 @@ impl Worker {
             }
         }
         self.live.judge_again(Some(&batch), judge);
+    }
+
+    /// A revocation of the new token may have been announced already: the tables knew it before, so it is asked for here.
+    fn renewed(&self, renewal: &Renewal) {
+        let judged = self.judge_again(&renewal.grant, renewal.sandbox, renewal.port);
+        if let Ok(until) = judged {
+            self.live.renew(renewal, until, self.clock.now());
+        }
     }
 
     /// The port visitors use to reach us.

@@ -9,8 +9,10 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::string_slice,
+    clippy::too_many_lines,
+    clippy::type_complexity,
     clippy::unwrap_used,
-    reason = "helpers of tests: a panic is how a test fails, and `pub` means for the other modules"
+    reason = "helpers and tables of tests: a panic is how a test fails, and `pub` means for the other modules"
 )]
 
 mod access;
@@ -18,15 +20,30 @@ mod api;
 mod certificates;
 mod command_line;
 mod deadlines;
+mod embed;
 mod forwarding;
+mod framing;
+mod fronts;
+mod grpc;
+mod h2_attacks;
+mod h2_endings;
+mod h2_smuggling;
+mod h2_sockets;
+mod h2_spec;
+mod h2_stalls;
+mod h2_streams;
+mod h2c;
+mod https;
 mod keepalive;
 mod pages;
 mod process;
 mod promptness;
 mod restart;
 mod routing;
+mod session;
 mod shutdown;
 mod smuggling;
 mod streaming;
 mod support;
+mod tls;
 mod upgrade;

@@ -13,7 +13,7 @@ use vectors::{BROKEN_CHUNKS, Expect, REQUESTS};
 const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
 
 /// A sandbox that reads until nothing more comes for a moment, answers, and closes.
-async fn recording() -> FakeSandbox {
+pub(crate) async fn recording() -> FakeSandbox {
     FakeSandbox::scripted(|mut exchange| async move {
         if exchange.head().await.is_none() {
             return;
@@ -27,7 +27,7 @@ async fn recording() -> FakeSandbox {
 }
 
 /// What is wrong with a request as a sandbox received it: anything that two servers could read differently.
-fn ambiguities(received: &[u8]) -> Vec<String> {
+pub(crate) fn ambiguities(received: &[u8]) -> Vec<String> {
     let text: String = received.iter().map(|b| char::from(*b)).collect();
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return vec!["no end of head".into()];

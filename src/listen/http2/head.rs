@@ -100,6 +100,13 @@ pub(super) fn read(
 /// Path and query, byte for byte as HTTP/1 would have to send them.
 fn target(parts: &request::Parts, limits: &Limits) -> Result<Bytes, Unfit> {
     let is_tunnel = parts.method == Method::CONNECT && parts.extensions.get::<Protocol>().is_none();
+    match parts.uri.scheme_str() {
+        // Without an authority, or for a tunnel, there is none to see.
+        None if is_tunnel || parts.uri.authority().is_none() => {}
+        Some(scheme)
+            if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http") => {}
+        _ => return Err(RequestFault::Target.into()),
+    }
     let target = match parts.uri.path_and_query() {
         Some(target) => target.as_str().as_bytes(),
         // Refused by the gate, with an answer that says so.
@@ -331,6 +338,13 @@ mod tests {
         ] {
             assert_eq!(verdict("https://a.example/", fields).unwrap_err(), fault, "{fields:?}");
         }
+    }
+
+    #[test]
+    fn a_target_is_of_http_or_https() {
+        assert!(verdict("http://a.example/", &[]).is_ok());
+        let fault = verdict("gopher://a.example/", &[]).unwrap_err();
+        assert_eq!(fault, RequestFault::Target.into());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
@@ -18,8 +19,12 @@ use super::head::{self, Unfit};
 use crate::body::{BodyError, Payload};
 use crate::connection::{H2Send, H2SendError, H2Stream, Stream};
 use crate::deadline::Phase;
+use crate::headers::is_grpc;
 use crate::message::{Framing, Interim, ResponseHead};
 use crate::visitor::{self, Answer, Reply, Switch, Worker};
+
+/// How long what came before a break may take to leave.
+const LAST_PIECES: Duration = Duration::from_millis(20);
 
 /// Serves a stream to its end.
 pub(super) async fn serve(
@@ -35,8 +40,14 @@ pub(super) async fn serve(
         Err(Unfit::Malformed) => return respond.send_reset(Reason::PROTOCOL_ERROR),
         Err(Unfit::Faulty(fault)) => {
             let glimpse = head::glimpse(&parts);
-            let refusal = visitor::refuse_glimpsed(&worker, &line.peer, &fault, Some(&glimpse));
-            return answer(respond, refusal, false, (&worker, settings)).await;
+            let refusal = visitor::refuse_glimpsed(
+                &worker,
+                (&line.peer, line.secure),
+                &fault,
+                Some(&glimpse),
+            );
+            let head_only = parts.method == Method::HEAD;
+            return answer(respond, refusal, head_only, (&worker, settings)).await;
         }
     };
     let head_only = request.head.method == Method::HEAD;
@@ -98,6 +109,7 @@ async fn answer(
     let body = if told_only { Payload::Empty } else { body };
     let bodiless =
         told_only || (body.is_empty() && matches!(framing, Framing::None | Framing::Length(0)));
+    let is_grpc = is_grpc(&head.headers);
     let response: Response<()> = head::write(head, framing);
     let Ok(send) = respond.send_response(response, bodiless) else { return };
     if bodiless {
@@ -108,10 +120,17 @@ async fn answer(
     // What broke off must not look whole, and whoever left wants no more of it.
     match poll_fn(|cx| sending.poll(cx)).await {
         Ok(()) | Err(H2SendError::Gone) => {}
-        Err(H2SendError::Stalled | H2SendError::Body(BodyError::AccessEnded)) => {
-            sending.reset(Reason::CANCEL);
-        }
-        Err(H2SendError::Body(_)) => sending.reset(Reason::INTERNAL_ERROR),
+        Err(H2SendError::Stalled) => sending.reset(Reason::CANCEL),
+        Err(H2SendError::Body(error)) => match visitor::last_words(error).filter(|_| is_grpc) {
+            Some(status) => sending.end_with(status),
+            None if matches!(error, BodyError::AccessEnded) => sending.reset(Reason::CANCEL),
+            None => {
+                // A reset overtakes what was sent before the break, which is still the visitor's.
+                let leaving = poll_fn(|cx| sending.poll_gone(cx));
+                drop(tokio::time::timeout(LAST_PIECES, leaving).await);
+                sending.reset(Reason::INTERNAL_ERROR);
+            }
+        },
     }
 }
 

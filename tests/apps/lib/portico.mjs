@@ -1,6 +1,8 @@
 // A running Portico, sandboxes on this machine's ports, a browser, and visitors without one.
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import http from 'node:http';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -90,13 +92,65 @@ export function needs(t, there, what) {
   return false;
 }
 
-const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find(existsSync);
+export const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find(existsSync);
 export const hasBrowser = Boolean(executablePath);
 
+const quiet = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync'];
+
 export function browser() {
-  const quiet = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync'];
   return chromium.launch({ executablePath, args: quiet });
+}
+
+// A browser profile of its own, with settings a person would make: what cookies it keeps is one of them.
+export async function profile(preferences, { args = [], ...more } = {}) {
+  const folder = temporary();
+  mkdirSync(path.join(folder, 'Default'));
+  writeFileSync(path.join(folder, 'Default/Preferences'), JSON.stringify({ profile: preferences }));
+  const context = await chromium.launchPersistentContext(folder, { executablePath, args: [...quiet, ...args], ...more });
+  // The browser writes to its folder until its process has ended, a little after it says that it is closed.
+  const close = context.close.bind(context);
+  context.close = async () => {
+    await close();
+    await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  };
+  return context;
+}
+
+// A server of this process's own: `answer` gets the request with its body, and gives [status, headers, body].
+export async function serve(answer, upgrade) {
+  const server = http.createServer(async (request, response) => {
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const [status, headers, body] = await answer(request, Buffer.concat(chunks).toString());
+    response.writeHead(status, headers);
+    response.end(body);
+  });
+  const sockets = new Set();
+  if (upgrade) {
+    server.on('upgrade', (request, socket) => {
+      sockets.add(socket);
+      socket.on('close', () => sockets.delete(socket));
+      socket.on('error', () => {});
+      upgrade(request, socket);
+    });
+  }
+  await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+  const stop = () => {
+    for (const socket of sockets) socket.destroy();
+    server.closeAllConnections();
+    return new Promise((resolve) => { server.close(resolve); });
+  };
+  return { port: server.address().port, stop };
+}
+
+// Agrees to a WebSocket and sends one text over it every `every` milliseconds.
+export function ticking(request, socket, every = 250) {
+  const accept = createHash('sha1').update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+  socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`);
+  const timer = setInterval(() => socket.write(Buffer.from('\x81\x04tick', 'latin1')), every);
+  socket.on('close', () => clearInterval(timer));
+  socket.resume();
 }
 
 export function freePort() {

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 /// Nothing in these tests takes longer than this, or something hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,10 +38,27 @@ impl Response {
     }
 }
 
+/// What a visitor's bytes go through: a socket, or TLS on one.
+pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug {
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Transport for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Transport for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
 /// A connection to Portico.
 #[derive(Debug)]
 pub struct Connection {
-    socket: TcpStream,
+    socket: Box<dyn Transport>,
     buffer: Vec<u8>,
 }
 
@@ -48,7 +66,12 @@ impl Connection {
     pub async fn open(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).await.expect("connect");
         socket.set_nodelay(true).expect("nodelay");
-        Self { socket, buffer: Vec::new() }
+        Self::over(socket)
+    }
+
+    /// Speaks HTTP/1.1 through whatever this is.
+    pub fn over(transport: impl Transport + 'static) -> Self {
+        Self { socket: Box::new(transport), buffer: Vec::new() }
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -66,7 +89,9 @@ impl Connection {
 
     /// Closes with a reset.
     pub fn reset(self) {
-        socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).expect("linger");
+        socket2::SockRef::from(self.socket.socket())
+            .set_linger(Some(Duration::ZERO))
+            .expect("linger");
     }
 
     async fn fill(&mut self) -> bool {

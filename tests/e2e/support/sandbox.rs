@@ -58,6 +58,26 @@ impl Exchange {
         self.buffer.drain(..n).collect()
     }
 
+    /// Reads `n` bytes of body and throws them away, or a chunked one to its end. False when it ends early.
+    pub async fn skip(&mut self, n: usize) -> bool {
+        let is_chunked = n == usize::MAX;
+        loop {
+            if is_chunked && let Some(at) = find(&self.buffer, b"0\r\n") {
+                // The last chunk, and trailers that may follow.
+                if let Some(end) = find(&self.buffer[at..], b"\r\n\r\n") {
+                    self.buffer.drain(..at + end + 4);
+                    return true;
+                }
+            } else if self.buffer.len() >= n {
+                self.buffer.drain(..n);
+                return true;
+            }
+            if !self.read_more().await {
+                return false;
+            }
+        }
+    }
+
     /// Reads until `marker` has come.
     pub async fn until(&mut self, marker: &[u8]) -> Vec<u8> {
         loop {
