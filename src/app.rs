@@ -15,7 +15,7 @@ use crate::config::{Config, development};
 use crate::dev::{self, DevFacts};
 use crate::follow::Follower;
 use crate::gate::Rules;
-use crate::listen::{self, Bound, Entrance};
+use crate::listen::{self, Bound, Entrance, ListenError};
 use crate::model::Driver;
 use crate::pages::Gallery;
 use crate::routes::Routes;
@@ -56,12 +56,22 @@ pub async fn start(config: Config) -> Result<Running> {
 /// Starts everything with a clock of the caller's.
 #[expect(clippy::too_many_lines, reason = "the whole wiring, in the order in which it happens")]
 pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
+    if let Some(options) = &config.dev {
+        dev::check(options, &config.forbidden_ports)?;
+    }
     // Everything is bound before anything is served, so that a port in use is an error of starting.
-    let previews = listen::bind(config.preview, config.workers)?;
-    let api_listener = bind(config.api).await?;
-    let admin_listener = bind(config.admin).await?;
+    let is_dev = config.dev.is_some();
+    let advise = |names| move |error| unbound(error, is_dev, names);
+    let previews = listen::bind(config.preview, config.workers)
+        .map_err(advise(("--port", "preview.listen")))?;
+    let api_listener = bind(config.api).await.map_err(advise(("--api-port", "api.listen")))?;
+    let admin_listener =
+        bind(config.admin).await.map_err(advise(("--admin-port", "admin.listen")))?;
     let secure = match &config.tls {
-        Some(tls) => Some(listen::bind(tls.listen, config.workers)?),
+        Some(tls) => {
+            let bound = listen::bind(tls.listen, config.workers);
+            Some(bound.map_err(advise(("--https-port", "tls.listen")))?)
+        }
         None => None,
     };
     let (preview, api, admin) =
@@ -69,8 +79,9 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     let https = secure.as_ref().map(|bound| bound.address);
 
     let store = Store::open_dir(&config.data, clock.clone()).await.with_context(|| {
+        let setting = if is_dev { "--data" } else { "store.data" };
         format!(
-            "cannot use the data directory {} (choose another with --data)",
+            "cannot use the data directory {} (choose another with {setting})",
             config.data.display()
         )
     })?;
@@ -182,11 +193,21 @@ fn api_settings(
     })
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener> {
+async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => listen::ListenError::InUse(address).into(),
-        _ => listen::ListenError::Refused(address, error).into(),
+        std::io::ErrorKind::AddrInUse => ListenError::InUse(address),
+        _ => ListenError::Refused(address, error),
     })
+}
+
+/// Why there is no listener, and what to do about it.
+#[expect(clippy::needless_pass_by_value, reason = "it becomes part of the other error")]
+fn unbound(error: ListenError, is_dev: bool, (option, setting): (&str, &str)) -> anyhow::Error {
+    if is_dev {
+        anyhow!("{error}; choose another port with {option} (0 takes any free one)")
+    } else {
+        anyhow!("{error}; choose another address in {setting}")
+    }
 }
 
 fn serve(listener: TcpListener, router: Router, mut watcher: Watcher) {

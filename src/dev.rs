@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
@@ -48,6 +48,17 @@ pub struct DevFacts {
     pub admin_url: String,
     /// The preview zone.
     pub zone: String,
+}
+
+/// Refuses what `--to` cannot preview.
+pub fn check(options: &DevOptions, forbidden: &[u16]) -> Result<()> {
+    match options.to {
+        Some(0) => bail!("--to needs the port that your app listens on, from 1 to 65535"),
+        Some(port) if forbidden.contains(&port) => {
+            bail!("port {port} is never previewed, whatever listens there; choose another for --to")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Starts the demo app on a free port of loopback.

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::{CommandFactory as _, Parser as _};
 use portico::app::{self, Running};
 use portico::config::{self, Cli, Command, Config};
@@ -36,7 +36,10 @@ fn run(command: Command) -> Result<()> {
             let json = options.json;
             serve(config::dev(&options), json)
         }
-        Command::Serve { config, json } => serve(config::load(&config)?, json),
+        Command::Serve { config, json } => {
+            let loaded = config::load(&config);
+            serve(loaded.map_err(|error| anyhow!(error.in_one_line(&config)))?, json)
+        }
         Command::Check { config } => {
             let (loaded, warnings) = config::check(&config)?;
             for warning in warnings {

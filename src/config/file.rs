@@ -275,7 +275,54 @@ fn log(r: &mut Reader) -> LogSettings {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    fn known() -> BTreeSet<String> {
+        let mut reader = Reader::new("").unwrap();
+        read(&mut reader);
+        reader.known().clone()
+    }
+
+    #[test]
+    fn every_setting_is_in_the_example_and_nothing_else_is() {
+        let mut section = String::new();
+        let mut shown = BTreeSet::new();
+        for line in include_str!("../../portico.example.toml").lines() {
+            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                name.clone_into(&mut section);
+            } else if let Some((name, _)) = line.trim_start_matches("# ").split_once(" = ")
+                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            {
+                shown.insert(format!("{section}.{name}"));
+            }
+        }
+        assert_eq!(shown, known());
+    }
+
+    #[test]
+    fn every_limit_and_deadline_is_in_the_readmes_table_and_nothing_else_is() {
+        let readme = include_str!("../../README.md");
+        let table = readme.split("### Limits and deadlines").nth(1).unwrap();
+        let table = table.split("\nFixed:").next().unwrap();
+        let mut shown = BTreeSet::new();
+        for line in table.lines().filter(|line| line.starts_with("| `")) {
+            // A name without its section is in that of the one before.
+            let mut section = "";
+            for name in line.split('|').nth(1).unwrap().split('`').skip(1).step_by(2) {
+                let (of, name) = name.split_once('.').unwrap_or((section, name));
+                section = of;
+                shown.insert(format!("{section}.{name}"));
+            }
+        }
+        let sections = ["limits.", "timeouts.", "shutdown."];
+        let known = known();
+        assert!(shown.is_subset(&known), "{:?}", shown.difference(&known));
+        let missing: Vec<_> = known.difference(&shown).collect();
+        let is_limit = |key: &str| sections.iter().any(|section| key.starts_with(section));
+        assert!(!missing.iter().any(|key| is_limit(key)), "{missing:?}");
+    }
 
     const ZONES: &str = "[preview]\nzones = [\"sandbox.example.com\"]\n";
 

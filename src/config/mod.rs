@@ -80,6 +80,28 @@ pub struct TlsConfig {
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(pub Vec<String>);
 
+impl ConfigError {
+    /// The first fault on one line, how many more there are, and how to see them.
+    pub fn in_one_line(&self, path: &Path) -> String {
+        let first = self.0.first().map(String::as_str).unwrap_or_default();
+        if first.starts_with("cannot read") {
+            return first.to_owned();
+        }
+        let mut lines = first.lines();
+        // What is no TOML comes with a drawing of the place, between what is wrong where and why.
+        let what = match (lines.next(), lines.next_back()) {
+            (Some(what), Some(why)) => format!("{what}: {why}"),
+            (what, _) => what.unwrap_or_default().to_owned(),
+        };
+        let path = path.display();
+        let more = match self.0.len() {
+            0 | 1 => String::new(),
+            n => format!(" (and {} more)", n - 1),
+        };
+        format!("{path}: {what}{more}; `portico check --config {path}` shows every fault")
+    }
+}
+
 /// Ports whose services speak first or are abused through proxies; never previewed unless the operator says so.
 pub(crate) const FORBIDDEN_PORTS: [u16; 8] = [22, 23, 25, 465, 587, 3389, 5900, 6000];
 

@@ -26,6 +26,12 @@ impl Reader {
         Ok(Self { root, known: BTreeSet::new(), faults: Vec::new() })
     }
 
+    /// The keys that were asked for.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> &BTreeSet<String> {
+        &self.known
+    }
+
     /// Notes a fault at a key.
     pub(super) fn fault(&mut self, key: &str, what: &str) {
         self.faults.push(format!("{key}: {what}"));

@@ -15,7 +15,8 @@ pub(crate) const X_PREVIEW_SOURCE: HeaderName = HeaderName::from_static("x-previ
 
 /// Fields that would change how a browser treats hosts other than this one, or that belong to us.
 fn is_not_theirs(name: &str) -> bool {
-    matches!(
+    let ours = name.starts_with("x-preview-") || name.starts_with("x-sandbox-");
+    ours || matches!(
         name,
         "alt-svc"
             | "nel"
@@ -23,8 +24,6 @@ fn is_not_theirs(name: &str) -> bool {
             | "public-key-pins-report-only"
             | "report-to"
             | "strict-transport-security"
-            | "x-preview-error"
-            | "x-preview-source"
     )
 }
 

@@ -305,3 +305,41 @@ fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
     registry.register(name, help, gauge.clone());
     gauge
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_metric_is_in_the_readmes_table_and_nothing_else_is() {
+        let metrics = Metrics::new();
+        // What is counted by code is told once there is one.
+        metrics.fault(&crate::fault::Face {
+            status: http::StatusCode::NOT_FOUND,
+            label: "x",
+            title: "",
+            text: "",
+            blame: crate::fault::Blame::Visitor,
+            recovery: crate::fault::Recovery::None,
+        });
+        metrics.certificate_ends(1);
+        let rendered = metrics.render().unwrap();
+        let told = rendered.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let told: BTreeSet<String> = told
+            .map(|line| match line.split_once(' ').unwrap() {
+                (name, "counter") => format!("{name}_total"),
+                (name, _) => name.to_owned(),
+            })
+            .collect();
+        let readme = include_str!("../../README.md");
+        let rows = readme.lines().filter(|line| line.starts_with("| `portico_"));
+        let names = rows.flat_map(|line| line.split('|').nth(1).unwrap().split('`'));
+        let names = names.filter(|name| name.starts_with("portico_"));
+        let documented: BTreeSet<String> =
+            names.map(|name| name.split('{').next().unwrap().to_owned()).collect();
+        assert!(told.len() > 15, "{rendered}");
+        assert_eq!(told, documented);
+    }
+}

@@ -153,7 +153,8 @@ async fn answers_lose_what_speaks_for_other_hosts_and_keep_the_rest() {
     let sandbox = FakeSandbox::answering(
         "HTTP/1.1 418 I'm Different\r\nset-cookie: s=1; Domain=sandbox.localhost; Path=/\r\nset-cookie: u=2; HttpOnly\r\n\
          set-cookie: __Host-preview=evil; Path=/; Secure\r\nalt-svc: h3=\":443\"\r\nstrict-transport-security: max-age=9\r\n\
-         x-preview-error: forged\r\nconnection: keep-alive, x-hop\r\nx-hop: 1\r\nkeep-alive: timeout=5\r\nproxy-authenticate: Basic\r\n\
+         x-preview-error: forged\r\nX-Preview-Source: forged\r\nX-Preview-Anything: forged\r\nX-Sandbox-Id: forged\r\n\
+         connection: keep-alive, x-hop\r\nx-hop: 1\r\nkeep-alive: timeout=5\r\nproxy-authenticate: Basic\r\n\
          x-custom: kept\r\ncontent-type: text/html\r\ncontent-length: 3\r\n\r\napp",
     )
     .await;
@@ -165,6 +166,8 @@ async fn answers_lose_what_speaks_for_other_hosts_and_keep_the_rest() {
         "alt-svc",
         "strict-transport-security",
         "x-preview-error",
+        "x-preview-anything",
+        "x-sandbox-id",
         "x-hop",
         "keep-alive",
         "proxy-authenticate",

@@ -18,6 +18,7 @@
 mod access;
 mod api;
 mod certificates;
+mod command_line;
 mod deadlines;
 mod embed;
 mod forwarding;

@@ -183,8 +183,8 @@ fn the_example_configuration_has_no_faults_and_its_comments_are_the_defaults() {
     let given = portico::config::parse(text).expect("the example is valid");
     // These examples are no defaults: directories, files, networks and a number of cores of one machine, and TLS itself.
     let mut examples = vec!["data =", "file =", "allow =", "deny =", "workers =", "public_port ="];
-    examples.extend(["listen = \"0.0.0.0:443\"", "certificates =", "directory ="]);
     examples.extend(["sandbox_authorities =", "proxy_protocol_from =", "forwarded_from ="]);
+    examples.extend(["listen = \"0.0.0.0:443\"", "certificates =", "directory ="]);
     let lines = text
         .lines()
         .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line));
@@ -196,6 +196,7 @@ fn the_example_configuration_has_no_faults_and_its_comments_are_the_defaults() {
 }
 
 fn is_setting(line: &str) -> bool {
-    line.split_once(" = ")
-        .is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+    line.split_once(" = ").is_some_and(|(name, _)| {
+        name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    })
 }

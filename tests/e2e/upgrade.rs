@@ -134,3 +134,35 @@ async fn a_credential_among_the_subprotocols_opens_the_socket_and_stays_with_us(
     assert_eq!(head.field("sec-websocket-protocol"), Some(format!("bearer.{token}").as_str()));
     assert!(!sandbox.received_text().contains("mp_"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_for_one_hop_stays_there_also_when_protocols_are_switched() {
+    let portico = Portico::start().await;
+    let sandbox = echoing(
+        "Connection: X-Hop-Down\r\nX-Hop-Down: 1\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\n\
+         X-Preview-Error: forged\r\nX-Sandbox-Id: forged\r\nX-End: kept\r\n",
+    )
+    .await;
+    let target = portico.public("mine", sandbox.port()).await;
+    let mut visitor = portico.connect().await;
+    let fields = HANDSHAKE
+        .replace("Connection: Upgrade", "Connection: keep-alive, Upgrade, X-Hop-Up")
+        + "X-Hop-Up: 1\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nProxy-Authorization: Basic eA==\r\n\
+           TE: gzip\r\nX-End: kept\r\n";
+    visitor.send(target.get("/socket", &fields)).await;
+    let head = visitor.head().await.unwrap();
+    assert_eq!((head.status, head.field("x-end")), (101, Some("kept")));
+    assert_eq!(head.all("connection"), ["Upgrade"]);
+    assert_eq!(head.all("upgrade"), ["websocket"]);
+    for gone in
+        ["x-hop-down", "keep-alive", "proxy-authenticate", "x-preview-error", "x-sandbox-id"]
+    {
+        assert_eq!(head.field(gone), None, "{gone}");
+    }
+    let received = sandbox.received_text().to_ascii_lowercase();
+    assert!(received.contains("x-end: kept") && received.contains("upgrade: websocket"));
+    assert_eq!(received.matches("connection:").count(), 1, "{received}");
+    for gone in ["x-hop-up", "keep-alive", "proxy-", "\r\nte:"] {
+        assert!(!received.contains(gone), "{gone} reached the app: {received}");
+    }
+}

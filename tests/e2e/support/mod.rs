@@ -6,6 +6,7 @@ mod http;
 pub mod http2;
 mod process;
 mod proxy;
+mod relay;
 mod sandbox;
 mod tls;
 
@@ -15,5 +16,6 @@ pub use http::{Connection, Response, eventually};
 pub use http2::Http2;
 pub use process::{Process, command};
 pub use proxy::{Api, Portico, SandboxHandle};
+pub use relay::LenientRelay;
 pub use sandbox::FakeSandbox;
 pub use tls::{Authority, Secure, shake};

@@ -34,11 +34,15 @@ impl Process {
 
     pub fn start_with(data: &Path, options: &[&str]) -> Self {
         let ports = ["--port", "--https-port", "--api-port", "--admin-port"];
+        let ports: Vec<&str> = ports.iter().flat_map(|port| [*port, "0"]).collect();
+        let data = ["--data", data.to_str().expect("a path of text")];
+        Self::run(&[&["dev", "--json"], &data[..], &ports, options].concat())
+    }
+
+    /// Starts with these arguments, among them `--json`.
+    pub fn run(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
-            .args(["dev", "--json", "--data"])
-            .arg(data)
-            .args(ports.iter().flat_map(|port| [port, "0"]))
-            .args(options)
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
