@@ -67,7 +67,7 @@ pub(super) async fn serve(stream: Stream, line: Line, worker: Rc<Worker>, settin
         patience = settings.keep_alive;
     };
     if let Some((stream, read_ahead)) = boxed(agree(link, &switch)).await {
-        boxed(visitor::run_switched(switch, stream, read_ahead, &worker)).await;
+        visitor::run_switched(switch, stream, read_ahead, &worker).await;
     }
 }
 

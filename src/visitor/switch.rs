@@ -1,7 +1,9 @@
 //! A switched connection from the visitor's side: a tunnel to the sandbox, or a goodbye that a script can read.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Context;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -60,44 +62,58 @@ fn close_code(face: &Face) -> u16 {
     CODE_BASE + face.status.as_u16()
 }
 
-/// Runs what follows the 101 on the visitor's bare stream; `read_ahead` is what the visitor sent after its head.
-pub async fn run(switch: Box<Switch>, stream: Stream, read_ahead: BytesMut, worker: &Rc<Worker>) {
-    let Switch { head, kind, record } = *switch;
-    // Its fields are slices of all that was read with it.
-    drop(head);
+/// Runs what follows the 101 on the visitor's bare stream; `read_ahead` is what the visitor sent after its head. It may go on for long and do
+/// little, so it holds what it needs and no more: what came in boxes is taken out of them before it begins.
+pub fn run(
+    switch: Box<Switch>,
+    stream: Stream,
+    read_ahead: BytesMut,
+    worker: &Rc<Worker>,
+) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+    // The head's fields are slices of all that was read with it.
+    let Switch { head: _, kind, record } = *switch;
     match kind {
         Kind::Tunnel(both) => {
-            let (tunnel, mut watch) = *both;
-            worker.metrics.tunnels.inc();
-            let mut record = record;
-            let over = |cx: &mut std::task::Context<'_>| {
-                watch.poll_ended(cx).map(|ending| {
-                    // Noted at once: when the process ends, the goodbye may be cut short.
-                    if let Some(record) = &mut record {
-                        record.broke(ending.into());
-                    }
-                    match ending {
-                        Ending::Shutdown => GOING_AWAY,
-                        Ending::Access(reason) => {
-                            let face = reason.face();
-                            (close_code(face), face.label)
-                        }
-                    }
-                })
-            };
-            let (end, tally) = tunnel.run(stream, read_ahead, &worker.scratch, over).await;
-            worker.metrics.tunnels.dec();
-            if let Some(mut record) = record {
-                record.tunnelled(end, tally);
-            }
+            let (tunnel, watch) = *both;
+            Box::pin(pass(tunnel, watch, record, (stream, read_ahead), worker))
         }
-        Kind::Farewell(frame) => {
+        Kind::Farewell(frame) => Box::pin(async move {
             if say(stream, frame).await.is_ok()
                 && let Some(mut record) = record
             {
                 record.tunnelled(TunnelEnd::Closed, crate::forward::TunnelTally::default());
             }
-        }
+        }),
+    }
+}
+
+async fn pass(
+    tunnel: Tunnel,
+    mut watch: Watch,
+    mut record: Option<Record>,
+    (stream, read_ahead): (Stream, BytesMut),
+    worker: &Rc<Worker>,
+) {
+    worker.metrics.tunnels.inc();
+    let over = |cx: &mut Context<'_>| {
+        watch.poll_ended(cx).map(|ending| {
+            // Noted at once: when the process ends, the goodbye may be cut short.
+            if let Some(record) = &mut record {
+                record.broke(ending.into());
+            }
+            match ending {
+                Ending::Shutdown => GOING_AWAY,
+                Ending::Access(reason) => {
+                    let face = reason.face();
+                    (close_code(face), face.label)
+                }
+            }
+        })
+    };
+    let (end, tally) = tunnel.run(stream, read_ahead, &worker.scratch, over).await;
+    worker.metrics.tunnels.dec();
+    if let Some(mut record) = record {
+        record.tunnelled(end, tally);
     }
 }
 
