@@ -16,6 +16,9 @@ use crate::message::Framing;
 
 /// The most handed to the library at once, so that streams of one connection take turns.
 const PIECE: usize = 16 << 10;
+/// The library holds on to the last piece of a connection until the next one, and a piece is a slice of all that was read with it. So the
+/// last one is copied if it is this small, and followed by an empty one if it is not.
+const COPIED: usize = 1 << 10;
 
 /// Why a body was not sent to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,10 +199,20 @@ impl H2Send {
                 }
             }
         }
-        let piece = self.left.split_to(wanted.min(self.send.capacity()));
+        let mut piece = self.left.split_to(wanted.min(self.send.capacity()));
         let last = self.left.is_empty() && self.body.is_empty() && self.settled().is_ok();
         self.advanced = true;
-        Poll::Ready(self.send.send_data(piece, last).map_err(|_| H2SendError::Gone))
+        let is_small = piece.len() <= COPIED;
+        if last && is_small {
+            piece = Bytes::copy_from_slice(&piece);
+        }
+        let sent = self.send.send_data(piece, last && is_small);
+        let ended = if last && !is_small {
+            sent.and_then(|()| self.send.send_data(Bytes::new(), true))
+        } else {
+            sent
+        };
+        Poll::Ready(ended.map_err(|_| H2SendError::Gone))
     }
 }
 

@@ -167,12 +167,15 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Transport::Tcp(socket) = &mut self.0 {
-            return Pin::new(socket).poll_read(cx, buf);
+        match &mut self.0 {
+            Transport::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
+            Transport::Tls(tls) => tls.poll_read(cx, buf),
+            Transport::H2(stream) => {
+                let read = ready!(stream.poll_read_slice(cx, buf.initialize_unfilled()))?;
+                buf.advance(read);
+                Poll::Ready(Ok(()))
+            }
         }
-        let read = ready!(self.poll_read_slice(cx, buf.initialize_unfilled()))?;
-        buf.advance(read);
-        Poll::Ready(Ok(()))
     }
 }
 

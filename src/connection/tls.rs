@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use rustls::Connection;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -74,31 +74,32 @@ impl Tls {
         cx: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        let mut buf = ReadBuf::new(into);
+        ready!(self.poll_read(cx, &mut buf))?;
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    /// Reads into `buf`, without touching more of it than is filled.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.plain.is_empty() {
-            let mut filled = 0;
             let mut plain = BytesMut::new();
-            let most = into.len().max(RECORD);
-            let read = ready!(self.poll_decrypt(cx, most, |bytes| {
-                let room = into.get_mut(filled..).unwrap_or_default();
-                let fits = bytes.len().min(room.len());
-                let (now, later) = bytes.split_at(fits);
-                if let Some(room) = room.get_mut(..fits) {
-                    room.copy_from_slice(now);
-                }
-                filled += fits;
+            ready!(self.poll_decrypt(cx, buf.remaining().max(RECORD), |bytes| {
+                let (now, later) = bytes.split_at(bytes.len().min(buf.remaining()));
+                buf.put_slice(now);
                 plain.extend_from_slice(later);
             }))?;
             self.plain = plain;
-            return Poll::Ready(Ok(read.min(filled)));
+            return Poll::Ready(Ok(()));
         }
-        let fits = self.plain.len().min(into.len());
-        if let Some(room) = into.get_mut(..fits) {
-            self.plain.copy_to_slice(room);
-        }
+        buf.put_slice(&self.plain.split_to(self.plain.len().min(buf.remaining())));
         if self.plain.is_empty() {
             self.plain = BytesMut::new();
         }
-        Poll::Ready(Ok(fits))
+        Poll::Ready(Ok(()))
     }
 
     /// Reads once from the socket and hands on what it decrypts to. Ready(0) is the end.

@@ -131,6 +131,11 @@ impl Record {
         self.metrics.first_byte(took);
     }
 
+    /// Makes ready for a long time: what is kept of the request's head no longer holds all of it in memory.
+    pub fn settle(&mut self) {
+        self.target = Bytes::copy_from_slice(&self.target);
+    }
+
     /// Notes an answer of ours that is no fault.
     pub fn answered_by_us(&mut self, status: StatusCode) {
         self.status = status;

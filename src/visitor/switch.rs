@@ -38,6 +38,7 @@ impl Switch {
     /// A tunnel to the sandbox.
     pub(super) fn tunnel(mut record: Record, watch: Watch, switched: Switched) -> Self {
         record.answered_by_app(switched.head.status);
+        record.settle();
         let kind = Kind::Tunnel(Box::new((switched.tunnel, watch)));
         Self { head: switched.head, kind, record: Some(record) }
     }
@@ -61,7 +62,9 @@ fn close_code(face: &Face) -> u16 {
 
 /// Runs what follows the 101 on the visitor's bare stream; `read_ahead` is what the visitor sent after its head.
 pub async fn run(switch: Box<Switch>, stream: Stream, read_ahead: BytesMut, worker: &Rc<Worker>) {
-    let Switch { kind, record, .. } = *switch;
+    let Switch { head, kind, record } = *switch;
+    // Its fields are slices of all that was read with it.
+    drop(head);
     match kind {
         Kind::Tunnel(both) => {
             let (tunnel, mut watch) = *both;

@@ -231,10 +231,7 @@ impl Reading {
 
 /// An answer's head.
 pub(super) fn write(head: ResponseHead, framing: Framing) -> Response<()> {
-    let mut fields = HeaderMap::with_capacity(head.headers.len() + 1);
-    for (name, value) in head.headers {
-        fields.append(name, value);
-    }
+    let mut fields = copied(head.headers.iter());
     if let Framing::Length(length) = framing {
         fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -245,12 +242,24 @@ pub(super) fn write(head: ResponseHead, framing: Framing) -> Response<()> {
 pub(super) fn write_switch(head: ResponseHead) -> Response<()> {
     let gone =
         [header::CONNECTION, header::UPGRADE, header::SEC_WEBSOCKET_ACCEPT, header::CONTENT_LENGTH];
-    let kept = head.headers.into_iter().filter(|(name, _)| !gone.contains(name));
-    let mut fields = HeaderMap::new();
-    for (name, value) in kept {
-        fields.append(name, value);
+    with(StatusCode::OK, copied(head.headers.iter().filter(|(name, _)| !gone.contains(name))))
+}
+
+/// The fields of an answer in memory of their own: compression remembers them for as long as a connection lives, and a value is a slice of
+/// all that was read with it.
+fn copied<'a>(
+    fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> + Clone,
+) -> HeaderMap {
+    let length = fields.clone().map(|(_, value)| value.len()).sum();
+    let mut memory = BytesMut::with_capacity(length);
+    let mut map = HeaderMap::with_capacity(fields.clone().count() + 1);
+    for (name, value) in fields {
+        memory.extend_from_slice(value.as_bytes());
+        if let Ok(value) = HeaderValue::from_maybe_shared(memory.split().freeze()) {
+            map.append(name.clone(), value);
+        }
     }
-    with(StatusCode::OK, fields)
+    map
 }
 
 fn with(status: StatusCode, fields: HeaderMap) -> Response<()> {
