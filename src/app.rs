@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use axum::Router;
 use tokio::net::TcpListener;
 
 use crate::admin::{self, AdminState};
 use crate::api::{self, ApiSettings, ApiState};
 use crate::clock::Clock;
 use crate::config::{Config, development};
+use crate::control;
 use crate::dev::{self, DevFacts};
 use crate::follow::Follower;
 use crate::gate::Rules;
@@ -19,7 +19,7 @@ use crate::listen::{self, Bound, Entrance, ListenError};
 use crate::model::Driver;
 use crate::pages::Gallery;
 use crate::routes::Routes;
-use crate::shutdown::{Shutdown, Stage, Watcher};
+use crate::shutdown::{Shutdown, Stage};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::tls::Certificates;
@@ -150,12 +150,9 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         }
         None => None,
     };
-    serve(api_listener, api::router(state), shutdown.watcher());
-    serve(
-        admin_listener,
-        admin::router(AdminState { metrics, routes, follower }),
-        shutdown.watcher(),
-    );
+    let admin_router = admin::router(AdminState { metrics, routes, follower });
+    control::serve(api_listener, api::router(state), config.control, shutdown.watcher());
+    control::serve(admin_listener, admin_router, config.control, shutdown.watcher());
     Ok(Running { preview, https, api, admin, dev, store, drain: config.drain, shutdown })
 }
 
@@ -208,25 +205,6 @@ fn unbound(error: ListenError, is_dev: bool, (option, setting): (&str, &str)) ->
     } else {
         anyhow!("{error}; choose another address in {setting}")
     }
-}
-
-fn serve(listener: TcpListener, router: Router, mut watcher: Watcher) {
-    let mut draining = watcher.clone();
-    tokio::spawn(async move {
-        let serving = axum::serve(listener, router)
-            .with_graceful_shutdown(async move { draining.reached(Stage::Draining).await });
-        tokio::select! {
-            served = serving => {
-                if let Err(error) = served {
-                    tracing::error!(%error, "a control listener failed");
-                }
-            }
-            () = async {
-                watcher.reached(Stage::Draining).await;
-                tokio::time::sleep(CONTROL_GRACE).await;
-            } => {}
-        }
-    });
 }
 
 impl Running {

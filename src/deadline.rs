@@ -30,8 +30,6 @@ pub enum Phase {
     FirstByte,
     /// More of the sandbox's answer.
     ResponseIdle,
-    /// The whole exchange.
-    Total,
     /// The end of a connection that has served long enough.
     Lifetime,
     /// Anything at all on a switched connection.

@@ -11,6 +11,7 @@ pub mod certificate;
 pub mod clock;
 pub mod config;
 pub mod connection;
+pub mod control;
 pub mod deadline;
 pub mod demo;
 pub mod dev;

@@ -34,7 +34,7 @@ const FLOORS: [&[&str]; 10] = [
     &["gate", "follow"],
     &["forward", "api"],
     &["visitor"],
-    &["listen", "admin", "demo"],
+    &["listen", "admin", "control", "demo"],
     &["app", "config", "dev", "operator", "trust", "main", "lib"],
 ];
 

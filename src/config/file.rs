@@ -16,7 +16,7 @@ use crate::host::Authority;
 use crate::model::Visibility;
 use crate::telemetry::{LogFormat, LogSettings};
 use crate::upstream::SandboxTls;
-use crate::{forward, listen, tls, wire};
+use crate::{control, forward, listen, tls, wire};
 
 /// Reads a file. The error lists every fault.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
@@ -105,6 +105,7 @@ fn read(r: &mut Reader) -> Config {
         data: data(r),
         // Without TLS of our own, https can only be a front's, and everything comes through it.
         listen: listen::Settings { behind_https: is_https && tls.is_none(), ..visitors(r) },
+        control: control(r),
         forward: sandboxes(r),
         networks: networks(r),
         sandbox_authorities: r.text("networks.sandbox_authorities", "a path", |text| {
@@ -175,6 +176,18 @@ fn visitors(r: &mut Reader) -> listen::Settings {
 fn fronts(r: &mut Reader, key: &str) -> Vec<IpNet> {
     let expected = "a network such as \"10.0.0.0/8\" or \"fd00::/8\"";
     r.list(key, expected, |item| item.as_str()?.parse().ok()).unwrap_or_default()
+}
+
+fn control(r: &mut Reader) -> control::Settings {
+    let default = control::Settings::default();
+    control::Settings {
+        head: r.duration("timeouts.control_head").unwrap_or(default.head),
+        body: r.duration("timeouts.control_body").unwrap_or(default.body),
+        write: r.duration("timeouts.control_write").unwrap_or(default.write),
+        connections: r
+            .size("limits.control_connections", (0, 1_000_000))
+            .unwrap_or(default.connections),
+    }
 }
 
 fn head(r: &mut Reader, prefix: &str, default: wire::Limits) -> wire::Limits {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::address::AddressRules;
 use crate::model::Visibility;
 use crate::telemetry::LogSettings;
-use crate::{forward, listen, tls};
+use crate::{control, forward, listen, tls};
 
 /// Everything a process needs to know to start.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Limits of visitors' connections.
     pub listen: listen::Settings,
+    /// Limits of connections to the control API and the admin listener.
+    pub control: control::Settings,
     /// Deadlines towards sandboxes.
     pub forward: forward::Settings,
     /// The authorities that certificates of sandboxes' https ports are verified against; `None`: they are not verified.
@@ -149,6 +151,7 @@ pub fn dev(options: &DevOptions) -> Config {
         workers: options.workers.unwrap_or_else(default_workers),
         data,
         listen: listen::Settings::default(),
+        control: control::Settings::default(),
         forward: forward::Settings::default(),
         sandbox_authorities: None,
         networks: AddressRules::default(),

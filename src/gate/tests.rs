@@ -309,6 +309,20 @@ fn private_ports_need_a_credential_that_holds() {
 }
 
 #[test]
+fn an_api_key_opens_no_preview_and_reaches_no_app() {
+    let world = World::new();
+    let key = "Bearer msk_0123456789";
+    let private = Request::get(MINE, "/").with("authorization", key);
+    assert_eq!(world.outcome(&private), "sign_in_needed");
+    let by_query =
+        Request::get(MINE, "/?token=msk_0123456789").with("x-miosa-preview-token", "msk_x");
+    assert_eq!(world.outcome(&by_query), "invalid_token");
+    let public = Request::get("8000-mine.sandbox.example", "/").with("authorization", key);
+    let Decision::Forward(plan) = world.decide(&public) else { panic!("not served") };
+    assert!(plan.strip.authorization);
+}
+
+#[test]
 fn an_explicit_credential_is_judged_before_the_cookie() {
     let world = World::new();
     let cookie = format!("__Host-preview={}", world.token(|_| {}));

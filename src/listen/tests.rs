@@ -65,7 +65,6 @@ fn every_face() -> Vec<&'static Face> {
         Box::new(ForwardError::Dial(DialError::Refused(io()))),
         Box::new(ForwardError::Dial(DialError::Tls(io()))),
         Box::new(ForwardError::Dial(DialError::Forbidden)),
-        Box::new(ForwardError::Dial(DialError::Tls(io()))),
         Box::new(ForwardError::Dial(DialError::TimedOut)),
         Box::new(ForwardError::Dial(DialError::Exhausted(io()))),
         Box::new(ForwardError::Exchange(ExchangeError::ClosedUnanswered(io()))),

@@ -207,3 +207,69 @@ async fn connections_beyond_a_cap_are_told_so() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_beyond_the_cap_of_all_visitors_are_told_so() {
+    let portico = Portico::start_with(|config| config.listen.max_connections = 2).await;
+    let sandbox = FakeSandbox::well_behaved().await;
+    let target = portico.public("mine", sandbox.port()).await;
+    let mut seated = Vec::new();
+    for _ in 0..2 {
+        let mut visitor = portico.connect().await;
+        assert_eq!(visitor.roundtrip(target.get("/", "")).await.status, 200);
+        seated.push(visitor);
+    }
+    let mut third = portico.connect().await;
+    let response = third.response().await;
+    assert_eq!(
+        (response.status, response.field("x-preview-error"), response.field("retry-after")),
+        (503, Some("too_many_connections"), Some("5"))
+    );
+    assert!(third.is_closed().await);
+    // Whoever has a seat keeps it.
+    assert_eq!(seated[0].roundtrip(target.get("/", "")).await.status, 200);
+    drop(seated);
+    crate::support::eventually("there is room again", async || {
+        let mut visitor = portico.connect().await;
+        visitor.try_send(target.get("/", "")).await;
+        visitor.response_to("GET").await.is_some_and(|response| response.status == 200)
+    })
+    .await;
+}
+
+/// A port that listens and does not accept: its queue is full, so the kernel drops what would connect.
+struct Deaf {
+    port: u16,
+    _held: (socket2::Socket, Vec<std::net::TcpStream>),
+}
+
+impl Deaf {
+    fn listen() -> Self {
+        let listener =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(1).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let connect =
+            || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+        let queued: Vec<_> = std::iter::from_fn(connect).take(50).collect();
+        assert!(queued.len() < 50, "the queue never fills");
+        Self { port: address.port(), _held: (listener, queued) }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_that_does_not_accept_is_given_up() {
+    let portico = Portico::start_with(short).await;
+    let deaf = tokio::task::spawn_blocking(Deaf::listen).await.unwrap();
+    let target = portico.public("mine", deaf.port).await;
+    let started = std::time::Instant::now();
+    let response = portico.visit(target.get("/", "Accept: text/html\r\n")).await;
+    assert_eq!(
+        (response.status, response.field("x-preview-error")),
+        (504, Some("connect_timeout")),
+        "{}",
+        response.text()
+    );
+    assert!(started.elapsed() >= Duration::from_millis(400));
+}

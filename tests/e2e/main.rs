@@ -19,6 +19,7 @@ mod access;
 mod api;
 mod certificates;
 mod command_line;
+mod control;
 mod deadlines;
 mod embed;
 mod forwarding;
