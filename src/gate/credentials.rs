@@ -80,11 +80,13 @@ impl Evidence {
     }
 }
 
-/// Finds every credential of a request, explicit ones before the cookie. Two different values in one carrier are refused.
+/// Finds every credential of a request, explicit ones before the cookie. Two different values in one carrier are refused. `bound`:
+/// the session cookie has the name that binds it to its host; under the plain one a sibling may have planted it.
 pub(super) fn find(
     target: &[u8],
     headers: &Headers,
     seen: &Seen<'_>,
+    bound: bool,
 ) -> Result<Credentials, RefusalReason> {
     let mut found = Credentials::new();
     let mut add = |carrier, tokens: Vec<String>| {
@@ -114,7 +116,7 @@ pub(super) fn find(
         )?;
     }
     if seen.cookie {
-        found.extend(in_cookie(headers));
+        found.extend(in_cookie(headers, bound));
     }
     Ok(found)
 }
@@ -237,8 +239,9 @@ fn cookie_pairs(headers: &Headers) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Our cookie. When it comes more than once nobody can tell which one a sibling planted, so none of them counts.
-fn in_cookie(headers: &Headers) -> Option<Credential> {
-    let mut ours = cookie_pairs(headers).filter_map(our_cookie);
+fn in_cookie(headers: &Headers, bound: bool) -> Option<Credential> {
+    let counts = |pair: &&[u8]| !bound || cookie_name(pair) == SESSION_COOKIE.as_bytes();
+    let mut ours = cookie_pairs(headers).filter(counts).filter_map(our_cookie);
     let first = ours.next()?;
     // What is not text is no token of ours.
     let single = ours.next().is_none();
@@ -316,8 +319,16 @@ mod tests {
         target: &str,
         fields: &[(&'static str, &str)],
     ) -> Result<Vec<(Carrier, String)>, RefusalReason> {
+        found_where(target, fields, false)
+    }
+
+    fn found_where(
+        target: &str,
+        fields: &[(&'static str, &str)],
+        bound: bool,
+    ) -> Result<Vec<(Carrier, String)>, RefusalReason> {
         let headers = headers(fields);
-        let found = find(target.as_bytes(), &headers, &Seen::of(&headers))?;
+        let found = find(target.as_bytes(), &headers, &Seen::of(&headers), bound)?;
         Ok(found.into_iter().map(|credential| (credential.carrier, credential.token)).collect())
     }
 
@@ -389,6 +400,14 @@ mod tests {
             found("/", &[("cookie", "__Host-preview=mp_a"), ("cookie", "__Host-preview=mp_a")]),
             none
         );
+    }
+
+    #[test]
+    fn where_the_bound_name_is_kept_the_plain_one_neither_counts_nor_stands_in_the_way() {
+        let plain = [("cookie", "preview=mp_planted")];
+        assert_eq!(found_where("/", &plain, true), Ok(vec![]));
+        let both = [("cookie", "preview=mp_planted; __Host-preview=mp_c")];
+        assert_eq!(found_where("/", &both, true), Ok(vec![(Carrier::Cookie, "mp_c".into())]));
     }
 
     #[test]

@@ -161,7 +161,10 @@ impl Found {
 
 /// Finds what a host leads to. The error carries the tenant whose own domain it is below, so that the page wears its face;
 /// below the platform's zones an unknown name and another's look alike.
-fn resolve(authority: &Authority, routes: &Routes) -> Result<Found, Option<Arc<TenantView>>> {
+pub(super) fn resolve(
+    authority: &Authority,
+    routes: &Routes,
+) -> Result<Found, Option<Arc<TenantView>>> {
     if let Some(exact) = routes.custom_domain(&authority.host) {
         let route = routes.by_id(exact.sandbox).ok_or(None)?;
         let tenant = routes.tenant(route.tenant).ok_or(None)?;
@@ -233,7 +236,7 @@ impl Access {
 pub(super) struct Judging<'a> {
     pub(super) visit: &'a Visit<'a>,
     evidence: &'a Evidence,
-    routes: &'a Routes,
+    pub(super) routes: &'a Routes,
     pub(super) now: Timestamp,
     pub(super) found: &'a Found,
 }
@@ -326,15 +329,12 @@ impl Judging<'_> {
                 .is_some_and(|origin| self.is_tenant_origin(origin) || self.is_same_sandbox(origin))
     }
 
-    fn is_tenant_origin(&self, origin: &str) -> bool {
+    pub(super) fn is_tenant_origin(&self, origin: &str) -> bool {
         self.found.tenant.policy.allowed_origins.iter().any(|allowed| allowed == origin)
     }
 
     fn is_same_sandbox(&self, origin: &str) -> bool {
-        let Some((_, authority)) = origin.split_once("://") else { return false };
-        let Ok(authority) = Authority::parse(authority.as_bytes()) else { return false };
-        resolve(&authority, self.routes)
-            .is_ok_and(|found| found.route.sandbox == self.found.route.sandbox)
+        self.sandbox_of(origin) == Some(self.found.route.sandbox)
     }
 
     /// What the access allows: methods by scope, then, for a cookie, the origin.

@@ -4,17 +4,18 @@
 //! Setting a cookie is setting who somebody is. A site that could do it to a visitor of another site would have the visitor work in the
 //! attacker's session (login fixation), so a renewal is taken only from the preview's own pages, from what a visitor types, and from pages
 //! whose `Origin` may embed the preview. `Sec-Fetch-Site: same-site` alone does not do: the previews of all tenants below one zone are one
-//! site. Asking changes nothing; the answer can be read by the same pages only, as browsers enforce it (CORS).
+//! site. Nor does a name below the tenant's own domain, when it is the preview of another sandbox: what runs there is somebody's app. Asking changes nothing; the answer can be read by the same pages only, as browsers enforce it (CORS).
 
 use std::sync::Arc;
 
 use http::{Method, header};
 
 use super::credentials::Carrier;
-use super::decide::{Access, Judging};
+use super::decide::{Access, Judging, resolve};
 use super::decision::{Decision, Grant, RefusalReason, Renewal, Says, Session};
 use super::visit::{Intent, Own, SEC_FETCH_SITE};
-use crate::model::TokenScope;
+use crate::host::Authority;
+use crate::model::{SandboxId, TokenScope};
 
 /// Whose doing a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,11 +55,24 @@ impl Judging<'_> {
             },
             (Some(origin), None) => match origin.to_str() {
                 Ok(origin) if self.is_same_origin(origin) => Doing::Own,
-                Ok(origin) if self.found.tenant.framing.admits(origin) => Doing::Embedder,
+                Ok(origin) if self.is_embedder(origin) => Doing::Embedder,
                 _ => Doing::Foreign,
             },
             (Some(_), Some(_)) => Doing::Foreign,
         }
+    }
+
+    /// Whether an origin may embed the preview, and is no other sandbox's preview that is embedded just because of its name.
+    fn is_embedder(&self, origin: &str) -> bool {
+        self.found.tenant.framing.admits(origin)
+            && (self.is_tenant_origin(origin)
+                || self.sandbox_of(origin).is_none_or(|other| other == self.found.route.sandbox))
+    }
+
+    /// The sandbox whose preview an origin is.
+    pub(super) fn sandbox_of(&self, origin: &str) -> Option<SandboxId> {
+        let authority = Authority::parse(origin.split_once("://")?.1.as_bytes()).ok()?;
+        resolve(&authority, self.routes).ok().map(|found| found.route.sandbox)
     }
 
     fn says(&self, doing: Doing) -> Result<Says, RefusalReason> {

@@ -12,7 +12,7 @@ use http::{HeaderName, Method};
 use super::credentials::{self, Carrier, PLAIN_SESSION_COOKIE, RETURNED, SESSION_COOKIE};
 use super::decide::{Access, Judging};
 use super::decision::{Decision, RefusalReason, SignIn};
-use super::visit::{Intent, SEC_FETCH_DEST, SEC_FETCH_SITE};
+use super::visit::{Intent, SEC_FETCH_DEST, SEC_FETCH_SITE, keeps_bound};
 
 impl Judging<'_> {
     /// Opening a link. The clean address has no credential, and the returned one never leads to itself, so this cannot loop. HEAD and
@@ -72,9 +72,7 @@ impl Judging<'_> {
         let held = access.held.as_ref()?;
         let token = &self.visit.credentials.get(held.index)?.token;
         let left = (held.expires_at.as_second() - self.now.as_second()).max(1);
-        let host = &*self.visit.authority.host;
-        let is_local = host == "localhost" || host.ends_with(".localhost");
-        Some(if self.visit.arrival.secure || is_local {
+        Some(if keeps_bound(&self.visit.authority.host, self.visit.arrival) {
             format!(
                 "{SESSION_COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=None; Partitioned; Max-Age={left}"
             )

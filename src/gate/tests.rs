@@ -338,6 +338,19 @@ fn an_explicit_credential_is_judged_before_the_cookie() {
 }
 
 #[test]
+fn the_plain_cookie_is_a_session_only_where_no_other_is_kept() {
+    let world = World::new();
+    let cookie = format!("preview={}", world.token(|_| {}));
+    let request = |secure| Request { secure, ..Request::get(MINE, "/").with("cookie", &cookie) };
+    assert_eq!(world.outcome(&request(false)), "forward mine 3000");
+    // A sibling's script can set it for the whole zone.
+    assert_eq!(world.outcome(&request(true)), "sign_in_needed");
+    let bound = format!("{cookie}; __Host-preview={}", world.token(|_| {}));
+    let both = Request::get(MINE, "/").with("cookie", &bound);
+    assert_eq!(world.outcome(&both), "forward mine 3000");
+}
+
+#[test]
 fn public_ports_are_open_until_their_record_lapses() {
     let world = World::new();
     assert_eq!(world.outcome(&Request::get("8000-mine.sandbox.example", "/")), "forward mine 8000");
@@ -563,6 +576,14 @@ fn a_session_is_renewed_by_its_own_pages_and_those_that_may_embed() {
         let request = renewing().with("origin", foreign).with("sec-fetch-site", "same-site");
         check(request, "foreign_origin");
     }
+    // Nor is the preview of another sandbox an embedder because it is below the tenant's own domain; a port of the same sandbox is.
+    let own_zone = SlugScope::Tenant(world.tenant, "own.test".into());
+    let sibling = route(SandboxId::new(), world.tenant, "sibling");
+    world.routes.put_sandbox(sibling, vec![SlugScope::Platform, own_zone]);
+    for foreign in ["https://3000-sibling.sandbox.own.test", "https://sibling.own.test"] {
+        check(renewing().with("origin", foreign), "foreign_origin");
+    }
+    check(renewing().with("origin", "https://5173-mine.sandbox.own.test"), "renewed");
     let two = renewing().with("origin", "https://app.own.test");
     check(two.with("origin", "https://app.own.test"), "foreign_origin");
     check(renewing().with("sec-fetch-site", "same-site"), "foreign_origin");

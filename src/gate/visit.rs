@@ -157,7 +157,8 @@ impl<'a> Visit<'a> {
         let seen = Seen::of(&head.headers);
         let switch = if seen.upgrade { upgrade(head, arrival)? } else { None };
         let intent = switch.unwrap_or_else(|| intent(head, &seen));
-        let credentials = credentials::find(&head.target, &head.headers, &seen)?;
+        let bound = keeps_bound(&authority.host, arrival);
+        let credentials = credentials::find(&head.target, &head.headers, &seen, bound)?;
         let own = Own::of(&head.target);
         Ok(Self { head, arrival, authority, intent, own, credentials, seen })
     }
@@ -178,6 +179,11 @@ impl<'a> Visit<'a> {
     pub(super) fn field(&self, name: &HeaderName) -> Option<&str> {
         self.head.headers.get(name).and_then(|value| value.to_str().ok())
     }
+}
+
+/// Whether browsers keep cookies that are bound to their host by the prefix of their name: by https, and on this machine.
+pub(super) fn keeps_bound(host: &str, arrival: Arrival) -> bool {
+    arrival.secure || host == "localhost" || host.ends_with(".localhost")
 }
 
 /// The protocol switch that is asked for, if any, judged by form (RFC 9110 section 7.8, RFC 6455 section 4.2.1).

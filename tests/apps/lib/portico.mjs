@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -11,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
 export const here = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const binary = process.env.PORTICO_BIN ?? path.join(here, '../../target/release/portico');
+export const binary = process.env.PORTICO_BIN ?? path.join(here, '../../target/release/portico');
 
 export function temporary() {
   return mkdtempSync(path.join(tmpdir(), 'portico-'));
@@ -117,14 +118,17 @@ export async function profile(preferences, { args = [], ...more } = {}) {
   return context;
 }
 
-// A server of this process's own: `answer` gets the request with its body, and gives [status, headers, body].
-export async function serve(answer, upgrade) {
-  const server = http.createServer(async (request, response) => {
+// A server of this process's own: `answer` gets the request with its body, and gives [status, headers, body]. A body that is a function
+// writes the answer itself. With a key and a certificate it speaks https.
+export async function serve(answer, upgrade, pair) {
+  const server = pair ? https.createServer(pair) : http.createServer();
+  server.on('request', async (request, response) => {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const [status, headers, body] = await answer(request, Buffer.concat(chunks).toString());
     response.writeHead(status, headers);
-    response.end(body);
+    if (typeof body === 'function') body(response);
+    else response.end(body);
   });
   const sockets = new Set();
   if (upgrade) {
