@@ -102,3 +102,12 @@ impl Process {
         self.child.wait().expect("wait")
     }
 }
+
+/// No test leaves a process behind, however it ends.
+impl Drop for Process {
+    fn drop(&mut self) {
+        // One that has ended already needs no killing.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
