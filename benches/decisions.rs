@@ -110,8 +110,7 @@ fn decisions(c: &mut Criterion) {
         )
     };
     let head = parse().unwrap().unwrap().head;
-    let arrival =
-        Arrival { peer: [127, 0, 0, 1].into(), secure: true, public_port: 443, has_body: false };
+    let arrival = Arrival { peer: [127, 0, 0, 1].into(), secure: true, has_body: false };
     let mut verifier = Verifier::new(1024);
     let (rules, now) = (Rules::default(), Timestamp::now());
 

@@ -125,7 +125,6 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
                 .context("cannot use the file that networks.sandbox_authorities names")?,
         },
         forward: config.forward,
-        public_port,
         hsts: config.tls.as_ref().map(|tls| tls.hsts).unwrap_or_default(),
         renewals: Renewals::default(),
     };

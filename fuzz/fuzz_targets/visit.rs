@@ -69,7 +69,6 @@ fuzz_target!(|bytes: &[u8]| {
     let arrival = Arrival {
         peer: [127, 0, 0, 1].into(),
         secure: false,
-        public_port: 8080,
         has_body: parsed.framing != Framing::None,
     };
     let Ok(visit) = Visit::read(&parsed.head, arrival) else { return };

@@ -119,12 +119,8 @@ impl World {
 
     fn decide(&self, request: &Request) -> Decision {
         let head = request.head();
-        let arrival = Arrival {
-            peer: [127, 0, 0, 1].into(),
-            secure: request.secure,
-            public_port: 443,
-            has_body: false,
-        };
+        let arrival =
+            Arrival { peer: [127, 0, 0, 1].into(), secure: request.secure, has_body: false };
         match Visit::read(&head, arrival) {
             Err(reason) => {
                 Decision::Refuse(Refusal { reason, tenant: None, about: None, is_known: false })
@@ -905,8 +901,7 @@ fn deciding_takes_no_time_from_anywhere_but_its_argument() {
     let world = World::new();
     let token = world.token(|c| c.expires_at = at(1));
     let head = Request::get(MINE, "/").with("x-miosa-preview-token", &token).head();
-    let arrival =
-        Arrival { peer: [127, 0, 0, 1].into(), secure: true, public_port: 443, has_body: false };
+    let arrival = Arrival { peer: [127, 0, 0, 1].into(), secure: true, has_body: false };
     let visit = Visit::read(&head, arrival).unwrap();
     let evidence = Evidence::gather(&visit.credentials, &world.ring, &mut Verifier::new(1));
     let judge = |now| decide(&visit, &evidence, &world.routes, &Rules::default(), now);

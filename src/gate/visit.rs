@@ -42,8 +42,6 @@ pub struct Arrival {
     pub peer: IpAddr,
     /// Whether it came by TLS (or a trusted front said so).
     pub secure: bool,
-    /// The port visitors use to reach us, for URLs we build.
-    pub public_port: u16,
     /// Whether the request has a body.
     pub has_body: bool,
 }

@@ -47,7 +47,6 @@ pub(super) struct Link {
     owes_continue: bool,
     pace: Pace,
     settings: Rc<Settings>,
-    pub(super) body_bytes_in: u64,
 }
 
 impl Link {
@@ -64,7 +63,6 @@ impl Link {
             owes_continue: false,
             pace: Pace::default(),
             settings,
-            body_bytes_in: 0,
         }
     }
 
@@ -124,7 +122,6 @@ impl Link {
         };
         self.owes_continue = request.expect_continue && self.decoder.is_some();
         self.pace = Pace::default();
-        self.body_bytes_in = 0;
     }
 
     /// Whether the current request's body has been read to its end.
@@ -174,7 +171,6 @@ impl Link {
                 Err(_) => return Poll::Ready(Some(Err(BodyError::Visitor))),
                 Ok(Decoded::Data(data)) => {
                     let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-                    self.body_bytes_in += length;
                     self.pace.took(length);
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }

@@ -56,7 +56,6 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
     let arrival = Arrival {
         peer: arriving.peer.ip,
         secure: arriving.secure,
-        public_port: worker.public_port(),
         has_body: arriving.framing != Framing::None,
     };
     let mut visit = match Visit::read(&arriving.head, arrival) {

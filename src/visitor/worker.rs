@@ -52,8 +52,6 @@ pub struct WorkerParts {
     pub dialler: Dialler,
     /// Deadlines and limits towards sandboxes.
     pub forward: forward::Settings,
-    /// The port visitors use to reach us.
-    pub public_port: u16,
     /// How long browsers are told to come by https only; zero: they are not told.
     pub hsts: Duration,
     /// Sessions that were renewed.
@@ -84,7 +82,6 @@ pub struct Worker {
     pub(super) live: Live,
     pub(super) renewals: Renewals,
     pub(super) scratch: RefCell<Vec<u8>>,
-    public_port: u16,
     hsts: Option<HeaderValue>,
     ids: RequestIds,
     /// The `Date` of the second it was made for.
@@ -114,7 +111,6 @@ impl Worker {
             live: Live::default(),
             renewals: parts.renewals,
             scratch: RefCell::new(vec![0; SCRATCH]),
-            public_port: parts.public_port,
             hsts: promise(parts.hsts),
             ids: RequestIds::default(),
             date: RefCell::new((i64::MIN, HeaderValue::from_static(""))),
@@ -186,11 +182,6 @@ impl Worker {
         if let Ok(until) = judged {
             self.live.renew(renewal, until, self.clock.now());
         }
-    }
-
-    /// The port visitors use to reach us.
-    pub fn public_port(&self) -> u16 {
-        self.public_port
     }
 
     pub(super) fn next_request_id(&self) -> RequestId {

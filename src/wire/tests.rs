@@ -34,7 +34,6 @@ fn judge(bytes: &[u8], step: usize) -> Option<Verdict> {
     let arrival = Arrival {
         peer: [127, 0, 0, 1].into(),
         secure: false,
-        public_port: 80,
         has_body: parsed.framing != Framing::None,
     };
     // What is judged on the parsed request belongs to the edge as well.
