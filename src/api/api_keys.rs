@@ -64,7 +64,7 @@ async fn create(
         scopes: scopes.unwrap_or_else(|| vec![KeyScope::All]),
         expires_at: lifetime.and_then(|lifetime| state.clock.now().checked_add(lifetime).ok()),
     };
-    let key = state.store.put_api_key(new).await?;
+    let key = caller.store(&state).put_api_key(new).await?;
     // The secret beside the record, once.
     Ok((StatusCode::CREATED, Json(json!({ "data": show(&key), "token": secret }))).into_response())
 }
@@ -76,6 +76,6 @@ async fn revoke(
 ) -> Result<StatusCode, Problem> {
     caller.needs(&[])?;
     let id = id.parse().map_err(|_| Problem::not_found("API key"))?;
-    state.store.revoke_api_key(caller.tenant, id).await?;
+    caller.store(&state).revoke_api_key(caller.tenant, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -6,6 +6,7 @@ use axum::http::{StatusCode, header};
 
 use super::{ApiState, Problem, keys};
 use crate::model::{ApiKey, KeyScope, TenantId};
+use crate::store::Store;
 
 /// An authenticated caller.
 #[derive(Debug)]
@@ -15,6 +16,12 @@ pub(super) struct Caller {
 }
 
 impl Caller {
+    /// The store, for what this caller changes.
+    #[expect(clippy::unused_self, reason = "the one door for writes in the name of a caller")]
+    pub(super) fn store(&self, state: &ApiState) -> Store {
+        state.store.clone()
+    }
+
     /// Requires one of the scopes.
     pub(super) fn needs(&self, scopes: &[KeyScope]) -> Result<(), Problem> {
         let has = |scope: &KeyScope| *scope == KeyScope::All || scopes.contains(scope);

@@ -67,7 +67,8 @@ async fn transition(
         return Err(Problem::new(StatusCode::CONFLICT, "RESOURCE_STATE", message));
     }
     let patch = SandboxPatch { state: Some(to), ..SandboxPatch::default() };
-    let (sandbox, version) = state.store.update_sandbox(caller.tenant, before.id, patch).await?;
+    let (sandbox, version) =
+        caller.store(state).update_sandbox(caller.tenant, before.id, patch).await?;
     state.follower.reached(version).await?;
     answer(state, &sandbox).await
 }
@@ -89,7 +90,8 @@ async fn extend(
     let timeout_sec = more.map(|more| (lived + more).min(MAX_LIFETIME));
     let attributes = Attributes { timeout_sec, ..before.attributes };
     let patch = SandboxPatch { attributes: Some(attributes), ..SandboxPatch::default() };
-    let (sandbox, version) = state.store.update_sandbox(caller.tenant, before.id, patch).await?;
+    let (sandbox, version) =
+        caller.store(&state).update_sandbox(caller.tenant, before.id, patch).await?;
     state.follower.reached(version).await?;
     answer(&state, &sandbox).await
 }
@@ -152,6 +154,6 @@ async fn change_env(
     }
     let shown = show_env(&attributes.env);
     let patch = SandboxPatch { attributes: Some(attributes), ..SandboxPatch::default() };
-    state.store.update_sandbox(caller.tenant, before.id, patch).await?;
+    caller.store(state).update_sandbox(caller.tenant, before.id, patch).await?;
     Ok(shown)
 }

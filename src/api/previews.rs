@@ -63,7 +63,8 @@ async fn create(
         expires_at: lifetime.and_then(|lifetime| state.clock.now().checked_add(lifetime).ok()),
     };
     fields.finish()?;
-    let (preview, version) = state.store.put_preview(caller.tenant, sandbox.id, new).await?;
+    let (preview, version) =
+        caller.store(&state).put_preview(caller.tenant, sandbox.id, new).await?;
     state.follower.reached(version).await?;
     let zone = render::zone(&state, caller.tenant).await?;
     let shown = render::preview(&state, &zone, &sandbox, &preview, state.clock.now());
@@ -111,8 +112,10 @@ async fn remove(
 ) -> Result<StatusCode, Problem> {
     caller.needs(&[KeyScope::PreviewsWrite])?;
     let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
-    let version =
-        state.store.delete_preview(caller.tenant, sandbox.id, preview_id(&preview)?).await?;
+    let version = caller
+        .store(&state)
+        .delete_preview(caller.tenant, sandbox.id, preview_id(&preview)?)
+        .await?;
     state.follower.reached(version).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -144,7 +147,8 @@ async fn expose(
             metadata: Map::new(),
             expires_at: None,
         };
-        let (preview, version) = state.store.put_preview(caller.tenant, sandbox.id, new).await?;
+        let (preview, version) =
+            caller.store(&state).put_preview(caller.tenant, sandbox.id, new).await?;
         state.follower.reached(version).await?;
         preview.visibility
     };

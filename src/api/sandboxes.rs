@@ -89,7 +89,7 @@ async fn create(
     caller.needs(&[KeyScope::SandboxesCreate, KeyScope::SandboxesWrite])?;
     let idempotency = idempotency(&caller, &headers, &fields)?;
     let new = draft(&mut fields, &state)?;
-    let created = state.store.create_sandbox(caller.tenant, new, idempotency).await?;
+    let created = caller.store(&state).create_sandbox(caller.tenant, new, idempotency).await?;
     let mut sandbox = match created {
         Created::Fresh(sandbox, version) => {
             state.follower.reached(version).await?;
@@ -318,7 +318,8 @@ async fn update(
         attributes: (attributes != before.attributes).then_some(attributes),
     };
     fields.finish()?;
-    let (sandbox, version) = state.store.update_sandbox(caller.tenant, before.id, patch).await?;
+    let (sandbox, version) =
+        caller.store(&state).update_sandbox(caller.tenant, before.id, patch).await?;
     state.follower.reached(version).await?;
     answer(&state, &sandbox).await
 }
@@ -330,7 +331,8 @@ async fn destroy(
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
     let sandbox = find(&state, caller.tenant, &path).await?;
-    let (sandbox, version) = state.store.destroy_sandbox(caller.tenant, sandbox.id).await?;
+    let (sandbox, version) =
+        caller.store(&state).destroy_sandbox(caller.tenant, sandbox.id).await?;
     state.follower.reached(version).await?;
     Ok(Json(json!({ "data": { "id": sandbox.id, "state": sandbox.state } })))
 }

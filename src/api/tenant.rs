@@ -100,7 +100,7 @@ async fn set_branding(
     fields.finish()?;
     // A face without a feature is none.
     let branding = (branding != Branding::default()).then_some(branding);
-    let version = state.store.set_branding(caller.tenant, branding.as_ref()).await?;
+    let version = caller.store(&state).set_branding(caller.tenant, branding.as_ref()).await?;
     state.follower.reached(version).await?;
     Ok(show(branding.as_ref()))
 }
@@ -110,7 +110,7 @@ async fn delete_branding(
     caller: Caller,
 ) -> Result<StatusCode, Problem> {
     caller.needs(&[KeyScope::TenantWrite])?;
-    let version = state.store.set_branding(caller.tenant, None).await?;
+    let version = caller.store(&state).set_branding(caller.tenant, None).await?;
     state.follower.reached(version).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -152,7 +152,7 @@ async fn set_policy(
         fields.fault("read_methods", "must each be a method in capital letters, such as POST");
     }
     fields.finish()?;
-    let version = state.store.set_policy(caller.tenant, &policy).await?;
+    let version = caller.store(&state).set_policy(caller.tenant, &policy).await?;
     state.follower.reached(version).await?;
     Ok(Json(json!({ "data": policy })))
 }

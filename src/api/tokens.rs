@@ -188,7 +188,7 @@ async fn revoke_one(
 ) -> Result<StatusCode, Problem> {
     caller.needs(&[KeyScope::PreviewsWrite])?;
     let sandbox = sandboxes::find(state, caller.tenant, path).await?;
-    let version = state.store.revoke_token(caller.tenant, sandbox.id, token).await?;
+    let version = caller.store(state).revoke_token(caller.tenant, sandbox.id, token).await?;
     state.follower.reached(version).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -200,7 +200,7 @@ async fn revoke_all(
 ) -> Result<StatusCode, Problem> {
     caller.needs(&[KeyScope::PreviewsWrite])?;
     let sandbox = live(&state, &caller, &path).await?;
-    let version = state.store.revoke_all_tokens(caller.tenant, sandbox.id).await?;
+    let version = caller.store(&state).revoke_all_tokens(caller.tenant, sandbox.id).await?;
     state.follower.reached(version).await?;
     Ok(StatusCode::NO_CONTENT)
 }
