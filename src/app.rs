@@ -24,6 +24,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::tls::Certificates;
 use crate::upstream::{Dialler, SandboxTls};
+use crate::usage;
 use crate::visitor::{Renewals, WorkerParts};
 
 /// How long the control plane may take to finish its answers once visitors are gone.
@@ -111,6 +112,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         Some(_) => Some(dev::serve_demo(shutdown.watcher()).await?),
         None => None,
     };
+    let (meters, collector) = usage::channel(clock.clone(), config.usage.flush, config.workers);
     let parts = WorkerParts {
         routes: Arc::clone(&routes),
         gallery: Arc::new(Gallery::default()),
@@ -127,7 +129,10 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         forward: config.forward,
         hsts: config.tls.as_ref().map(|tls| tls.hsts).unwrap_or_default(),
         renewals: Renewals::default(),
+        meters,
     };
+    let progress = collector.progress();
+    tokio::spawn(collector.run(store.clone(), Arc::clone(&metrics), shutdown.watcher()));
     let entrances = entrances(&config, previews, secure.zip(certificates));
     let (changes, watcher) = (|| follower.subscribe(), shutdown.watcher());
     listen::start(entrances, &parts, config.listen.clone(), changes, &watcher)
@@ -141,6 +146,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         routes: Arc::clone(&routes),
         clock: clock.clone(),
         settings: Arc::new(settings),
+        usage: progress,
     };
     let dev = match &config.dev {
         Some(options) => {
@@ -184,6 +190,7 @@ fn api_settings(
         public_scheme: config.public_scheme,
         public_port,
         default_visibility: config.default_visibility,
+        prices: config.usage.prices,
         permits_address: Arc::new(move |ip| rules.permits(ip)),
         ..ApiSettings::default()
     })

@@ -34,5 +34,6 @@ pub mod tls;
 pub mod token;
 pub mod trust;
 pub mod upstream;
+pub mod usage;
 pub mod visitor;
 pub mod wire;

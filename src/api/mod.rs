@@ -17,6 +17,7 @@ mod settings;
 mod tenant;
 mod tokens;
 mod upstream;
+mod usage;
 
 pub use problem::Problem;
 pub use settings::{ApiSettings, ApiState};
@@ -39,6 +40,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(sandboxes::routes())
         .merge(tenant::routes())
         .merge(tokens::routes())
+        .merge(usage::routes())
         .method_not_allowed_fallback(problem::method_not_allowed);
     Router::new()
         .nest("/api/v1", v1)

@@ -32,6 +32,9 @@ pub enum KeyScope {
     /// Change branding and tenant settings.
     #[serde(rename = "tenant:write")]
     TenantWrite,
+    /// Read what was used.
+    #[serde(rename = "usage:read")]
+    UsageRead,
 }
 
 /// An API key as stored: the secret itself is never kept, only its SHA-256.

@@ -8,6 +8,7 @@ mod ids;
 mod preview;
 mod sandbox;
 mod tenant;
+mod usage;
 
 pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenScope};
 pub use branding::Branding;
@@ -17,3 +18,4 @@ pub use ids::{IdText, KeyId, PreviewId, SandboxId, TenantId, TokenId};
 pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};
 pub use tenant::{CustomDomain, Tenant, TenantDomain, TenantPolicy};
+pub use usage::{Counted, MINUTE, Owner, Place, Provisioned, Shape, Span, Traffic, Used};

@@ -157,7 +157,7 @@ async fn forward(
     (plan, visited): (Plan, Visited),
     arriving: Arriving,
 ) -> Reply {
-    record.plan(&plan);
+    record.plan(worker, &plan);
     let place = (&*plan.route, plan.port);
     let mut watch = worker.live.watch(&plan.grant, place, arriving.peer.ip);
     // What a page needs if this fails; the head itself goes to the sandbox.

@@ -23,6 +23,7 @@ use crate::routes::Routes;
 use crate::telemetry::{Metrics, flush_access};
 use crate::token::Verifier;
 use crate::upstream::Dialler;
+use crate::usage::{Meter, Meters};
 
 /// Verified tokens each worker remembers.
 const VERIFIED_TOKENS: usize = 8192;
@@ -56,6 +57,8 @@ pub struct WorkerParts {
     pub hsts: Duration,
     /// Sessions that were renewed.
     pub renewals: Renewals,
+    /// Where each worker's counters come from.
+    pub meters: Meters,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +85,7 @@ pub struct Worker {
     pub(super) live: Live,
     pub(super) renewals: Renewals,
     pub(super) scratch: RefCell<Vec<u8>>,
+    pub(super) meter: Meter,
     hsts: Option<HeaderValue>,
     ids: RequestIds,
     /// The `Date` of the second it was made for.
@@ -111,6 +115,7 @@ impl Worker {
             live: Live::default(),
             renewals: parts.renewals,
             scratch: RefCell::new(vec![0; SCRATCH]),
+            meter: parts.meters.meter(),
             hsts: promise(parts.hsts),
             ids: RequestIds::default(),
             date: RefCell::new((i64::MIN, HeaderValue::from_static(""))),
@@ -135,6 +140,7 @@ impl Worker {
                         self.judge_again(grant, sandbox, port)
                     });
                     flush_access();
+                    self.meter.tick();
                 }
                 _ = pool.tick() => self.forwarder.sweep(),
                 () = &mut sweeping => {}
