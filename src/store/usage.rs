@@ -141,3 +141,77 @@ async fn add(
     .map(drop)
     .map_err(StoreError::Database)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::model::SandboxId;
+    use crate::store::{UsageFilter, UsageGroup};
+
+    /// The store as it was before usage was counted, with sandboxes in it.
+    async fn older(data: &std::path::Path, ids: &[(SandboxId, &str)], tenant: &str) {
+        let options = SqliteConnectOptions::new().filename(data.join("portico.db"));
+        let pool = SqlitePoolOptions::new().max_connections(1);
+        let pool = pool.connect_with(options.create_if_missing(true)).await.unwrap();
+        let mut migrator = sqlx::migrate!();
+        let before: Vec<_> = migrator.iter().filter(|m| m.version < 4).cloned().collect();
+        migrator.migrations = Cow::Owned(before);
+        migrator.run(&pool).await.unwrap();
+        let made = "INSERT INTO tenants (id, name, policy, created_at) VALUES (?1, 'a', '{}', 0)";
+        sqlx::query(made).bind(tenant).execute(&pool).await.unwrap();
+        for (id, state) in ids {
+            sqlx::query(
+                "INSERT INTO sandboxes (id, tenant, slug, state, driver, default_port, profile, external_user_id, metadata, \
+                 tags, attributes, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, 'loopback', 3000, 'forwarded', 'ada', '{}', \
+                 '[]', '{\"cpu_count\": 4, \"disk_size_mb\": 1024, \"workspace_id\": \"w\"}', 0, 0)",
+            )
+            .bind(id.to_string())
+            .bind(tenant)
+            .bind(format!("slug-{state}"))
+            .bind(*state)
+            .execute(&pool)
+            .await
+            .unwrap();
+        }
+        pool.close().await;
+    }
+
+    #[tokio::test]
+    async fn what_there_is_already_is_counted_from_the_upgrade_on() {
+        let data = tempfile::tempdir().unwrap();
+        let tenant = crate::model::TenantId::new();
+        let [running, paused, gone] = [(); 3].map(|()| SandboxId::new());
+        let ids = [(running, "running"), (paused, "paused"), (gone, "destroyed")];
+        older(data.path(), &ids, &tenant.to_string()).await;
+        let clock = Clock::system();
+        let before = clock.now();
+        let store = Store::open_dir(data.path(), clock.clone()).await.unwrap();
+        let filter = UsageFilter {
+            tenant,
+            external_user_id: Some("ada".into()),
+            external_project_id: None,
+            external_workspace_id: None,
+            workspace_id: Some("w".into()),
+            sandbox: None,
+            start: Timestamp::UNIX_EPOCH,
+            end: Timestamp::MAX,
+        };
+        let mut spans = Vec::new();
+        store.each_span(&filter, |span| spans.push(span.clone())).await.unwrap();
+        spans.sort_by_key(|span| !span.shape.running);
+        let [one, two] = &spans[..] else { panic!("{spans:?}") };
+        assert_eq!((one.sandbox, one.shape.vcpus, two.sandbox), (running, 4, paused));
+        assert!(one.shape.running && !two.shape.running && one.ended_at.is_none());
+        // The database's clock may be a moment behind ours.
+        let early = before.checked_sub(SignedDuration::from_secs(1)).unwrap();
+        assert!(one.started_at >= early && one.started_at <= clock.now());
+        store.destroy_sandbox(tenant, running).await.unwrap();
+        let used = store.usage(&filter, UsageGroup::Sandbox).await.unwrap();
+        assert!(used.iter().all(|(_, used)| used.provisioned.wall_ms < 60_000), "{used:?}");
+    }
+}

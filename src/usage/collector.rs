@@ -102,11 +102,11 @@ impl Collector {
         drop(staying);
     }
 
-    fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.pending.len() + self.uncertain.as_ref().map_or(0, Vec::len)
     }
 
-    fn take(&mut self, batch: Vec<Counted>) {
+    pub(super) fn take(&mut self, batch: Vec<Counted>) {
         for counted in batch {
             *self.pending.entry((counted.minute, counted.place)).or_default() += counted.traffic;
         }
@@ -116,14 +116,14 @@ impl Collector {
     }
 
     /// Puts minutes together, so that a store that is gone for hours does not fill the memory.
-    fn coarsen(&mut self) {
+    pub(super) fn coarsen(&mut self) {
         for ((minute, place), traffic) in std::mem::take(&mut self.pending) {
             let hour = minute - minute.rem_euclid(60 * MINUTE);
             *self.pending.entry((hour, place)).or_default() += traffic;
         }
     }
 
-    async fn write(&mut self, store: &Store, metrics: &Metrics) {
+    pub(super) async fn write(&mut self, store: &Store, metrics: &Metrics) {
         let (began, now) = (Instant::now(), self.clock.now());
         loop {
             if self.uncertain.is_none() {
@@ -156,5 +156,15 @@ impl Collector {
         }
         self.sequence += 1;
         Some(batch)
+    }
+}
+
+#[cfg(test)]
+impl Collector {
+    /// Writes a batch without noticing that it worked.
+    pub(super) async fn doubts(&mut self, store: &Store) {
+        self.uncertain = self.next_batch();
+        let batch = self.uncertain.as_ref().unwrap();
+        store.add_traffic(&self.node, self.sequence, batch).await.unwrap();
     }
 }

@@ -214,3 +214,10 @@ fn minute(clock: &Clock) -> i64 {
     let now = clock.now().as_millisecond();
     now - now.rem_euclid(MINUTE)
 }
+
+#[cfg(test)]
+impl Meter {
+    pub(super) fn places(&self) -> usize {
+        self.state.borrow().tallies.len()
+    }
+}

@@ -4,6 +4,8 @@
 mod collector;
 mod meter;
 mod report;
+#[cfg(test)]
+mod tests;
 
 pub use collector::{Collector, Progress, channel};
 pub use meter::{Meter, Meters, Tally, Tunnelled};
