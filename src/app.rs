@@ -135,6 +135,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     drop(watcher);
 
     let settings = api_settings(&config, public_port, &rules)?;
+    store.set_links(settings.links());
     let state = ApiState {
         store: store.clone(),
         follower: follower.clone(),
