@@ -157,7 +157,8 @@ async fn forward(
     (plan, visited): (Plan, Visited),
     arriving: Arriving,
 ) -> Reply {
-    record.plan(worker, &plan);
+    record.plan(&plan);
+    record.goes_on(worker, &plan);
     let place = (&*plan.route, plan.port);
     let mut watch = worker.live.watch(&plan.grant, place, arriving.peer.ip);
     // What a page needs if this fails; the head itself goes to the sandbox.

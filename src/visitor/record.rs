@@ -101,12 +101,14 @@ impl Record {
         self.host = Some(Arc::clone(host));
     }
 
-    /// Notes what was decided. From here on the visit is usage, whatever becomes of it.
-    pub fn plan(&mut self, worker: &Worker, plan: &Plan) {
+    /// Notes that the visit goes on to the app. From here on it is usage, whatever becomes of it.
+    pub fn goes_on(&mut self, worker: &Worker, plan: &Plan) {
         let place = Place { sandbox: plan.route.sandbox, port: plan.port, share: None };
-        let tally = worker.meter.enter(place);
-        tally.received(self.received.get());
-        self.tally = Some(tally);
+        self.tally = Some(worker.meter.enter(place));
+    }
+
+    /// Notes what was decided.
+    pub fn plan(&mut self, plan: &Plan) {
         self.tenant = Some(plan.route.tenant);
         self.route = Some((Arc::clone(&plan.route), plan.port));
         self.access = match plan.grant {
