@@ -56,6 +56,7 @@ impl Store {
                 .await
                 .map_err(StoreError::Database)?;
         }
+        self.emit_sandbox(&mut tx, None, &sandbox).await?;
         let version = self.commit(tx, &[Subject::Sandbox(id)]).await?;
         Ok(Created::Fresh(sandbox, version))
     }
@@ -223,12 +224,14 @@ impl Store {
             release(&mut tx, id).await?;
             claim(&mut tx, tenant, id, &slug).await?;
         }
+        let before = sandbox.clone();
         apply(&mut sandbox, patch);
         sandbox.updated_at = self.clock.now();
         if sandbox.state == SandboxState::Running && sandbox.started_at.is_none() {
             sandbox.started_at = Some(sandbox.updated_at);
         }
         write(&mut tx, &sandbox).await?;
+        self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
         let version = self.commit(tx, &[Subject::Sandbox(id)]).await?;
         Ok((sandbox, version))
     }
@@ -261,11 +264,13 @@ impl Store {
         let exact = sqlx::query("DELETE FROM custom_domains WHERE sandbox = ?1 RETURNING fqdn")
             .bind(id.to_string());
         let exact = exact.fetch_all(&mut *tx).await.map_err(StoreError::Database)?;
+        let before = sandbox.clone();
         sandbox.state = SandboxState::Destroyed;
         sandbox.destroyed_at = Some(now);
         sandbox.updated_at = now;
         sandbox.token_generation += 1;
         write(&mut tx, &sandbox).await?;
+        self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
         let mut subjects: Vec<_> =
             exact.iter().map(|row| Subject::CustomDomain(row.get(0))).collect();
         subjects.push(Subject::Sandbox(id));
