@@ -2,15 +2,20 @@
 
 use std::collections::HashMap;
 
+use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::routing::get;
-use axum::{Json, Router};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::listing::Paging;
 use super::sandboxes::find;
+use super::shapes::{
+    GroupQuery, OwnerQuery, PageQuery, PeriodQuery, SandboxUsageData, UsageReport,
+    UsageSessionPage, UsageSummary,
+};
 use super::{ApiState, Problem, render};
 use crate::model::{KeyScope, Owner, Provisioned, Sandbox, Span, TenantId, Traffic, Used};
 use crate::store::{UsageFilter, UsageGroup};
@@ -27,12 +32,12 @@ const GROUPS: [(&str, UsageGroup); 5] = [
     ("sandbox_id", UsageGroup::Sandbox),
 ];
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/usage", get(by_group))
-        .route("/usage/summary", get(summary))
-        .route("/usage/sessions", get(sessions))
-        .route("/sandboxes/{id}/usage", get(of_sandbox))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(by_group))
+        .routes(routes!(summary))
+        .routes(routes!(sessions))
+        .routes(routes!(of_sandbox))
 }
 
 impl From<WindowError> for Problem {
@@ -67,6 +72,14 @@ fn filter(query: &Asked, tenant: TenantId, window: Window) -> Result<UsageFilter
     })
 }
 
+/// Tells what was used, by whom.
+///
+/// What belongs to whom is what it belonged to then. Groups are ordered by their price, then by their key; what belongs to nobody is
+/// null, and last among equals.
+#[utoipa::path(
+    get, path = "/usage", tag = "Usage", operation_id = "get_usage", security(("api_key" = ["usage:read"])),
+    params(PeriodQuery, GroupQuery, OwnerQuery, PageQuery), responses((status = 200, body = UsageReport)),
+)]
 async fn by_group(
     State(state): State<ApiState>,
     caller: Caller,
@@ -184,6 +197,11 @@ fn thousandths(amount: u64, of: u64) -> Value {
     json!(text.parse::<f64>().unwrap_or_default())
 }
 
+/// Tells what was used in all, this month unless another time is asked for.
+#[utoipa::path(
+    get, path = "/usage/summary", tag = "Usage", operation_id = "get_usage_summary", security(("api_key" = ["usage:read"])),
+    params(PeriodQuery, OwnerQuery), responses((status = 200, body = UsageSummary)),
+)]
 async fn summary(
     State(state): State<ApiState>,
     caller: Caller,
@@ -216,6 +234,11 @@ async fn summary(
     Ok(Json(Value::Object(answer)))
 }
 
+/// Lists the times for which sandboxes ran, newest first.
+#[utoipa::path(
+    get, path = "/usage/sessions", tag = "Usage", operation_id = "list_usage_sessions", security(("api_key" = ["usage:read"])),
+    params(PeriodQuery, OwnerQuery, PageQuery), responses((status = 200, body = UsageSessionPage)),
+)]
 async fn sessions(
     State(state): State<ApiState>,
     caller: Caller,
@@ -253,6 +276,12 @@ fn session(span: &Span, now: Timestamp) -> Value {
     })
 }
 
+/// Tells what a sandbox used, in all its life unless another time is asked for.
+#[utoipa::path(
+    get, path = "/sandboxes/{id}/usage", tag = "Usage", operation_id = "get_sandbox_usage",
+    security(("api_key" = ["usage:read"]), ("api_key" = ["sandboxes:read"])),
+    params(PeriodQuery), responses((status = 200, body = SandboxUsageData)),
+)]
 async fn of_sandbox(
     State(state): State<ApiState>,
     caller: Caller,

@@ -48,3 +48,4 @@ mod streaming;
 mod support;
 mod tls;
 mod upgrade;
+mod usage;
