@@ -10,6 +10,7 @@ mod lifecycle;
 mod listing;
 mod previews;
 mod problem;
+mod quotas;
 mod readiness;
 mod render;
 mod sandboxes;
@@ -35,6 +36,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(api_keys::routes())
         .merge(lifecycle::routes())
         .merge(previews::routes())
+        .merge(quotas::routes())
         .merge(readiness::routes())
         .merge(sandboxes::routes())
         .merge(tenant::routes())

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::auth::Caller;
 use super::fields::Fields;
-use super::{ApiState, Problem};
+use super::{ApiState, Problem, quotas};
 use crate::host::Authority;
 use crate::model::{Branding, FrameSource, KeyScope, TenantPolicy};
 
@@ -134,6 +134,7 @@ async fn set_policy(
         read_methods: fields.texts("read_methods", (MAX_METHODS, 32)).unwrap_or_default(),
         read_allows_upgrade: fields.flag("read_allows_upgrade").unwrap_or(true),
         miosa_messages: fields.flag("miosa_messages").unwrap_or(false),
+        limits: quotas::preview_limits(&mut fields),
     };
     if !policy.allowed_origins.iter().all(|origin| is_origin(origin)) {
         fields.fault(

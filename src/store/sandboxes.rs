@@ -4,7 +4,9 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, Transaction};
 
 use super::rows::{self, json, millis, word};
 use super::tenants::unique;
-use super::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch, Store, StoreError};
+use super::{
+    Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch, Store, StoreError, quotas,
+};
 use crate::host::Slug;
 use crate::model::{Sandbox, SandboxId, SandboxState, Subject, TenantId, Version};
 
@@ -34,6 +36,7 @@ impl Store {
         let id = new.id;
         let chosen = new.slug.clone();
         let mut sandbox = self.draft(tenant, new)?;
+        quotas::admit(&mut tx, None, &sandbox).await?;
         insert(&mut tx, &sandbox).await?;
         if let Some(slug) = chosen {
             claim(&mut tx, tenant, id, &slug).await?;
@@ -103,14 +106,10 @@ impl Store {
             .execute(&mut **tx)
             .await
             .map_err(StoreError::Database)?;
-        let row = sqlx::query(
-            "SELECT i.fingerprint, s.* FROM idempotency i JOIN sandboxes s ON s.id = i.sandbox WHERE i.id = ?1",
-        )
-        .bind(&idempotency.key)
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(StoreError::Database)?;
-        let Some(row) = row else { return Ok(None) };
+        let row = sqlx::query("SELECT fingerprint FROM idempotency WHERE id = ?1")
+            .bind(&idempotency.key)
+            .fetch_optional(&mut **tx);
+        let Some(row) = row.await.map_err(StoreError::Database)? else { return Ok(None) };
         if row.get::<&[u8], _>(0) != &idempotency.fingerprint[..] {
             return Err(StoreError::IdempotencyMismatch);
         }
@@ -223,7 +222,9 @@ impl Store {
             release(&mut tx, id).await?;
             claim(&mut tx, tenant, id, &slug).await?;
         }
+        let before = sandbox.clone();
         apply(&mut sandbox, patch);
+        quotas::admit(&mut tx, Some(&before), &sandbox).await?;
         sandbox.updated_at = self.clock.now();
         if sandbox.state == SandboxState::Running && sandbox.started_at.is_none() {
             sandbox.started_at = Some(sandbox.updated_at);
