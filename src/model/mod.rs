@@ -4,18 +4,26 @@ mod access;
 mod branding;
 mod change;
 mod embed;
+mod event;
 mod ids;
 mod limits;
+mod links;
 mod preview;
 mod sandbox;
 mod tenant;
+mod webhook;
 
 pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenScope};
 pub use branding::Branding;
 pub use change::{Change, Subject, Version};
 pub use embed::{FrameSource, FrameSourceError, Origin};
-pub use ids::{IdText, KeyId, PreviewId, SandboxId, TenantId, TokenId};
+pub use event::{Event, EventFilter, EventType, UnknownEvent};
+pub use ids::{
+    DeliveryId, EventId, IdText, KeyId, PreviewId, SandboxId, TenantId, TokenId, WebhookId,
+};
 pub use limits::{PreviewLimits, QuotaSource, Quotas};
+pub use links::Links;
 pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};
 pub use tenant::{CustomDomain, Tenant, TenantDomain, TenantPolicy};
+pub use webhook::{Delivery, DeliveryState, Webhook, WebhookSecret, WebhookState};

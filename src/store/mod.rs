@@ -3,6 +3,7 @@
 //! No visitor's request ever waits for this part.
 
 mod changes;
+mod events;
 mod keys;
 mod open;
 mod previews;

@@ -1,12 +1,18 @@
 //! Quotas of end users: kept, counted, and held to in the transaction that would exceed them.
 
+use serde_json::{Map, json};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Executor, Sqlite, Transaction};
 
+use super::events::NewEvent;
 use super::rows::{Columns, millis, word};
 use super::{Store, StoreError};
-use crate::model::{QuotaSource, Quotas, Sandbox, SandboxState, TenantId, Version};
+use crate::model::{EventType, QuotaSource, Quotas, Sandbox, SandboxState, TenantId, Version};
 
+type Tx = Transaction<'static, Sqlite>;
+
+/// An exceeded quota of a user is told at most once in this time, milliseconds.
+const ALERT_EVERY: i64 = 60_000;
 /// What is counted of an end user's sandboxes.
 const COUNT: &str = "SELECT count(*), count(*) FILTER (WHERE state NOT IN ('paused', 'stopped', 'error')), \
      coalesce(sum(json_extract(attributes, '$.disk_size_mb')), 0) FROM sandboxes \
@@ -157,14 +163,79 @@ fn share(sandbox: &Sandbox) -> QuotaUsage {
     QuotaUsage { sandboxes: 1, concurrent, storage_mb }
 }
 
-/// Fails when a sandbox as it will be (`after`) makes its user exceed a quota. Only what grows is judged: who has too much already,
-/// because a quota was lowered, can still do everything else. Call it before the change is written, in its transaction: writers are
-/// serialised, so whoever is admitted is counted before the next one asks.
-pub(super) async fn admit(
-    tx: &mut Transaction<'static, Sqlite>,
-    before: Option<&Sandbox>,
-    after: &Sandbox,
-) -> Result<(), StoreError> {
+impl Store {
+    /// Gives a transaction back unless a sandbox as it will be (`after`) makes its user exceed a quota; then nothing of it happens, and
+    /// who listens for events is told. Call it before the change is written: writers are serialised, so whoever is admitted is counted
+    /// before the next one asks.
+    pub(super) async fn within_quotas(
+        &self,
+        mut tx: Tx,
+        before: Option<&Sandbox>,
+        after: &Sandbox,
+    ) -> Result<Tx, StoreError> {
+        match judge(&mut tx, before, after).await {
+            Ok(()) => Ok(tx),
+            Err(StoreError::QuotaExceeded(exceeded)) => {
+                tx.rollback().await.map_err(StoreError::Database)?;
+                if let Err(error) = self.tell_exceeded(after.tenant, &exceeded).await {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(error, "an exceeded quota could not be told");
+                }
+                Err(StoreError::QuotaExceeded(exceeded))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Emits the event of an exceeded quota, unless that was done a moment ago: whoever is refused tries again.
+    async fn tell_exceeded(
+        &self,
+        tenant: TenantId,
+        exceeded: &QuotaExceeded,
+    ) -> Result<(), StoreError> {
+        let QuotaExceeded { quota, limit, used, external_user_id } = exceeded;
+        let now = millis(self.clock.now());
+        let told = sqlx::query(
+            "SELECT at FROM quota_alerts WHERE tenant = ?1 AND external_user_id = ?2 AND quota = ?3 AND at > ?4",
+        )
+        .bind(tenant.to_string())
+        .bind(external_user_id)
+        .bind(quota)
+        .bind(now - ALERT_EVERY);
+        if told.fetch_optional(&self.read).await.map_err(StoreError::Database)?.is_some() {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        let forgotten = sqlx::query("DELETE FROM quota_alerts WHERE tenant = ?1 AND at <= ?2")
+            .bind(tenant.to_string())
+            .bind(now - ALERT_EVERY);
+        forgotten.execute(&mut *tx).await.map_err(StoreError::Database)?;
+        let noted = sqlx::query(
+            "INSERT INTO quota_alerts (tenant, external_user_id, quota, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+        )
+        .bind(tenant.to_string())
+        .bind(external_user_id)
+        .bind(quota)
+        .bind(now);
+        // Somebody else may have told it between the two looks.
+        if noted.execute(&mut *tx).await.map_err(StoreError::Database)?.rows_affected() == 0 {
+            return Ok(());
+        }
+        let facts = [
+            ("quota".to_owned(), json!(quota)),
+            ("limit".to_owned(), json!(limit)),
+            ("used".to_owned(), json!(used)),
+            ("external_user_id".to_owned(), json!(external_user_id)),
+        ];
+        let event = NewEvent::of_tenant(tenant, EventType::QuotaExceeded, Map::from_iter(facts));
+        let event = NewEvent { external_user_id: Some(external_user_id.clone()), ..event };
+        self.emit(&mut tx, event).await?;
+        self.commit(tx, &[]).await.map(drop)
+    }
+}
+
+/// Only what grows is judged: who has too much already, because a quota was lowered, can still do everything else.
+async fn judge(tx: &mut Tx, before: Option<&Sandbox>, after: &Sandbox) -> Result<(), StoreError> {
     let Some(user) = &after.external_user_id else { return Ok(()) };
     let own = before.filter(|before| before.external_user_id.as_ref() == Some(user)).map(share);
     let (own, new) = (own.unwrap_or_default(), share(after));

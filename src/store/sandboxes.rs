@@ -4,9 +4,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, Transaction};
 
 use super::rows::{self, json, millis, word};
 use super::tenants::unique;
-use super::{
-    Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch, Store, StoreError, quotas,
-};
+use super::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch, Store, StoreError};
 use crate::host::Slug;
 use crate::model::{Sandbox, SandboxId, SandboxState, Subject, TenantId, Version};
 
@@ -36,7 +34,7 @@ impl Store {
         let id = new.id;
         let chosen = new.slug.clone();
         let mut sandbox = self.draft(tenant, new)?;
-        quotas::admit(&mut tx, None, &sandbox).await?;
+        tx = self.within_quotas(tx, None, &sandbox).await?;
         insert(&mut tx, &sandbox).await?;
         if let Some(slug) = chosen {
             claim(&mut tx, tenant, id, &slug).await?;
@@ -59,6 +57,7 @@ impl Store {
                 .await
                 .map_err(StoreError::Database)?;
         }
+        self.emit_sandbox(&mut tx, None, &sandbox).await?;
         let version = self.commit(tx, &[Subject::Sandbox(id)]).await?;
         Ok(Created::Fresh(sandbox, version))
     }
@@ -113,14 +112,10 @@ impl Store {
         if row.get::<&[u8], _>(0) != &idempotency.fingerprint[..] {
             return Err(StoreError::IdempotencyMismatch);
         }
-        let sandbox = sqlx::query(
-            "SELECT s.* FROM idempotency i JOIN sandboxes s ON s.id = i.sandbox WHERE i.id = ?1",
-        )
-        .bind(&idempotency.key)
-        .fetch_one(&mut **tx)
-        .await
-        .map_err(StoreError::Database)?;
-        rows::sandbox(&sandbox).map(Some)
+        let sql =
+            "SELECT s.* FROM idempotency i JOIN sandboxes s ON s.id = i.sandbox WHERE i.id = ?1";
+        let row = sqlx::query(sql).bind(&idempotency.key).fetch_one(&mut **tx).await;
+        rows::sandbox(&row.map_err(StoreError::Database)?).map(Some)
     }
 
     /// A sandbox of a tenant, destroyed or not.
@@ -224,12 +219,13 @@ impl Store {
         }
         let before = sandbox.clone();
         apply(&mut sandbox, patch);
-        quotas::admit(&mut tx, Some(&before), &sandbox).await?;
+        tx = self.within_quotas(tx, Some(&before), &sandbox).await?;
         sandbox.updated_at = self.clock.now();
         if sandbox.state == SandboxState::Running && sandbox.started_at.is_none() {
             sandbox.started_at = Some(sandbox.updated_at);
         }
         write(&mut tx, &sandbox).await?;
+        self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
         let version = self.commit(tx, &[Subject::Sandbox(id)]).await?;
         Ok((sandbox, version))
     }
@@ -262,11 +258,13 @@ impl Store {
         let exact = sqlx::query("DELETE FROM custom_domains WHERE sandbox = ?1 RETURNING fqdn")
             .bind(id.to_string());
         let exact = exact.fetch_all(&mut *tx).await.map_err(StoreError::Database)?;
+        let before = sandbox.clone();
         sandbox.state = SandboxState::Destroyed;
         sandbox.destroyed_at = Some(now);
         sandbox.updated_at = now;
         sandbox.token_generation += 1;
         write(&mut tx, &sandbox).await?;
+        self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
         let mut subjects: Vec<_> =
             exact.iter().map(|row| Subject::CustomDomain(row.get(0))).collect();
         subjects.push(Subject::Sandbox(id));

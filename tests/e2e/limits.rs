@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use portico::limits::Settings;
 use serde_json::json;
 
-use super::support::{Connection, FakeSandbox, Http2, Portico, SandboxHandle, eventually};
+use super::support::{Connection, FakeSandbox, Portico, SandboxHandle, Secure, eventually};
 
 const SOCKET: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -76,7 +76,10 @@ async fn a_flooded_preview_answers_429_in_every_form_while_its_neighbour_serves(
     assert!(page.text().contains("This preview is busy"));
     let error = portico.visit(flooded.get("/", "Accept: application/json\r\n")).await.json();
     assert_eq!(error["error"]["code"], "too_many_requests_at_once");
-    assert_eq!((&error["error"]["retryable"], &error["error"]["retry_after_ms"]), (&json!(true), &json!(1000)));
+    assert_eq!(
+        (&error["error"]["retryable"], &error["error"]["retry_after_ms"]),
+        (&json!(true), &json!(1000))
+    );
     let script = portico.visit(flooded.get("/", "Sec-Fetch-Dest: script\r\n")).await;
     assert!(script.text().starts_with("/* too_many_requests_at_once"));
     let grpc = portico.visit(flooded.get("/", "Content-Type: application/grpc\r\n")).await;
@@ -90,11 +93,14 @@ async fn a_flooded_preview_answers_429_in_every_form_while_its_neighbour_serves(
         assert_eq!(portico.visit(neighbour.get("/", "")).await.text(), "hello");
     }
     drop(held);
-    eventually("room again", async || portico.visit(flooded.get("/", "")).await.status == 200).await;
-    assert!(metric(&portico, "portico_limited_total{limit=\"requests\"} 4").await || {
-        // While room was waited for, more may have been refused.
-        !metric(&portico, "portico_limited_total{limit=\"requests\"} 0").await
-    });
+    eventually("room again", async || portico.visit(flooded.get("/", "")).await.status == 200)
+        .await;
+    assert!(
+        metric(&portico, "portico_limited_total{limit=\"requests\"} 4").await || {
+            // While room was waited for, more may have been refused.
+            !metric(&portico, "portico_limited_total{limit=\"requests\"} 0").await
+        }
+    );
 }
 
 #[tokio::test]
@@ -131,10 +137,16 @@ async fn a_storm_of_broken_requests_leaves_nothing_under_way() {
         let Some(head) = exchange.head().await else { return };
         match head.as_bytes()[5] {
             b'0' => {}
-            b'1' => drop(exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort").await),
-            b'2' => drop(exchange.send("nonsense\r\n\r\n").await),
+            b'1' => {
+                exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort").await;
+            }
+            b'2' => {
+                exchange.send("nonsense\r\n\r\n").await;
+            }
             b'3' => while exchange.read_more().await {},
-            _ => drop(exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await),
+            _ => {
+                exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
+            }
         }
     })
     .await;
@@ -149,8 +161,8 @@ async fn a_storm_of_broken_requests_leaves_nothing_under_way() {
                 1 => preview.get(&path, SOCKET),
                 _ => preview.get(&path, "Content-Length: 50\r\n").replacen("GET", "POST", 1),
             };
-            drop(connection.try_send(request).await);
-            if n % 4 == 0 {
+            connection.try_send(request).await;
+            if n.is_multiple_of(4) {
                 connection.reset();
             } else {
                 drop(tokio::time::timeout(Duration::from_millis(100), connection.head()).await);
@@ -166,9 +178,9 @@ async fn a_storm_of_broken_requests_leaves_nothing_under_way() {
             connection
         }));
         let mut held = held.await;
-        let waiting = held.iter_mut().map(|connection| {
-            tokio::time::timeout(Duration::from_millis(150), connection.head())
-        });
+        let waiting = held
+            .iter_mut()
+            .map(|connection| tokio::time::timeout(Duration::from_millis(150), connection.head()));
         join_all(waiting).await.iter().all(Result::is_err)
     })
     .await;
@@ -176,8 +188,9 @@ async fn a_storm_of_broken_requests_leaves_nothing_under_way() {
 
 #[tokio::test]
 async fn requests_a_second_are_counted_over_all_workers_and_by_http2_as_well() {
-    let portico = limited(Settings { rate: 1, burst: 10, ..OFF }).await;
-    let app = app().await;
+    let limits = Settings { rate: 1, burst: 10, ..OFF };
+    let secure = Secure::start_with(|config| config.limits = limits).await;
+    let (portico, app) = (&secure.portico, app().await);
     let preview = portico.public("rate", app.port()).await;
     let other = portico.public("other", app.port()).await;
     let began = Instant::now();
@@ -188,11 +201,10 @@ async fn requests_a_second_are_counted_over_all_workers_and_by_http2_as_well() {
     let refused = all.iter().find(|response| response.status == 429).unwrap();
     assert_eq!(refused.field("x-preview-error"), Some("too_many_requests"));
     assert_eq!(portico.visit(other.get("/", "")).await.status, 200);
-    let https = portico.running.https.unwrap();
-    let mut http2 = Http2::open(&portico, https, &preview.host).await;
+    let mut http2 = secure.http2(&preview.host).await;
     let mut statuses = Vec::new();
     for _ in 0..20 {
-        statuses.push(http2.get("/").await);
+        statuses.push(http2.get(&preview.host, "/").await.status);
     }
     assert!(statuses.contains(&429), "{statuses:?}");
 }
@@ -270,7 +282,8 @@ async fn bandwidth_makes_downloads_uploads_and_sockets_wait_and_refuses_nothing(
 
     let upload = portico.public("upload", app.port()).await;
     let began = Instant::now();
-    let head = upload.get("/", &format!("Content-Length: {}\r\n", 2 * RATE)).replacen("GET", "POST", 1);
+    let head =
+        upload.get("/", &format!("Content-Length: {}\r\n", 2 * RATE)).replacen("GET", "POST", 1);
     let mut request = head.into_bytes();
     request.resize(request.len() + 2 * RATE, b'x');
     assert_eq!(portico.visit(request).await.status, 200);
@@ -302,8 +315,11 @@ async fn a_tenant_takes_less_for_its_own_previews_and_it_holds_at_once() {
     app.has_connections(4).await;
     assert_eq!(portico.visit(preview.get("/", "")).await.status, 429, "the operator's word stands");
     drop((held, others));
-    for bad in [json!({ "sockets": 0 }), json!({ "bytes_per_second": 100 }), json!({ "burst": "x" })] {
-        let refused = portico.api.call("PUT", "/tenant/preview-policy", Some(json!({ "limits": bad }))).await;
+    for bad in
+        [json!({ "sockets": 0 }), json!({ "bytes_per_second": 100 }), json!({ "burst": "x" })]
+    {
+        let refused =
+            portico.api.call("PUT", "/tenant/preview-policy", Some(json!({ "limits": bad }))).await;
         assert_eq!(refused.status, 422, "{bad}");
     }
 }

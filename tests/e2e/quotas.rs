@@ -28,7 +28,8 @@ async fn a_hundred_creates_at_once_never_overshoot() {
     let made = all.iter().filter(|response| response.status == 201).count();
     assert_eq!(made, 7);
     for response in all.iter().filter(|response| response.status != 201) {
-        let expected = json!({ "quota": "max_sandboxes", "limit": 7, "used": 7, "external_user_id": "crowd" });
+        let expected =
+            json!({ "quota": "max_sandboxes", "limit": 7, "used": 7, "external_user_id": "crowd" });
         assert_eq!(refused(response), expected);
     }
     let usage = api.ok("GET", "/quotas/external/crowd", None).await["usage"].clone();
@@ -104,7 +105,10 @@ async fn quotas_are_replaced_told_in_both_shapes_and_fall_back_to_the_tenants_de
     assert_eq!((&set["limits"]["max_sandboxes"], &set["max_sandboxes"]), (&json!(3), &json!(3)));
     assert_eq!(api.ok("GET", path, None).await, set);
     let replaced = api.ok("PUT", path, Some(json!({ "max_concurrent": 2 }))).await;
-    assert_eq!(replaced["limits"], json!({ "max_sandboxes": null, "max_concurrent": 2, "max_storage_gb": null, "max_credit_cents": null }));
+    assert_eq!(
+        replaced["limits"],
+        json!({ "max_sandboxes": null, "max_concurrent": 2, "max_storage_gb": null, "max_credit_cents": null })
+    );
     for bad in [json!(-1), json!(1.5), json!("3"), json!(true), json!([3])] {
         let refused = api.call("PUT", path, Some(json!({ "max_sandboxes": bad }))).await;
         assert_eq!(refused.status, 422, "{bad}");
