@@ -69,11 +69,10 @@ impl Tunnel {
         scratch: &RefCell<Vec<u8>>,
         mut over: impl FnMut(&mut Context<'_>) -> Poll<(u16, &'static str)>,
     ) -> (TunnelEnd, TunnelTally) {
-        let [shaper, other] = std::mem::take(&mut self.shapers);
-        let mut up = Half { pending: visitor_in, shaper, ..Half::default() };
-        let mut down = Half { shaper: other, ..Half::default() };
-        down.frames.advance(&self.sandbox_in);
-        down.pending = std::mem::take(&mut self.sandbox_in);
+        let [upward, downward] = std::mem::take(&mut self.shapers);
+        let mut up = Half::new(visitor_in, upward);
+        let mut down = Half::new(std::mem::take(&mut self.sandbox_in), downward);
+        down.frames.advance(&down.pending);
         self.deadline.set(Phase::TunnelIdle, self.idle);
         let end = poll_fn(|cx| {
             if let Poll::Ready(why) = over(cx) {
@@ -125,6 +124,14 @@ struct Half {
 }
 
 impl Half {
+    /// Begins with what was read before there was a tunnel.
+    fn new(pending: BytesMut, mut shaper: Option<Box<Shaper>>) -> Self {
+        if let Some(shaper) = &mut shaper {
+            shaper.passed(pending.len());
+        }
+        Self { pending, shaper, ..Self::default() }
+    }
+
     fn poll(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,6 +1,7 @@
 //! Quotas of end users: as they are set, told and counted, and held to whoever comes at the same moment.
 
 use futures_util::future::join_all;
+use portico::model::EventType;
 use serde_json::{Value, json};
 
 use super::support::{Api, Connection, Portico, Response};
@@ -169,4 +170,24 @@ async fn a_create_that_is_sent_again_gets_its_first_answer_whatever_the_quota_sa
     let id = first.json()["data"]["id"].as_str().unwrap().to_owned();
     api.ok("DELETE", &format!("/sandboxes/{id}"), None).await;
     assert_eq!(send("two").await.status, 201);
+}
+
+#[tokio::test]
+async fn whoever_listens_is_told_of_an_exceeded_quota_once_a_minute() {
+    let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+    let clock = portico::clock::Clock::manual(now);
+    let portico = Portico::start_at(clock.clone(), |_| {}).await;
+    let api = &portico.api;
+    api.ok("PUT", "/quotas/default", Some(json!({ "max_sandboxes": 0 }))).await;
+    let told = async || {
+        let events = portico.running.store.all_events_since(0, 1000).await.unwrap();
+        events.iter().filter(|event| event.kind == EventType::QuotaExceeded).count()
+    };
+    join_all((0..20).map(|_| create(api, "one"))).await;
+    create(api, "two").await;
+    assert_eq!(told().await, 2);
+    clock.advance(std::time::Duration::from_secs(61));
+    create(api, "one").await;
+    create(api, "one").await;
+    assert_eq!(told().await, 3);
 }
