@@ -4,6 +4,7 @@
 
 mod changes;
 mod events;
+mod idempotency;
 mod keys;
 mod open;
 mod previews;
