@@ -325,8 +325,10 @@ async fn a_tenant_takes_less_for_its_own_previews_and_it_holds_at_once() {
     portico.api.ok("PUT", "/tenant/preview-policy", Some(more)).await;
     assert_eq!(portico.visit(preview.get("/", "")).await.status, 200);
     let others = join_all((0..2).map(|_| slow(&portico, &preview))).await;
-    app.has_connections(4).await;
-    assert_eq!(portico.visit(preview.get("/", "")).await.status, 429, "the operator's word stands");
+    let under_way = || app.received_text().matches("GET /slow").count();
+    eventually("three under way", async || under_way() == 3).await;
+    let beyond = portico.visit(preview.get("/", "")).await;
+    assert_eq!(beyond.status, 429, "the operator's word stands");
     drop((held, others));
     for bad in
         [json!({ "sockets": 0 }), json!({ "bytes_per_second": 100 }), json!({ "burst": "x" })]
