@@ -15,6 +15,7 @@ use crate::control;
 use crate::dev::{self, DevFacts};
 use crate::follow::Follower;
 use crate::gate::Rules;
+use crate::limits::Limits;
 use crate::listen::{self, Bound, Entrance, ListenError};
 use crate::model::Driver;
 use crate::pages::Gallery;
@@ -112,8 +113,11 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         Some(_) => Some(dev::serve_demo(shutdown.watcher()).await?),
         None => None,
     };
+    let limits = Limits::new(config.limits, Arc::clone(&metrics));
+    tokio::spawn(limits.clone().keep(shutdown.watcher()));
     let (meters, collector) = usage::channel(clock.clone(), config.usage.flush, config.workers);
     let parts = WorkerParts {
+        limits,
         routes: Arc::clone(&routes),
         gallery: Arc::new(Gallery::default()),
         metrics: Arc::clone(&metrics),

@@ -30,7 +30,7 @@ const FLOORS: [&[&str]; 10] = [
     &["model"],
     &["wire", "token", "store", "tls"],
     &["routes", "usage"],
-    &["pages", "upstream"],
+    &["limits", "pages", "upstream"],
     &["gate", "follow"],
     &["forward", "api"],
     &["visitor"],

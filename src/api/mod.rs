@@ -15,6 +15,7 @@ mod lifecycle;
 mod listing;
 mod previews;
 mod problem;
+mod quotas;
 mod readiness;
 mod render;
 mod sandboxes;
@@ -55,6 +56,7 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(document::routes())
         .merge(lifecycle::routes())
         .merge(previews::routes())
+        .merge(OpenApiRouter::from(quotas::routes()))
         .merge(readiness::routes())
         .merge(sandboxes::routes())
         .merge(tenant::routes())
