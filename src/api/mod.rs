@@ -14,6 +14,7 @@ mod readiness;
 mod render;
 mod sandboxes;
 mod settings;
+mod shares;
 mod tenant;
 mod tokens;
 mod upstream;
@@ -37,6 +38,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(previews::routes())
         .merge(readiness::routes())
         .merge(sandboxes::routes())
+        .merge(shares::routes())
         .merge(tenant::routes())
         .merge(tokens::routes())
         .method_not_allowed_fallback(problem::method_not_allowed);

@@ -19,6 +19,8 @@ pub struct TenantPolicy {
     pub read_allows_upgrade: bool,
     /// Whether pages post their messages under the type `miosa:session-expired` as well.
     pub miosa_messages: bool,
+    /// The longest that a share link made from now on may live, seconds; `None` = as long as its maker says.
+    pub max_share_seconds: Option<u64>,
 }
 
 impl Default for TenantPolicy {
@@ -29,6 +31,7 @@ impl Default for TenantPolicy {
             read_methods: Vec::new(),
             read_allows_upgrade: true,
             miosa_messages: false,
+            max_share_seconds: None,
         }
     }
 }

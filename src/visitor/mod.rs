@@ -23,9 +23,10 @@ use std::task::Poll;
 
 use crate::fault::Fault;
 use crate::forward::Outgoing;
-use crate::gate::{Arrival, Decision, Evidence, Grant, Intent, Plan, RefusalReason, Visit, decide};
+use crate::gate::{Arrival, Decision, Grant, Intent, Plan, RefusalReason, Visit, decide};
 use crate::host::Authority;
 use crate::message::{Framing, Peer, RequestHead};
+use crate::model::ShareId;
 use reply::Refused;
 
 /// Serves one request.
@@ -76,8 +77,7 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
             Err(fault) => return last(unread(worker, record, &arriving.head, &fault)),
         }
     }
-    let ring = worker.routes.key_ring();
-    let evidence = Evidence::gather(&visit.credentials, &ring, &mut worker.verifier.borrow_mut());
+    let evidence = worker.evidence(&visit.credentials);
     match decide(&visit, &evidence, &worker.routes, &worker.rules, worker.clock.now()) {
         Decision::Forward(plan) => {
             let readable_socket = is_readable_socket(&visit);
@@ -86,6 +86,9 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
         }
         Decision::SignIn(sign_in) => {
             record.subject(&sign_in.subject);
+            if let Some(share) = sign_in.share {
+                opened(worker, &mut record, share);
+            }
             Reply::Answer(reply::sign_in(record, sign_in))
         }
         Decision::Session(session) => {
@@ -110,6 +113,12 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
             refuse(worker, record, &arriving.head, refused)
         }
     }
+}
+
+/// Notes that a share link was opened.
+fn opened(worker: &Worker, record: &mut Record, share: ShareId) {
+    record.share(share);
+    worker.visits.opened(share, worker.clock.now());
 }
 
 /// The answer to a request about which nothing is decided.
@@ -158,6 +167,9 @@ async fn forward(
     arriving: Arriving,
 ) -> Reply {
     record.plan(&plan);
+    if let Some(share) = plan.share {
+        worker.visits.passed(share, plan.opens_link, worker.clock.now());
+    }
     let place = (&*plan.route, plan.port);
     let mut watch = worker.live.watch(&plan.grant, place, arriving.peer.ip);
     // What a page needs if this fails; the head itself goes to the sandbox.

@@ -42,6 +42,7 @@ mod promptness;
 mod restart;
 mod routing;
 mod session;
+mod shares;
 mod shutdown;
 mod smuggling;
 mod streaming;

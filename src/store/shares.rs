@@ -1,0 +1,347 @@
+//! Share links. The token of a link is kept, encrypted, for as long as the link may be shown again: its owner copies it out of a
+//! list. What it is found by is a hash.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, Sqlite, Transaction};
+
+use super::rows::{Columns, millis, word};
+use super::sandboxes::live;
+use super::tenants::unique;
+use super::{Store, StoreError};
+use crate::model::{
+    PreviewId, REMEMBERED, SandboxId, Share, ShareHash, ShareId, ShareLink, ShareTally, Subject,
+    TenantId, TokenScope, Version,
+};
+
+type Tx = Transaction<'static, Sqlite>;
+
+/// A new share link; the caller made the token and hashed it.
+#[derive(Clone)]
+pub struct NewShare {
+    /// The sandbox it opens.
+    pub sandbox: SandboxId,
+    /// The preview it is made for. It must be published.
+    pub preview: Option<PreviewId>,
+    /// The only port it opens, or any.
+    pub port: Option<u16>,
+    /// What it allows.
+    pub scope: TokenScope,
+    /// The token.
+    pub token: String,
+    /// Its SHA-256.
+    pub hash: ShareHash,
+    /// Its first characters.
+    pub prefix: String,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl std::fmt::Debug for NewShare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewShare").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+/// The newest link to a preview, as its record tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreviewShare {
+    /// The first characters of its token.
+    pub prefix: String,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+const SHARE: &str = "id, sandbox, preview, port, scope, prefix, sealed, created_at, expires_at, revoked_at, visits, \
+                     requests, last_visited_at";
+const LINK: &str = "id, hash, sandbox, port, scope, expires_at, revoked_at";
+/// That a link is open at `?2`.
+const OPEN: &str = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?2)";
+/// When a link ended, NULL for one that does not end.
+const ENDED: &str = "coalesce(min(expires_at, revoked_at), expires_at, revoked_at)";
+
+/// The name under which a link's token is encrypted.
+fn secret_name(id: &str) -> String {
+    format!("share {id}")
+}
+
+fn link(row: &SqliteRow) -> Result<ShareLink, StoreError> {
+    let mut c = Columns::of(row);
+    Ok(ShareLink {
+        id: c.id()?,
+        hash: c.take::<&[u8]>()?.try_into().map_err(|_| StoreError::Corrupt("hash"))?,
+        sandbox: c.id()?,
+        port: c.optional_port()?,
+        scope: c.word()?,
+        expires_at: c.optional_moment()?,
+        revoked_at: c.optional_moment()?,
+    })
+}
+
+fn subjects(rows: &[SqliteRow]) -> Result<Vec<Subject>, StoreError> {
+    rows.iter().map(|row| Ok(Subject::Share(Columns::of(row).id()?))).collect()
+}
+
+impl Store {
+    fn share(&self, row: &SqliteRow) -> Result<Share, StoreError> {
+        let mut c = Columns::of(row);
+        let text: &str = row.try_get(0).map_err(StoreError::Database)?;
+        let (id, sandbox) = (c.id()?, c.id()?);
+        let preview = c.take::<Option<&str>>()?.map(str::parse).transpose();
+        let (port, scope, prefix) = (c.optional_port()?, c.word()?, c.take()?);
+        let open = |sealed: &[u8]| {
+            let token = self.secrets.open(&secret_name(text), sealed)?;
+            String::from_utf8(token).map_err(|_| StoreError::Corrupt("share"))
+        };
+        Ok(Share {
+            id,
+            sandbox,
+            preview: preview.map_err(|_| StoreError::Corrupt("id"))?,
+            port,
+            scope,
+            prefix,
+            token: c.take::<Option<&[u8]>>()?.map(open).transpose()?,
+            created_at: c.moment()?,
+            expires_at: c.optional_moment()?,
+            revoked_at: c.optional_moment()?,
+            tally: ShareTally {
+                visits: c.count()?,
+                requests: c.count()?,
+                last_visited_at: c.optional_moment()?,
+            },
+        })
+    }
+
+    /// Makes a link.
+    pub async fn create_share(
+        &self,
+        tenant: TenantId,
+        new: NewShare,
+    ) -> Result<(Share, Version), StoreError> {
+        let (id, now) = (ShareId::new(), self.clock.now());
+        let text = id.to_string();
+        let sealed = self.secrets.seal(&secret_name(&text), new.token.as_bytes())?;
+        let mut tx = self.begin().await?;
+        live(&mut tx, tenant, new.sandbox).await?;
+        if let Some(preview) = new.preview {
+            let published = sqlx::query(
+                "SELECT 1 FROM previews WHERE id = ?1 AND sandbox = ?2 AND deleted_at IS NULL",
+            );
+            let published = published.bind(preview.to_string()).bind(new.sandbox.to_string());
+            let published = published.fetch_optional(&mut *tx).await;
+            published.map_err(StoreError::Database)?.ok_or(StoreError::NotFound)?;
+        }
+        sqlx::query(
+            "INSERT INTO shares (id, sandbox, preview, port, scope, hash, prefix, sealed, created_at, expires_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )
+        .bind(text)
+        .bind(new.sandbox.to_string())
+        .bind(new.preview.map(|id| id.to_string()))
+        .bind(new.port)
+        .bind(word(&new.scope))
+        .bind(&new.hash[..])
+        .bind(&new.prefix)
+        .bind(sealed)
+        .bind(millis(now))
+        .bind(new.expires_at.map(millis))
+        .execute(&mut *tx)
+        .await
+        .map_err(|error| unique(error, || StoreError::Exists))?;
+        let version = self.commit(tx, &[Subject::Share(id)]).await?;
+        let share = Share {
+            id,
+            sandbox: new.sandbox,
+            preview: new.preview,
+            port: new.port,
+            scope: new.scope,
+            prefix: new.prefix,
+            token: Some(new.token),
+            created_at: now,
+            expires_at: new.expires_at,
+            revoked_at: None,
+            tally: ShareTally::default(),
+        };
+        Ok((share, version))
+    }
+
+    /// The links that open a sandbox at this moment, newest first.
+    pub async fn shares(
+        &self,
+        tenant: TenantId,
+        sandbox: SandboxId,
+    ) -> Result<Vec<Share>, StoreError> {
+        self.sandbox(tenant, sandbox).await?;
+        let sql = format!(
+            "SELECT {SHARE} FROM shares WHERE sandbox = ?1 AND {OPEN} ORDER BY created_at DESC, id DESC"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(sandbox.to_string())
+            .bind(millis(self.clock.now()))
+            .fetch_all(&self.read)
+            .await
+            .map_err(StoreError::Database)?;
+        rows.iter().map(|row| self.share(row)).collect()
+    }
+
+    /// The newest open link to each preview of a sandbox.
+    pub async fn preview_shares(
+        &self,
+        sandbox: SandboxId,
+    ) -> Result<HashMap<PreviewId, PreviewShare>, StoreError> {
+        let sql = format!(
+            "SELECT preview, prefix, expires_at FROM shares WHERE sandbox = ?1 AND preview IS NOT NULL AND {OPEN} \
+             ORDER BY created_at, id"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(sandbox.to_string())
+            .bind(millis(self.clock.now()))
+            .fetch_all(&self.read)
+            .await
+            .map_err(StoreError::Database)?;
+        let newest = rows.iter().map(|row| {
+            let mut c = Columns::of(row);
+            Ok((c.id()?, PreviewShare { prefix: c.take()?, expires_at: c.optional_moment()? }))
+        });
+        newest.collect()
+    }
+
+    /// Withdraws a link. Twice is no error.
+    pub async fn revoke_share(
+        &self,
+        tenant: TenantId,
+        sandbox: SandboxId,
+        share: ShareId,
+    ) -> Result<Version, StoreError> {
+        self.sandbox(tenant, sandbox).await?;
+        let mut tx = self.begin().await?;
+        let done = sqlx::query(
+            "UPDATE shares SET revoked_at = coalesce(revoked_at, ?3), sealed = NULL WHERE id = ?1 AND sandbox = ?2",
+        )
+        .bind(share.to_string())
+        .bind(sandbox.to_string())
+        .bind(millis(self.clock.now()))
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::Database)?;
+        if done.rows_affected() == 0 {
+            return Err(StoreError::NotFound);
+        }
+        self.commit(tx, &[Subject::Share(share)]).await
+    }
+
+    /// Withdraws every link to a preview.
+    pub async fn revoke_preview_shares(
+        &self,
+        tenant: TenantId,
+        sandbox: SandboxId,
+        preview: PreviewId,
+    ) -> Result<Version, StoreError> {
+        self.preview(tenant, sandbox, preview).await?;
+        let mut tx = self.begin().await?;
+        let subjects = self.end_preview_shares(&mut tx, preview).await?;
+        if subjects.is_empty() {
+            drop(tx);
+            return self.version().await;
+        }
+        self.commit(tx, &subjects).await
+    }
+
+    /// Withdraws the links to a preview within a write, which is then about those too.
+    pub(super) async fn end_preview_shares(
+        &self,
+        tx: &mut Tx,
+        preview: PreviewId,
+    ) -> Result<Vec<Subject>, StoreError> {
+        let rows = sqlx::query(
+            "UPDATE shares SET revoked_at = ?2, sealed = NULL WHERE preview = ?1 AND revoked_at IS NULL RETURNING id",
+        )
+        .bind(preview.to_string())
+        .bind(millis(self.clock.now()))
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(StoreError::Database)?;
+        subjects(&rows)
+    }
+
+    /// Withdraws the links to a sandbox that is being destroyed. The write is then about every link that is remembered: where there is
+    /// no sandbox, nobody is told why a link opens nothing.
+    pub(super) async fn end_shares_of(
+        &self,
+        tx: &mut Tx,
+        sandbox: SandboxId,
+    ) -> Result<Vec<Subject>, StoreError> {
+        let now = self.clock.now();
+        let sql = format!(
+            "UPDATE shares SET revoked_at = coalesce(revoked_at, ?2), sealed = NULL \
+             WHERE sandbox = ?1 AND ({ENDED} IS NULL OR {ENDED} > ?3) RETURNING id"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(sandbox.to_string())
+            .bind(millis(now))
+            .bind(remembered_since(now))
+            .fetch_all(&mut **tx)
+            .await
+            .map_err(StoreError::Database)?;
+        subjects(&rows)
+    }
+
+    /// A link as the tables hold it; `None` when it is forgotten, or its sandbox is destroyed.
+    pub async fn share_link(&self, share: ShareId) -> Result<Option<ShareLink>, StoreError> {
+        let sql = format!(
+            "SELECT {LINK} FROM shares WHERE id = ?1 AND ({ENDED} IS NULL OR {ENDED} > ?2) \
+             AND sandbox IN (SELECT id FROM sandboxes WHERE destroyed_at IS NULL)"
+        );
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(share.to_string())
+            .bind(remembered_since(self.clock.now()))
+            .fetch_optional(&self.read)
+            .await
+            .map_err(StoreError::Database)?;
+        row.as_ref().map(link).transpose()
+    }
+
+    /// All links that the tables hold.
+    pub(super) async fn share_links(&self, tx: &mut Tx) -> Result<Vec<ShareLink>, StoreError> {
+        let sql = format!(
+            "SELECT {LINK} FROM shares WHERE ({ENDED} IS NULL OR {ENDED} > ?1) \
+             AND sandbox IN (SELECT id FROM sandboxes WHERE destroyed_at IS NULL)"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(remembered_since(self.clock.now()))
+            .fetch_all(&mut **tx)
+            .await
+            .map_err(StoreError::Database)?;
+        rows.iter().map(link).collect()
+    }
+
+    /// Adds to what is known of how links were used. Nobody follows these figures, so nothing is logged.
+    pub async fn add_share_tallies(
+        &self,
+        tallies: &HashMap<ShareId, ShareTally>,
+    ) -> Result<(), StoreError> {
+        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let mut tx = self.begin().await?;
+        for (id, tally) in tallies {
+            sqlx::query(
+                "UPDATE shares SET visits = visits + ?2, requests = requests + ?3, \
+                 last_visited_at = max(coalesce(last_visited_at, 0), ?4) WHERE id = ?1",
+            )
+            .bind(id.to_string())
+            .bind(count(tally.visits))
+            .bind(count(tally.requests))
+            .bind(tally.last_visited_at.map_or(0, millis))
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::Database)?;
+        }
+        tx.commit().await.map_err(StoreError::Database)
+    }
+}
+
+/// Links that ended before this are forgotten.
+fn remembered_since(now: Timestamp) -> i64 {
+    millis(now).saturating_sub(i64::try_from(REMEMBERED.as_millis()).unwrap_or(i64::MAX))
+}
