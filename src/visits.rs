@@ -116,3 +116,38 @@ async fn save(store: &Store, sums: &mut Tallies) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_counted_is_handed_over_once_and_kept_while_nobody_takes_it() {
+        let (counter, mut counted) = mpsc::channel(1);
+        let visits = Counter(counter).visits();
+        let (one, other) = (ShareId::new(), ShareId::new());
+        visits.hand_over();
+        assert!(counted.try_recv().is_err(), "nothing was counted");
+        visits.opened(one, at(5));
+        visits.passed(one, false, at(4));
+        visits.passed(other, true, at(6));
+        visits.hand_over();
+        visits.passed(one, false, at(9));
+        // There is no place for this yet.
+        visits.hand_over();
+        let tally = |visits, requests, last| ShareTally {
+            visits,
+            requests,
+            last_visited_at: Some(at(last)),
+        };
+        let first: Tallies = counted.recv().await.unwrap().into_iter().collect();
+        assert_eq!(first, Tallies::from([(one, tally(1, 1, 5)), (other, tally(1, 1, 6))]));
+        drop(visits);
+        assert_eq!(counted.recv().await.unwrap(), [(one, tally(0, 1, 9))]);
+        assert!(counted.recv().await.is_none());
+    }
+}

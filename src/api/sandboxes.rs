@@ -35,8 +35,6 @@ const MAX_WAIT: u64 = 45;
 pub(super) const MAX_OBJECT: usize = 64 << 10;
 /// The longest idempotency key, octets.
 const MAX_KEY: usize = 255;
-/// The port that is previewed when nobody says.
-const DEFAULT_PORT: u16 = 3000;
 /// vCPUs, memory (MiB) and disk (MiB) of the named sizes.
 const SIZES: [(&str, u32, u32, u32); 5] = [
     ("xs", 1, 2048, 10_240),
@@ -135,7 +133,7 @@ fn draft(fields: &mut Fields, state: &ApiState) -> Result<NewSandbox, Problem> {
         state: if running { SandboxState::Running } else { SandboxState::Creating },
         driver,
         upstream,
-        default_port: fields.port("default_port").unwrap_or(DEFAULT_PORT),
+        default_port: fields.port("default_port").unwrap_or(state.settings.default_port),
         profile: fields.word("origin_profile", "forwarded, local, public").unwrap_or_default(),
         external_user_id: fields.text("external_user_id", EXTERNAL_ID).flatten(),
         external_project_id: fields.text("external_project_id", EXTERNAL_ID).flatten(),

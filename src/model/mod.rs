@@ -4,18 +4,26 @@ mod access;
 mod branding;
 mod change;
 mod embed;
+mod event;
 mod ids;
+mod links;
 mod preview;
 mod sandbox;
 mod share;
 mod tenant;
+mod webhook;
 
 pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenScope};
 pub use branding::Branding;
 pub use change::{Change, Subject, Version};
 pub use embed::{FrameSource, FrameSourceError, Origin};
-pub use ids::{IdText, KeyId, PreviewId, SandboxId, ShareId, TenantId, TokenId};
+pub use event::{Event, EventFilter, EventType, UnknownEvent};
+pub use ids::{
+    DeliveryId, EventId, IdText, KeyId, PreviewId, SandboxId, ShareId, TenantId, TokenId, WebhookId,
+};
+pub use links::Links;
 pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};
 pub use share::{REMEMBERED, Share, ShareHash, ShareLink, ShareTally};
 pub use tenant::{CustomDomain, Tenant, TenantDomain, TenantPolicy};
+pub use webhook::{Delivery, DeliveryState, Webhook, WebhookSecret, WebhookState};

@@ -101,7 +101,7 @@ pub struct Attributes {
 }
 
 /// A sandbox as stored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sandbox {
     /// Its id.
     pub id: SandboxId,
@@ -145,4 +145,12 @@ pub struct Sandbox {
     pub started_at: Option<Timestamp>,
     /// When it was destroyed.
     pub destroyed_at: Option<Timestamp>,
+}
+
+impl Sandbox {
+    /// Whether it serves.
+    pub fn is_ready(&self) -> bool {
+        let has_address = self.driver != Driver::Register || self.upstream.is_some();
+        self.state == SandboxState::Running && has_address
+    }
 }

@@ -3,6 +3,8 @@
 //! No visitor's request ever waits for this part.
 
 mod changes;
+mod events;
+mod idempotency;
 mod keys;
 mod open;
 mod previews;

@@ -107,6 +107,7 @@ impl Store {
         sandbox: SandboxId,
         preview: PreviewId,
     ) -> Result<Version, StoreError> {
+        let whole = self.sandbox(tenant, sandbox).await?;
         self.preview(tenant, sandbox, preview).await?;
         let mut tx = self.begin().await?;
         sqlx::query("UPDATE previews SET deleted_at = coalesce(deleted_at, ?2) WHERE id = ?1")
@@ -115,7 +116,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(StoreError::Database)?;
-        let mut subjects = self.end_preview_shares(&mut tx, preview).await?;
+        let mut subjects = self.end_preview_shares(&mut tx, &whole, preview).await?;
         subjects.push(Subject::Sandbox(sandbox));
         self.commit(tx, &subjects).await
     }

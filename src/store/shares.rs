@@ -4,16 +4,18 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite, Transaction};
 
+use super::events::NewEvent;
 use super::rows::{Columns, millis, word};
 use super::sandboxes::live;
 use super::tenants::unique;
 use super::{Store, StoreError};
 use crate::model::{
-    PreviewId, REMEMBERED, SandboxId, Share, ShareHash, ShareId, ShareLink, ShareTally, Subject,
-    TenantId, TokenScope, Version,
+    EventType, PreviewId, REMEMBERED, Sandbox, SandboxId, Share, ShareHash, ShareId, ShareLink,
+    ShareTally, Subject, TenantId, TokenScope, Version,
 };
 
 type Tx = Transaction<'static, Sqlite>;
@@ -80,6 +82,20 @@ fn link(row: &SqliteRow) -> Result<ShareLink, StoreError> {
     })
 }
 
+/// What events tell of a link.
+fn facts(share: &Share) -> Value {
+    json!({
+        "id": share.id,
+        "share_id": share.id,
+        "preview_id": share.preview,
+        "port": share.port,
+        "scope": share.scope,
+        "token_prefix": share.prefix,
+        "created_at": share.created_at,
+        "expires_at": share.expires_at,
+    })
+}
+
 fn subjects(rows: &[SqliteRow]) -> Result<Vec<Subject>, StoreError> {
     rows.iter().map(|row| Ok(Subject::Share(Columns::of(row).id()?))).collect()
 }
@@ -124,7 +140,7 @@ impl Store {
         let text = id.to_string();
         let sealed = self.secrets.seal(&secret_name(&text), new.token.as_bytes())?;
         let mut tx = self.begin().await?;
-        live(&mut tx, tenant, new.sandbox).await?;
+        let sandbox = live(&mut tx, tenant, new.sandbox).await?;
         if let Some(preview) = new.preview {
             let published = sqlx::query(
                 "SELECT 1 FROM previews WHERE id = ?1 AND sandbox = ?2 AND deleted_at IS NULL",
@@ -150,7 +166,6 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(|error| unique(error, || StoreError::Exists))?;
-        let version = self.commit(tx, &[Subject::Share(id)]).await?;
         let share = Share {
             id,
             sandbox: new.sandbox,
@@ -164,6 +179,8 @@ impl Store {
             revoked_at: None,
             tally: ShareTally::default(),
         };
+        self.emit_share(&mut tx, &sandbox, EventType::ShareCreated, facts(&share)).await?;
+        let version = self.commit(tx, &[Subject::Share(id)]).await?;
         Ok((share, version))
     }
 
@@ -215,21 +232,20 @@ impl Store {
         sandbox: SandboxId,
         share: ShareId,
     ) -> Result<Version, StoreError> {
-        self.sandbox(tenant, sandbox).await?;
+        let sandbox = self.sandbox(tenant, sandbox).await?;
         let mut tx = self.begin().await?;
-        let done = sqlx::query(
-            "UPDATE shares SET revoked_at = coalesce(revoked_at, ?3), sealed = NULL WHERE id = ?1 AND sandbox = ?2",
-        )
-        .bind(share.to_string())
-        .bind(sandbox.to_string())
-        .bind(millis(self.clock.now()))
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::Database)?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::NotFound);
+        let subjects = self.withdraw(&mut tx, &sandbox, ("id", share.to_string())).await?;
+        if !subjects.is_empty() {
+            return self.commit(tx, &subjects).await;
         }
-        self.commit(tx, &[Subject::Share(share)]).await
+        let known = sqlx::query("SELECT 1 FROM shares WHERE id = ?1 AND sandbox = ?2")
+            .bind(share.to_string())
+            .bind(sandbox.id.to_string())
+            .fetch_optional(&mut *tx)
+            .await;
+        known.map_err(StoreError::Database)?.ok_or(StoreError::NotFound)?;
+        drop(tx);
+        self.version().await
     }
 
     /// Withdraws every link to a preview.
@@ -239,9 +255,10 @@ impl Store {
         sandbox: SandboxId,
         preview: PreviewId,
     ) -> Result<Version, StoreError> {
-        self.preview(tenant, sandbox, preview).await?;
+        let sandbox = self.sandbox(tenant, sandbox).await?;
+        self.preview(tenant, sandbox.id, preview).await?;
         let mut tx = self.begin().await?;
-        let subjects = self.end_preview_shares(&mut tx, preview).await?;
+        let subjects = self.end_preview_shares(&mut tx, &sandbox, preview).await?;
         if subjects.is_empty() {
             drop(tx);
             return self.version().await;
@@ -253,17 +270,53 @@ impl Store {
     pub(super) async fn end_preview_shares(
         &self,
         tx: &mut Tx,
+        sandbox: &Sandbox,
         preview: PreviewId,
     ) -> Result<Vec<Subject>, StoreError> {
-        let rows = sqlx::query(
-            "UPDATE shares SET revoked_at = ?2, sealed = NULL WHERE preview = ?1 AND revoked_at IS NULL RETURNING id",
-        )
-        .bind(preview.to_string())
-        .bind(millis(self.clock.now()))
-        .fetch_all(&mut **tx)
-        .await
-        .map_err(StoreError::Database)?;
-        subjects(&rows)
+        self.withdraw(tx, sandbox, ("preview", preview.to_string())).await
+    }
+
+    /// Withdraws the links of a sandbox in which a column has a value, and tells of those that were open.
+    async fn withdraw(
+        &self,
+        tx: &mut Tx,
+        sandbox: &Sandbox,
+        (column, value): (&'static str, String),
+    ) -> Result<Vec<Subject>, StoreError> {
+        let now = self.clock.now();
+        let sql = format!(
+            "UPDATE shares SET revoked_at = ?3, sealed = NULL WHERE {column} = ?1 AND sandbox = ?2 \
+             AND revoked_at IS NULL RETURNING {SHARE}"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(value)
+            .bind(sandbox.id.to_string())
+            .bind(millis(now))
+            .fetch_all(&mut **tx)
+            .await
+            .map_err(StoreError::Database)?;
+        let mut subjects = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let share = self.share(row)?;
+            if share.expires_at.is_none_or(|at| at > now) {
+                self.emit_share(tx, sandbox, EventType::ShareRevoked, facts(&share)).await?;
+            }
+            subjects.push(Subject::Share(share.id));
+        }
+        Ok(subjects)
+    }
+
+    /// Tells of a link. Its token is told to nobody but who made it.
+    async fn emit_share(
+        &self,
+        tx: &mut Tx,
+        sandbox: &Sandbox,
+        kind: EventType,
+        share: Value,
+    ) -> Result<(), StoreError> {
+        let mut data = self.sandbox_facts(tx, sandbox).await?;
+        data.insert("share".into(), share);
+        self.emit(tx, NewEvent::of_sandbox(sandbox, kind, data)).await.map(drop)
     }
 
     /// Withdraws the links to a sandbox that is being destroyed. The write is then about every link that is remembered: where there is
@@ -344,4 +397,169 @@ impl Store {
 /// Links that ended before this are forgotten.
 fn remembered_since(now: Timestamp) -> i64 {
     millis(now).saturating_sub(i64::try_from(REMEMBERED.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::model::{Attributes, Driver, Profile, Protocol, SandboxState, Visibility};
+    use crate::store::{Created, NewPreview, NewSandbox};
+
+    fn sandbox() -> NewSandbox {
+        NewSandbox {
+            id: SandboxId::new(),
+            slug: None,
+            name: None,
+            state: SandboxState::Running,
+            driver: Driver::Loopback,
+            upstream: None,
+            default_port: 3000,
+            profile: Profile::default(),
+            external_user_id: None,
+            external_project_id: None,
+            external_workspace_id: None,
+            metadata: serde_json::Map::new(),
+            tags: Vec::new(),
+            attributes: Attributes::default(),
+        }
+    }
+
+    fn preview() -> NewPreview {
+        NewPreview {
+            port: 3000,
+            name: None,
+            visibility: Visibility::Private,
+            profile: None,
+            protocol: Protocol::Http,
+            metadata: serde_json::Map::new(),
+            expires_at: None,
+        }
+    }
+
+    fn order(sandbox: SandboxId, n: u8, expires_at: Option<Timestamp>) -> NewShare {
+        NewShare {
+            sandbox,
+            preview: None,
+            port: None,
+            scope: TokenScope::Read,
+            token: format!("ms_secret-{n}"),
+            hash: [n; 32],
+            prefix: "ms_".into(),
+            expires_at,
+        }
+    }
+
+    /// A store on a clock that stands still, and a sandbox in it.
+    async fn world() -> (tempfile::TempDir, Clock, Store, TenantId, SandboxId) {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(Timestamp::from_second(1_800_000_000).unwrap());
+        let store = Store::open_dir(dir.path(), clock.clone()).await.unwrap();
+        let tenant = store.create_tenant("t").await.unwrap().0.id;
+        let Created::Fresh(made, _) = store.create_sandbox(tenant, sandbox(), None).await.unwrap()
+        else {
+            panic!("it is new");
+        };
+        (dir, clock, store, tenant, made.id)
+    }
+
+    async fn told(store: &Store, tenant: TenantId) -> Vec<String> {
+        let events = store.events_since(tenant, 0, 100).await.unwrap();
+        let of_links = events.iter().filter(|event| event.kind.name().contains("share"));
+        let text = |event: &crate::model::Event| {
+            let text = serde_json::to_string(&event.data).unwrap();
+            assert!(!text.contains("secret"), "{text}");
+            format!("{} {}", event.kind, event.data["share"]["id"].as_str().unwrap())
+        };
+        of_links.map(text).collect()
+    }
+
+    #[tokio::test]
+    async fn a_link_is_kept_shown_withdrawn_and_told_of_once() {
+        let (_dir, clock, store, tenant, sandbox) = world().await;
+        let end = clock.now() + Duration::from_mins(1);
+        let (endless, _) = store.create_share(tenant, order(sandbox, 1, None)).await.unwrap();
+        let (short, _) = store.create_share(tenant, order(sandbox, 2, Some(end))).await.unwrap();
+        let twice = store.create_share(tenant, order(sandbox, 2, None)).await;
+        assert!(matches!(twice, Err(StoreError::Exists)));
+        let elsewhere = store.create_share(TenantId::new(), order(sandbox, 3, None)).await;
+        assert!(matches!(elsewhere, Err(StoreError::NotFound)));
+        let tokens = async || {
+            let shares = store.shares(tenant, sandbox).await.unwrap();
+            shares.into_iter().map(|share| share.token.unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(tokens().await, ["ms_secret-2", "ms_secret-1"]);
+        let newest = store.version().await.unwrap();
+        for _ in 0..2 {
+            let revoked = store.revoke_share(tenant, sandbox, endless.id).await.unwrap();
+            assert_eq!(revoked, newest + 1, "the second time changes nothing");
+        }
+        let unknown = store.revoke_share(tenant, sandbox, ShareId::new()).await;
+        assert!(matches!(unknown, Err(StoreError::NotFound)));
+        assert_eq!(tokens().await, ["ms_secret-2"]);
+        clock.advance(Duration::from_mins(1));
+        assert!(tokens().await.is_empty());
+        let link = store.share_link(short.id).await.unwrap().unwrap();
+        assert_eq!((link.hash, link.expires_at), ([2; 32], Some(end)));
+        // That it ended was no doing of anybody's.
+        store.revoke_share(tenant, sandbox, short.id).await.unwrap();
+        let expected = [
+            format!("sandbox.share.created {}", endless.id),
+            format!("sandbox.share.created {}", short.id),
+            format!("sandbox.share.revoked {}", endless.id),
+        ];
+        assert_eq!(told(&store, tenant).await, expected);
+        clock.advance(Duration::from_hours(30 * 24));
+        assert!(store.share_link(short.id).await.unwrap().is_none(), "it is forgotten");
+        assert!(store.snapshot().await.unwrap().0.shares.is_empty());
+    }
+
+    #[tokio::test]
+    async fn links_end_with_their_preview_and_their_sandbox() {
+        let (_dir, _, store, tenant, sandbox) = world().await;
+        let (first, _) = store.put_preview(tenant, sandbox, preview()).await.unwrap();
+        let share = async |n, preview| {
+            let order = NewShare { preview, ..order(sandbox, n, None) };
+            store.create_share(tenant, order).await.map(|(share, _)| share.id)
+        };
+        let whole = share(1, None).await.unwrap();
+        let one = share(2, Some(first.id)).await.unwrap();
+        let (second, _) = store.put_preview(tenant, sandbox, preview()).await.unwrap();
+        let stale = share(3, Some(first.id)).await;
+        assert!(matches!(stale, Err(StoreError::NotFound)), "the record was replaced");
+        let open = async |id| store.share_link(id).await.unwrap().map(|l| l.revoked_at.is_none());
+        assert_eq!(open(one).await, Some(true));
+        assert!(store.preview_shares(sandbox).await.unwrap().contains_key(&second.id));
+        store.delete_preview(tenant, sandbox, second.id).await.unwrap();
+        assert_eq!((open(one).await, open(whole).await), (Some(false), Some(true)));
+        assert!(store.preview_shares(sandbox).await.unwrap().is_empty());
+        store.destroy_sandbox(tenant, sandbox).await.unwrap();
+        assert_eq!((open(one).await, open(whole).await), (None, None));
+        assert!(store.shares(tenant, sandbox).await.unwrap().is_empty());
+        let expected = [
+            format!("sandbox.share.created {whole}"),
+            format!("sandbox.share.created {one}"),
+            format!("sandbox.share.revoked {one}"),
+        ];
+        assert_eq!(told(&store, tenant).await, expected, "that the sandbox is gone says the rest");
+    }
+
+    #[tokio::test]
+    async fn tallies_add_up_and_are_no_changes() {
+        let (_dir, clock, store, tenant, sandbox) = world().await;
+        let (share, _) = store.create_share(tenant, order(sandbox, 1, None)).await.unwrap();
+        let before = store.version().await.unwrap();
+        let now = clock.now();
+        let tally = |visits, last: Timestamp| {
+            let tally = ShareTally { visits, requests: 2 * visits, last_visited_at: Some(last) };
+            HashMap::from([(share.id, tally), (ShareId::new(), tally)])
+        };
+        store.add_share_tallies(&tally(2, now)).await.unwrap();
+        store.add_share_tallies(&tally(3, now - Duration::from_secs(9))).await.unwrap();
+        let kept = store.shares(tenant, sandbox).await.unwrap().remove(0).tally;
+        assert_eq!(kept, ShareTally { visits: 5, requests: 10, last_visited_at: Some(now) });
+        assert_eq!(store.version().await.unwrap(), before);
+    }
 }
