@@ -26,6 +26,7 @@ use crate::telemetry::Metrics;
 use crate::tls::Certificates;
 use crate::upstream::{Dialler, SandboxTls};
 use crate::visitor::{Renewals, WorkerParts};
+use crate::visits::Counter;
 
 /// How long the control plane may take to finish its answers once visitors are gone.
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
@@ -131,6 +132,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         forward: config.forward,
         hsts: config.tls.as_ref().map(|tls| tls.hsts).unwrap_or_default(),
         renewals: Renewals::default(),
+        counter: Counter::start(store.clone(), shutdown.watcher()),
     };
     let entrances = entrances(&config, previews, secure.zip(certificates));
     let (changes, watcher) = (|| follower.subscribe(), shutdown.watcher());

@@ -36,4 +36,5 @@ pub mod token;
 pub mod trust;
 pub mod upstream;
 pub mod visitor;
+pub mod visits;
 pub mod wire;

@@ -21,6 +21,7 @@ mod render;
 mod sandboxes;
 mod settings;
 mod shapes;
+mod shares;
 mod tenant;
 mod tokens;
 mod upstream;
@@ -58,6 +59,7 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(OpenApiRouter::from(quotas::routes()))
         .merge(readiness::routes())
         .merge(sandboxes::routes())
+        .merge(OpenApiRouter::from(shares::routes()))
         .merge(tenant::routes())
         .merge(tokens::routes());
     OpenApiRouter::default().nest("/api/v1", v1).merge(embed::routes())

@@ -20,7 +20,7 @@ use crate::fault::{Blame, Face, Fault};
 use crate::forward::{TunnelEnd, TunnelTally};
 use crate::gate::{Grant, Plan, Refusal, Subject};
 use crate::message::{Peer, RequestId};
-use crate::model::{IdText, TenantId};
+use crate::model::{IdText, ShareId, TenantId};
 use crate::routes::Route;
 use crate::telemetry::{AccessLine, Gravity, Metrics, Source};
 
@@ -42,6 +42,7 @@ pub struct Record {
     tenant: Option<TenantId>,
     route: Option<(Arc<Route>, u16)>,
     access: &'static str,
+    share: Option<ShareId>,
     status: StatusCode,
     source: Source,
     face: Option<&'static Face>,
@@ -76,6 +77,7 @@ impl Record {
             tenant: None,
             route: None,
             access: "none",
+            share: None,
             status: StatusCode::OK,
             source: Source::Proxy,
             face: None,
@@ -110,7 +112,14 @@ impl Record {
             Grant::Public => "public",
             Grant::Preflight => "preflight",
             Grant::Token { .. } => "token",
+            Grant::Share { .. } => "share",
         };
+        self.share = plan.share;
+    }
+
+    /// Notes the share link that the visitor came by.
+    pub fn share(&mut self, share: ShareId) {
+        self.share = Some(share);
     }
 
     /// Notes what the request was about, whether or not the visitor may know of it.
@@ -236,6 +245,7 @@ impl Record {
     fn log(&self, took: Duration) {
         let route = self.route.as_ref().map(|(route, _)| route);
         let (mut tenant, mut sandbox) = (IdText::default(), IdText::default());
+        let mut share = IdText::default();
         let line = AccessLine {
             request_id: self.id.as_str(),
             peer: self.peer.text.to_str().unwrap_or_default(),
@@ -253,6 +263,7 @@ impl Record {
             tenant: self.tenant.as_ref().map(|id| id.text(&mut tenant)),
             sandbox: route.map(|route| route.sandbox.text(&mut sandbox)),
             external_user_id: route.and_then(|route| route.external_user_id.as_deref()),
+            share: self.share.map(|id| id.text(&mut share)),
             port: self.route.as_ref().map(|(_, port)| *port),
             code: self.face.map(|face| face.label),
             cause: self.cause.as_deref(),
