@@ -56,7 +56,7 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(document::routes())
         .merge(lifecycle::routes())
         .merge(previews::routes())
-        .merge(OpenApiRouter::from(quotas::routes()))
+        .merge(quotas::routes())
         .merge(readiness::routes())
         .merge(sandboxes::routes())
         .merge(OpenApiRouter::from(shares::routes()))

@@ -39,12 +39,14 @@ macro_rules! pages {
 
 mod keys;
 mod previews;
+mod quotas;
 mod sandboxes;
 mod tenant;
 mod tokens;
 
 pub(super) use keys::*;
 pub(super) use previews::*;
+pub(super) use quotas::*;
 pub(super) use sandboxes::*;
 pub(super) use tenant::*;
 pub(super) use tokens::*;
