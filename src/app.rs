@@ -27,6 +27,7 @@ use crate::tls::Certificates;
 use crate::upstream::{Dialler, SandboxTls};
 use crate::usage;
 use crate::visitor::{Renewals, WorkerParts};
+use crate::visits::Counter;
 
 /// How long the control plane may take to finish its answers once visitors are gone.
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
@@ -133,6 +134,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         forward: config.forward,
         hsts: config.tls.as_ref().map(|tls| tls.hsts).unwrap_or_default(),
         renewals: Renewals::default(),
+        counter: Counter::start(store.clone(), shutdown.watcher()),
         meters,
     };
     let progress = collector.progress();

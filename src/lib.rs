@@ -37,4 +37,5 @@ pub mod trust;
 pub mod upstream;
 pub mod usage;
 pub mod visitor;
+pub mod visits;
 pub mod wire;

@@ -31,7 +31,7 @@ const FLOORS: [&[&str]; 10] = [
     &["wire", "token", "store", "tls"],
     &["routes", "usage"],
     &["limits", "pages", "upstream"],
-    &["gate", "follow"],
+    &["gate", "follow", "visits"],
     &["forward", "api"],
     &["visitor"],
     &["listen", "admin", "control", "demo"],

@@ -21,6 +21,7 @@ mod render;
 mod sandboxes;
 mod settings;
 mod shapes;
+mod shares;
 mod tenant;
 mod tokens;
 mod upstream;
@@ -56,9 +57,10 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(document::routes())
         .merge(lifecycle::routes())
         .merge(previews::routes())
-        .merge(OpenApiRouter::from(quotas::routes()))
+        .merge(quotas::routes())
         .merge(readiness::routes())
         .merge(sandboxes::routes())
+        .merge(OpenApiRouter::from(shares::routes()))
         .merge(tenant::routes())
         .merge(tokens::routes())
         .merge(usage::routes());

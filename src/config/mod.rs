@@ -5,8 +5,8 @@ mod file;
 mod reader;
 
 pub use cli::{
-    Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, StoreArg,
-    TenantCommand, TokenCommand,
+    Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, ShareCommand,
+    StoreArg, TenantCommand, TokenCommand,
 };
 pub use file::{check, load, parse};
 

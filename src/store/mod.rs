@@ -12,6 +12,7 @@ mod quotas;
 mod rows;
 mod sandboxes;
 mod secrets;
+mod shares;
 mod snapshot;
 mod spans;
 mod tenants;
@@ -21,6 +22,7 @@ mod usage_reports;
 
 pub use open::Store;
 pub use quotas::{QuotaExceeded, QuotaUsage};
+pub use shares::{NewShare, PreviewShare};
 pub use snapshot::Sandboxes;
 
 use jiff::Timestamp;
@@ -29,8 +31,8 @@ use serde_json::{Map, Value};
 use crate::host::Slug;
 use crate::model::{
     Attributes, CustomDomain, Driver, KeyScope, Profile, Protocol, Sandbox, SandboxId,
-    SandboxState, SigningKeyRecord, Tenant, TenantDomain, TenantId, TokenId, Upstream, Version,
-    Visibility,
+    SandboxState, ShareLink, SigningKeyRecord, Tenant, TenantDomain, TenantId, TokenId, Upstream,
+    Version, Visibility,
 };
 
 /// What can go wrong with the store.
@@ -257,6 +259,8 @@ pub struct Snapshot {
     pub custom_domains: Vec<CustomDomain>,
     /// Tokens revoked one by one that have not expired yet, and when they will.
     pub revoked_tokens: Vec<(TokenId, Timestamp)>,
+    /// All share links that open something, and those that did until lately.
+    pub shares: Vec<ShareLink>,
     /// The active signing keys.
     pub signing_keys: Vec<SigningKeyRecord>,
 }

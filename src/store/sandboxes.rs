@@ -199,7 +199,7 @@ impl Store {
         Ok((sandbox, version))
     }
 
-    /// Destroys a sandbox: its slug is free, its previews and tokens are worthless. Destroying twice is no error.
+    /// Destroys a sandbox: its slug is free, its previews, tokens and share links are worthless. Destroying twice is no error.
     pub async fn destroy_sandbox(
         &self,
         tenant: TenantId,
@@ -224,6 +224,7 @@ impl Store {
                 sqlx::query(sql).bind(id.to_string()).bind(millis(now)).execute(&mut *tx).await;
             done.map_err(StoreError::Database)?;
         }
+        let mut subjects = self.end_shares_of(&mut tx, id).await?;
         let exact = sqlx::query("DELETE FROM custom_domains WHERE sandbox = ?1 RETURNING fqdn")
             .bind(id.to_string());
         let exact = exact.fetch_all(&mut *tx).await.map_err(StoreError::Database)?;
@@ -234,8 +235,7 @@ impl Store {
         sandbox.token_generation += 1;
         write(&mut tx, &sandbox).await?;
         self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
-        let mut subjects: Vec<_> =
-            exact.iter().map(|row| Subject::CustomDomain(row.get(0))).collect();
+        subjects.extend(exact.iter().map(|row| Subject::CustomDomain(row.get(0))));
         subjects.push(Subject::Sandbox(id));
         let version = self.commit(tx, &subjects).await?;
         Ok((sandbox, version))

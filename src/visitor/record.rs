@@ -20,7 +20,7 @@ use crate::fault::{Blame, Face, Fault};
 use crate::forward::{TunnelEnd, TunnelTally};
 use crate::gate::{Grant, Plan, Refusal, Subject};
 use crate::message::{Peer, RequestId};
-use crate::model::{IdText, Place, TenantId};
+use crate::model::{IdText, Place, ShareId, TenantId};
 use crate::routes::Route;
 use crate::telemetry::{AccessLine, Gravity, Metrics, Source};
 use crate::usage::{Tally, Tunnelled};
@@ -45,6 +45,7 @@ pub struct Record {
     /// Where usage is counted as it comes about, once the visit was let through.
     tally: Option<Tally>,
     access: &'static str,
+    share: Option<ShareId>,
     status: StatusCode,
     source: Source,
     face: Option<&'static Face>,
@@ -80,6 +81,7 @@ impl Record {
             route: None,
             tally: None,
             access: "none",
+            share: None,
             status: StatusCode::OK,
             source: Source::Proxy,
             face: None,
@@ -108,8 +110,11 @@ impl Record {
 
     /// Notes that the visit goes on to the app. From here on it is usage, whatever becomes of it.
     pub fn goes_on(&mut self, worker: &Worker, plan: &Plan) {
-        let place = Place { sandbox: plan.route.sandbox, port: plan.port, share: None };
+        let place = Place { sandbox: plan.route.sandbox, port: plan.port, share: plan.share };
         self.tally = Some(worker.meter.enter(place));
+        if let Some(share) = plan.share {
+            worker.visits.passed(share, plan.opens_link, worker.clock.now());
+        }
     }
 
     /// Notes what was decided.
@@ -120,7 +125,14 @@ impl Record {
             Grant::Public => "public",
             Grant::Preflight => "preflight",
             Grant::Token { .. } => "token",
+            Grant::Share { .. } => "share",
         };
+        self.share = plan.share;
+    }
+
+    /// Notes the share link that the visitor came by.
+    pub fn share(&mut self, share: ShareId) {
+        self.share = Some(share);
     }
 
     /// Notes what the request was about, whether or not the visitor may know of it.
@@ -262,6 +274,7 @@ impl Record {
     fn log(&self, took: Duration) {
         let route = self.route.as_ref().map(|(route, _)| route);
         let (mut tenant, mut sandbox) = (IdText::default(), IdText::default());
+        let mut share = IdText::default();
         let line = AccessLine {
             request_id: self.id.as_str(),
             peer: self.peer.text.to_str().unwrap_or_default(),
@@ -279,6 +292,7 @@ impl Record {
             tenant: self.tenant.as_ref().map(|id| id.text(&mut tenant)),
             sandbox: route.map(|route| route.sandbox.text(&mut sandbox)),
             external_user_id: route.and_then(|route| route.external_user_id.as_deref()),
+            share: self.share.map(|id| id.text(&mut share)),
             port: self.route.as_ref().map(|(_, port)| *port),
             code: self.face.map(|face| face.label),
             cause: self.cause.as_deref(),

@@ -14,7 +14,7 @@ use super::{Live, Renewals};
 use crate::clock::Clock;
 use crate::deadline::Deadlines;
 use crate::forward::{self, Forwarder};
-use crate::gate::{self, Grant, RefusalReason, Renewal, Rules};
+use crate::gate::{self, Credential, Evidence, Grant, RefusalReason, Renewal, Rules};
 use crate::headers::Headers;
 use crate::limits::Limits;
 use crate::message::{RequestId, RequestIds};
@@ -25,6 +25,7 @@ use crate::telemetry::{Metrics, flush_access};
 use crate::token::Verifier;
 use crate::upstream::Dialler;
 use crate::usage::{Meter, Meters};
+use crate::visits::{Counter, Visits};
 
 /// Verified tokens each worker remembers.
 const VERIFIED_TOKENS: usize = 8192;
@@ -62,6 +63,8 @@ pub struct WorkerParts {
     pub renewals: Renewals,
     /// Where each worker's counters come from.
     pub meters: Meters,
+    /// Where visits by share links are counted.
+    pub counter: Counter,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +91,7 @@ pub struct Worker {
     pub(super) forwarder: Forwarder,
     pub(super) live: Live,
     pub(super) renewals: Renewals,
+    pub(super) visits: Visits,
     pub(super) scratch: RefCell<Vec<u8>>,
     pub(super) meter: Meter,
     hsts: Option<HeaderValue>,
@@ -119,6 +123,7 @@ impl Worker {
             forwarder,
             live: Live::default(),
             renewals: parts.renewals,
+            visits: parts.counter.visits(),
             scratch: RefCell::new(vec![0; SCRATCH]),
             meter: parts.meters.meter(),
             hsts: promise(parts.hsts),
@@ -147,7 +152,10 @@ impl Worker {
                     flush_access();
                     self.meter.tick();
                 }
-                _ = pool.tick() => self.forwarder.sweep(),
+                _ = pool.tick() => {
+                    self.forwarder.sweep();
+                    self.visits.hand_over();
+                }
                 () = &mut sweeping => {}
             }
         }
@@ -193,6 +201,12 @@ impl Worker {
         if let Ok(until) = judged {
             self.live.renew(renewal, until, self.clock.now());
         }
+    }
+
+    /// What the credentials of a visit are.
+    pub(super) fn evidence(&self, credentials: &[Credential]) -> Evidence {
+        let ring = self.routes.key_ring();
+        Evidence::gather(credentials, &self.routes, &ring, &mut self.verifier.borrow_mut())
     }
 
     pub(super) fn next_request_id(&self) -> RequestId {

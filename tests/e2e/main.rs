@@ -44,6 +44,7 @@ mod quotas;
 mod restart;
 mod routing;
 mod session;
+mod shares;
 mod shutdown;
 mod smuggling;
 mod streaming;

@@ -39,6 +39,7 @@ macro_rules! pages {
 
 mod keys;
 mod previews;
+mod quotas;
 mod sandboxes;
 mod tenant;
 mod tokens;
@@ -46,6 +47,7 @@ mod usage;
 
 pub(super) use keys::*;
 pub(super) use previews::*;
+pub(super) use quotas::*;
 pub(super) use sandboxes::*;
 pub(super) use tenant::*;
 pub(super) use tokens::*;
