@@ -29,7 +29,7 @@ const FLOORS: [&[&str]; 10] = [
     ],
     &["model"],
     &["wire", "token", "store", "tls"],
-    &["routes"],
+    &["routes", "usage"],
     &["limits", "pages", "upstream"],
     &["gate", "follow", "visits"],
     &["forward", "api"],

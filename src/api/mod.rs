@@ -25,6 +25,7 @@ mod shares;
 mod tenant;
 mod tokens;
 mod upstream;
+mod usage;
 
 pub use document::openapi;
 pub use problem::Problem;
@@ -61,6 +62,7 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(sandboxes::routes())
         .merge(OpenApiRouter::from(shares::routes()))
         .merge(tenant::routes())
-        .merge(tokens::routes());
+        .merge(tokens::routes())
+        .merge(usage::routes());
     OpenApiRouter::default().nest("/api/v1", v1).merge(embed::routes())
 }

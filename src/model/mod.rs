@@ -12,6 +12,7 @@ mod preview;
 mod sandbox;
 mod share;
 mod tenant;
+mod usage;
 mod webhook;
 
 pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenScope};
@@ -28,4 +29,5 @@ pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};
 pub use share::{REMEMBERED, Share, ShareHash, ShareLink, ShareTally};
 pub use tenant::{CustomDomain, Tenant, TenantDomain, TenantPolicy};
+pub use usage::{Counted, MINUTE, Owner, Place, Provisioned, Shape, Span, Traffic, Used};
 pub use webhook::{Delivery, DeliveryState, Webhook, WebhookSecret, WebhookState};

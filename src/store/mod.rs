@@ -14,8 +14,11 @@ mod sandboxes;
 mod secrets;
 mod shares;
 mod snapshot;
+mod spans;
 mod tenants;
 mod tokens;
+mod usage;
+mod usage_reports;
 
 pub use open::Store;
 pub use quotas::{QuotaExceeded, QuotaUsage};
@@ -169,6 +172,42 @@ pub struct SandboxFilter {
     pub offset: u64,
     /// At most this many; `None` = all.
     pub limit: Option<u64>,
+}
+
+/// Which of what was used is asked for: a window of time, and of whom.
+#[derive(Clone, Debug)]
+pub struct UsageFilter {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Only this end user's.
+    pub external_user_id: Option<String>,
+    /// Only this project's.
+    pub external_project_id: Option<String>,
+    /// Only this workspace's, by the tenant's own id.
+    pub external_workspace_id: Option<String>,
+    /// Only this workspace's.
+    pub workspace_id: Option<String>,
+    /// Only this sandbox's.
+    pub sandbox: Option<SandboxId>,
+    /// From when on.
+    pub start: Timestamp,
+    /// Until when.
+    pub end: Timestamp,
+}
+
+/// What tells the groups of a report apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageGroup {
+    /// The end user.
+    ExternalUser,
+    /// The project.
+    ExternalProject,
+    /// The workspace, by the tenant's own id.
+    ExternalWorkspace,
+    /// The workspace.
+    Workspace,
+    /// The sandbox.
+    Sandbox,
 }
 
 /// A new or replaced preview of a port.

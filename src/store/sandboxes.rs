@@ -3,6 +3,7 @@
 use sqlx::{QueryBuilder, Row as _, Sqlite, Transaction};
 
 use super::rows::{self, json, millis, word};
+use super::spans;
 use super::tenants::unique;
 use super::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch, Store, StoreError};
 use crate::host::Slug;
@@ -358,7 +359,8 @@ async fn insert(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
                token_generation, default_port, profile, external_user_id, external_project_id, external_workspace_id, \
                metadata, tags, attributes, updated_at, started_at, destroyed_at) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
-    bind(sql, s).execute(&mut **tx).await.map(drop).map_err(StoreError::Database)
+    bind(sql, s).execute(&mut **tx).await.map_err(StoreError::Database)?;
+    spans::begin(tx, s).await
 }
 
 async fn write(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
@@ -367,7 +369,8 @@ async fn write(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
                external_user_id = ?13, external_project_id = ?14, external_workspace_id = ?15, metadata = ?16, \
                tags = ?17, attributes = ?18, updated_at = ?19, started_at = ?20, destroyed_at = ?21 \
                WHERE id = ?1 AND tenant = ?2";
-    bind(sql, s).execute(&mut **tx).await.map(drop).map_err(StoreError::Database)
+    bind(sql, s).execute(&mut **tx).await.map_err(StoreError::Database)?;
+    spans::follow(tx, s).await
 }
 
 fn bind<'q>(

@@ -204,8 +204,8 @@ async fn forward(
     if let Some(share) = plan.share {
         worker.visits.passed(share, plan.opens_link, worker.clock.now());
     }
-    let place = (&*plan.route, plan.port);
-    let mut watch = worker.live.watch(&plan.grant, place, arriving.peer.ip);
+    record.goes_on(worker, &plan);
+    let mut watch = worker.live.watch(&plan.grant, (&*plan.route, plan.port), arriving.peer.ip);
     watch.hold(permit);
     // What a page needs if this fails; the head itself goes to the sandbox.
     let asked = reply::Asked::of(&arriving.head);

@@ -24,6 +24,7 @@ use crate::routes::Routes;
 use crate::telemetry::{Metrics, flush_access};
 use crate::token::Verifier;
 use crate::upstream::Dialler;
+use crate::usage::{Meter, Meters};
 use crate::visits::{Counter, Visits};
 
 /// Verified tokens each worker remembers.
@@ -62,6 +63,8 @@ pub struct WorkerParts {
     pub renewals: Renewals,
     /// Where visits by share links are counted.
     pub counter: Counter,
+    /// Where each worker's counters come from.
+    pub meters: Meters,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +93,7 @@ pub struct Worker {
     pub(super) renewals: Renewals,
     pub(super) visits: Visits,
     pub(super) scratch: RefCell<Vec<u8>>,
+    pub(super) meter: Meter,
     hsts: Option<HeaderValue>,
     ids: RequestIds,
     /// The `Date` of the second it was made for.
@@ -121,6 +125,7 @@ impl Worker {
             renewals: parts.renewals,
             visits: parts.counter.visits(),
             scratch: RefCell::new(vec![0; SCRATCH]),
+            meter: parts.meters.meter(),
             hsts: promise(parts.hsts),
             ids: RequestIds::default(),
             date: RefCell::new((i64::MIN, HeaderValue::from_static(""))),
@@ -145,6 +150,7 @@ impl Worker {
                         self.judge_again(grant, sandbox, port)
                     });
                     flush_access();
+                    self.meter.tick();
                 }
                 _ = pool.tick() => {
                     self.forwarder.sweep();

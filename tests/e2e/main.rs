@@ -51,3 +51,4 @@ mod streaming;
 mod support;
 mod tls;
 mod upgrade;
+mod usage;

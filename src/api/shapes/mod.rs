@@ -43,6 +43,7 @@ mod quotas;
 mod sandboxes;
 mod tenant;
 mod tokens;
+mod usage;
 
 pub(super) use keys::*;
 pub(super) use previews::*;
@@ -50,6 +51,7 @@ pub(super) use quotas::*;
 pub(super) use sandboxes::*;
 pub(super) use tenant::*;
 pub(super) use tokens::*;
+pub(super) use usage::*;
 
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
