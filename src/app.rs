@@ -140,6 +140,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         follower: follower.clone(),
         routes: Arc::clone(&routes),
         clock: clock.clone(),
+        tickets: Arc::default(),
         settings: Arc::new(settings),
     };
     let dev = match &config.dev {

@@ -14,7 +14,7 @@ use crate::config::{
 };
 use crate::host::Authority;
 use crate::model::{CustomDomain, KeyScope, SandboxId, Tenant};
-use crate::store::{NewApiKey, SandboxFilter, Store};
+use crate::store::{Actor, NewApiKey, SandboxFilter, Store};
 
 /// Runs an operator command and returns what to print.
 pub async fn run(command: Command) -> Result<String> {
@@ -37,10 +37,16 @@ pub async fn run(command: Command) -> Result<String> {
 }
 
 async fn open(data: Option<PathBuf>) -> Result<Store> {
+    open_for("", data).await
+}
+
+/// Opens the store for a command that changes something; the audit log calls it by this name.
+async fn open_for(action: &str, data: Option<PathBuf>) -> Result<Store> {
     let data = data.unwrap_or_else(default_data_dir);
-    Store::open_dir(&data, Clock::system()).await.with_context(|| {
+    let store = Store::open_dir(&data, Clock::system()).await.with_context(|| {
         format!("cannot use the data directory {} (choose another with --data)", data.display())
-    })
+    })?;
+    Ok(store.on_behalf(Actor::operator(action)))
 }
 
 async fn find(store: &Store, named: &str) -> Result<Tenant> {
@@ -52,7 +58,7 @@ async fn find(store: &Store, named: &str) -> Result<Tenant> {
 async fn tenant(command: TenantCommand) -> Result<String> {
     match command {
         TenantCommand::Create { name, store } => {
-            let store = open(store.data).await?;
+            let store = open_for("tenant.create", store.data).await?;
             if store.tenants().await?.iter().any(|tenant| tenant.name == name) {
                 bail!("there is a tenant {name} already");
             }
@@ -72,11 +78,12 @@ async fn tenant(command: TenantCommand) -> Result<String> {
 async fn key(command: KeyCommand) -> Result<String> {
     match command {
         KeyCommand::Create { tenant, label, scopes, store } => {
-            let store = open(store.data).await?;
+            let store = open_for("api_key.create", store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
             let scopes = scopes.split(',').map(scope).collect::<Result<Vec<_>>>()?;
             let (secret, prefix, hash) = keys::generate();
-            let key = NewApiKey { tenant, label, prefix, hash, scopes, expires_at: None };
+            let key =
+                NewApiKey { tenant, label, prefix, hash, scopes, expires_at: None, binding: None };
             store.put_api_key(key).await?;
             Ok(secret)
         }
@@ -94,13 +101,14 @@ async fn key(command: KeyCommand) -> Result<String> {
             Ok(out)
         }
         KeyCommand::Revoke { tenant, id, store } => {
-            let store = open(store.data).await?;
+            let store = open_for("api_key.delete", store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
             store.revoke_api_key(tenant, id.parse().context("that is not a key's id")?).await?;
             Ok("revoked".into())
         }
         KeyCommand::RotateSigning { store } => {
-            let (key, _) = open(store.data).await?.rotate_signing_key().await?;
+            let (key, _) =
+                open_for("signing_key.rotate", store.data).await?.rotate_signing_key().await?;
             Ok(format!("new tokens are signed with {}; the key before still verifies", key.kid))
         }
     }
@@ -114,14 +122,14 @@ fn scope(name: &str) -> Result<KeyScope> {
 async fn domain(command: DomainCommand) -> Result<String> {
     match command {
         DomainCommand::Add { domain, tenant, store } => {
-            let store = open(store.data).await?;
+            let store = open_for("domain.create", store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
             let domain = name(&domain)?;
             store.put_domain(&domain, tenant, Some(Clock::system().now())).await?;
             Ok(format!("previews are served at {{port}}-{{slug}}.sandbox.{domain}"))
         }
         DomainCommand::Exact { fqdn, sandbox, port, tenant, store } => {
-            let store = open(store.data).await?;
+            let store = open_for("custom_domain.create", store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
             let sandbox: SandboxId = sandbox.parse().context("that is not a sandbox's id")?;
             // Refuses another tenant's sandbox.
@@ -131,7 +139,7 @@ async fn domain(command: DomainCommand) -> Result<String> {
             Ok(format!("{fqdn} leads to sandbox {sandbox}"))
         }
         DomainCommand::Remove { name: domain, store } => {
-            let store = open(store.data).await?;
+            let store = open_for("domain.delete", store.data).await?;
             let domain = name(&domain)?;
             if store.custom_domain(&domain).await?.is_some() {
                 store.delete_custom_domain(&domain).await?;
@@ -182,7 +190,7 @@ async fn token(command: TokenCommand) -> Result<String> {
             Ok(out)
         }
         TokenCommand::Revoke { tenant, sandbox, id, store } => {
-            let store = open(store.data).await?;
+            let store = open_for("preview_token.delete", store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
             let sandbox = sandbox.parse().context("that is not a sandbox's id")?;
             match id {

@@ -2,7 +2,9 @@
 //! hold it before it is answered, so that whoever creates a sandbox can open it at once.
 
 mod api_keys;
+mod audit;
 mod auth;
+mod delegation;
 mod embed;
 mod fields;
 pub mod keys;
@@ -15,11 +17,14 @@ mod render;
 mod sandboxes;
 mod settings;
 mod tenant;
+mod tickets;
 mod tokens;
 mod upstream;
+mod workspaces;
 
 pub use problem::Problem;
 pub use settings::{ApiSettings, ApiState};
+pub use tickets::Tickets;
 pub use tokens::{Minted, TokenOrder, mint as mint_preview_token};
 
 use axum::Router;
@@ -33,12 +38,16 @@ const MAX_BODY: usize = 1 << 20;
 pub fn router(state: ApiState) -> Router {
     let v1 = Router::new()
         .merge(api_keys::routes())
+        .merge(audit::routes())
+        .merge(delegation::routes())
         .merge(lifecycle::routes())
         .merge(previews::routes())
         .merge(readiness::routes())
         .merge(sandboxes::routes())
         .merge(tenant::routes())
+        .merge(tickets::routes())
         .merge(tokens::routes())
+        .merge(workspaces::routes())
         .method_not_allowed_fallback(problem::method_not_allowed);
     Router::new()
         .nest("/api/v1", v1)

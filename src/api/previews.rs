@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::auth::Caller;
 use super::fields::Fields;
-use super::{ApiState, Problem, render, sandboxes};
+use super::{ApiState, Problem, render};
 use crate::model::{KeyScope, PreviewId, Protocol, Sandbox, SandboxState};
 use crate::store::NewPreview;
 
@@ -27,7 +27,7 @@ pub(super) fn routes() -> Router<ApiState> {
 }
 
 async fn live(state: &ApiState, caller: &Caller, path: &str) -> Result<Sandbox, Problem> {
-    let sandbox = sandboxes::find(state, caller.tenant, path).await?;
+    let sandbox = caller.sandbox(state, path).await?;
     if sandbox.state == SandboxState::Destroyed {
         return Err(Problem::not_found("sandbox"));
     }
@@ -77,7 +77,7 @@ async fn list(
     Path(path): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::PreviewsRead, KeyScope::PreviewsWrite])?;
-    let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let zone = render::zone(&state, caller.tenant).await?;
     let now = state.clock.now();
     let previews = state.store.previews(caller.tenant, sandbox.id).await?;
@@ -98,7 +98,7 @@ async fn show(
     Path((path, preview)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::PreviewsRead, KeyScope::PreviewsWrite])?;
-    let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let preview = state.store.preview(caller.tenant, sandbox.id, preview_id(&preview)?).await?;
     let zone = render::zone(&state, caller.tenant).await?;
     let shown = render::preview(&state, &zone, &sandbox, &preview, state.clock.now());
@@ -111,7 +111,7 @@ async fn remove(
     Path((path, preview)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     caller.needs(&[KeyScope::PreviewsWrite])?;
-    let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let version = caller
         .store(&state)
         .delete_preview(caller.tenant, sandbox.id, preview_id(&preview)?)

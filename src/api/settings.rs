@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::tickets::Tickets;
 use crate::clock::Clock;
 use crate::follow::Follower;
 use crate::model::{Driver, Visibility};
@@ -20,6 +21,8 @@ pub struct ApiState {
     pub routes: Arc<Routes>,
     /// Wall time.
     pub clock: Clock,
+    /// Tickets for streams that have not been used yet.
+    pub tickets: Arc<Tickets>,
     /// The settings.
     pub settings: Arc<ApiSettings>,
 }

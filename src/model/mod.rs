@@ -3,17 +3,21 @@
 mod access;
 mod branding;
 mod change;
+mod delegation;
 mod embed;
 mod ids;
 mod preview;
 mod sandbox;
 mod tenant;
+mod workspace;
 
 pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenScope};
 pub use branding::Branding;
 pub use change::{Change, Subject, Version};
+pub use delegation::{Binding, ScopedToken};
 pub use embed::{FrameSource, FrameSourceError, Origin};
-pub use ids::{IdText, KeyId, PreviewId, SandboxId, TenantId, TokenId};
+pub use ids::{IdText, KeyId, PreviewId, SandboxId, ScopedTokenId, TenantId, TokenId, WorkspaceId};
 pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};
 pub use tenant::{CustomDomain, Tenant, TenantDomain, TenantPolicy};
+pub use workspace::Workspace;

@@ -11,6 +11,7 @@ use sqlx::{Sqlite, Transaction};
 use tokio::sync::watch;
 
 use super::StoreError;
+use super::audit::Actor;
 use super::secrets::SecretBox;
 use crate::clock::Clock;
 use crate::model::{Subject, Version};
@@ -29,6 +30,8 @@ pub struct Store {
     pub(super) clock: Clock,
     pub(super) secrets: Arc<SecretBox>,
     written: Arc<watch::Sender<Version>>,
+    /// In whose name it is written to.
+    pub(super) actor: Option<Arc<Actor>>,
 }
 
 impl Store {
@@ -50,7 +53,8 @@ impl Store {
         let write = pool(1).connect_with(options.clone()).await.map_err(StoreError::Database)?;
         sqlx::migrate!().run(&write).await.map_err(StoreError::Migration)?;
         let read = pool(READERS).connect_with(options).await.map_err(StoreError::Database)?;
-        let store = Self { read, write, clock, secrets, written: Arc::new(watch::channel(0).0) };
+        let written = Arc::new(watch::channel(0).0);
+        let store = Self { read, write, clock, secrets, written, actor: None };
         store.prepare().await?;
         Ok(store)
     }
@@ -68,7 +72,7 @@ impl Store {
         self.write.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::Database)
     }
 
-    /// Ends a write: appends to the log what it was about, commits, and wakes the follower.
+    /// Ends a write: appends to the logs what it was about and who did it, commits, and wakes the follower.
     pub(super) async fn commit(
         &self,
         mut tx: Transaction<'static, Sqlite>,
@@ -78,6 +82,7 @@ impl Store {
         for subject in subjects {
             version = self.log(&mut tx, subject).await?;
         }
+        self.audit(&mut tx, subjects).await?;
         tx.commit().await.map_err(StoreError::Database)?;
         self.written.send_replace(version);
         Ok(version)
