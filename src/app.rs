@@ -185,6 +185,7 @@ fn api_settings(
         public_scheme: config.public_scheme,
         public_port,
         default_visibility: config.default_visibility,
+        allowed_origins: config.allowed_origins.clone(),
         permits_address: Arc::new(move |ip| rules.permits(ip)),
         ..ApiSettings::default()
     })

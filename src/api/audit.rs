@@ -111,6 +111,9 @@ fn singular(thing: &str) -> String {
     if let Some(stem) = thing.strip_suffix("ies") {
         return format!("{stem}y");
     }
+    if let Some(stem) = thing.strip_suffix("xes") {
+        return format!("{stem}x");
+    }
     thing.strip_suffix('s').map_or_else(|| thing.clone(), str::to_owned)
 }
 

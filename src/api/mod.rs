@@ -4,6 +4,7 @@
 mod api_keys;
 mod audit;
 mod auth;
+mod cors;
 mod delegation;
 mod embed;
 mod fields;
@@ -24,6 +25,7 @@ mod workspaces;
 
 pub use problem::Problem;
 pub use settings::{ApiSettings, ApiState};
+pub use tenant::is_origin;
 pub use tickets::Tickets;
 pub use tokens::{Minted, TokenOrder, mint as mint_preview_token};
 
@@ -54,6 +56,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(embed::routes())
         .fallback(problem::no_such_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(cors::layer(&state))
         .layer(middleware::from_fn(problem::with_request_id))
         .with_state(state)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::Request;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
@@ -222,8 +222,13 @@ pub(super) async fn with_request_id(mut request: Request, next: Next) -> Respons
     if let Some(problem) = problem.or_else(|| Problem::of_status(response.status())) {
         let headers = std::mem::take(response.headers_mut());
         response = (problem.status, Json(problem.body(&id))).into_response();
-        for (name, value) in headers.iter().filter(|(name, _)| **name == header::ALLOW) {
-            response.headers_mut().insert(name, value.clone());
+        let kept = |name: &HeaderName| {
+            *name == header::ALLOW
+                || *name == header::VARY
+                || name.as_str().starts_with("access-control-")
+        };
+        for (name, value) in headers.iter().filter(|(name, _)| kept(name)) {
+            response.headers_mut().append(name, value.clone());
         }
         if let Some(after) = problem.retry_after {
             response

@@ -44,6 +44,8 @@ pub struct ApiSettings {
     pub token_default_ttl: u64,
     /// Visibility of a preview whose creator names none.
     pub default_visibility: Visibility,
+    /// Origins whose pages may call the API, beside those that tenants name.
+    pub allowed_origins: Vec<String>,
     /// Whether an address may be dialled at all.
     pub permits_address: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
 }
@@ -58,6 +60,7 @@ impl Default for ApiSettings {
             token_max_ttl: 86_400,
             token_default_ttl: 3_600,
             default_visibility: Visibility::Public,
+            allowed_origins: Vec::new(),
             permits_address: Arc::new(|_| true),
         }
     }

@@ -199,7 +199,7 @@ fn frame_ancestors(fields: &mut Fields) -> Vec<FrameSource> {
 }
 
 /// An origin exactly as browsers send it: lower case, no path, no default port.
-fn is_origin(origin: &str) -> bool {
+pub fn is_origin(origin: &str) -> bool {
     let Some((scheme, rest)) = origin.split_once("://") else { return false };
     let default = match scheme {
         "https" => 443,

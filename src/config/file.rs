@@ -11,6 +11,7 @@ use super::cli::MAX_WORKERS;
 use super::reader::Reader;
 use super::{Config, ConfigError, FORBIDDEN_PORTS, TlsConfig, default_data_dir, default_workers};
 use crate::address::AddressRules;
+use crate::api::is_origin;
 use crate::clock::Clock;
 use crate::host::Authority;
 use crate::model::Visibility;
@@ -112,18 +113,28 @@ fn read(r: &mut Reader) -> Config {
             (!text.is_empty()).then(|| PathBuf::from(text))
         }),
         forbidden_ports: forbidden_ports(r),
-        default_visibility: r
-            .text("preview.default_visibility", "\"public\" or \"private\"", |text| match text {
-                "public" => Some(Visibility::Public),
-                "private" => Some(Visibility::Private),
-                _ => None,
-            })
-            .unwrap_or(Visibility::Public),
+        default_visibility: default_visibility(r),
+        allowed_origins: allowed_origins(r),
         drain: r.duration("shutdown.drain").unwrap_or(Duration::from_secs(30)),
         tls,
         log: log(r),
         dev: None,
     }
+}
+
+fn default_visibility(r: &mut Reader) -> Visibility {
+    r.text("preview.default_visibility", "\"public\" or \"private\"", |text| match text {
+        "public" => Some(Visibility::Public),
+        "private" => Some(Visibility::Private),
+        _ => None,
+    })
+    .unwrap_or(Visibility::Public)
+}
+
+fn allowed_origins(r: &mut Reader) -> Vec<String> {
+    let expected = "an origin such as \"https://app.example.com\"";
+    let read = |item: &Value| item.as_str().filter(|text| is_origin(text)).map(str::to_owned);
+    r.list("api.allowed_origins", expected, read).unwrap_or_default()
 }
 
 fn forbidden_ports(r: &mut Reader) -> Vec<u16> {

@@ -17,10 +17,13 @@
 
 mod access;
 mod api;
+mod audit;
+mod browsers;
 mod certificates;
 mod command_line;
 mod control;
 mod deadlines;
+mod delegation;
 mod embed;
 mod forwarding;
 mod framing;
@@ -48,3 +51,4 @@ mod streaming;
 mod support;
 mod tls;
 mod upgrade;
+mod workspaces;
