@@ -135,6 +135,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     drop(watcher);
 
     let settings = api_settings(&config, public_port, &rules)?;
+    store.set_links(settings.links());
     let state = ApiState {
         store: store.clone(),
         follower: follower.clone(),
@@ -179,6 +180,7 @@ fn api_settings(
 ) -> Result<ApiSettings> {
     let zone = config.zones.first().ok_or_else(|| anyhow!("no preview zone is configured"))?;
     let rules = Arc::clone(rules);
+    let defaults = ApiSettings::default();
     Ok(ApiSettings {
         default_driver: if config.dev.is_some() { Driver::Loopback } else { Driver::Register },
         platform_zone: zone.clone(),
@@ -186,8 +188,9 @@ fn api_settings(
         public_port,
         default_visibility: config.default_visibility,
         allowed_origins: config.allowed_origins.clone(),
+        default_port: config.dev.as_ref().and_then(|dev| dev.to).unwrap_or(defaults.default_port),
         permits_address: Arc::new(move |ip| rules.permits(ip)),
-        ..ApiSettings::default()
+        ..defaults
     })
 }
 

@@ -14,7 +14,7 @@ use crate::config::{
 };
 use crate::host::Authority;
 use crate::model::{CustomDomain, KeyScope, SandboxId, Tenant};
-use crate::store::{Actor, NewApiKey, SandboxFilter, Store};
+use crate::store::{Actor, AuditFilter, NewApiKey, SandboxFilter, Store};
 
 /// Runs an operator command and returns what to print.
 pub async fn run(command: Command) -> Result<String> {
@@ -27,6 +27,14 @@ pub async fn run(command: Command) -> Result<String> {
             sandboxes(&store, &find(&store, &tenant).await?).await
         }
         Command::Token(command) => token(command).await,
+        Command::Audit { tenant, limit, store } => {
+            let store = open(store.data).await?;
+            let tenant = match tenant {
+                Some(named) => Some(find(&store, &named).await?.id),
+                None => None,
+            };
+            audit(&store, AuditFilter { tenant, limit, ..AuditFilter::default() }).await
+        }
         Command::Dev(_)
         | Command::Serve { .. }
         | Command::Check { .. }
@@ -168,6 +176,25 @@ async fn sandboxes(store: &Store, tenant: &Tenant) -> Result<String> {
     for sandbox in store.sandboxes(tenant.id, SandboxFilter::default()).await?.0 {
         let name = sandbox.name.as_deref().unwrap_or("-");
         writeln!(out, "{}  {}  {:?}  {name}", sandbox.id, sandbox.slug.as_str(), sandbox.state)?;
+    }
+    Ok(out)
+}
+
+/// The newest changes, the last of them at the end.
+async fn audit(store: &Store, filter: AuditFilter) -> Result<String> {
+    let mut rows = store.audit_log(AuditFilter { newest_first: true, ..filter }).await?;
+    rows.reverse();
+    let mut out = String::new();
+    for row in rows {
+        let who = row.actor_label.as_deref().unwrap_or(&row.actor);
+        let user = row.external_user_id.map(|user| format!(" for {user}")).unwrap_or_default();
+        let from = row.peer.map(|peer| format!(" from {peer}")).unwrap_or_default();
+        let kind = serde_json::to_value(row.actor_kind)?;
+        let kind = kind.as_str().unwrap_or_default();
+        // Labels and ids are others' words: no control character of theirs reaches a terminal.
+        let what = format!("{}  {} {}", row.action, row.subject_kind, row.subject);
+        let line = format!("{}  {what}  {kind} {who}{user}{from}", row.at);
+        writeln!(out, "{}", line.replace(char::is_control, "?"))?;
     }
     Ok(out)
 }

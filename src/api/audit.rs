@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 
+use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::Method;
-use axum::routing::get;
-use axum::{Json, Router};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::listing::limit;
+use super::shapes::{AuditPage, AuditQuery};
 use super::{ApiState, Problem};
 use crate::model::KeyScope;
 use crate::store::{AuditFilter, AuditRow};
@@ -69,8 +71,8 @@ const MOST: usize = 40;
 const NAME: usize = 64;
 const VALUE: usize = 1024;
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new().route("/audit-log", get(list))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(list))
 }
 
 /// What a call does, in two words: the thing and the deed.
@@ -162,7 +164,11 @@ fn moment(query: &HashMap<String, String>, name: &str) -> Result<Option<Timestam
     };
     query.get(name).map(read).transpose()
 }
-
+/// Lists what was changed, by whom, when and from where.
+#[utoipa::path(
+    get, path = "/audit-log", tag = "Tenant", operation_id = "list_audit_log", security(("api_key" = ["audit:read"])), params(AuditQuery),
+    responses((status = 200, body = AuditPage)),
+)]
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,

@@ -3,19 +3,24 @@
 
 use std::collections::HashMap;
 
+use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
-use axum::{Json, Router};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::api_keys::{LABEL, MAX_LIFETIME, show};
 use super::auth::Caller;
 use super::fields::Fields;
 use super::listing::limit;
 use super::sandboxes::EXTERNAL_ID;
+use super::shapes::{
+    MadeApiKey, MintedScopedToken, Revoked, ScopedKeyOrder, ScopedTokenOrder, ScopedTokenPage,
+    ScopedTokenQuery,
+};
 use super::{ApiState, Problem, keys};
 use crate::model::{Binding, KeyId, KeyScope, SandboxId, ScopedToken, ScopedTokenId};
 use crate::store::NewApiKey;
@@ -27,11 +32,11 @@ const USUAL: u64 = 3_600;
 /// Sandboxes that a token may name, and the longest id.
 const SANDBOXES: (usize, usize) = (100, 64);
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/tokens/scoped", get(list).post(create))
-        .route("/tokens/scoped/{id}", delete(revoke))
-        .route("/api-keys/scoped", post(create_key))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(list, create))
+        .routes(routes!(revoke))
+        .routes(routes!(create_key))
 }
 
 /// The scopes that were sent; `None` when none were.
@@ -78,7 +83,14 @@ fn sandboxes(fields: &mut Fields) -> Vec<SandboxId> {
     }
     read.unwrap_or_default()
 }
-
+/// Mints a delegation token.
+///
+/// For the browser of one end user: it has that user's sandboxes only. Any key may mint one that is not bound itself.
+#[utoipa::path(
+    post, path = "/tokens/scoped", tag = "Delegation", operation_id = "create_scoped_token", security(("api_key" = [])), request_body = ScopedTokenOrder,
+    responses((status = 201, body = MintedScopedToken),
+        (status = 403, description = "`insufficient_scope`: the caller is bound itself, or lacks the scopes in `invalid_scopes`. `FORBIDDEN`: `X-Miosa-Tenant` names another tenant than the key's")),
+)]
 async fn create(
     State(state): State<ApiState>,
     caller: Caller,
@@ -149,7 +161,13 @@ fn shown(token: &ScopedToken) -> Value {
         "revoked_at": token.revoked_at,
     })
 }
-
+/// Lists delegation tokens, newest first.
+///
+/// All of the tenant's for keys with the scope `*`, else those that the key minted. Tokens that expired 30 days ago are forgotten.
+#[utoipa::path(
+    get, path = "/tokens/scoped", tag = "Delegation", operation_id = "list_scoped_tokens", security(("api_key" = [])), params(ScopedTokenQuery),
+    responses((status = 200, body = ScopedTokenPage)),
+)]
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,
@@ -170,7 +188,11 @@ async fn list(
     let items: Vec<Value> = tokens.iter().map(shown).collect();
     Ok(Json(json!({ "data": items, "next_cursor": next })))
 }
-
+/// Revokes a delegation token.
+#[utoipa::path(
+    delete, path = "/tokens/scoped/{id}", tag = "Delegation", operation_id = "revoke_scoped_token", security(("api_key" = [])),
+    responses((status = 200, body = Revoked)),
+)]
 async fn revoke(
     State(state): State<ApiState>,
     caller: Caller,
@@ -182,7 +204,13 @@ async fn revoke(
     Ok(Json(json!({ "revoked": true })))
 }
 
-/// A key that is bound as a token is, and lives as long as it is wanted.
+/// Makes an API key for one end user.
+///
+/// Bound as a delegation token is; listed and revoked with the other keys.
+#[utoipa::path(
+    post, path = "/api-keys/scoped", tag = "API keys", operation_id = "create_scoped_api_key", security(("api_key" = ["*"])), request_body = ScopedKeyOrder,
+    responses((status = 201, body = MadeApiKey)),
+)]
 async fn create_key(
     State(state): State<ApiState>,
     caller: Caller,

@@ -11,14 +11,15 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
-use axum::routing::post;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::{Caller, Credential};
-use super::{ApiState, Problem, keys};
+use super::{ApiState, Problem, keys, shapes};
 use crate::model::TenantId;
 
 const PREFIX: &str = "sset_";
@@ -28,9 +29,8 @@ const LIFETIME: i64 = 60;
 const PER_TENANT: usize = 1024;
 const IN_ALL: usize = 16_384;
 
-pub(super) fn routes() -> axum::Router<ApiState> {
-    // Clients know it by either name.
-    axum::Router::new().route("/auth/sse-ticket", post(create)).route("/sse/ticket", post(create))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(create)).routes(routes!(create_by_other_name))
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,14 @@ impl Tickets {
         (ticket.expires_at > now).then_some(ticket.credential)
     }
 }
-
+/// Gives a ticket for one stream.
+///
+/// A browser's `EventSource` shows it as `?ticket=`, where it cannot send an `Authorization` field. It is worth what the caller is worth when it is shown.
+#[utoipa::path(
+    post, path = "/auth/sse-ticket", tag = "Delegation", operation_id = "create_ticket", security(("api_key" = [])),
+    responses((status = 200, body = shapes::Ticket),
+        (status = 429, description = "`rate_limit_exceeded`: too many tickets are waiting to be used")),
+)]
 async fn create(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
     let mut random = [0; 32];
     rand::fill(&mut random).map_err(|_| {
@@ -86,6 +93,19 @@ async fn create(State(state): State<ApiState>, caller: Caller) -> Result<Json<Va
             .with_retry_after(wait));
     }
     Ok(Json(json!({ "ticket": secret, "expires_in": LIFETIME })))
+}
+
+/// Gives a ticket for one stream, by another name.
+#[utoipa::path(
+    post, path = "/sse/ticket", tag = "Delegation", operation_id = "create_ticket_by_other_name", security(("api_key" = [])),
+    responses((status = 200, body = shapes::Ticket),
+        (status = 429, description = "`rate_limit_exceeded`: too many tickets are waiting to be used")),
+)]
+async fn create_by_other_name(
+    state: State<ApiState>,
+    caller: Caller,
+) -> Result<Json<Value>, Problem> {
+    create(state, caller).await
 }
 
 /// Takes the ticket that a request shows, if it asks for a stream.

@@ -2,17 +2,22 @@
 
 use std::collections::HashMap;
 
+use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
 use super::listing::Paging;
 use super::sandboxes::{EXTERNAL_ID, object};
+use super::shapes::{
+    PageQuery, ProvidedWorkspace, SandboxPage, WorkspaceChange, WorkspaceData, WorkspaceOrder,
+    WorkspacePage, WorkspaceQuery,
+};
 use super::{ApiState, Problem, render};
 use crate::model::{Attributes, KeyScope, TenantId, Workspace, WorkspaceId};
 use crate::store::{NewWorkspace, SandboxFilter, WorkspaceKey, WorkspacePatch};
@@ -22,11 +27,11 @@ const NAME: usize = 200;
 const SLUG: usize = 63;
 const DESCRIPTION: usize = 2000;
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/workspaces", get(list).post(create))
-        .route("/workspaces/{id}", get(show).patch(update).delete(remove))
-        .route("/workspaces/{id}/sandboxes", get(sandboxes))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(list, create))
+        .routes(routes!(show, update, remove))
+        .routes(routes!(sandboxes))
 }
 
 const READ: &[KeyScope] = &[KeyScope::TenantRead, KeyScope::TenantWrite, KeyScope::SandboxesRead];
@@ -73,7 +78,14 @@ fn slug(fields: &mut Fields) -> Option<String> {
     };
     fields.get("slug", must, read).flatten()
 }
-
+/// Provides a workspace.
+///
+/// If there is one with the same `external_workspace_id`, that one is the answer, whatever else is asked for.
+#[utoipa::path(
+    post, path = "/workspaces", tag = "Workspaces", operation_id = "create_workspace", security(("api_key" = ["sandboxes:create"]), ("api_key" = ["sandboxes:write"]), ("api_key" = ["tenant:write"])), request_body = WorkspaceOrder,
+    responses((status = 201, body = ProvidedWorkspace), (status = 200, body = ProvidedWorkspace, description = "It was there before"),
+        (status = 409, description = "`WORKSPACE_NAME_EXISTS`: a workspace has this name, see `existing`. `SLUG_TAKEN`: one has this slug")),
+)]
 async fn create(
     State(state): State<ApiState>,
     caller: Caller,
@@ -99,7 +111,11 @@ async fn create(
     let answer = json!({ "data": shown(&workspace), "reused": reused });
     Ok((status, Json(answer)).into_response())
 }
-
+/// Lists workspaces, oldest first.
+#[utoipa::path(
+    get, path = "/workspaces", tag = "Workspaces", operation_id = "list_workspaces", security(("api_key" = ["tenant:read"]), ("api_key" = ["tenant:write"]), ("api_key" = ["sandboxes:read"])), params(WorkspaceQuery, PageQuery),
+    responses((status = 200, body = WorkspacePage)),
+)]
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,
@@ -123,7 +139,11 @@ async fn list(
     let page = all.iter().skip(skip).take(take).map(shown).collect();
     Ok(Json(paging.wrap(page, total)))
 }
-
+/// Gives a workspace.
+#[utoipa::path(
+    get, path = "/workspaces/{id}", tag = "Workspaces", operation_id = "get_workspace", security(("api_key" = ["tenant:read"]), ("api_key" = ["tenant:write"]), ("api_key" = ["sandboxes:read"])),
+    responses((status = 200, body = WorkspaceData)),
+)]
 async fn show(
     State(state): State<ApiState>,
     caller: Caller,
@@ -134,7 +154,12 @@ async fn show(
     let workspace = state.store.workspace(caller.tenant, id(&path)?).await?;
     Ok(Json(json!({ "data": shown(&workspace) })))
 }
-
+/// Changes a workspace.
+#[utoipa::path(
+    patch, path = "/workspaces/{id}", tag = "Workspaces", operation_id = "update_workspace", security(("api_key" = ["sandboxes:create"]), ("api_key" = ["sandboxes:write"]), ("api_key" = ["tenant:write"])), request_body = WorkspaceChange,
+    responses((status = 200, body = WorkspaceData),
+        (status = 409, description = "`WORKSPACE_NAME_EXISTS`: another workspace has this name, see `existing`")),
+)]
 async fn update(
     State(state): State<ApiState>,
     caller: Caller,
@@ -154,7 +179,13 @@ async fn update(
     let workspace = store.update_workspace(caller.tenant, id(&path)?, patch).await?;
     Ok(Json(json!({ "data": shown(&workspace) })))
 }
-
+/// Removes a workspace.
+///
+/// Its sandboxes stay, and go on saying that they were in it.
+#[utoipa::path(
+    delete, path = "/workspaces/{id}", tag = "Workspaces", operation_id = "delete_workspace", security(("api_key" = ["sandboxes:create"]), ("api_key" = ["sandboxes:write"]), ("api_key" = ["tenant:write"])),
+    responses((status = 204, description = "Done")),
+)]
 async fn remove(
     State(state): State<ApiState>,
     caller: Caller,
@@ -165,7 +196,11 @@ async fn remove(
     caller.store(&state).delete_workspace(caller.tenant, id(&path)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
-
+/// Lists the sandboxes in a workspace.
+#[utoipa::path(
+    get, path = "/workspaces/{id}/sandboxes", tag = "Workspaces", operation_id = "list_workspace_sandboxes", security(("api_key" = ["sandboxes:read"])), params(PageQuery),
+    responses((status = 200, body = SandboxPage)),
+)]
 async fn sandboxes(
     State(state): State<ApiState>,
     caller: Caller,

@@ -50,6 +50,17 @@ pub enum Command {
     /// List and revoke preview tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Show who changed what, when and from where
+    Audit {
+        /// Only what concerns this tenant, by id or name
+        #[arg(long)]
+        tenant: Option<String>,
+        /// How many of the newest changes
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+        #[command(flatten)]
+        store: StoreArg,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -75,7 +86,7 @@ pub struct DevOptions {
     /// Where tenant, keys and sandboxes are kept [default: portico below the XDG data directory]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Preview what already listens on this port of 127.0.0.1 (or `::1`)
+    /// Preview what already listens on this port of 127.0.0.1 (or `::1`), in new sandboxes as well
     #[arg(long, value_name = "PORT")]
     pub to: Option<u16>,
     /// Data-plane threads [default: one a core]

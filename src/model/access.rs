@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Binding, KeyId, SandboxId, TenantId, TokenId};
 
 /// What an API key may do. `All` (`*`) is the master scope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub enum KeyScope {
     /// Everything within the tenant.
     #[serde(rename = "*")]
@@ -121,7 +122,7 @@ pub struct ApiKey {
 }
 
 /// What a preview token allows (read = look, interact = everything, terminal = the terminal socket only).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenScope {
     /// GET, HEAD, OPTIONS and WebSocket upgrades.

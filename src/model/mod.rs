@@ -5,10 +5,13 @@ mod branding;
 mod change;
 mod delegation;
 mod embed;
+mod event;
 mod ids;
+mod links;
 mod preview;
 mod sandbox;
 mod tenant;
+mod webhook;
 mod workspace;
 
 pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenScope};
@@ -16,8 +19,14 @@ pub use branding::Branding;
 pub use change::{Change, Subject, Version};
 pub use delegation::{Binding, ScopedToken};
 pub use embed::{FrameSource, FrameSourceError, Origin};
-pub use ids::{IdText, KeyId, PreviewId, SandboxId, ScopedTokenId, TenantId, TokenId, WorkspaceId};
+pub use event::{Event, EventFilter, EventType, UnknownEvent};
+pub use ids::{
+    DeliveryId, EventId, IdText, KeyId, PreviewId, SandboxId, ScopedTokenId, TenantId, TokenId,
+    WebhookId, WorkspaceId,
+};
+pub use links::Links;
 pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};
 pub use tenant::{CustomDomain, Tenant, TenantDomain, TenantPolicy};
+pub use webhook::{Delivery, DeliveryState, Webhook, WebhookSecret, WebhookState};
 pub use workspace::Workspace;

@@ -5,6 +5,8 @@
 mod audit;
 mod changes;
 mod delegation;
+mod events;
+mod idempotency;
 mod keys;
 mod open;
 mod previews;

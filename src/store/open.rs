@@ -1,7 +1,8 @@
 //! Opening the store: the file, its schema, its key.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sqlx::sqlite::{
@@ -14,7 +15,7 @@ use super::StoreError;
 use super::audit::Actor;
 use super::secrets::SecretBox;
 use crate::clock::Clock;
-use crate::model::{Subject, Version};
+use crate::model::{Links, Subject, Version};
 
 /// How long a statement waits for another process's write.
 const BUSY: Duration = Duration::from_secs(5);
@@ -32,6 +33,10 @@ pub struct Store {
     written: Arc<watch::Sender<Version>>,
     /// In whose name it is written to.
     pub(super) actor: Option<Arc<Actor>>,
+    /// The newest event of the write that is under way.
+    pub(super) emitting: Arc<AtomicI64>,
+    emitted: Arc<watch::Sender<i64>>,
+    pub(super) links: Arc<OnceLock<Links>>,
 }
 
 impl Store {
@@ -53,8 +58,17 @@ impl Store {
         let write = pool(1).connect_with(options.clone()).await.map_err(StoreError::Database)?;
         sqlx::migrate!().run(&write).await.map_err(StoreError::Migration)?;
         let read = pool(READERS).connect_with(options).await.map_err(StoreError::Database)?;
-        let written = Arc::new(watch::channel(0).0);
-        let store = Self { read, write, clock, secrets, written, actor: None };
+        let store = Self {
+            read,
+            write,
+            clock,
+            secrets,
+            written: Arc::new(watch::channel(0).0),
+            emitting: Arc::default(),
+            emitted: Arc::new(watch::channel(0).0),
+            links: Arc::default(),
+            actor: None,
+        };
         store.prepare().await?;
         Ok(store)
     }
@@ -83,13 +97,29 @@ impl Store {
             version = self.log(&mut tx, subject).await?;
         }
         self.audit(&mut tx, subjects).await?;
+        // Before the commit: after it somebody else may be writing.
+        let newest = self.emitting.swap(0, Ordering::Relaxed);
         tx.commit().await.map_err(StoreError::Database)?;
         self.written.send_replace(version);
+        if newest > 0 {
+            self.emitted.send_replace(newest);
+        }
         Ok(version)
     }
 
     /// Told after every write of this process.
     pub fn write_hint(&self) -> watch::Receiver<Version> {
         self.written.subscribe()
+    }
+
+    /// Told after every write of this process that emitted events.
+    pub fn event_hint(&self) -> watch::Receiver<i64> {
+        self.emitted.subscribe()
+    }
+
+    /// Says how links are written, for the events that hold one. Said once, before anything is served.
+    pub fn set_links(&self, links: Links) {
+        // The first word counts.
+        drop(self.links.set(links));
     }
 }

@@ -173,5 +173,9 @@ async fn what_an_operator_does_is_told_to_the_tenant_it_concerns() {
     for (row, action) in [(&rows[1], "api_key.create"), (&rows[0], "domain.create")] {
         assert_eq!((&row["action"], &row["actor"]["type"]), (&json!(action), &json!("operator")));
     }
+    let told = command(&["audit", "--limit", "1", "--data"], Some(data));
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("domain.create  domain opendesigns.example  operator portico"), "{told}");
+    assert_eq!(told.lines().count(), 1);
     assert_eq!(rows[0]["subject"], json!({"type": "domain", "id": "opendesigns.example"}));
 }
