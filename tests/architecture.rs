@@ -30,7 +30,7 @@ const FLOORS: [&[&str]; 10] = [
     &["model"],
     &["wire", "token", "store", "tls"],
     &["routes"],
-    &["pages", "upstream"],
+    &["limits", "pages", "upstream"],
     &["gate", "follow"],
     &["forward", "api"],
     &["visitor"],

@@ -18,6 +18,7 @@ mod lifecycle;
 mod listing;
 mod previews;
 mod problem;
+mod quotas;
 mod readiness;
 mod render;
 mod sandboxes;
@@ -64,6 +65,7 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(document::routes())
         .merge(lifecycle::routes())
         .merge(previews::routes())
+        .merge(OpenApiRouter::from(quotas::routes()))
         .merge(readiness::routes())
         .merge(sandboxes::routes())
         .merge(tenant::routes())

@@ -7,6 +7,7 @@ mod delegation;
 mod embed;
 mod event;
 mod ids;
+mod limits;
 mod links;
 mod preview;
 mod sandbox;
@@ -24,6 +25,7 @@ pub use ids::{
     DeliveryId, EventId, IdText, KeyId, PreviewId, SandboxId, ScopedTokenId, TenantId, TokenId,
     WebhookId, WorkspaceId,
 };
+pub use limits::{PreviewLimits, QuotaSource, Quotas};
 pub use links::Links;
 pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};

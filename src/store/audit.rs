@@ -149,6 +149,13 @@ impl Store {
         store
     }
 
+    /// The same store, for bookkeeping that is nobody's deed.
+    pub(super) fn in_nobodys_name(&self) -> Self {
+        let mut store = self.clone();
+        store.actor = None;
+        store
+    }
+
     /// Ends a write that no follower has to hear of.
     pub(super) async fn finish(&self, mut tx: Tx, touched: Touched) -> Result<(), StoreError> {
         self.note(&mut tx, (touched.kind, touched.id), Some(touched.tenant)).await?;

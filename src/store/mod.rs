@@ -10,6 +10,7 @@ mod idempotency;
 mod keys;
 mod open;
 mod previews;
+mod quotas;
 mod rows;
 mod sandboxes;
 mod secrets;
@@ -20,6 +21,7 @@ mod workspaces;
 
 pub use audit::{Actor, ActorKind, AuditFilter, AuditRow};
 pub use open::Store;
+pub use quotas::{QuotaExceeded, QuotaUsage};
 pub use snapshot::Sandboxes;
 pub use workspaces::{NewWorkspace, WorkspaceKey, WorkspacePatch};
 
@@ -51,6 +53,9 @@ pub enum StoreError {
     /// The same idempotency key was used with another payload.
     #[error("idempotency key reused with another payload")]
     IdempotencyMismatch,
+    /// An end user would have more than it may.
+    #[error("quota {} exceeded", .0.quota)]
+    QuotaExceeded(Box<QuotaExceeded>),
     /// A stored secret cannot be decrypted with the key we were given.
     #[error("the stored secrets were encrypted with another key")]
     WrongSecretKey,
