@@ -142,7 +142,7 @@ async fn show(
     caller: Caller,
     Path(user): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantRead])?;
+    caller.needs(&[KeyScope::QuotasRead, KeyScope::TenantRead])?;
     answer(&state, &caller, checked(&user)?).await
 }
 
@@ -186,7 +186,7 @@ async fn delete(
     responses((status = 200, body = DefaultQuotasData)),
 )]
 async fn default(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantRead])?;
+    caller.needs(&[KeyScope::QuotasRead, KeyScope::TenantRead])?;
     Ok(Json(json!({ "data": both(state.store.own_quotas(caller.tenant, None).await?) })))
 }
 
@@ -227,7 +227,7 @@ async fn write(
     user: Option<&str>,
     sent: Option<&mut Fields>,
 ) -> Result<Option<Quotas>, Problem> {
-    caller.needs(&[KeyScope::TenantWrite])?;
+    caller.needs(&[KeyScope::QuotasWrite, KeyScope::TenantWrite])?;
     let quotas = match sent {
         None => None,
         Some(fields) => {
@@ -253,7 +253,7 @@ fn sections(quotas: Option<Quotas>) -> Json<Value> {
     responses((status = 200, body = PoliciesData)),
 )]
 async fn policy(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantRead])?;
+    caller.needs(&[KeyScope::QuotasRead, KeyScope::TenantRead])?;
     Ok(sections(state.store.own_quotas(caller.tenant, None).await?))
 }
 
@@ -308,7 +308,7 @@ async fn user_policy(
     caller: Caller,
     Path(user): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantRead])?;
+    caller.needs(&[KeyScope::QuotasRead, KeyScope::TenantRead])?;
     Ok(sections(state.store.own_quotas(caller.tenant, Some(checked(&user)?)).await?))
 }
 
@@ -350,7 +350,7 @@ async fn effective_policy(
     caller: Caller,
     Path(user): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantRead])?;
+    caller.needs(&[KeyScope::QuotasRead, KeyScope::TenantRead])?;
     let (holding, source) = state.store.quotas_of(caller.tenant, checked(&user)?).await?;
     Ok(Json(json!({ "quotas": with_source(holding, source) })))
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::auth::Caller;
 use super::fields::Fields;
-use super::{ApiState, Problem, render, sandboxes};
+use super::{ApiState, Problem, render};
 use crate::model::{KeyScope, PreviewId, Sandbox, SandboxState, Share, TokenScope};
 use crate::store::NewShare;
 use crate::token::{PREVIEW_SHARE_PREFIX, SHARE_PREFIX, share_hash};
@@ -38,7 +38,7 @@ pub(super) fn routes() -> Router<ApiState> {
 }
 
 async fn live(state: &ApiState, caller: &Caller, path: &str) -> Result<Sandbox, Problem> {
-    let sandbox = sandboxes::find(state, caller.tenant, path).await?;
+    let sandbox = caller.sandbox(state, path).await?;
     if sandbox.state == SandboxState::Destroyed {
         return Err(Problem::not_found("sandbox"));
     }
@@ -175,7 +175,7 @@ async fn list(
     Path(path): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::PreviewsRead, KeyScope::PreviewsWrite])?;
-    let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let zone = render::zone(&state, caller.tenant).await?;
     let shares = state.store.shares(caller.tenant, sandbox.id).await?;
     let shown: Vec<Value> =
@@ -189,7 +189,7 @@ async fn revoke(
     Path((path, share)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     caller.needs(&[KeyScope::PreviewsWrite])?;
-    let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let unknown = || Problem::not_found("share");
     let share = share.parse().map_err(|_| unknown())?;
     let revoked = caller.store(&state).revoke_share(caller.tenant, sandbox.id, share).await;
@@ -253,7 +253,7 @@ async fn unshare_preview(
     Path((path, preview)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     caller.needs(&[KeyScope::PreviewsWrite])?;
-    let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let preview = preview.parse().map_err(|_| Problem::not_found("preview"))?;
     let store = caller.store(&state);
     let version = store.revoke_preview_shares(caller.tenant, sandbox.id, preview).await?;

@@ -11,7 +11,6 @@ use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::listing::Paging;
-use super::sandboxes::find;
 use super::shapes::{
     GroupQuery, OwnerQuery, PageQuery, PeriodQuery, SandboxUsageData, UsageReport,
     UsageSessionPage, UsageSummary,
@@ -289,7 +288,7 @@ async fn of_sandbox(
     Query(query): Query<Asked>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::UsageRead, KeyScope::SandboxesRead])?;
-    let sandbox = find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let now = state.clock.now();
     let asks = ["period", "start", "end", "period_start", "period_end"];
     // From its first moment on, unless somebody asks for less. What is under way this very moment belongs to it.

@@ -55,6 +55,8 @@ pub struct Config {
     pub forbidden_ports: Vec<u16>,
     /// Visibility of a preview whose creator names none.
     pub default_visibility: Visibility,
+    /// Origins whose pages may call the control API, beside those that tenants name.
+    pub allowed_origins: Vec<String>,
     /// How long draining may take.
     pub drain: Duration,
     /// TLS, if it is spoken here.
@@ -179,6 +181,7 @@ pub fn dev(options: &DevOptions) -> Config {
         networks: AddressRules::default(),
         forbidden_ports: FORBIDDEN_PORTS.to_vec(),
         default_visibility: Visibility::Public,
+        allowed_origins: Vec::new(),
         drain: Duration::from_secs(5),
         tls: Some(TlsConfig {
             listen: local(options.https_port),

@@ -17,10 +17,13 @@
 
 mod access;
 mod api;
+mod audit;
+mod browsers;
 mod certificates;
 mod command_line;
 mod control;
 mod deadlines;
+mod delegation;
 mod embed;
 mod forwarding;
 mod framing;
@@ -52,3 +55,4 @@ mod support;
 mod tls;
 mod upgrade;
 mod usage;
+mod workspaces;

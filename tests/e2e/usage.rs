@@ -176,7 +176,7 @@ async fn what_comes_by_a_share_link_is_told_apart() {
     let token = link["share_url"].as_str().unwrap().rsplit_once("ms=").unwrap().1.to_owned();
     let (own, _) = api.token(&target.id, json!({})).await;
     for credential in [&token, &own, &token] {
-        let field = format!("X-Preview-Token: {credential}\r\n");
+        let field = format!("Cookie: __Host-preview={credential}\r\n");
         assert_eq!(portico.visit(target.get("/", &field)).await.text(), "hello");
     }
     let seen = counted(api, &target.id, 3).await;

@@ -37,6 +37,7 @@ macro_rules! pages {
     )+};
 }
 
+mod access;
 mod keys;
 mod previews;
 mod quotas;
@@ -45,6 +46,7 @@ mod tenant;
 mod tokens;
 mod usage;
 
+pub(super) use access::*;
 pub(super) use keys::*;
 pub(super) use previews::*;
 pub(super) use quotas::*;
