@@ -22,6 +22,16 @@ impl Caller {
         state.store.clone()
     }
 
+    /// Whether the key would still be taken, for what stays open for long. A store that cannot be asked changes nothing.
+    pub(super) async fn is_still_valid(&self, state: &ApiState) -> bool {
+        let Ok(keys) = state.store.api_keys(self.tenant).await else { return true };
+        let now = state.clock.now();
+        keys.iter().any(|key| {
+            let expired = key.expires_at.is_some_and(|at| at <= now);
+            key.id == self.key.id && key.revoked_at.is_none() && !expired
+        })
+    }
+
     /// Requires one of the scopes.
     pub(super) fn needs(&self, scopes: &[KeyScope]) -> Result<(), Problem> {
         let has = |scope: &KeyScope| *scope == KeyScope::All || scopes.contains(scope);

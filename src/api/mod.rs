@@ -4,6 +4,7 @@
 mod api_keys;
 mod auth;
 mod embed;
+mod events;
 mod fields;
 pub mod keys;
 mod lifecycle;
@@ -17,6 +18,8 @@ mod settings;
 mod tenant;
 mod tokens;
 mod upstream;
+mod webhook_deliveries;
+mod webhooks;
 
 pub use problem::Problem;
 pub use settings::{ApiSettings, ApiState};
@@ -33,12 +36,15 @@ const MAX_BODY: usize = 1 << 20;
 pub fn router(state: ApiState) -> Router {
     let v1 = Router::new()
         .merge(api_keys::routes())
+        .merge(events::routes())
         .merge(lifecycle::routes())
         .merge(previews::routes())
         .merge(readiness::routes())
         .merge(sandboxes::routes())
         .merge(tenant::routes())
         .merge(tokens::routes())
+        .merge(webhook_deliveries::routes())
+        .merge(webhooks::routes())
         .method_not_allowed_fallback(problem::method_not_allowed);
     Router::new()
         .nest("/api/v1", v1)

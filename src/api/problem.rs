@@ -75,6 +75,16 @@ impl From<StoreError> for Problem {
                 Self::new(StatusCode::CONFLICT, "CONFLICT", "Domain already registered")
             }
             StoreError::Exists => Self::new(StatusCode::CONFLICT, "CONFLICT", "It exists already."),
+            StoreError::TooManyWebhooks => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "WEBHOOK_LIMIT_REACHED",
+                "There are as many webhooks as there may be; delete one first.",
+            ),
+            StoreError::WebhookInactive => Self::new(
+                StatusCode::CONFLICT,
+                "RESOURCE_STATE",
+                "The webhook is not active; activate it first.",
+            ),
             StoreError::IdempotencyMismatch => Self::new(
                 StatusCode::CONFLICT,
                 "IDEMPOTENCY_PAYLOAD_MISMATCH",

@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::events::EventFeed;
 use crate::follow::Follower;
 use crate::model::{Driver, Links, Visibility};
 use crate::routes::Routes;
 use crate::store::Store;
+use crate::webhooks::Sender;
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
@@ -18,6 +20,10 @@ pub struct ApiState {
     pub follower: Follower,
     /// The tables, for the signing keys.
     pub routes: Arc<Routes>,
+    /// What happens, for streams.
+    pub feed: EventFeed,
+    /// What tells webhooks.
+    pub webhooks: Sender,
     /// Wall time.
     pub clock: Clock,
     /// The settings.

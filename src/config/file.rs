@@ -9,7 +9,9 @@ use toml::Value;
 
 use super::cli::MAX_WORKERS;
 use super::reader::Reader;
-use super::{Config, ConfigError, FORBIDDEN_PORTS, TlsConfig, default_data_dir, default_workers};
+use super::{
+    Config, ConfigError, FORBIDDEN_PORTS, TlsConfig, default_data_dir, default_workers, webhooks,
+};
 use crate::address::AddressRules;
 use crate::clock::Clock;
 use crate::host::Authority;
@@ -40,6 +42,7 @@ pub fn check(path: &Path) -> Result<(Config, Vec<String>), ConfigError> {
     {
         faults.push(format!("networks.sandbox_authorities: {}: {error}", file.display()));
     }
+    faults.extend(webhooks::fault(&config.webhooks));
     if faults.is_empty() { Ok((config, warnings)) } else { Err(ConfigError(faults)) }
 }
 
@@ -61,6 +64,7 @@ fn parse_all(text: &str) -> Result<(Config, Vec<String>), ConfigError> {
     Ok((config, reader.finish()))
 }
 
+#[expect(clippy::too_many_lines, reason = "a table: one entry a setting")]
 fn read(r: &mut Reader) -> Config {
     let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let zones = r.list("preview.zones", "a domain such as \"sandbox.example.com\"", zone);
@@ -119,6 +123,7 @@ fn read(r: &mut Reader) -> Config {
                 _ => None,
             })
             .unwrap_or(Visibility::Public),
+        webhooks: webhooks::read(r),
         drain: r.duration("shutdown.drain").unwrap_or(Duration::from_secs(30)),
         tls,
         log: log(r),

@@ -3,6 +3,7 @@
 mod cli;
 mod file;
 mod reader;
+mod webhooks;
 
 pub use cli::{
     Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, StoreArg,
@@ -52,6 +53,8 @@ pub struct Config {
     pub forbidden_ports: Vec<u16>,
     /// Visibility of a preview whose creator names none.
     pub default_visibility: Visibility,
+    /// How webhooks are told.
+    pub webhooks: crate::webhooks::Settings,
     /// How long draining may take.
     pub drain: Duration,
     /// TLS, if it is spoken here.
@@ -157,6 +160,7 @@ pub fn dev(options: &DevOptions) -> Config {
         networks: AddressRules::default(),
         forbidden_ports: FORBIDDEN_PORTS.to_vec(),
         default_visibility: Visibility::Public,
+        webhooks: webhooks::development(),
         drain: Duration::from_secs(5),
         tls: Some(TlsConfig {
             listen: local(options.https_port),

@@ -3,19 +3,25 @@
 //! No visitor's request ever waits for this part.
 
 mod changes;
+mod deliveries;
+mod delivery_log;
 mod events;
 mod keys;
 mod open;
 mod previews;
+mod prune;
 mod rows;
 mod sandboxes;
 mod secrets;
 mod snapshot;
 mod tenants;
 mod tokens;
+mod webhooks;
 
+pub use deliveries::{Backlog, Busy, Claim, Room, Settlement, Verdict};
 pub use open::Store;
 pub use snapshot::Sandboxes;
+pub use webhooks::{NewWebhook, WebhookPatch};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -54,6 +60,12 @@ pub enum StoreError {
     /// A row that must be unique exists already.
     #[error("exists already")]
     Exists,
+    /// The tenant has as many webhooks as it may have.
+    #[error("too many webhooks")]
+    TooManyWebhooks,
+    /// The webhook is not told of anything at the moment.
+    #[error("the webhook is not active")]
+    WebhookInactive,
     /// A stored value does not parse: the file was written by something else.
     #[error("a stored value is not valid: {0}")]
     Corrupt(&'static str),
