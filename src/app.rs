@@ -17,6 +17,7 @@ use crate::dev::{self, DevFacts};
 use crate::events::EventFeed;
 use crate::follow::Follower;
 use crate::gate::Rules;
+use crate::limits::Limits;
 use crate::listen::{self, Bound, Entrance, ListenError};
 use crate::model::Driver;
 use crate::pages::Gallery;
@@ -114,7 +115,10 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         Some(_) => Some(dev::serve_demo(shutdown.watcher()).await?),
         None => None,
     };
+    let limits = Limits::new(config.limits, Arc::clone(&metrics));
+    tokio::spawn(limits.clone().keep(shutdown.watcher()));
     let parts = WorkerParts {
+        limits,
         routes: Arc::clone(&routes),
         gallery: Arc::new(Gallery::default()),
         metrics: Arc::clone(&metrics),
@@ -187,14 +191,16 @@ fn api_settings(
 ) -> Result<ApiSettings> {
     let zone = config.zones.first().ok_or_else(|| anyhow!("no preview zone is configured"))?;
     let rules = Arc::clone(rules);
+    let defaults = ApiSettings::default();
     Ok(ApiSettings {
         default_driver: if config.dev.is_some() { Driver::Loopback } else { Driver::Register },
         platform_zone: zone.clone(),
         public_scheme: config.public_scheme,
         public_port,
         default_visibility: config.default_visibility,
+        default_port: config.dev.as_ref().and_then(|dev| dev.to).unwrap_or(defaults.default_port),
         permits_address: Arc::new(move |ip| rules.permits(ip)),
-        ..ApiSettings::default()
+        ..defaults
     })
 }
 

@@ -22,6 +22,7 @@ pub mod forward;
 pub mod gate;
 pub mod headers;
 pub mod host;
+pub mod limits;
 pub mod listen;
 pub mod message;
 pub mod model;

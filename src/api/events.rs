@@ -5,16 +5,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{self, Sse};
-use axum::routing::get;
 use futures_util::Stream;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
+use super::shapes::{LastEventHeader, ScopeQuery, StreamQuery};
 use super::{ApiState, Problem, sandboxes};
 use crate::events::Listener;
 use crate::model::{Event, EventFilter, EventId, KeyScope, SandboxId};
@@ -23,11 +24,11 @@ use crate::webhooks::envelope;
 /// How often a stream says that it is still there, and whether its caller may still listen is looked up.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/events/stream", get(all))
-        .route("/tenant/events/stream", get(all))
-        .route("/sandboxes/{id}/events", get(of_sandbox))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(all))
+        .routes(routes!(of_tenant))
+        .routes(routes!(of_sandbox))
 }
 
 /// Whose events are wanted.
@@ -64,17 +65,43 @@ impl Scope {
 
 type Events = Sse<std::pin::Pin<Box<dyn Stream<Item = Result<sse::Event, Infallible>> + Send>>>;
 
+/// Streams what happens to everything of the tenant's.
+#[utoipa::path(
+    get, path = "/events/stream", tag = "Events", operation_id = "stream_events", security(("api_key" = ["sandboxes:read"])),
+    params(StreamQuery, LastEventHeader),
+    responses((status = 200, body = String, content_type = "text/event-stream")),
+)]
 async fn all(
     State(state): State<ApiState>,
     caller: Caller,
     Query(query): Query<HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Result<Events, Problem> {
-    caller.needs(&[KeyScope::SandboxesRead])?;
+    stream(state, caller, Scope::All, (&query, &headers)).await
+}
+
+/// Streams what happens to the tenant's, or to a part of it.
+#[utoipa::path(
+    get, path = "/tenant/events/stream", tag = "Events", operation_id = "stream_tenant_events", security(("api_key" = ["sandboxes:read"])),
+    params(StreamQuery, ScopeQuery, LastEventHeader),
+    responses((status = 200, body = String, content_type = "text/event-stream")),
+)]
+async fn of_tenant(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Result<Events, Problem> {
     let scope = Scope::read(query.get("scope"))?;
     stream(state, caller, scope, (&query, &headers)).await
 }
 
+/// Streams what happens to a sandbox.
+#[utoipa::path(
+    get, path = "/sandboxes/{id}/events", tag = "Events", operation_id = "stream_sandbox_events", security(("api_key" = ["sandboxes:read"])),
+    params(StreamQuery, LastEventHeader),
+    responses((status = 200, body = String, content_type = "text/event-stream")),
+)]
 async fn of_sandbox(
     State(state): State<ApiState>,
     caller: Caller,
@@ -93,6 +120,7 @@ async fn stream(
     scope: Scope,
     (query, headers): (&HashMap<String, String>, &HeaderMap),
 ) -> Result<Events, Problem> {
+    caller.needs(&[KeyScope::SandboxesRead])?;
     let filter = EventFilter::list(query.get("types").map(String::as_str).unwrap_or_default());
     let last = last_event(query, headers)?;
     let listener = state.feed.listen(caller.tenant, last).await?;

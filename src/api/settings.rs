@@ -35,6 +35,8 @@ pub struct ApiState {
 pub struct ApiSettings {
     /// The driver of sandboxes whose creator gives no `upstream`.
     pub default_driver: Driver,
+    /// The port that is previewed when nobody says.
+    pub default_port: u16,
     /// The zone that links are minted in for tenants without a domain of their own.
     pub platform_zone: String,
     /// The scheme in links.
@@ -55,6 +57,7 @@ impl Default for ApiSettings {
     fn default() -> Self {
         Self {
             default_driver: Driver::Register,
+            default_port: 3000,
             platform_zone: "sandbox.localhost".into(),
             public_scheme: "http",
             public_port: 80,

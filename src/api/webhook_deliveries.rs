@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 
+use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
+use super::shapes::{DeliveryData, DeliveryPage, DeliveryQuery, ReplayOrder, TestData};
 use super::webhooks::find;
 use super::{ApiState, Problem};
 use crate::model::{Delivery, DeliveryId, DeliveryState, KeyScope};
@@ -22,12 +24,12 @@ const PAGE: (u32, u32) = (50, 100);
 /// The longest id of a replay, characters.
 const REPLAY_ID: usize = 200;
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/webhooks/{id}/test", post(test))
-        .route("/webhooks/{id}/deliveries", get(list))
-        .route("/webhooks/{id}/deliveries/{delivery}", get(show))
-        .route("/webhooks/{id}/deliveries/{delivery}/replay", post(replay))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(test))
+        .routes(routes!(list))
+        .routes(routes!(show))
+        .routes(routes!(replay))
 }
 
 fn render(delivery: &Delivery) -> Value {
@@ -66,6 +68,12 @@ fn missing(error: StoreError) -> Problem {
     }
 }
 
+/// Lists a webhook's deliveries, newest first.
+#[utoipa::path(
+    get, path = "/webhooks/{id}/deliveries", tag = "Webhooks", operation_id = "list_deliveries", security(("api_key" = ["tenant:read"])),
+    params(DeliveryQuery),
+    responses((status = 200, body = DeliveryPage)),
+)]
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,
@@ -102,6 +110,11 @@ async fn list(
     Ok(Json(json!({ "data": items, "next_cursor": next })))
 }
 
+/// Gives a delivery.
+#[utoipa::path(
+    get, path = "/webhooks/{id}/deliveries/{delivery}", tag = "Webhooks", operation_id = "get_delivery", security(("api_key" = ["tenant:read"])),
+    responses((status = 200, body = DeliveryData)),
+)]
 async fn show(
     State(state): State<ApiState>,
     caller: Caller,
@@ -113,6 +126,12 @@ async fn show(
     Ok(Json(json!({ "data": render(&found) })))
 }
 
+/// Delivers the same event once more.
+#[utoipa::path(
+    post, path = "/webhooks/{id}/deliveries/{delivery}/replay", tag = "Webhooks", operation_id = "replay_delivery", security(("api_key" = ["tenant:write"])), request_body = ReplayOrder,
+    responses((status = 202, body = DeliveryData),
+        (status = 409, description = "`CONFLICT`: the replay id was used before. `RESOURCE_STATE`: the webhook is not active")),
+)]
 async fn replay(
     State(state): State<ApiState>,
     caller: Caller,
@@ -136,7 +155,13 @@ async fn replay(
     Ok((StatusCode::ACCEPTED, Json(json!({ "data": render(&made) }))).into_response())
 }
 
-/// Tries a webhook out while its owner waits. That it does not work is an answer, no error.
+/// Tries a webhook out while its owner waits.
+///
+/// That it does not work is an answer, no error.
+#[utoipa::path(
+    post, path = "/webhooks/{id}/test", tag = "Webhooks", operation_id = "test_webhook", security(("api_key" = ["tenant:write"])),
+    responses((status = 200, body = TestData)),
+)]
 async fn test(
     State(state): State<ApiState>,
     caller: Caller,

@@ -1,19 +1,23 @@
 //! Webhooks: registering, changing and removing them, and the catalogue of events.
 
 use aws_lc_rs::rand;
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
 use super::sandboxes::MAX_OBJECT;
+use super::shapes::{
+    self, ChangedWebhook, EventCatalogue, MadeWebhook, WebhookData, WebhookList, WebhookOrder,
+};
 use super::{ApiState, Problem};
 use crate::model::{
     EventFilter, EventType, KeyScope, TenantId, UnknownEvent, Webhook, WebhookSecret, WebhookState,
@@ -37,12 +41,12 @@ const SECRET: std::ops::RangeInclusive<usize> = 16..=256;
 /// The part of all events that belong to workspaces.
 const OF_WORKSPACES: &str = "sandbox";
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/webhooks", get(list).post(create))
-        .route("/webhooks/events", get(catalogue))
-        .route("/webhooks/{id}", get(show).patch(update).delete(remove))
-        .route("/webhooks/{id}/rotate-secret", post(rotate))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(list, create))
+        .routes(routes!(catalogue))
+        .routes(routes!(show, update, remove))
+        .routes(routes!(rotate))
 }
 
 /// A tenant's webhook.
@@ -84,12 +88,22 @@ fn render(webhook: &Webhook) -> Value {
     })
 }
 
+/// Lists webhooks, without their secrets.
+#[utoipa::path(
+    get, path = "/webhooks", tag = "Webhooks", operation_id = "list_webhooks", security(("api_key" = ["tenant:read"])),
+    responses((status = 200, body = WebhookList)),
+)]
 async fn list(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::TenantRead])?;
     let webhooks = state.store.webhooks(caller.tenant).await?;
     Ok(Json(json!({ "data": webhooks.iter().map(render).collect::<Vec<_>>() })))
 }
 
+/// Gives a webhook, without its secret.
+#[utoipa::path(
+    get, path = "/webhooks/{id}", tag = "Webhooks", operation_id = "get_webhook", security(("api_key" = ["tenant:read"])),
+    responses((status = 200, body = WebhookData)),
+)]
 async fn show(
     State(state): State<ApiState>,
     caller: Caller,
@@ -200,6 +214,14 @@ fn check_workspace(workspace: Option<&String>, events: &EventFilter) -> Result<(
     }
 }
 
+/// Registers a webhook.
+///
+/// The secret is told this once.
+#[utoipa::path(
+    post, path = "/webhooks", tag = "Webhooks", operation_id = "create_webhook", security(("api_key" = ["tenant:write"])), request_body = WebhookOrder,
+    responses((status = 201, body = MadeWebhook),
+        (status = 422, description = "`UNKNOWN_EVENT_TYPE`, `EVENTS_NOT_WORKSPACE_SCOPABLE`: a pattern of `events` that matches nothing. `WEBHOOK_LIMIT_REACHED`: there are as many as there may be. `VALIDATION_ERROR`: every field that cannot be taken is named in `details`")),
+)]
 async fn create(
     State(state): State<ApiState>,
     caller: Caller,
@@ -235,6 +257,14 @@ async fn create(
     Ok((StatusCode::CREATED, answer).into_response())
 }
 
+/// Changes a webhook.
+///
+/// A new secret is told this once; the one before signs as well for a while.
+#[utoipa::path(
+    patch, path = "/webhooks/{id}", tag = "Webhooks", operation_id = "update_webhook", security(("api_key" = ["tenant:write"])), request_body = shapes::WebhookPatch,
+    responses((status = 200, body = ChangedWebhook),
+        (status = 422, description = "`UNKNOWN_EVENT_TYPE`, `EVENTS_NOT_WORKSPACE_SCOPABLE`: a pattern of `events` that matches nothing. `VALIDATION_ERROR`: every field that cannot be taken is named in `details`")),
+)]
 async fn update(
     State(state): State<ApiState>,
     caller: Caller,
@@ -255,6 +285,13 @@ async fn update(
     change(&state, &caller, &before, (patch, secret)).await
 }
 
+/// Makes a webhook's secret anew.
+///
+/// The one before signs as well for a while.
+#[utoipa::path(
+    post, path = "/webhooks/{id}/rotate-secret", tag = "Webhooks", operation_id = "rotate_webhook_secret", security(("api_key" = ["tenant:write"])),
+    responses((status = 200, body = MadeWebhook)),
+)]
 async fn rotate(
     State(state): State<ApiState>,
     caller: Caller,
@@ -286,6 +323,11 @@ async fn change(
     Ok(Json(json!({ "data": data, "secret": secret.0 })))
 }
 
+/// Removes a webhook, and what is on its way to it.
+#[utoipa::path(
+    delete, path = "/webhooks/{id}", tag = "Webhooks", operation_id = "delete_webhook", security(("api_key" = ["tenant:write"])),
+    responses((status = 204, description = "Done")),
+)]
 async fn remove(
     State(state): State<ApiState>,
     caller: Caller,
@@ -297,6 +339,11 @@ async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Lists every event there is, and how deliveries are signed.
+#[utoipa::path(
+    get, path = "/webhooks/events", tag = "Webhooks", operation_id = "list_event_types", security(("api_key" = ["tenant:read"])),
+    responses((status = 200, body = EventCatalogue)),
+)]
 async fn catalogue(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::TenantRead])?;
     let mut categories: Map<String, Value> = Map::new();

@@ -6,10 +6,12 @@ mod changes;
 mod deliveries;
 mod delivery_log;
 mod events;
+mod idempotency;
 mod keys;
 mod open;
 mod previews;
 mod prune;
+mod quotas;
 mod rows;
 mod sandboxes;
 mod secrets;
@@ -20,6 +22,7 @@ mod webhooks;
 
 pub use deliveries::{Backlog, Busy, Claim, Room, Settlement, Verdict};
 pub use open::Store;
+pub use quotas::{QuotaExceeded, QuotaUsage};
 pub use snapshot::Sandboxes;
 pub use webhooks::{NewWebhook, WebhookPatch};
 
@@ -48,6 +51,9 @@ pub enum StoreError {
     /// The same idempotency key was used with another payload.
     #[error("idempotency key reused with another payload")]
     IdempotencyMismatch,
+    /// An end user would have more than it may.
+    #[error("quota {} exceeded", .0.quota)]
+    QuotaExceeded(Box<QuotaExceeded>),
     /// A stored secret cannot be decrypted with the key we were given.
     #[error("the stored secrets were encrypted with another key")]
     WrongSecretKey,

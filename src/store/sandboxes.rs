@@ -8,8 +8,6 @@ use super::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch, Store
 use crate::host::Slug;
 use crate::model::{Sandbox, SandboxId, SandboxState, Subject, TenantId, Version};
 
-/// How long a create is remembered by its idempotency key, milliseconds.
-const REMEMBERED: i64 = 24 * 3600 * 1000;
 /// The scope of the platform's own zones.
 pub(super) const PLATFORM: &str = "";
 /// Digits of the id that a default slug has, shortest first.
@@ -34,6 +32,7 @@ impl Store {
         let id = new.id;
         let chosen = new.slug.clone();
         let mut sandbox = self.draft(tenant, new)?;
+        tx = self.within_quotas(tx, None, &sandbox).await?;
         insert(&mut tx, &sandbox).await?;
         if let Some(slug) = chosen {
             claim(&mut tx, tenant, id, &slug).await?;
@@ -47,14 +46,7 @@ impl Store {
                 .map_err(StoreError::Database)?;
         }
         if let Some(idempotency) = idempotency {
-            sqlx::query("INSERT INTO idempotency (id, fingerprint, sandbox, created_at) VALUES (?1, ?2, ?3, ?4)")
-                .bind(idempotency.key)
-                .bind(&idempotency.fingerprint[..])
-                .bind(id.to_string())
-                .bind(millis(self.clock.now()))
-                .execute(&mut *tx)
-                .await
-                .map_err(StoreError::Database)?;
+            self.remember(&mut tx, idempotency, id).await?;
         }
         self.emit_sandbox(&mut tx, None, &sandbox).await?;
         let version = self.commit(tx, &[Subject::Sandbox(id)]).await?;
@@ -92,37 +84,6 @@ impl Store {
             started_at: (new.state == SandboxState::Running).then_some(now),
             destroyed_at: None,
         })
-    }
-
-    async fn remembered(
-        &self,
-        tx: &mut Tx,
-        idempotency: &Idempotency,
-    ) -> Result<Option<Sandbox>, StoreError> {
-        sqlx::query("DELETE FROM idempotency WHERE created_at < ?1")
-            .bind(millis(self.clock.now()) - REMEMBERED)
-            .execute(&mut **tx)
-            .await
-            .map_err(StoreError::Database)?;
-        let row = sqlx::query(
-            "SELECT i.fingerprint, s.* FROM idempotency i JOIN sandboxes s ON s.id = i.sandbox WHERE i.id = ?1",
-        )
-        .bind(&idempotency.key)
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(StoreError::Database)?;
-        let Some(row) = row else { return Ok(None) };
-        if row.get::<&[u8], _>(0) != &idempotency.fingerprint[..] {
-            return Err(StoreError::IdempotencyMismatch);
-        }
-        let sandbox = sqlx::query(
-            "SELECT s.* FROM idempotency i JOIN sandboxes s ON s.id = i.sandbox WHERE i.id = ?1",
-        )
-        .bind(&idempotency.key)
-        .fetch_one(&mut **tx)
-        .await
-        .map_err(StoreError::Database)?;
-        rows::sandbox(&sandbox).map(Some)
     }
 
     /// A sandbox of a tenant, destroyed or not.
@@ -226,6 +187,7 @@ impl Store {
         }
         let before = sandbox.clone();
         apply(&mut sandbox, patch);
+        tx = self.within_quotas(tx, Some(&before), &sandbox).await?;
         sandbox.updated_at = self.clock.now();
         if sandbox.state == SandboxState::Running && sandbox.started_at.is_none() {
             sandbox.started_at = Some(sandbox.updated_at);
