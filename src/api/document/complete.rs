@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 /// What a placeholder stands for, by the path up to it; and whether it is a UUID.
-const PLACES: [(&str, &str, bool); 10] = [
+const PLACES: [(&str, &str, bool); 12] = [
     ("/api-keys/{id}", "The key's id.", true),
     ("/sandboxes/{id}", "The sandbox's id.", true),
     (
@@ -20,6 +20,8 @@ const PLACES: [(&str, &str, bool); 10] = [
     ("/preview-tokens/{token}", "The token's id.", true),
     ("/tokens/scoped/{id}", "The token's id.", true),
     ("/workspaces/{id}", "The workspace's id.", true),
+    ("/webhooks/{id}", "The webhook's id.", false),
+    ("/deliveries/{delivery}", "The delivery's id.", false),
 ];
 
 /// Errors that follow from the shape of an operation: status, name, and what is said about it.

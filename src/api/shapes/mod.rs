@@ -45,6 +45,7 @@ mod sandboxes;
 mod tenant;
 mod tokens;
 mod usage;
+mod webhooks;
 
 pub(super) use access::*;
 pub(super) use keys::*;
@@ -54,6 +55,7 @@ pub(super) use sandboxes::*;
 pub(super) use tenant::*;
 pub(super) use tokens::*;
 pub(super) use usage::*;
+pub(super) use webhooks::*;
 
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
