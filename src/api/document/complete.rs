@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 /// What a placeholder stands for, by the path up to it; and whether it is a UUID.
-const PLACES: [(&str, &str, bool); 8] = [
+const PLACES: [(&str, &str, bool); 9] = [
     ("/api-keys/{id}", "The key's id.", true),
     ("/sandboxes/{id}", "The sandbox's id.", true),
     (
@@ -18,6 +18,7 @@ const PLACES: [(&str, &str, bool); 8] = [
     ("/env/{key}", "The variable's name.", false),
     ("/previews/{preview}", "The preview's id.", true),
     ("/preview-tokens/{token}", "The token's id.", true),
+    ("/shares/{share}", "The share's id.", true),
 ];
 
 /// Errors that follow from the shape of an operation: status, name, and what is said about it.
