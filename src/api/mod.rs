@@ -74,7 +74,7 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(quotas::routes())
         .merge(readiness::routes())
         .merge(sandboxes::routes())
-        .merge(OpenApiRouter::from(shares::routes()))
+        .merge(shares::routes())
         .merge(tenant::routes())
         .merge(tokens::routes())
         .merge(usage::routes())

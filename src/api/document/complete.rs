@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 /// What a placeholder stands for, by the path up to it; and whether it is a UUID.
-const PLACES: [(&str, &str, bool); 12] = [
+const PLACES: [(&str, &str, bool); 13] = [
     ("/api-keys/{id}", "The key's id.", true),
     ("/sandboxes/{id}", "The sandbox's id.", true),
     (
@@ -22,6 +22,7 @@ const PLACES: [(&str, &str, bool); 12] = [
     ("/workspaces/{id}", "The workspace's id.", true),
     ("/webhooks/{id}", "The webhook's id.", false),
     ("/deliveries/{delivery}", "The delivery's id.", false),
+    ("/shares/{share}", "The share's id.", true),
 ];
 
 /// Errors that follow from the shape of an operation: status, name, and what is said about it.

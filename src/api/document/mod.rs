@@ -27,10 +27,14 @@ RFC 3339 in UTC. A change is answered once it is durable and this process serves
 All errors have one shape, `Error`, and every answer has `X-Request-Id`.";
 
 /// The groups of operations, in the order in which they are read.
-const TAGS: [(&str, &str); 12] = [
+const TAGS: [(&str, &str); 13] = [
     ("Sandboxes", "What is previewed: create, find, change, destroy."),
     ("Previews", "Published ports of a sandbox."),
     ("Preview tokens", "Credentials that open the private ports of one sandbox."),
+    (
+        "Share links",
+        "Links that open a sandbox, or one published port of it, without any other credential.",
+    ),
     ("Usage", "What sandboxes took up, and what their visitors moved."),
     ("Workspaces", "Groups of sandboxes."),
     ("Tenant", "The caller, its face on the pages that visitors meet, and its rules."),
