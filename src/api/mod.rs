@@ -72,9 +72,9 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(sandboxes::routes())
         .merge(OpenApiRouter::from(shares::routes()))
         .merge(tenant::routes())
+        .merge(tickets::routes())
         .merge(tokens::routes())
         .merge(usage::routes())
-        .merge(tickets::routes())
         .merge(workspaces::routes());
     OpenApiRouter::default().nest("/api/v1", v1).merge(embed::routes())
 }
