@@ -76,6 +76,7 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(sandboxes::routes())
         .merge(shares::routes())
         .merge(tenant::routes())
+        .merge(tickets::routes())
         .merge(tokens::routes())
         .merge(usage::routes())
         .merge(tickets::routes())
