@@ -79,7 +79,6 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(tickets::routes())
         .merge(tokens::routes())
         .merge(usage::routes())
-        .merge(tickets::routes())
         .merge(workspaces::routes())
         .merge(webhook_deliveries::routes())
         .merge(webhooks::routes());
