@@ -101,6 +101,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     caller.needs(&[KeyScope::SandboxesCreate, KeyScope::SandboxesWrite])?;
     let idempotency = idempotency(&caller, &headers, &fields)?;
+    let wait = wait(&query)?;
     let new = draft(&mut fields, &state)?;
     let created = caller.store(&state).create_sandbox(caller.tenant, new, idempotency).await?;
     let mut sandbox = match created {
@@ -110,11 +111,18 @@ async fn create(
         }
         Created::Replayed(sandbox) => sandbox,
     };
-    if let Some(seconds) = query.get("wait").and_then(|text| text.parse::<u64>().ok()) {
-        let patience = Duration::from_secs(seconds.min(MAX_WAIT));
+    if let Some(patience) = wait {
         sandbox = readiness::wait(&state, sandbox, patience).await?;
     }
     Ok((StatusCode::CREATED, answer(&state, &sandbox).await?).into_response())
+}
+
+/// How long the caller wants to wait; more than we can is no fault.
+fn wait(query: &HashMap<String, String>) -> Result<Option<Duration>, Problem> {
+    let Some(text) = query.get("wait") else { return Ok(None) };
+    let seconds: u64 =
+        text.parse().map_err(|_| Problem::field("wait", "must be a number of seconds"))?;
+    Ok(Some(Duration::from_secs(seconds.min(MAX_WAIT))))
 }
 
 fn idempotency(
