@@ -24,6 +24,7 @@ mod command_line;
 mod control;
 mod deadlines;
 mod delegation;
+mod document;
 mod embed;
 mod events;
 mod forwarding;

@@ -152,6 +152,12 @@ fn fill(status: &str, response: &mut Map<String, Value>) {
     if is_error && !response.contains_key("content") {
         response.insert("content".into(), error_content());
     }
+    // A stream of events has no JSON of its own.
+    if let Some(Value::Object(stream)) =
+        response.get_mut("content").and_then(|c| c.get_mut("text/event-stream"))
+    {
+        stream.remove("schema");
+    }
     if response.get("description").is_none_or(|text| text == "") {
         let reason = code.and_then(|code| code.canonical_reason()).unwrap_or("Answer");
         response.insert("description".into(), reason.into());

@@ -3,6 +3,8 @@
 //! `docs/openapi.json`.
 
 mod complete;
+mod kind;
+mod page;
 mod schemas;
 #[cfg(test)]
 mod tests;
@@ -63,7 +65,7 @@ pub fn openapi() -> &'static str {
 }
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default().routes(routes!(show))
+    OpenApiRouter::default().routes(routes!(show)).routes(routes!(page::show))
 }
 
 fn document() -> Value {
