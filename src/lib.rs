@@ -36,6 +36,8 @@ pub mod tls;
 pub mod token;
 pub mod trust;
 pub mod upstream;
+pub mod usage;
 pub mod visitor;
+pub mod visits;
 pub mod webhooks;
 pub mod wire;

@@ -22,9 +22,11 @@ mod render;
 mod sandboxes;
 mod settings;
 mod shapes;
+mod shares;
 mod tenant;
 mod tokens;
 mod upstream;
+mod usage;
 mod webhook_deliveries;
 mod webhooks;
 
@@ -59,11 +61,13 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(events::routes())
         .merge(lifecycle::routes())
         .merge(previews::routes())
-        .merge(OpenApiRouter::from(quotas::routes()))
+        .merge(quotas::routes())
         .merge(readiness::routes())
         .merge(sandboxes::routes())
+        .merge(OpenApiRouter::from(shares::routes()))
         .merge(tenant::routes())
         .merge(tokens::routes())
+        .merge(usage::routes())
         .merge(webhook_deliveries::routes())
         .merge(webhooks::routes());
     OpenApiRouter::default().nest("/api/v1", v1).merge(embed::routes())

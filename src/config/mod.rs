@@ -6,8 +6,8 @@ mod reader;
 mod webhooks;
 
 pub use cli::{
-    Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, StoreArg,
-    TenantCommand, TokenCommand,
+    Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, ShareCommand,
+    StoreArg, TenantCommand, TokenCommand,
 };
 pub use file::{check, load, parse};
 
@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::address::AddressRules;
 use crate::model::Visibility;
 use crate::telemetry::LogSettings;
+use crate::usage::Prices;
 use crate::{control, forward, limits, listen, tls};
 
 /// Everything a process needs to know to start.
@@ -61,10 +62,27 @@ pub struct Config {
     pub drain: Duration,
     /// TLS, if it is spoken here.
     pub tls: Option<TlsConfig>,
+    /// How usage is counted.
+    pub usage: UsageConfig,
     /// The log.
     pub log: LogSettings,
     /// Development mode, if this is it.
     pub dev: Option<DevOptions>,
+}
+
+/// How usage is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct UsageConfig {
+    /// How often counts are written.
+    pub flush: Duration,
+    /// What is asked for it.
+    pub prices: Prices,
+}
+
+impl Default for UsageConfig {
+    fn default() -> Self {
+        Self { flush: Duration::from_secs(5), prices: Prices::default() }
+    }
 }
 
 /// How TLS is spoken to visitors.
@@ -173,6 +191,7 @@ pub fn dev(options: &DevOptions) -> Config {
             hsts: Duration::ZERO,
             redirect: false,
         }),
+        usage: UsageConfig::default(),
         log: options.log.settings("warn,portico::access=info"),
         dev: Some(options.clone()),
     }

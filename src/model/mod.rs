@@ -10,7 +10,9 @@ mod limits;
 mod links;
 mod preview;
 mod sandbox;
+mod share;
 mod tenant;
+mod usage;
 mod webhook;
 
 pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenScope};
@@ -19,11 +21,13 @@ pub use change::{Change, Subject, Version};
 pub use embed::{FrameSource, FrameSourceError, Origin};
 pub use event::{Event, EventFilter, EventType, UnknownEvent};
 pub use ids::{
-    DeliveryId, EventId, IdText, KeyId, PreviewId, SandboxId, TenantId, TokenId, WebhookId,
+    DeliveryId, EventId, IdText, KeyId, PreviewId, SandboxId, ShareId, TenantId, TokenId, WebhookId,
 };
 pub use limits::{PreviewLimits, QuotaSource, Quotas};
 pub use links::Links;
 pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};
+pub use share::{REMEMBERED, Share, ShareHash, ShareLink, ShareTally};
 pub use tenant::{CustomDomain, Tenant, TenantDomain, TenantPolicy};
+pub use usage::{Counted, MINUTE, Owner, Place, Provisioned, Shape, Span, Traffic, Used};
 pub use webhook::{Delivery, DeliveryState, Webhook, WebhookSecret, WebhookState};

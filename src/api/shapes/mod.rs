@@ -39,16 +39,20 @@ macro_rules! pages {
 
 mod keys;
 mod previews;
+mod quotas;
 mod sandboxes;
 mod tenant;
 mod tokens;
+mod usage;
 mod webhooks;
 
 pub(super) use keys::*;
 pub(super) use previews::*;
+pub(super) use quotas::*;
 pub(super) use sandboxes::*;
 pub(super) use tenant::*;
 pub(super) use tokens::*;
+pub(super) use usage::*;
 pub(super) use webhooks::*;
 
 use serde_json::{Map, Value};
