@@ -13,8 +13,10 @@ use crate::clock::Clock;
 use crate::config::{Config, development};
 use crate::control;
 use crate::dev::{self, DevFacts};
+use crate::dns::Dns;
 use crate::follow::Follower;
 use crate::gate::Rules;
+use crate::issuance::Issuance;
 use crate::listen::{self, Bound, Entrance, ListenError};
 use crate::model::Driver;
 use crate::pages::Gallery;
@@ -24,6 +26,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::tls::Certificates;
 use crate::upstream::{Dialler, SandboxTls};
+use crate::verify::Verifier;
 use crate::visitor::{Renewals, WorkerParts};
 
 /// How long the control plane may take to finish its answers once visitors are gone.
@@ -135,11 +138,14 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     drop(watcher);
 
     let settings = api_settings(&config, public_port, &rules)?;
+    let verifier = Verifier::new(Dns::new(config.dns.clone()), clock.clone(), config.verify);
+    tokio::spawn(verifier.clone().keep(store.clone(), shutdown.watcher()));
     let state = ApiState {
         store: store.clone(),
         follower: follower.clone(),
         routes: Arc::clone(&routes),
         clock: clock.clone(),
+        verifier,
         settings: Arc::new(settings),
     };
     let dev = match &config.dev {
@@ -149,7 +155,9 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         }
         None => None,
     };
-    let admin_router = admin::router(AdminState { metrics, routes, follower });
+    let issuance = Arc::new(Issuance::new(config.tls_hosts_per_domain));
+    let admin_router =
+        admin::router(AdminState { metrics, routes, follower, issuance, clock: clock.clone() });
     control::serve(api_listener, api::router(state), config.control, shutdown.watcher());
     control::serve(admin_listener, admin_router, config.control, shutdown.watcher());
     Ok(Running { preview, https, api, admin, dev, store, drain: config.drain, shutdown })
@@ -181,6 +189,7 @@ fn api_settings(
     Ok(ApiSettings {
         default_driver: if config.dev.is_some() { Driver::Loopback } else { Driver::Register },
         platform_zone: zone.clone(),
+        own_names: config.zones.iter().chain([&config.dns.target]).cloned().collect(),
         public_scheme: config.public_scheme,
         public_port,
         default_visibility: config.default_visibility,

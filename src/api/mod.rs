@@ -3,11 +3,14 @@
 
 mod api_keys;
 mod auth;
+mod custom_domains;
+mod domain_record;
 mod embed;
 mod fields;
 pub mod keys;
 mod lifecycle;
 mod listing;
+mod preview_domain;
 mod previews;
 mod problem;
 mod readiness;
@@ -33,7 +36,9 @@ const MAX_BODY: usize = 1 << 20;
 pub fn router(state: ApiState) -> Router {
     let v1 = Router::new()
         .merge(api_keys::routes())
+        .merge(custom_domains::routes())
         .merge(lifecycle::routes())
+        .merge(preview_domain::routes())
         .merge(previews::routes())
         .merge(readiness::routes())
         .merge(sandboxes::routes())

@@ -8,6 +8,7 @@ use crate::follow::Follower;
 use crate::model::{Driver, Visibility};
 use crate::routes::Routes;
 use crate::store::Store;
+use crate::verify::Verifier;
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct ApiState {
     pub routes: Arc<Routes>,
     /// Wall time.
     pub clock: Clock,
+    /// Looks at the DNS of tenants' names.
+    pub verifier: Verifier,
     /// The settings.
     pub settings: Arc<ApiSettings>,
 }
@@ -31,6 +34,8 @@ pub struct ApiSettings {
     pub default_driver: Driver,
     /// The zone that links are minted in for tenants without a domain of their own.
     pub platform_zone: String,
+    /// The platform's own names: no tenant registers them, or what is above or below them.
+    pub own_names: Vec<String>,
     /// The scheme in links.
     pub public_scheme: &'static str,
     /// The port in links; left out when it is the scheme's own.
@@ -50,6 +55,7 @@ impl Default for ApiSettings {
         Self {
             default_driver: Driver::Register,
             platform_zone: "sandbox.localhost".into(),
+            own_names: Vec::new(),
             public_scheme: "http",
             public_port: 80,
             token_max_ttl: 86_400,

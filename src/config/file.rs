@@ -9,14 +9,17 @@ use toml::Value;
 
 use super::cli::MAX_WORKERS;
 use super::reader::Reader;
-use super::{Config, ConfigError, FORBIDDEN_PORTS, TlsConfig, default_data_dir, default_workers};
+use super::{
+    Config, ConfigError, FORBIDDEN_PORTS, TLS_HOSTS_PER_DOMAIN, TlsConfig, default_data_dir,
+    default_workers,
+};
 use crate::address::AddressRules;
 use crate::clock::Clock;
 use crate::host::Authority;
 use crate::model::Visibility;
 use crate::telemetry::{LogFormat, LogSettings};
 use crate::upstream::SandboxTls;
-use crate::{control, forward, listen, tls, wire};
+use crate::{control, dns, forward, listen, tls, verify, wire};
 
 /// Reads a file. The error lists every fault.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
@@ -61,6 +64,7 @@ fn parse_all(text: &str) -> Result<(Config, Vec<String>), ConfigError> {
     Ok((config, reader.finish()))
 }
 
+#[expect(clippy::too_many_lines, reason = "a table: one entry a setting")]
 fn read(r: &mut Reader) -> Config {
     let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let zones = r.list("preview.zones", "a domain such as \"sandbox.example.com\"", zone);
@@ -88,6 +92,7 @@ fn read(r: &mut Reader) -> Config {
         r.fault("preview.listen, tls.listen, api.listen, admin.listen", "must be different");
     }
     let public_scheme = public_scheme.unwrap_or(if tls.is_some() { "https" } else { "http" });
+    let dns = names(r, zones.as_deref().unwrap_or_default());
     // A port that the system chooses is not known yet.
     let is_https = public_scheme == "https";
     let tls_port = tls.as_ref().filter(|_| is_https).map(|tls| tls.listen.port());
@@ -119,10 +124,41 @@ fn read(r: &mut Reader) -> Config {
                 _ => None,
             })
             .unwrap_or(Visibility::Public),
+        dns,
+        verify: verification(r),
+        tls_hosts_per_domain: r
+            .size("limits.tls_hosts_per_domain", (0, 1_000_000))
+            .unwrap_or(TLS_HOSTS_PER_DOMAIN),
         drain: r.duration("shutdown.drain").unwrap_or(Duration::from_secs(30)),
         tls,
         log: log(r),
         dev: None,
+    }
+}
+
+/// How DNS is asked. Below a zone every name leads here, so there is always one that tenants' records can lead to.
+fn names(r: &mut Reader, zones: &[String]) -> dns::Settings {
+    let default = dns::Settings::default();
+    let expected = "an address and a port such as \"127.0.0.1:53\" or \"[::1]:53\"";
+    let target = r.text("domains.target", "a host name such as \"proxy.example.com\"", |text| {
+        zone(&Value::String(text.to_owned()))
+    });
+    let implied = zones.first().map(|zone| format!("preview.{zone}"));
+    dns::Settings {
+        resolvers: r
+            .list("dns.resolvers", expected, |item| item.as_str()?.parse().ok())
+            .unwrap_or_default(),
+        timeout: r.duration("dns.timeout").unwrap_or(default.timeout),
+        deadline: r.duration("dns.deadline").unwrap_or(default.deadline),
+        target: target.or(implied).unwrap_or(default.target),
+    }
+}
+
+fn verification(r: &mut Reader) -> verify::Settings {
+    let default = verify::Settings::default();
+    verify::Settings {
+        recheck: r.duration("domains.recheck").unwrap_or(default.recheck),
+        grace: r.duration("domains.grace").unwrap_or(default.grace),
     }
 }
 

@@ -3,16 +3,22 @@
 //! No visitor's request ever waits for this part.
 
 mod changes;
+mod checks;
+mod custom_domains;
+mod domains;
 mod keys;
 mod open;
 mod previews;
 mod rows;
 mod sandboxes;
 mod secrets;
+mod slugs;
 mod snapshot;
 mod tenants;
 mod tokens;
 
+pub use checks::{Check, Checked};
+pub use domains::{Registered, Rival};
 pub use open::Store;
 pub use snapshot::Sandboxes;
 
@@ -240,6 +246,10 @@ pub struct RoutedSandbox {
     pub profile: Profile,
     /// The tenant's own id of the end user.
     pub external_user_id: Option<String>,
+    /// The workspace it belongs to.
+    pub workspace: Option<String>,
+    /// The project it belongs to.
+    pub project: Option<String>,
     /// Its published ports.
     pub ports: Vec<RoutedPort>,
     /// Where its slug leads to it: an empty text is the platform's zones, any other a tenant's domain.

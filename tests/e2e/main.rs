@@ -21,6 +21,7 @@ mod certificates;
 mod command_line;
 mod control;
 mod deadlines;
+mod domains;
 mod embed;
 mod forwarding;
 mod framing;
