@@ -138,6 +138,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     drop(watcher);
 
     let settings = api_settings(&config, public_port, &rules)?;
+    store.set_links(settings.links());
     let verifier = Verifier::new(Dns::new(config.dns.clone()), clock.clone(), config.verify);
     tokio::spawn(verifier.clone().keep(store.clone(), shutdown.watcher()));
     let state = ApiState {
@@ -186,6 +187,7 @@ fn api_settings(
 ) -> Result<ApiSettings> {
     let zone = config.zones.first().ok_or_else(|| anyhow!("no preview zone is configured"))?;
     let rules = Arc::clone(rules);
+    let defaults = ApiSettings::default();
     Ok(ApiSettings {
         default_driver: if config.dev.is_some() { Driver::Loopback } else { Driver::Register },
         platform_zone: zone.clone(),
@@ -193,8 +195,9 @@ fn api_settings(
         public_scheme: config.public_scheme,
         public_port,
         default_visibility: config.default_visibility,
+        default_port: config.dev.as_ref().and_then(|dev| dev.to).unwrap_or(defaults.default_port),
         permits_address: Arc::new(move |ip| rules.permits(ip)),
-        ..ApiSettings::default()
+        ..defaults
     })
 }
 

@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 
+use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
 use super::listing::Paging;
+use super::shapes::{
+    CustomDomainData, CustomDomainOrder, CustomDomainPage, CustomDomainQuery, PageQuery,
+};
 use super::{ApiState, Problem, domain_record, sandboxes};
 use crate::model::{CustomDomain, ExactDomain, KeyScope, SandboxState};
 use crate::store::StoreError;
@@ -22,11 +26,11 @@ const LONGEST_NAME: usize = 300;
 /// The names of the field that holds the name.
 const NAMES: [&str; 3] = ["fqdn", "domain", "hostname"];
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/custom-domains", get(list).post(create))
-        .route("/custom-domains/{name}", get(show).delete(remove))
-        .route("/custom-domains/{name}/verify", post(verify))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(list, create))
+        .routes(routes!(show, remove))
+        .routes(routes!(verify))
 }
 
 async fn find(state: &ApiState, caller: &Caller, named: &str) -> Result<ExactDomain, Problem> {
@@ -37,6 +41,12 @@ async fn find(state: &ApiState, caller: &Caller, named: &str) -> Result<ExactDom
     })
 }
 
+/// Lists exact host names.
+#[utoipa::path(
+    get, path = "/custom-domains", tag = "Domains", operation_id = "list_custom_domains", security(("api_key" = ["tenant:read"])),
+    params(CustomDomainQuery, PageQuery),
+    responses((status = 200, body = CustomDomainPage)),
+)]
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,
@@ -56,6 +66,14 @@ async fn list(
     Ok(Json(paging.wrap(items, total)))
 }
 
+/// Registers an exact host name.
+///
+/// It leads to its sandbox once DNS leads it here.
+#[utoipa::path(
+    post, path = "/custom-domains", tag = "Domains", operation_id = "create_custom_domain", security(("api_key" = ["tenant:write"])), request_body = CustomDomainOrder,
+    responses((status = 201, body = CustomDomainData), (status = 404, description = "`NOT_FOUND`: there is no such sandbox"),
+        (status = 409, description = "`CONFLICT`: the name is registered, or it is at, above or below one that is registered to another tenant")),
+)]
 async fn create(
     State(state): State<ApiState>,
     caller: Caller,
@@ -86,6 +104,11 @@ async fn create(
     Ok((StatusCode::CREATED, shown).into_response())
 }
 
+/// Gives an exact host name.
+#[utoipa::path(
+    get, path = "/custom-domains/{id}", tag = "Domains", operation_id = "get_custom_domain", security(("api_key" = ["tenant:read"])),
+    responses((status = 200, body = CustomDomainData)),
+)]
 async fn show(
     State(state): State<ApiState>,
     caller: Caller,
@@ -96,7 +119,13 @@ async fn show(
     Ok(Json(json!({ "data": domain_record::exact(&state, &exact) })))
 }
 
-/// Asks DNS now. What is not right yet is no error.
+/// Looks at the DNS of an exact host name.
+///
+/// What is not right yet is no error: `verified` is false, and `records` say why.
+#[utoipa::path(
+    post, path = "/custom-domains/{id}/verify", tag = "Domains", operation_id = "verify_custom_domain", security(("api_key" = ["tenant:write"])),
+    responses((status = 200, body = CustomDomainData)),
+)]
 async fn verify(
     State(state): State<ApiState>,
     caller: Caller,
@@ -111,6 +140,11 @@ async fn verify(
     Ok(Json(json!({ "data": domain_record::exact(&state, &checked.now) })))
 }
 
+/// Removes an exact host name.
+#[utoipa::path(
+    delete, path = "/custom-domains/{id}", tag = "Domains", operation_id = "delete_custom_domain", security(("api_key" = ["tenant:write"])),
+    responses((status = 204, description = "Done")),
+)]
 async fn remove(
     State(state): State<ApiState>,
     caller: Caller,

@@ -52,28 +52,35 @@ pub(super) fn preview_domain(
 ) -> Value {
     let target = state.verifier.target();
     let (zone, source) = resolved;
+    let of = |level: &str| (audience.level() == level).then(|| audience.owner());
     let mut shown = json!({
         "default_domain": state.settings.platform_zone,
         "cname_target": target,
         "target": target,
         "level": audience.level(),
+        "workspace_id": of("workspace"),
+        "project_id": of("project"),
         "resolved_domain": zone,
         "source": source,
+        "verified": false,
+        "dns_status": "pending",
     });
-    if audience.level() != "tenant" {
-        merge(&mut shown, json!({ format!("{}_id", audience.level()): audience.owner() }));
-    }
-    let Some(domain) = domain else {
-        let nothing = json!({
-            "preview_domain": null, "domain": null, "status": "not_configured", "dns_status": "pending",
-            "verified": false, "verified_at": null, "dns_instructions": null, "records": [], "challenge": null,
-        });
-        merge(&mut shown, nothing);
-        return shown;
+    let more = match domain {
+        Some(domain) => configured(domain, target, &dns::challenge(&tenant.to_string())),
+        None => json!({
+            "preview_domain": null, "domain": null, "status": "not_configured", "verified_at": null,
+            "short_hosts": false, "dns_instructions": null, "records": [], "challenge": null,
+            "owner_proved_at": null, "vouched": false, "checked_at": null, "failing_since": null,
+            "created_at": null,
+        }),
     };
+    merge(&mut shown, more);
+    shown
+}
+
+fn configured(domain: &PreviewDomain, target: &str, challenge: &str) -> Value {
     let (route, standing) = (&domain.route, &domain.record.standing);
     let verified = route.verified_at.is_some();
-    let challenge = dns::challenge(&tenant.to_string());
     let report = domain.record.report.as_ref().and_then(verify::read_report);
     let [below, short] = [format!("*.sandbox.{}", route.domain), format!("*.{}", route.domain)];
     let (records, proof) = match &report {
@@ -83,10 +90,10 @@ pub(super) fn preview_domain(
         ),
         None => (
             [unasked("CNAME", &short, target, false), unasked("CNAME", &below, target, true)],
-            unasked("TXT", &dns::challenge_name(&route.domain), &challenge, false),
+            unasked("TXT", &dns::challenge_name(&route.domain), challenge, false),
         ),
     };
-    let more = json!({
+    json!({
         "preview_domain": route.domain,
         "domain": route.domain,
         "status": if verified { "configured" } else { "pending_dns" },
@@ -102,9 +109,7 @@ pub(super) fn preview_domain(
         "checked_at": standing.checked_at,
         "failing_since": standing.failing_since,
         "created_at": domain.record.created_at,
-    });
-    merge(&mut shown, more);
-    shown
+    })
 }
 
 /// An exact host name.

@@ -1,19 +1,18 @@
 //! Preview domains: of the tenant, of a workspace, of a project. The most specific one that is verified is what links are made of.
 
-use std::collections::HashMap;
-
-use axum::extract::rejection::PathRejection;
+use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
+use super::shapes::{PreviewDomain, PreviewDomainOrder};
 use super::{ApiState, Problem, domain_record, render};
-use crate::model::{Audience, KeyScope, PreviewDomain};
+use crate::model::{Audience, KeyScope, PreviewDomain as Registration};
 use crate::store::{Registered, StoreError};
 use crate::verify::Dispute;
 
@@ -22,44 +21,175 @@ const LONGEST_ID: usize = 255;
 /// The longest name that is looked at, characters.
 const LONGEST_NAME: usize = 300;
 
-pub(super) fn routes() -> Router<ApiState> {
-    let levels = ["/tenant", "/workspaces/{workspace}", "/projects/{project}"];
-    levels.into_iter().fold(Router::new(), |router, level| {
-        router
-            .route(&format!("{level}/preview-domain"), get(show).put(register).delete(remove))
-            .route(&format!("{level}/preview-domain/verify"), post(verify))
-    })
+/// Whose domain a path is about, by the kind of path.
+const TENANT: u8 = 0;
+const WORKSPACE: u8 = 1;
+const PROJECT: u8 = 2;
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(tenant::show, tenant::register, tenant::remove))
+        .routes(routes!(tenant::verify))
+        .routes(routes!(workspace::show, workspace::register, workspace::remove))
+        .routes(routes!(workspace::verify))
+        .routes(routes!(project::show, project::register, project::remove))
+        .routes(routes!(project::verify))
 }
 
 /// Whose domain a path is about.
-pub(super) struct Of(pub(super) Audience);
+pub(super) struct Of<const LEVEL: u8>(Audience);
 
-impl FromRequestParts<ApiState> for Of {
+impl<const LEVEL: u8> FromRequestParts<ApiState> for Of<LEVEL> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let path: Result<Path<HashMap<String, String>>, PathRejection> =
-            Path::from_request_parts(parts, state).await;
-        let named = path.map_err(|_| Problem::not_found("resource"))?.0;
-        let id = |name: &str| {
-            let id = named.get(name)?;
-            Some((1..=LONGEST_ID).contains(&id.chars().count()).then(|| id.as_str().into()))
+        if LEVEL == TENANT {
+            return Ok(Self(Audience::Tenant));
+        }
+        let Ok(Path(id)) = Path::<String>::from_request_parts(parts, state).await else {
+            return Err(Problem::not_found("resource"));
         };
-        let audience = match (id("workspace"), id("project")) {
-            (Some(id), _) => id.map(Audience::Workspace),
-            (_, Some(id)) => id.map(Audience::Project),
-            (None, None) => Some(Audience::Tenant),
-        };
-        audience.map(Self).ok_or_else(|| Problem::not_found("resource"))
+        if !(1..=LONGEST_ID).contains(&id.chars().count()) {
+            return Err(Problem::not_found("resource"));
+        }
+        let id = id.as_str().into();
+        Ok(Self(if LEVEL == WORKSPACE { Audience::Workspace(id) } else { Audience::Project(id) }))
     }
 }
+
+/// The operations on the domain of one kind of path: the same ones, each with what the document says.
+macro_rules! operations {
+    ($module:ident, $level:ident, $path:literal, $verify:literal, [$($id:literal),+], [$($says:literal),+]) => {
+        operations!(@ $module, $level, $path, $verify, $($id),+, $($says),+);
+    };
+    (@ $module:ident, $level:ident, $path:literal, $verify:literal,
+     $show_id:literal, $set_id:literal, $verify_id:literal, $delete_id:literal,
+     $show:literal, $set:literal, $ask:literal, $delete:literal) => {
+        mod $module {
+            use super::{
+                ApiState, Caller, Fields, Json, KeyScope, Of, PreviewDomain, PreviewDomainOrder, Problem, State, StatusCode,
+                Value,
+            };
+
+            #[utoipa::path(
+                get, path = $path, tag = "Domains", operation_id = $show_id, summary = $show,
+                security(("api_key" = ["tenant:read"])),
+                responses((status = 200, body = PreviewDomain)),
+            )]
+            pub(super) async fn show(
+                State(state): State<ApiState>,
+                caller: Caller,
+                Of(audience): Of<{ super::$level }>,
+            ) -> Result<Json<Value>, Problem> {
+                caller.needs(&[KeyScope::TenantRead])?;
+                super::show(&state, &caller, &audience).await
+            }
+
+            #[utoipa::path(
+                put, path = $path, tag = "Domains", operation_id = $set_id, summary = $set,
+                description = "In place of the one before. The same domain again changes nothing.",
+                security(("api_key" = ["tenant:write"])), request_body = PreviewDomainOrder,
+                responses((status = 200, body = PreviewDomain),
+                    (status = 409, description = "`CONFLICT`: the domain, or one above or below it, is registered to another tenant; `details.challenge` settles the dispute")),
+            )]
+            pub(super) async fn register(
+                State(state): State<ApiState>,
+                caller: Caller,
+                Of(audience): Of<{ super::$level }>,
+                fields: Fields,
+            ) -> Result<Json<Value>, Problem> {
+                caller.needs(&[KeyScope::TenantWrite])?;
+                super::register(&state, &caller, &audience, fields).await
+            }
+
+            #[utoipa::path(
+                post, path = $verify, tag = "Domains", operation_id = $verify_id, summary = $ask,
+                description = "What is not right yet is no error: `verified` is false, and `records` say why.",
+                security(("api_key" = ["tenant:write"])),
+                responses((status = 200, body = PreviewDomain), (status = 404, description = "`NOT_FOUND`: none is registered")),
+            )]
+            pub(super) async fn verify(
+                State(state): State<ApiState>,
+                caller: Caller,
+                Of(audience): Of<{ super::$level }>,
+            ) -> Result<Json<Value>, Problem> {
+                caller.needs(&[KeyScope::TenantWrite])?;
+                super::verify(&state, &caller, &audience).await
+            }
+
+            #[utoipa::path(
+                delete, path = $path, tag = "Domains", operation_id = $delete_id, summary = $delete,
+                description = "Twice is no error.", security(("api_key" = ["tenant:write"])),
+                responses((status = 204, description = "Done")),
+            )]
+            pub(super) async fn remove(
+                State(state): State<ApiState>,
+                caller: Caller,
+                Of(audience): Of<{ super::$level }>,
+            ) -> Result<StatusCode, Problem> {
+                caller.needs(&[KeyScope::TenantWrite])?;
+                super::remove(&state, &caller, &audience).await
+            }
+        }
+    };
+}
+
+operations!(
+    tenant,
+    TENANT,
+    "/tenant/preview-domain",
+    "/tenant/preview-domain/verify",
+    ["get_preview_domain", "set_preview_domain", "verify_preview_domain", "delete_preview_domain"],
+    [
+        "Gives the tenant's preview domain.",
+        "Registers the tenant's preview domain.",
+        "Looks at the DNS of the tenant's preview domain.",
+        "Removes the tenant's preview domain."
+    ]
+);
+operations!(
+    workspace,
+    WORKSPACE,
+    "/workspaces/{id}/preview-domain",
+    "/workspaces/{id}/preview-domain/verify",
+    [
+        "get_workspace_preview_domain",
+        "set_workspace_preview_domain",
+        "verify_workspace_preview_domain",
+        "delete_workspace_preview_domain"
+    ],
+    [
+        "Gives a workspace's preview domain.",
+        "Registers a workspace's preview domain.",
+        "Looks at the DNS of a workspace's preview domain.",
+        "Removes a workspace's preview domain."
+    ]
+);
+operations!(
+    project,
+    PROJECT,
+    "/projects/{id}/preview-domain",
+    "/projects/{id}/preview-domain/verify",
+    [
+        "get_project_preview_domain",
+        "set_project_preview_domain",
+        "verify_project_preview_domain",
+        "delete_project_preview_domain"
+    ],
+    [
+        "Gives a project's preview domain.",
+        "Registers a project's preview domain.",
+        "Looks at the DNS of a project's preview domain.",
+        "Removes a project's preview domain."
+    ]
+);
 
 /// The domain of an audience: the newest, if the operator has entered several.
 async fn find(
     state: &ApiState,
     caller: &Caller,
     audience: &Audience,
-) -> Result<Option<PreviewDomain>, Problem> {
+) -> Result<Option<Registration>, Problem> {
     let domains = state.store.domains(caller.tenant).await?;
     Ok(domains.into_iter().find(|domain| domain.route.audience == *audience))
 }
@@ -68,7 +198,7 @@ async fn answer(
     state: &ApiState,
     caller: &Caller,
     audience: &Audience,
-    domain: Option<&PreviewDomain>,
+    domain: Option<&Registration>,
 ) -> Result<Json<Value>, Problem> {
     let zones = render::zone(state, caller.tenant).await?;
     let resolved = match audience {
@@ -80,36 +210,34 @@ async fn answer(
 }
 
 async fn show(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Of(audience): Of,
+    state: &ApiState,
+    caller: &Caller,
+    audience: &Audience,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantRead])?;
-    let domain = find(&state, &caller, &audience).await?;
-    answer(&state, &caller, &audience, domain.as_ref()).await
+    let domain = find(state, caller, audience).await?;
+    answer(state, caller, audience, domain.as_ref()).await
 }
 
 /// Registers a domain in place of the one before. The same domain again changes nothing.
 async fn register(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Of(audience): Of,
+    state: &ApiState,
+    caller: &Caller,
+    audience: &Audience,
     mut fields: Fields,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantWrite])?;
     let field = if fields.has("preview_domain") { "preview_domain" } else { "domain" };
     let sent = fields.text(field, LONGEST_NAME).flatten();
     fields.finish()?;
-    let name = domain_record::name(&state, field, sent.as_deref())?;
+    let name = domain_record::name(state, field, sent.as_deref())?;
     let others = state.store.domains(caller.tenant).await?;
-    let others = others.iter().filter(|domain| domain.route.audience != audience).count();
+    let others = others.iter().filter(|domain| domain.route.audience != *audience).count();
     domain_record::bounded(others)?;
-    let store = caller.store(&state);
+    let store = caller.store(state);
     let yielding = match state.verifier.settle(&store, &name, caller.tenant).await? {
         Dispute::Won(rivals) => rivals,
         Dispute::Lost(proof) => return Err(domain_record::taken(&proof)),
     };
-    let registered = store.register_domain(&name, caller.tenant, &audience, &yielding).await;
+    let registered = store.register_domain(&name, caller.tenant, audience, &yielding).await;
     let domain = match registered {
         Ok(Registered::Fresh(domain, version)) => {
             state.follower.reached(version).await?;
@@ -122,34 +250,32 @@ async fn register(
         }
         Err(error) => return Err(error.into()),
     };
-    answer(&state, &caller, &audience, Some(&domain)).await
+    answer(state, caller, audience, Some(&domain)).await
 }
 
 /// Asks DNS now. What is not right yet is no error.
 async fn verify(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Of(audience): Of,
+    state: &ApiState,
+    caller: &Caller,
+    audience: &Audience,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantWrite])?;
     let missing = || Problem::not_found("preview domain");
-    let domain = find(&state, &caller, &audience).await?.ok_or_else(missing)?;
-    let checked = state.verifier.domain(&caller.store(&state), &domain).await?;
+    let domain = find(state, caller, audience).await?.ok_or_else(missing)?;
+    let checked = state.verifier.domain(caller.store(state), &domain).await?;
     if let Some(version) = checked.version {
         state.follower.reached(version).await?;
     }
-    answer(&state, &caller, &audience, Some(&checked.now)).await
+    answer(state, caller, audience, Some(&checked.now)).await
 }
 
 async fn remove(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Of(audience): Of,
+    state: &ApiState,
+    caller: &Caller,
+    audience: &Audience,
 ) -> Result<StatusCode, Problem> {
-    caller.needs(&[KeyScope::TenantWrite])?;
-    if let Some(domain) = find(&state, &caller, &audience).await? {
+    if let Some(domain) = find(state, caller, audience).await? {
         let name = &domain.route.domain;
-        match caller.store(&state).delete_domain_of(name, caller.tenant).await {
+        match caller.store(state).delete_domain_of(name, caller.tenant).await {
             Ok(version) => state.follower.reached(version).await?,
             // Gone meanwhile.
             Err(StoreError::NotFound) => {}

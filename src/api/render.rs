@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{ApiState, Problem, upstream};
-use crate::model::{Driver, Preview, Sandbox, SandboxState, TenantDomain, TenantId};
+use crate::model::{Preview, Sandbox, SandboxState, TenantDomain, TenantId};
 
 /// Where a tenant's links are minted: for each sandbox in the most specific verified domain there is, else in the platform's zone.
 #[derive(Debug)]
@@ -59,8 +59,7 @@ pub(super) fn preview_url(state: &ApiState, zones: &Zones, sandbox: &Sandbox, po
 
 /// Whether a sandbox serves.
 pub(super) fn is_ready(sandbox: &Sandbox) -> bool {
-    let has_address = sandbox.driver != Driver::Register || sandbox.upstream.is_some();
-    sandbox.state == SandboxState::Running && has_address
+    sandbox.is_ready()
 }
 
 /// A sandbox.

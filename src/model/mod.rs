@@ -5,10 +5,13 @@ mod branding;
 mod change;
 mod domain;
 mod embed;
+mod event;
 mod ids;
+mod links;
 mod preview;
 mod sandbox;
 mod tenant;
+mod webhook;
 
 pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenScope};
 pub use branding::Branding;
@@ -17,7 +20,12 @@ pub use domain::{
     Audience, CustomDomain, ExactDomain, PreviewDomain, Registration, Seen, Standing, TenantDomain,
 };
 pub use embed::{FrameSource, FrameSourceError, Origin};
-pub use ids::{IdText, KeyId, PreviewId, SandboxId, TenantId, TokenId};
+pub use event::{Event, EventFilter, EventType, UnknownEvent};
+pub use ids::{
+    DeliveryId, EventId, IdText, KeyId, PreviewId, SandboxId, TenantId, TokenId, WebhookId,
+};
+pub use links::Links;
 pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};
 pub use tenant::{Tenant, TenantPolicy};
+pub use webhook::{Delivery, DeliveryState, Webhook, WebhookSecret, WebhookState};

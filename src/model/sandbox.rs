@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{Profile, SandboxId, TenantId};
 use crate::host::Slug;
 
 /// Where a sandbox is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SandboxState {
     /// Being made; no address yet.
@@ -28,7 +29,7 @@ pub enum SandboxState {
 }
 
 /// Who knows a sandbox's address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Driver {
     /// The API's caller gives `upstream`.
@@ -101,7 +102,7 @@ pub struct Attributes {
 }
 
 /// A sandbox as stored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sandbox {
     /// Its id.
     pub id: SandboxId,
@@ -145,4 +146,12 @@ pub struct Sandbox {
     pub started_at: Option<Timestamp>,
     /// When it was destroyed.
     pub destroyed_at: Option<Timestamp>,
+}
+
+impl Sandbox {
+    /// Whether it serves.
+    pub fn is_ready(&self) -> bool {
+        let has_address = self.driver != Driver::Register || self.upstream.is_some();
+        self.state == SandboxState::Running && has_address
+    }
 }

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::custom_domains::{EXACT, exact_domain};
 use super::domains::{DOMAIN, all, preview_domain};
-use super::rows::{json, millis};
+use super::events::NewEvent;
+use super::rows::{self, millis};
 use super::slugs::claim_slugs_below;
 use super::{Store, StoreError};
-use crate::model::{ExactDomain, PreviewDomain, Seen, Standing, Subject, TenantId, Version};
+use crate::model::{
+    Audience, EventType, ExactDomain, PreviewDomain, Seen, Standing, Subject, TenantId, Version,
+};
 
 /// One check of a name.
 #[derive(Clone, Debug)]
@@ -100,7 +103,7 @@ impl Store {
         .bind(&check.name)
         .bind(domain.route.verified_at.map(millis))
         .bind(domain.route.bare)
-        .bind(json(&domain.record.standing))
+        .bind(rows::json(&domain.record.standing))
         .bind(check.report.to_string())
         .bind(millis(check.next))
         .execute(&mut *tx)
@@ -111,6 +114,7 @@ impl Store {
             subjects.push(Subject::Domain(check.name.clone()));
             if before.0.is_none() && domain.route.verified_at.is_some() {
                 subjects.extend(claim_slugs_below(&mut tx, &check.name).await?);
+                self.emit(&mut tx, verified(&domain)).await?;
             }
         }
         let version = self.commit_if_any(tx, &subjects).await?;
@@ -137,7 +141,7 @@ impl Store {
         )
         .bind(&check.name)
         .bind(exact.verified_at.map(millis))
-        .bind(json(&exact.record.standing))
+        .bind(rows::json(&exact.record.standing))
         .bind(check.report.to_string())
         .bind(millis(check.next))
         .execute(&mut *tx)
@@ -162,4 +166,25 @@ impl Store {
         }
         self.commit(tx, subjects).await.map(Some)
     }
+}
+
+/// The event that a domain is verified.
+fn verified(domain: &PreviewDomain) -> NewEvent {
+    let route = &domain.route;
+    let facts = [
+        ("preview_domain", json!(route.domain)),
+        ("domain", json!(route.domain)),
+        ("level", json!(route.audience.level())),
+        ("verified_at", json!(route.verified_at)),
+    ];
+    let mut data: Map<String, Value> = facts.map(|(name, fact)| (name.to_owned(), fact)).into();
+    if let Audience::Workspace(id) | Audience::Project(id) = &route.audience {
+        data.insert(format!("{}_id", route.audience.level()), json!(id));
+    }
+    let workspace = match &route.audience {
+        Audience::Workspace(id) => Some(id.to_string()),
+        Audience::Tenant | Audience::Project(_) => None,
+    };
+    let event = NewEvent::of_tenant(route.tenant, EventType::PreviewDomainVerified, data);
+    NewEvent { workspace, ..event }
 }

@@ -6,6 +6,8 @@ mod changes;
 mod checks;
 mod custom_domains;
 mod domains;
+mod events;
+mod idempotency;
 mod keys;
 mod open;
 mod previews;

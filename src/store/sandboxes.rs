@@ -8,9 +8,6 @@ use super::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch, Store
 use crate::host::Slug;
 use crate::model::{Sandbox, SandboxId, SandboxState, Subject, TenantId, Version};
 
-/// How long a create is remembered by its idempotency key, milliseconds.
-const REMEMBERED: i64 = 24 * 3600 * 1000;
-
 type Tx = Transaction<'static, Sqlite>;
 
 impl Store {
@@ -43,15 +40,9 @@ impl Store {
                 .map_err(StoreError::Database)?;
         }
         if let Some(idempotency) = idempotency {
-            sqlx::query("INSERT INTO idempotency (id, fingerprint, sandbox, created_at) VALUES (?1, ?2, ?3, ?4)")
-                .bind(idempotency.key)
-                .bind(&idempotency.fingerprint[..])
-                .bind(id.to_string())
-                .bind(millis(self.clock.now()))
-                .execute(&mut *tx)
-                .await
-                .map_err(StoreError::Database)?;
+            self.remember(&mut tx, idempotency, id).await?;
         }
+        self.emit_sandbox(&mut tx, None, &sandbox).await?;
         let version = self.commit(tx, &[Subject::Sandbox(id)]).await?;
         Ok(Created::Fresh(sandbox, version))
     }
@@ -87,37 +78,6 @@ impl Store {
             started_at: (new.state == SandboxState::Running).then_some(now),
             destroyed_at: None,
         })
-    }
-
-    async fn remembered(
-        &self,
-        tx: &mut Tx,
-        idempotency: &Idempotency,
-    ) -> Result<Option<Sandbox>, StoreError> {
-        sqlx::query("DELETE FROM idempotency WHERE created_at < ?1")
-            .bind(millis(self.clock.now()) - REMEMBERED)
-            .execute(&mut **tx)
-            .await
-            .map_err(StoreError::Database)?;
-        let row = sqlx::query(
-            "SELECT i.fingerprint, s.* FROM idempotency i JOIN sandboxes s ON s.id = i.sandbox WHERE i.id = ?1",
-        )
-        .bind(&idempotency.key)
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(StoreError::Database)?;
-        let Some(row) = row else { return Ok(None) };
-        if row.get::<&[u8], _>(0) != &idempotency.fingerprint[..] {
-            return Err(StoreError::IdempotencyMismatch);
-        }
-        let sandbox = sqlx::query(
-            "SELECT s.* FROM idempotency i JOIN sandboxes s ON s.id = i.sandbox WHERE i.id = ?1",
-        )
-        .bind(&idempotency.key)
-        .fetch_one(&mut **tx)
-        .await
-        .map_err(StoreError::Database)?;
-        rows::sandbox(&sandbox).map(Some)
     }
 
     /// A sandbox of a tenant, destroyed or not.
@@ -218,7 +178,7 @@ impl Store {
         let place = |s: &Sandbox| {
             (s.slug.clone(), s.attributes.workspace_id.clone(), s.attributes.project_id.clone())
         };
-        let before = place(&sandbox);
+        let before = sandbox.clone();
         apply(&mut sandbox, patch);
         sandbox.updated_at = self.clock.now();
         if sandbox.state == SandboxState::Running && sandbox.started_at.is_none() {
@@ -226,10 +186,11 @@ impl Store {
         }
         write(&mut tx, &sandbox).await?;
         // A workspace or project may have a domain of its own, so moving there is like a new slug.
-        if place(&sandbox) != before {
+        if place(&sandbox) != place(&before) {
             release(&mut tx, id).await?;
             claim(&mut tx, tenant, id, &sandbox.slug).await?;
         }
+        self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
         let version = self.commit(tx, &[Subject::Sandbox(id)]).await?;
         Ok((sandbox, version))
     }
@@ -262,11 +223,13 @@ impl Store {
         let exact = sqlx::query("DELETE FROM custom_domains WHERE sandbox = ?1 RETURNING fqdn")
             .bind(id.to_string());
         let exact = exact.fetch_all(&mut *tx).await.map_err(StoreError::Database)?;
+        let before = sandbox.clone();
         sandbox.state = SandboxState::Destroyed;
         sandbox.destroyed_at = Some(now);
         sandbox.updated_at = now;
         sandbox.token_generation += 1;
         write(&mut tx, &sandbox).await?;
+        self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
         let mut subjects: Vec<_> =
             exact.iter().map(|row| Subject::CustomDomain(row.get(0))).collect();
         subjects.push(Subject::Sandbox(id));

@@ -7,7 +7,7 @@ use super::domains::{Tx, all};
 use super::rows::Columns;
 use super::tenants::unique;
 use crate::host::Slug;
-use crate::model::{SandboxId, Subject, TenantId};
+use crate::model::{Sandbox, SandboxId, Subject, TenantId};
 
 /// The scope of the platform's own zones.
 const PLATFORM: &str = "";
@@ -101,4 +101,25 @@ pub(super) async fn claim_slugs_below(
     );
     let rows = all(tx, sql, &[domain]).await?;
     rows.iter().map(|row| Ok(Subject::Sandbox(Columns::of(row).id()?))).collect()
+}
+
+/// What a sandbox's links are made of: its name there, and the zone if it is one of its tenant's. Where another sandbox has the slug
+/// the name is the id.
+pub(super) async fn host_of(
+    tx: &mut Tx,
+    sandbox: &Sandbox,
+) -> Result<(String, Option<String>), StoreError> {
+    let id = sandbox.id.to_string();
+    let sql = format!(
+        "SELECT d.domain FROM domains d JOIN sandboxes s ON s.tenant = d.tenant \
+         WHERE s.id = ?1 AND d.verified_at IS NOT NULL AND {ADMITS} \
+         ORDER BY CASE d.level WHEN 'project' THEN 0 WHEN 'workspace' THEN 1 ELSE 2 END, d.created_at DESC, d.domain LIMIT 1"
+    );
+    let domain: Option<String> = all(tx, sql, &[&id]).await?.first().map(|row| row.get(0));
+    let scope = domain.as_deref().unwrap_or(PLATFORM);
+    let sql = "SELECT 1 FROM slugs WHERE scope = ?1 AND slug = ?2 AND sandbox = ?3".to_owned();
+    let held = !all(tx, sql, &[scope, sandbox.slug.as_str(), &id]).await?.is_empty();
+    // A destroyed one has given its slug back, and no link to it leads anywhere.
+    let name = if held || sandbox.destroyed_at.is_some() { sandbox.slug.to_string() } else { id };
+    Ok((name, domain.map(|domain| format!("sandbox.{domain}"))))
 }
