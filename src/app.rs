@@ -17,6 +17,7 @@ use crate::dns::Dns;
 use crate::follow::Follower;
 use crate::gate::Rules;
 use crate::issuance::Issuance;
+use crate::limits::Limits;
 use crate::listen::{self, Bound, Entrance, ListenError};
 use crate::model::Driver;
 use crate::pages::Gallery;
@@ -114,7 +115,10 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         Some(_) => Some(dev::serve_demo(shutdown.watcher()).await?),
         None => None,
     };
+    let limits = Limits::new(config.limits, Arc::clone(&metrics));
+    tokio::spawn(limits.clone().keep(shutdown.watcher()));
     let parts = WorkerParts {
+        limits,
         routes: Arc::clone(&routes),
         gallery: Arc::new(Gallery::default()),
         metrics: Arc::clone(&metrics),

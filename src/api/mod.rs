@@ -18,6 +18,7 @@ mod listing;
 mod preview_domain;
 mod previews;
 mod problem;
+mod quotas;
 mod readiness;
 mod render;
 mod sandboxes;
@@ -59,6 +60,7 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(lifecycle::routes())
         .merge(preview_domain::routes())
         .merge(previews::routes())
+        .merge(OpenApiRouter::from(quotas::routes()))
         .merge(readiness::routes())
         .merge(sandboxes::routes())
         .merge(tenant::routes())

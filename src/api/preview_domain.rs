@@ -261,7 +261,7 @@ async fn verify(
 ) -> Result<Json<Value>, Problem> {
     let missing = || Problem::not_found("preview domain");
     let domain = find(state, caller, audience).await?.ok_or_else(missing)?;
-    let checked = state.verifier.domain(caller.store(state), &domain).await?;
+    let checked = state.verifier.domain(&caller.store(state), &domain).await?;
     if let Some(version) = checked.version {
         state.follower.reached(version).await?;
     }

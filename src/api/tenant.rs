@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::auth::Caller;
 use super::fields::Fields;
 use super::shapes::{BrandingAnswer, BrandingOrder, Me, PolicyData, PolicyOrder};
-use super::{ApiState, Problem};
+use super::{ApiState, Problem, quotas};
 use crate::host::Authority;
 use crate::model::{Branding, FrameSource, KeyScope, TenantPolicy};
 
@@ -169,6 +169,7 @@ async fn set_policy(
         read_methods: fields.texts("read_methods", (MAX_METHODS, 32)).unwrap_or_default(),
         read_allows_upgrade: fields.flag("read_allows_upgrade").unwrap_or(true),
         miosa_messages: fields.flag("miosa_messages").unwrap_or(false),
+        limits: quotas::preview_limits(&mut fields),
     };
     if !policy.allowed_origins.iter().all(|origin| is_origin(origin)) {
         fields.fault(

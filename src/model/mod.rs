@@ -7,6 +7,7 @@ mod domain;
 mod embed;
 mod event;
 mod ids;
+mod limits;
 mod links;
 mod preview;
 mod sandbox;
@@ -24,6 +25,7 @@ pub use event::{Event, EventFilter, EventType, UnknownEvent};
 pub use ids::{
     DeliveryId, EventId, IdText, KeyId, PreviewId, SandboxId, TenantId, TokenId, WebhookId,
 };
+pub use limits::{PreviewLimits, QuotaSource, Quotas};
 pub use links::Links;
 pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Branding, FrameSource, TenantId};
+use super::{Branding, FrameSource, PreviewLimits, TenantId};
 
 /// What a tenant may adjust about access to its previews.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub struct TenantPolicy {
     pub read_allows_upgrade: bool,
     /// Whether pages post their messages under the type `miosa:session-expired` as well.
     pub miosa_messages: bool,
+    /// How much one preview may use at once.
+    pub limits: PreviewLimits,
 }
 
 impl Default for TenantPolicy {
@@ -29,6 +31,7 @@ impl Default for TenantPolicy {
             read_methods: Vec::new(),
             read_allows_upgrade: true,
             miosa_messages: false,
+            limits: PreviewLimits::default(),
         }
     }
 }

@@ -114,7 +114,7 @@ impl Store {
             subjects.push(Subject::Domain(check.name.clone()));
             if before.0.is_none() && domain.route.verified_at.is_some() {
                 subjects.extend(claim_slugs_below(&mut tx, &check.name).await?);
-                self.emit(&mut tx, verified(&domain)).await?;
+                self.emit(&mut tx, verified_event(&domain)).await?;
             }
         }
         let version = self.commit_if_any(tx, &subjects).await?;
@@ -169,7 +169,7 @@ impl Store {
 }
 
 /// The event that a domain is verified.
-fn verified(domain: &PreviewDomain) -> NewEvent {
+fn verified_event(domain: &PreviewDomain) -> NewEvent {
     let route = &domain.route;
     let facts = [
         ("preview_domain", json!(route.domain)),
@@ -177,7 +177,7 @@ fn verified(domain: &PreviewDomain) -> NewEvent {
         ("level", json!(route.audience.level())),
         ("verified_at", json!(route.verified_at)),
     ];
-    let mut data: Map<String, Value> = facts.map(|(name, fact)| (name.to_owned(), fact)).into();
+    let mut data = Map::from_iter(facts.map(|(name, fact)| (name.to_owned(), fact)));
     if let Audience::Workspace(id) | Audience::Project(id) = &route.audience {
         data.insert(format!("{}_id", route.audience.level()), json!(id));
     }

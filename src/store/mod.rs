@@ -11,6 +11,7 @@ mod idempotency;
 mod keys;
 mod open;
 mod previews;
+mod quotas;
 mod rows;
 mod sandboxes;
 mod secrets;
@@ -22,6 +23,7 @@ mod tokens;
 pub use checks::{Check, Checked};
 pub use domains::{Registered, Rival};
 pub use open::Store;
+pub use quotas::{QuotaExceeded, QuotaUsage};
 pub use snapshot::Sandboxes;
 
 use jiff::Timestamp;
@@ -49,6 +51,9 @@ pub enum StoreError {
     /// The same idempotency key was used with another payload.
     #[error("idempotency key reused with another payload")]
     IdempotencyMismatch,
+    /// An end user would have more than it may.
+    #[error("quota {} exceeded", .0.quota)]
+    QuotaExceeded(Box<QuotaExceeded>),
     /// A stored secret cannot be decrypted with the key we were given.
     #[error("the stored secrets were encrypted with another key")]
     WrongSecretKey,

@@ -27,6 +27,7 @@ impl Store {
         let id = new.id;
         let chosen = new.slug.clone();
         let mut sandbox = self.draft(tenant, new)?;
+        tx = self.within_quotas(tx, None, &sandbox).await?;
         insert(&mut tx, &sandbox).await?;
         if let Some(slug) = chosen {
             claim(&mut tx, tenant, id, &slug).await?;
@@ -180,6 +181,7 @@ impl Store {
         };
         let before = sandbox.clone();
         apply(&mut sandbox, patch);
+        tx = self.within_quotas(tx, Some(&before), &sandbox).await?;
         sandbox.updated_at = self.clock.now();
         if sandbox.state == SandboxState::Running && sandbox.started_at.is_none() {
             sandbox.started_at = Some(sandbox.updated_at);

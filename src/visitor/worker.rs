@@ -16,6 +16,7 @@ use crate::deadline::Deadlines;
 use crate::forward::{self, Forwarder};
 use crate::gate::{self, Grant, RefusalReason, Renewal, Rules};
 use crate::headers::Headers;
+use crate::limits::Limits;
 use crate::message::{RequestId, RequestIds};
 use crate::model::{SandboxId, Subject};
 use crate::pages::Gallery;
@@ -48,6 +49,8 @@ pub struct WorkerParts {
     pub clock: Clock,
     /// Settings of the gate.
     pub rules: Rules,
+    /// What each preview may use at once.
+    pub limits: Limits,
     /// Where sandboxes may be dialled.
     pub dialler: Dialler,
     /// Deadlines and limits towards sandboxes.
@@ -77,6 +80,7 @@ pub struct Worker {
     pub(super) gallery: Arc<Gallery>,
     pub(super) clock: Clock,
     pub(super) rules: Rules,
+    pub(super) limits: Limits,
     pub(super) verifier: RefCell<Verifier>,
     pub(super) forwarder: Forwarder,
     pub(super) live: Live,
@@ -106,6 +110,7 @@ impl Worker {
             gallery: parts.gallery,
             clock: parts.clock,
             rules: parts.rules,
+            limits: parts.limits,
             verifier: RefCell::new(Verifier::new(VERIFIED_TOKENS)),
             forwarder,
             live: Live::default(),
