@@ -38,6 +38,8 @@ pub mod tls;
 pub mod token;
 pub mod trust;
 pub mod upstream;
+pub mod usage;
 pub mod verify;
 pub mod visitor;
+pub mod visits;
 pub mod wire;

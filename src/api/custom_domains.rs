@@ -16,7 +16,7 @@ use super::listing::Paging;
 use super::shapes::{
     CustomDomainData, CustomDomainOrder, CustomDomainPage, CustomDomainQuery, PageQuery,
 };
-use super::{ApiState, Problem, domain_record, sandboxes};
+use super::{ApiState, Problem, domain_record};
 use crate::model::{CustomDomain, ExactDomain, KeyScope, SandboxState};
 use crate::store::StoreError;
 use crate::verify::Dispute;
@@ -87,7 +87,7 @@ async fn create(
     fields.finish()?;
     let fqdn = domain_record::name(&state, field, sent.as_deref())?;
     let sandbox = sandbox.ok_or_else(|| Problem::field("sandbox_id", "is required"))?;
-    let sandbox = sandboxes::find(&state, caller.tenant, &sandbox).await?;
+    let sandbox = caller.sandbox(&state, &sandbox).await?;
     if sandbox.state == SandboxState::Destroyed {
         return Err(Problem::not_found("sandbox"));
     }

@@ -1,13 +1,13 @@
 //! Sandboxes and previews as callers see them.
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{ApiState, Problem, upstream};
 use crate::model::{Preview, Sandbox, SandboxState, TenantDomain, TenantId};
+use crate::store::PreviewShare;
 
 /// Where a tenant's links are minted: for each sandbox in the most specific verified domain there is, else in the platform's zone.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Zones {
     domains: Vec<TenantDomain>,
     platform: String,
@@ -97,6 +97,8 @@ pub(super) fn sandbox(state: &ApiState, zones: &Zones, s: &Sandbox) -> Value {
         "always_on": a.always_on,
         "persistent": a.persistent,
         "workspace_id": a.workspace_id,
+        "workspace_name": null,
+        "workspace_slug": null,
         "project_id": a.project_id,
         "external_user_id": s.external_user_id,
         "external_project_id": s.external_project_id,
@@ -132,14 +134,14 @@ pub(super) fn sandbox(state: &ApiState, zones: &Zones, s: &Sandbox) -> Value {
     shown
 }
 
-/// A preview record.
+/// A preview record, and the newest link to it.
 pub(super) fn preview(
     state: &ApiState,
     zones: &Zones,
     sandbox: &Sandbox,
-    p: &Preview,
-    now: Timestamp,
+    (p, share): (&Preview, Option<&PreviewShare>),
 ) -> Value {
+    let now = state.clock.now();
     let expired = p.expires_at.is_some_and(|at| at <= now);
     let standing = match (p.deleted_at, expired) {
         (Some(_), _) => "deleted",
@@ -161,8 +163,8 @@ pub(super) fn preview(
         "url": preview_url(state, zones, sandbox, p.port),
         "expires_at": p.expires_at,
         "deleted_at": p.deleted_at,
-        "share_token_prefix": null,
-        "share_token_expires_at": null,
+        "share_token_prefix": share.map(|share| &share.prefix),
+        "share_token_expires_at": share.and_then(|share| share.expires_at),
         "metadata": p.metadata,
         "external_user_id": sandbox.external_user_id,
         "external_project_id": sandbox.external_project_id,

@@ -7,7 +7,7 @@ use futures_util::stream;
 
 use super::Verifier;
 use crate::shutdown::{Stage, Watcher};
-use crate::store::{Store, StoreError};
+use crate::store::{Actor, Store, StoreError};
 
 /// Names of each kind that are taken on at a time.
 const BATCH: u32 = 64;
@@ -23,6 +23,7 @@ impl Verifier {
         if self.settings.recheck.is_zero() {
             return;
         }
+        let store = store.on_behalf(Actor::system("domains"));
         let pause = (self.settings.recheck / 16).clamp(SHORTEST, LONGEST);
         loop {
             tokio::select! {

@@ -46,8 +46,15 @@ async fn other_tenant(running: &Running, name: &str) -> Api {
     let (tenant, _) = running.store.create_tenant(name).await.unwrap();
     let (secret, prefix, hash) = api::keys::generate();
     let scopes = vec![KeyScope::All];
-    let key =
-        NewApiKey { tenant: tenant.id, label: name.into(), prefix, hash, scopes, expires_at: None };
+    let key = NewApiKey {
+        tenant: tenant.id,
+        label: name.into(),
+        prefix,
+        hash,
+        scopes,
+        expires_at: None,
+        binding: None,
+    };
     running.store.put_api_key(key).await.unwrap();
     Api { address: running.api, key: secret }
 }
