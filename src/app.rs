@@ -158,6 +158,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         follower: follower.clone(),
         routes: Arc::clone(&routes),
         clock: clock.clone(),
+        tickets: Arc::default(),
         settings: Arc::new(settings),
         usage: progress,
     };
@@ -207,6 +208,7 @@ fn api_settings(
         public_port,
         default_visibility: config.default_visibility,
         prices: config.usage.prices,
+        allowed_origins: config.allowed_origins.clone(),
         default_port: config.dev.as_ref().and_then(|dev| dev.to).unwrap_or(defaults.default_port),
         permits_address: Arc::new(move |ip| rules.permits(ip)),
         ..defaults

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::shapes::{LastEventHeader, ScopeQuery, StreamQuery};
-use super::{ApiState, Problem, sandboxes};
+use super::{ApiState, Problem};
 use crate::events::Listener;
 use crate::model::{Event, EventFilter, EventId, KeyScope, SandboxId};
 use crate::webhooks::envelope;
@@ -110,7 +110,7 @@ async fn of_sandbox(
     headers: HeaderMap,
 ) -> Result<Events, Problem> {
     caller.needs(&[KeyScope::SandboxesRead])?;
-    let sandbox = sandboxes::find(&state, caller.tenant, &id).await?;
+    let sandbox = caller.sandbox(&state, &id).await?;
     stream(state, caller, Scope::Sandbox(sandbox.id), (&query, &headers)).await
 }
 
@@ -170,7 +170,8 @@ impl Open {
             }
             match tokio::time::timeout_at(self.checked + HEARTBEAT, self.listener.next()).await {
                 Ok(Ok(Some(event))) => {
-                    if self.filter.wants(event.kind) && self.scope.holds(&event) {
+                    let wanted = self.filter.wants(event.kind) && self.scope.holds(&event);
+                    if wanted && self.caller.hears(&event) {
                         return Some(show(&event));
                     }
                 }

@@ -1,13 +1,16 @@
 //! Reading a JSON body field by field: every fault is kept, so that a caller learns of all of them at once. Keys that nobody asks for
 //! are ignored, as clients send more than we know.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::Problem;
+use super::{Problem, audit};
+use crate::store::Actor;
 
 /// A JSON object that was sent.
 #[derive(Debug, Default)]
@@ -21,8 +24,14 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let actor = request.extensions().get::<Arc<Actor>>().cloned();
         let raw = Bytes::from_request(request, state).await?;
-        Self::parse(raw)
+        let fields = Self::parse(raw)?;
+        if let Some(actor) = actor {
+            // A body is read once; a second time would change nothing.
+            actor.changes.get_or_init(|| audit::changes(&fields.map));
+        }
+        Ok(fields)
     }
 }
 
@@ -114,8 +123,7 @@ impl Fields {
     /// A whole number within bounds.
     pub(super) fn number(&mut self, name: &str, (least, most): (u64, u64)) -> Option<u64> {
         let must = format!("must be a whole number from {least} to {most}");
-        self.get(name, &must, |value| value.as_u64().filter(|n| (least..=most).contains(n)))
-            .flatten()
+        self.get(name, &must, |value| whole(value).filter(|n| (least..=most).contains(n))).flatten()
     }
 
     /// A port.
@@ -161,5 +169,30 @@ impl Fields {
     pub(super) fn finish(&mut self) -> Result<(), Problem> {
         let faults = std::mem::take(&mut self.faults);
         if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
+    }
+}
+
+/// A whole number; 60.0 is one as well (JSON Schema, section 6.1.1), and some clients send it.
+fn whole(value: &Value) -> Option<u64> {
+    let from_fraction = || {
+        let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
+        number.to_string().parse().ok()
+    };
+    value.as_u64().or_else(from_fraction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_without_a_fraction_is_whole() {
+        let whole = |text: &str| whole(&serde_json::from_str(text).unwrap());
+        for (text, number) in [("60", 60), ("60.0", 60), ("6e1", 60), ("0.0", 0)] {
+            assert_eq!(whole(text), Some(number), "{text}");
+        }
+        for text in ["60.5", "-1", "-1.0", "1e300", "\"60\"", "true", "null"] {
+            assert_eq!(whole(text), None, "{text}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
-use super::sandboxes::{MAX_LIFETIME, MAX_OBJECT, answer, find};
+use super::sandboxes::{MAX_LIFETIME, MAX_OBJECT, answer};
 use super::shapes::{EnvData, EnvOrder, ExtendOrder, SandboxData};
 use super::{ApiState, Problem};
 use crate::model::{Attributes, KeyScope, SandboxState};
@@ -80,7 +80,7 @@ async fn transition(
     (to, from): (SandboxState, &[SandboxState]),
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = find(state, caller.tenant, path).await?;
+    let before = caller.sandbox(state, path).await?;
     if before.state == to {
         return answer(state, &before).await;
     }
@@ -110,7 +110,7 @@ async fn extend(
     mut fields: Fields,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = find(&state, caller.tenant, &path).await?;
+    let before = caller.sandbox(&state, &path).await?;
     let more = fields.number("timeout_sec", (1, MAX_LIFETIME)).or(before.attributes.timeout_sec);
     fields.finish()?;
     let lived = before.started_at.unwrap_or(before.created_at);
@@ -141,8 +141,9 @@ async fn env(
     caller: Caller,
     Path(path): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::SandboxesRead])?;
-    Ok(show_env(&find(&state, caller.tenant, &path).await?.attributes.env))
+    // Whoever may write it is shown it as well.
+    caller.needs(&[KeyScope::EnvRead, KeyScope::SandboxesWrite])?;
+    Ok(show_env(&caller.sandbox(&state, &path).await?.attributes.env))
 }
 
 /// Sets environment variables.
@@ -158,6 +159,7 @@ async fn put_env(
     Path(path): Path<String>,
     mut fields: Fields,
 ) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::SandboxesWrite])?;
     let read = |value: &Value| -> Option<Map<String, Value>> {
         let pair = |item: &Value| {
             Some((item.get("key")?.as_str()?.to_owned(), item.get("value")?.clone()))
@@ -194,7 +196,7 @@ async fn change_env(
     change: impl FnOnce(&mut Map<String, Value>),
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = find(state, caller.tenant, path).await?;
+    let before = caller.sandbox(state, path).await?;
     let mut attributes = before.attributes;
     change(&mut attributes.env);
     if serde_json::to_vec(&attributes.env).map_or(0, |json| json.len()) > MAX_OBJECT {

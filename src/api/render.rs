@@ -60,6 +60,8 @@ pub(super) fn sandbox(state: &ApiState, zone: &str, s: &Sandbox) -> Value {
         "always_on": a.always_on,
         "persistent": a.persistent,
         "workspace_id": a.workspace_id,
+        "workspace_name": null,
+        "workspace_slug": null,
         "project_id": a.project_id,
         "external_user_id": s.external_user_id,
         "external_project_id": s.external_project_id,

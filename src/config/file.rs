@@ -14,6 +14,7 @@ use super::{
     default_workers, webhooks,
 };
 use crate::address::AddressRules;
+use crate::api::is_origin;
 use crate::clock::Clock;
 use crate::host::Authority;
 use crate::model::Visibility;
@@ -123,6 +124,7 @@ fn read(r: &mut Reader) -> Config {
         }),
         forbidden_ports: forbidden_ports(r),
         default_visibility: default_visibility(r).unwrap_or(Visibility::Public),
+        allowed_origins: allowed_origins(r),
         webhooks: webhooks::read(r),
         drain: r.duration("shutdown.drain").unwrap_or(Duration::from_secs(30)),
         tls,
@@ -138,6 +140,12 @@ fn default_visibility(r: &mut Reader) -> Option<Visibility> {
         "private" => Some(Visibility::Private),
         _ => None,
     })
+}
+
+fn allowed_origins(r: &mut Reader) -> Vec<String> {
+    let expected = "an origin such as \"https://app.example.com\"";
+    let read = |item: &Value| item.as_str().filter(|text| is_origin(text)).map(str::to_owned);
+    r.list("api.allowed_origins", expected, read).unwrap_or_default()
 }
 
 fn forbidden_ports(r: &mut Reader) -> Vec<u16> {

@@ -56,6 +56,8 @@ pub struct Config {
     pub forbidden_ports: Vec<u16>,
     /// Visibility of a preview whose creator names none.
     pub default_visibility: Visibility,
+    /// Origins whose pages may call the control API, beside those that tenants name.
+    pub allowed_origins: Vec<String>,
     /// How webhooks are told.
     pub webhooks: crate::webhooks::Settings,
     /// How long draining may take.
@@ -182,6 +184,7 @@ pub fn dev(options: &DevOptions) -> Config {
         networks: AddressRules::default(),
         forbidden_ports: FORBIDDEN_PORTS.to_vec(),
         default_visibility: Visibility::Public,
+        allowed_origins: Vec::new(),
         webhooks: webhooks::development(),
         drain: Duration::from_secs(5),
         tls: Some(TlsConfig {

@@ -2,7 +2,9 @@
 //!
 //! No visitor's request ever waits for this part.
 
+mod audit;
 mod changes;
+mod delegation;
 mod deliveries;
 mod delivery_log;
 mod events;
@@ -23,22 +25,25 @@ mod tokens;
 mod usage;
 mod usage_reports;
 mod webhooks;
+mod workspaces;
 
+pub use audit::{Actor, ActorKind, AuditFilter, AuditRow};
 pub use deliveries::{Backlog, Busy, Claim, Room, Settlement, Verdict};
 pub use open::Store;
 pub use quotas::{QuotaExceeded, QuotaUsage};
 pub use shares::{NewShare, PreviewShare};
 pub use snapshot::Sandboxes;
 pub use webhooks::{NewWebhook, WebhookPatch};
+pub use workspaces::{NewWorkspace, WorkspaceKey, WorkspacePatch};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::host::Slug;
 use crate::model::{
-    Attributes, CustomDomain, Driver, KeyScope, Profile, Protocol, Sandbox, SandboxId,
+    Attributes, Binding, CustomDomain, Driver, KeyScope, Profile, Protocol, Sandbox, SandboxId,
     SandboxState, ShareLink, SigningKeyRecord, Tenant, TenantDomain, TenantId, TokenId, Upstream,
-    Version, Visibility,
+    Version, Visibility, Workspace,
 };
 
 /// What can go wrong with the store.
@@ -53,6 +58,9 @@ pub enum StoreError {
     /// The domain is registered to another tenant.
     #[error("domain taken")]
     DomainTaken,
+    /// A live workspace has this name.
+    #[error("a workspace of this name exists")]
+    WorkspaceExists(Box<Workspace>),
     /// The same idempotency key was used with another payload.
     #[error("idempotency key reused with another payload")]
     IdempotencyMismatch,
@@ -180,6 +188,10 @@ pub struct SandboxFilter {
     pub external_project_id: Option<String>,
     /// Only this workspace's.
     pub external_workspace_id: Option<String>,
+    /// Only this workspace's, by the id that its sandboxes carry.
+    pub workspace_id: Option<String>,
+    /// Only what exists for a delegated caller.
+    pub within: Option<Binding>,
     /// Skip this many.
     pub offset: u64,
     /// At most this many; `None` = all.
@@ -256,6 +268,8 @@ pub struct NewApiKey {
     pub scopes: Vec<KeyScope>,
     /// When it stops working.
     pub expires_at: Option<Timestamp>,
+    /// Whom it is bound to, if anybody.
+    pub binding: Option<Binding>,
 }
 
 /// Everything the follower needs to start but the sandboxes, read in one transaction at `version`.

@@ -2,6 +2,7 @@
 
 use sqlx::{QueryBuilder, Row as _, Sqlite, Transaction};
 
+use super::delegation;
 use super::rows::{self, json, millis, word};
 use super::spans;
 use super::tenants::unique;
@@ -155,6 +156,12 @@ impl Store {
             if let Some(id) = id {
                 query.push(condition).push_bind(id);
             }
+        }
+        if let Some(workspace) = filter.workspace_id {
+            query.push(" AND json_extract(attributes, '$.workspace_id') = ").push_bind(workspace);
+        }
+        if let Some(binding) = filter.within {
+            delegation::restrict(&mut query, binding);
         }
         for tag in filter.tags {
             query

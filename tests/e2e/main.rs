@@ -17,10 +17,14 @@
 
 mod access;
 mod api;
+mod audit;
+mod browsers;
 mod certificates;
 mod command_line;
 mod control;
 mod deadlines;
+mod delegation;
+mod document;
 mod embed;
 mod events;
 mod forwarding;
@@ -55,3 +59,4 @@ mod upgrade;
 mod usage;
 mod webhook_restarts;
 mod webhooks;
+mod workspaces;

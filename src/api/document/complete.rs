@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 /// What a placeholder stands for, by the path up to it; and whether it is a UUID.
-const PLACES: [(&str, &str, bool); 10] = [
+const PLACES: [(&str, &str, bool); 13] = [
     ("/api-keys/{id}", "The key's id.", true),
     ("/sandboxes/{id}", "The sandbox's id.", true),
     (
@@ -18,8 +18,11 @@ const PLACES: [(&str, &str, bool); 10] = [
     ("/env/{key}", "The variable's name.", false),
     ("/previews/{preview}", "The preview's id.", true),
     ("/preview-tokens/{token}", "The token's id.", true),
+    ("/tokens/scoped/{id}", "The token's id.", true),
+    ("/workspaces/{id}", "The workspace's id.", true),
     ("/webhooks/{id}", "The webhook's id.", false),
     ("/deliveries/{delivery}", "The delivery's id.", false),
+    ("/shares/{share}", "The share's id.", true),
 ];
 
 /// Errors that follow from the shape of an operation: status, name, and what is said about it.
@@ -37,7 +40,7 @@ const SHARED: [(u16, &str, &str); 7] = [
     (
         403,
         "Forbidden",
-        "`insufficient_scope`: the key lacks the scope. `FORBIDDEN`: `X-Miosa-Tenant` names another tenant than the key's.",
+        "`insufficient_scope`: the key lacks the scope, or is bound to one end user. `FORBIDDEN`: `X-Miosa-Tenant` names another tenant than the key's.",
     ),
     (404, "NotFound", "`NOT_FOUND`: nothing there, or another tenant's."),
     (413, "TooLarge", "`TOO_LARGE`: the body is larger than 1 MiB."),
@@ -148,6 +151,12 @@ fn fill(status: &str, response: &mut Map<String, Value>) {
     let is_error = code.is_some_and(|code| code.is_client_error() || code.is_server_error());
     if is_error && !response.contains_key("content") {
         response.insert("content".into(), error_content());
+    }
+    // A stream of events has no JSON of its own.
+    if let Some(Value::Object(stream)) =
+        response.get_mut("content").and_then(|c| c.get_mut("text/event-stream"))
+    {
+        stream.remove("schema");
     }
     if response.get("description").is_none_or(|text| text == "") {
         let reason = code.and_then(|code| code.canonical_reason()).unwrap_or("Answer");
