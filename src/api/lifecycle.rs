@@ -9,9 +9,9 @@ use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
-use super::sandboxes::{MAX_LIFETIME, MAX_OBJECT, answer, find};
+use super::sandboxes::{MAX_LIFETIME, MAX_OBJECT, answer};
 use super::shapes::{EnvData, EnvOrder, ExtendOrder, SandboxData};
-use super::{ApiState, Problem};
+use super::{ApiState, Problem, credits};
 use crate::model::{Attributes, KeyScope, SandboxState};
 use crate::store::SandboxPatch;
 
@@ -61,6 +61,7 @@ async fn stop(
 #[utoipa::path(
     post, path = "/sandboxes/{id}/resume", tag = "Sandboxes", operation_id = "resume_sandbox", security(("api_key" = ["sandboxes:write"])),
     responses((status = 200, body = SandboxData),
+        (status = 402, description = "`QUOTA_EXCEEDED`: the end user has spent what it may this month"),
         (status = 403, description = "`QUOTA_EXCEEDED`: the end user would have more than it may; `details` tells of what. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
         (status = 409, description = "`RESOURCE_STATE`: it cannot become so from the state it is in")),
 )]
@@ -80,7 +81,7 @@ async fn transition(
     (to, from): (SandboxState, &[SandboxState]),
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = find(state, caller.tenant, path).await?;
+    let before = caller.sandbox(state, path).await?;
     if before.state == to {
         return answer(state, &before).await;
     }
@@ -88,6 +89,9 @@ async fn transition(
         let message =
             format!("A sandbox that is {:?} cannot become {to:?}.", before.state).to_lowercase();
         return Err(Problem::new(StatusCode::CONFLICT, "RESOURCE_STATE", message));
+    }
+    if to == SandboxState::Running {
+        credits::judge(state, caller, before.external_user_id.as_deref(), None).await?;
     }
     let patch = SandboxPatch { state: Some(to), ..SandboxPatch::default() };
     let (sandbox, version) =
@@ -110,7 +114,7 @@ async fn extend(
     mut fields: Fields,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = find(&state, caller.tenant, &path).await?;
+    let before = caller.sandbox(&state, &path).await?;
     let more = fields.number("timeout_sec", (1, MAX_LIFETIME)).or(before.attributes.timeout_sec);
     fields.finish()?;
     let lived = before.started_at.unwrap_or(before.created_at);
@@ -141,8 +145,9 @@ async fn env(
     caller: Caller,
     Path(path): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::SandboxesRead])?;
-    Ok(show_env(&find(&state, caller.tenant, &path).await?.attributes.env))
+    // Whoever may write it is shown it as well.
+    caller.needs(&[KeyScope::EnvRead, KeyScope::SandboxesWrite])?;
+    Ok(show_env(&caller.sandbox(&state, &path).await?.attributes.env))
 }
 
 /// Sets environment variables.
@@ -194,7 +199,7 @@ async fn change_env(
     change: impl FnOnce(&mut Map<String, Value>),
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = find(state, caller.tenant, path).await?;
+    let before = caller.sandbox(state, path).await?;
     let mut attributes = before.attributes;
     change(&mut attributes.env);
     if serde_json::to_vec(&attributes.env).map_or(0, |json| json.len()) > MAX_OBJECT {

@@ -12,7 +12,7 @@ use super::fields::Fields;
 use super::shapes::{
     DefaultQuotasData, EffectivePolicy, PoliciesData, PoliciesOrder, QuotasData, QuotasOrder,
 };
-use super::{ApiState, Problem};
+use super::{ApiState, Problem, credits};
 use crate::model::{KeyScope, PreviewLimits, QuotaSource, Quotas};
 use crate::store::{QuotaExceeded, QuotaUsage};
 
@@ -102,13 +102,14 @@ fn both(quotas: Option<Quotas>) -> Map<String, Value> {
     shown
 }
 
-fn shown_usage(usage: QuotaUsage) -> Value {
+fn shown_usage(usage: QuotaUsage, credit_cents: u64) -> Value {
     let gib = f64::from(u32::try_from(usage.storage_mb).unwrap_or(u32::MAX)) / 1024.0;
     json!({
         "sandboxes": usage.sandboxes,
         "total_sandboxes": usage.sandboxes,
         "concurrent": usage.concurrent,
         "storage_gb": gib,
+        "credit_cents": credit_cents,
     })
 }
 
@@ -123,9 +124,10 @@ async fn answer(state: &ApiState, caller: &Caller, user: &str) -> Result<Json<Va
     let own = state.store.own_quotas(caller.tenant, Some(user)).await?;
     let (holding, source) = state.store.quotas_of(caller.tenant, user).await?;
     let usage = state.store.quota_usage(caller.tenant, user).await?;
+    let spent = credits::spent(state, caller.tenant, user).await?;
     let mut shown = both(own);
     shown.insert("external_user_id".into(), json!(user));
-    shown.insert("usage".into(), shown_usage(usage));
+    shown.insert("usage".into(), shown_usage(usage, spent));
     let mut effective = caps(holding);
     effective.insert("source".into(), json!(source));
     shown.insert("effective".into(), Value::Object(effective));
@@ -142,7 +144,7 @@ async fn show(
     caller: Caller,
     Path(user): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantRead])?;
+    caller.needs(&[KeyScope::QuotasRead, KeyScope::TenantRead])?;
     answer(&state, &caller, checked(&user)?).await
 }
 
@@ -186,7 +188,7 @@ async fn delete(
     responses((status = 200, body = DefaultQuotasData)),
 )]
 async fn default(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantRead])?;
+    caller.needs(&[KeyScope::QuotasRead, KeyScope::TenantRead])?;
     Ok(Json(json!({ "data": both(state.store.own_quotas(caller.tenant, None).await?) })))
 }
 
@@ -227,7 +229,7 @@ async fn write(
     user: Option<&str>,
     sent: Option<&mut Fields>,
 ) -> Result<Option<Quotas>, Problem> {
-    caller.needs(&[KeyScope::TenantWrite])?;
+    caller.needs(&[KeyScope::QuotasWrite, KeyScope::TenantWrite])?;
     let quotas = match sent {
         None => None,
         Some(fields) => {
@@ -253,7 +255,7 @@ fn sections(quotas: Option<Quotas>) -> Json<Value> {
     responses((status = 200, body = PoliciesData)),
 )]
 async fn policy(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantRead])?;
+    caller.needs(&[KeyScope::QuotasRead, KeyScope::TenantRead])?;
     Ok(sections(state.store.own_quotas(caller.tenant, None).await?))
 }
 
@@ -308,7 +310,7 @@ async fn user_policy(
     caller: Caller,
     Path(user): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantRead])?;
+    caller.needs(&[KeyScope::QuotasRead, KeyScope::TenantRead])?;
     Ok(sections(state.store.own_quotas(caller.tenant, Some(checked(&user)?)).await?))
 }
 
@@ -350,7 +352,7 @@ async fn effective_policy(
     caller: Caller,
     Path(user): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantRead])?;
+    caller.needs(&[KeyScope::QuotasRead, KeyScope::TenantRead])?;
     let (holding, source) = state.store.quotas_of(caller.tenant, checked(&user)?).await?;
     Ok(Json(json!({ "quotas": with_source(holding, source) })))
 }

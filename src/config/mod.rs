@@ -5,8 +5,8 @@ mod file;
 mod reader;
 
 pub use cli::{
-    Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, StoreArg,
-    TenantCommand, TokenCommand,
+    Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, ShareCommand,
+    StoreArg, TenantCommand, TokenCommand,
 };
 pub use file::{check, load, parse};
 
@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::address::AddressRules;
 use crate::model::Visibility;
 use crate::telemetry::LogSettings;
+use crate::usage::Prices;
 use crate::{control, forward, limits, listen, tls};
 
 /// Everything a process needs to know to start.
@@ -54,14 +55,33 @@ pub struct Config {
     pub forbidden_ports: Vec<u16>,
     /// Visibility of a preview whose creator names none.
     pub default_visibility: Visibility,
+    /// Origins whose pages may call the control API, beside those that tenants name.
+    pub allowed_origins: Vec<String>,
     /// How long draining may take.
     pub drain: Duration,
     /// TLS, if it is spoken here.
     pub tls: Option<TlsConfig>,
+    /// How usage is counted.
+    pub usage: UsageConfig,
     /// The log.
     pub log: LogSettings,
     /// Development mode, if this is it.
     pub dev: Option<DevOptions>,
+}
+
+/// How usage is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct UsageConfig {
+    /// How often counts are written.
+    pub flush: Duration,
+    /// What is asked for it.
+    pub prices: Prices,
+}
+
+impl Default for UsageConfig {
+    fn default() -> Self {
+        Self { flush: Duration::from_secs(5), prices: Prices::default() }
+    }
 }
 
 /// How TLS is spoken to visitors.
@@ -161,6 +181,7 @@ pub fn dev(options: &DevOptions) -> Config {
         networks: AddressRules::default(),
         forbidden_ports: FORBIDDEN_PORTS.to_vec(),
         default_visibility: Visibility::Public,
+        allowed_origins: Vec::new(),
         drain: Duration::from_secs(5),
         tls: Some(TlsConfig {
             listen: local(options.https_port),
@@ -169,6 +190,7 @@ pub fn dev(options: &DevOptions) -> Config {
             hsts: Duration::ZERO,
             redirect: false,
         }),
+        usage: UsageConfig::default(),
         log: options.log.settings("warn,portico::access=info"),
         dev: Some(options.clone()),
     }

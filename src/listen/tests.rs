@@ -48,6 +48,8 @@ fn every_face() -> Vec<&'static Face> {
         Box::new(Reason::InvalidToken),
         Box::new(Reason::TokenExpired),
         Box::new(Reason::TokenRevoked),
+        Box::new(Reason::ShareExpired),
+        Box::new(Reason::ShareRevoked),
         Box::new(Reason::CookiesBlocked),
         Box::new(Reason::NotAToken),
         Box::new(Reason::WrongSubject),

@@ -21,6 +21,8 @@ pub struct TenantPolicy {
     pub miosa_messages: bool,
     /// How much one preview may use at once.
     pub limits: PreviewLimits,
+    /// The longest that a share link made from now on may live, seconds; `None` = as long as its maker says.
+    pub max_share_seconds: Option<u64>,
 }
 
 impl Default for TenantPolicy {
@@ -32,6 +34,7 @@ impl Default for TenantPolicy {
             read_allows_upgrade: true,
             miosa_messages: false,
             limits: PreviewLimits::default(),
+            max_share_seconds: None,
         }
     }
 }

@@ -177,14 +177,19 @@ impl Store {
             Ok(()) => Ok(tx),
             Err(StoreError::QuotaExceeded(exceeded)) => {
                 tx.rollback().await.map_err(StoreError::Database)?;
-                if let Err(error) = self.tell_exceeded(after.tenant, &exceeded).await {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::error!(error, "an exceeded quota could not be told");
-                }
-                Err(StoreError::QuotaExceeded(exceeded))
+                Err(self.refused(after.tenant, *exceeded).await)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The error of an exceeded quota, of which who listens for events is told.
+    pub async fn refused(&self, tenant: TenantId, exceeded: QuotaExceeded) -> StoreError {
+        if let Err(error) = self.tell_exceeded(tenant, &exceeded).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "an exceeded quota could not be told");
+        }
+        StoreError::QuotaExceeded(Box::new(exceeded))
     }
 
     /// Emits the event of an exceeded quota, unless that was done a moment ago: whoever is refused tries again.
@@ -230,7 +235,8 @@ impl Store {
         let event = NewEvent::of_tenant(tenant, EventType::QuotaExceeded, Map::from_iter(facts));
         let event = NewEvent { external_user_id: Some(external_user_id.clone()), ..event };
         self.emit(&mut tx, event).await?;
-        self.commit(tx, &[]).await.map(drop)
+        // What was asked for was refused, so nobody has changed anything.
+        self.in_nobodys_name().commit(tx, &[]).await.map(drop)
     }
 }
 

@@ -17,10 +17,13 @@
 
 mod access;
 mod api;
+mod audit;
+mod browsers;
 mod certificates;
 mod command_line;
 mod control;
 mod deadlines;
+mod delegation;
 mod embed;
 mod forwarding;
 mod framing;
@@ -44,9 +47,12 @@ mod quotas;
 mod restart;
 mod routing;
 mod session;
+mod shares;
 mod shutdown;
 mod smuggling;
 mod streaming;
 mod support;
 mod tls;
 mod upgrade;
+mod usage;
+mod workspaces;
