@@ -13,6 +13,7 @@ mod credits;
 mod delegation;
 mod document;
 mod embed;
+mod events;
 mod fields;
 pub mod keys;
 mod lifecycle;
@@ -31,6 +32,8 @@ mod tickets;
 mod tokens;
 mod upstream;
 mod usage;
+mod webhook_deliveries;
+mod webhooks;
 mod workspaces;
 
 pub use document::openapi;
@@ -66,16 +69,19 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(audit::routes())
         .merge(delegation::routes())
         .merge(document::routes())
+        .merge(events::routes())
         .merge(lifecycle::routes())
         .merge(previews::routes())
         .merge(quotas::routes())
         .merge(readiness::routes())
         .merge(sandboxes::routes())
-        .merge(OpenApiRouter::from(shares::routes()))
+        .merge(shares::routes())
         .merge(tenant::routes())
+        .merge(tickets::routes())
         .merge(tokens::routes())
         .merge(usage::routes())
-        .merge(tickets::routes())
-        .merge(workspaces::routes());
+        .merge(workspaces::routes())
+        .merge(webhook_deliveries::routes())
+        .merge(webhooks::routes());
     OpenApiRouter::default().nest("/api/v1", v1).merge(embed::routes())
 }
