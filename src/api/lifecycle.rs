@@ -11,7 +11,7 @@ use super::auth::Caller;
 use super::fields::Fields;
 use super::sandboxes::{MAX_LIFETIME, MAX_OBJECT, answer};
 use super::shapes::{EnvData, EnvOrder, ExtendOrder, SandboxData};
-use super::{ApiState, Problem};
+use super::{ApiState, Problem, credits};
 use crate::model::{Attributes, KeyScope, SandboxState};
 use crate::store::SandboxPatch;
 
@@ -61,6 +61,7 @@ async fn stop(
 #[utoipa::path(
     post, path = "/sandboxes/{id}/resume", tag = "Sandboxes", operation_id = "resume_sandbox", security(("api_key" = ["sandboxes:write"])),
     responses((status = 200, body = SandboxData),
+        (status = 402, description = "`QUOTA_EXCEEDED`: the end user has spent what it may this month"),
         (status = 403, description = "`QUOTA_EXCEEDED`: the end user would have more than it may; `details` tells of what. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
         (status = 409, description = "`RESOURCE_STATE`: it cannot become so from the state it is in")),
 )]
@@ -88,6 +89,9 @@ async fn transition(
         let message =
             format!("A sandbox that is {:?} cannot become {to:?}.", before.state).to_lowercase();
         return Err(Problem::new(StatusCode::CONFLICT, "RESOURCE_STATE", message));
+    }
+    if to == SandboxState::Running {
+        credits::judge(state, caller, before.external_user_id.as_deref(), None).await?;
     }
     let patch = SandboxPatch { state: Some(to), ..SandboxPatch::default() };
     let (sandbox, version) =

@@ -10,6 +10,7 @@ mod audit;
 mod auth;
 mod cors;
 mod custom_domains;
+mod credits;
 mod delegation;
 mod document;
 mod domain_record;

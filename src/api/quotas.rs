@@ -12,7 +12,7 @@ use super::fields::Fields;
 use super::shapes::{
     DefaultQuotasData, EffectivePolicy, PoliciesData, PoliciesOrder, QuotasData, QuotasOrder,
 };
-use super::{ApiState, Problem};
+use super::{ApiState, Problem, credits};
 use crate::model::{KeyScope, PreviewLimits, QuotaSource, Quotas};
 use crate::store::{QuotaExceeded, QuotaUsage};
 
@@ -102,13 +102,14 @@ fn both(quotas: Option<Quotas>) -> Map<String, Value> {
     shown
 }
 
-fn shown_usage(usage: QuotaUsage) -> Value {
+fn shown_usage(usage: QuotaUsage, credit_cents: u64) -> Value {
     let gib = f64::from(u32::try_from(usage.storage_mb).unwrap_or(u32::MAX)) / 1024.0;
     json!({
         "sandboxes": usage.sandboxes,
         "total_sandboxes": usage.sandboxes,
         "concurrent": usage.concurrent,
         "storage_gb": gib,
+        "credit_cents": credit_cents,
     })
 }
 
@@ -123,9 +124,10 @@ async fn answer(state: &ApiState, caller: &Caller, user: &str) -> Result<Json<Va
     let own = state.store.own_quotas(caller.tenant, Some(user)).await?;
     let (holding, source) = state.store.quotas_of(caller.tenant, user).await?;
     let usage = state.store.quota_usage(caller.tenant, user).await?;
+    let spent = credits::spent(state, caller.tenant, user).await?;
     let mut shown = both(own);
     shown.insert("external_user_id".into(), json!(user));
-    shown.insert("usage".into(), shown_usage(usage));
+    shown.insert("usage".into(), shown_usage(usage, spent));
     let mut effective = caps(holding);
     effective.insert("source".into(), json!(source));
     shown.insert("effective".into(), Value::Object(effective));

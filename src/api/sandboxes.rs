@@ -19,7 +19,7 @@ use super::shapes::{
     DestroyedData, IdempotencyHeader, PageQuery, SandboxChange, SandboxData, SandboxOrder,
     SandboxPage, SandboxQuery, WaitQuery,
 };
-use super::{ApiState, Problem, readiness, render, upstream, workspaces};
+use super::{ApiState, Problem, credits, readiness, render, upstream, workspaces};
 use crate::host::Slug;
 use crate::model::{Attributes, Driver, KeyScope, Sandbox, SandboxId, SandboxState, Upstream};
 use crate::store::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch};
@@ -74,6 +74,7 @@ pub(super) async fn answer(state: &ApiState, sandbox: &Sandbox) -> Result<Json<V
     post, path = "/sandboxes", tag = "Sandboxes", operation_id = "create_sandbox", security(("api_key" = ["sandboxes:create"]), ("api_key" = ["sandboxes:write"])),
     params(WaitQuery, IdempotencyHeader), request_body = SandboxOrder,
     responses((status = 201, body = SandboxData),
+        (status = 402, description = "`QUOTA_EXCEEDED`: the end user has spent what it may this month"),
         (status = 403, description = "`QUOTA_EXCEEDED`: the end user would have more than it may; `details` tells of what. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
         (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone. `IDEMPOTENCY_PAYLOAD_MISMATCH`: the key came with another body before")),
 )]
@@ -91,6 +92,8 @@ async fn create(
     workspaces::place(&state, caller.tenant, &mut fields, &mut attributes).await?;
     let mut new = draft(&mut fields, &state, attributes)?;
     caller.confine_new(&mut new)?;
+    let user = new.external_user_id.as_deref();
+    credits::judge(&state, &caller, user, idempotency.as_ref()).await?;
     let created = caller.store(&state).create_sandbox(caller.tenant, new, idempotency).await?;
     let mut sandbox = match created {
         Created::Fresh(sandbox, version) => {

@@ -28,7 +28,7 @@ pub struct Quotas {
     pub max_concurrent: Option<u64>,
     /// Disk of all sandboxes, GiB.
     pub max_storage_gb: Option<u64>,
-    /// What may be spent, cents.
+    /// What may be spent in a month, cents.
     pub max_credit_cents: Option<u64>,
 }
 

@@ -44,6 +44,18 @@ impl Store {
         rows::sandbox(&sandbox).map(Some)
     }
 
+    /// Whether the same call, with the same payload, was answered before.
+    pub async fn is_remembered(&self, idempotency: &Idempotency) -> Result<bool, StoreError> {
+        let found = sqlx::query(
+            "SELECT 1 FROM idempotency WHERE id = ?1 AND fingerprint = ?2 AND created_at >= ?3",
+        )
+        .bind(&idempotency.key)
+        .bind(&idempotency.fingerprint[..])
+        .bind(millis(self.clock.now()) - REMEMBERED);
+        let found = found.fetch_optional(&self.read).await.map_err(StoreError::Database)?;
+        Ok(found.is_some())
+    }
+
     /// Remembers what a call made.
     pub(super) async fn remember(
         &self,

@@ -177,14 +177,19 @@ impl Store {
             Ok(()) => Ok(tx),
             Err(StoreError::QuotaExceeded(exceeded)) => {
                 tx.rollback().await.map_err(StoreError::Database)?;
-                if let Err(error) = self.tell_exceeded(after.tenant, &exceeded).await {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::error!(error, "an exceeded quota could not be told");
-                }
-                Err(StoreError::QuotaExceeded(exceeded))
+                Err(self.refused(after.tenant, *exceeded).await)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The error of an exceeded quota, of which who listens for events is told.
+    pub async fn refused(&self, tenant: TenantId, exceeded: QuotaExceeded) -> StoreError {
+        if let Err(error) = self.tell_exceeded(tenant, &exceeded).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "an exceeded quota could not be told");
+        }
+        StoreError::QuotaExceeded(Box::new(exceeded))
     }
 
     /// Emits the event of an exceeded quota, unless that was done a moment ago: whoever is refused tries again.

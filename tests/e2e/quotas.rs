@@ -1,7 +1,9 @@
 //! Quotas of end users: as they are set, told and counted, and held to whoever comes at the same moment.
 
 use futures_util::future::join_all;
+use portico::clock::Clock;
 use portico::model::EventType;
+use portico::usage::Prices;
 use serde_json::{Value, json};
 
 use super::support::{Api, Connection, Portico, Response};
@@ -175,7 +177,7 @@ async fn a_create_that_is_sent_again_gets_its_first_answer_whatever_the_quota_sa
 #[tokio::test]
 async fn whoever_listens_is_told_of_an_exceeded_quota_once_a_minute() {
     let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
-    let clock = portico::clock::Clock::manual(now);
+    let clock = Clock::manual(now);
     let portico = Portico::start_at(clock.clone(), |_| {}).await;
     let api = &portico.api;
     api.ok("PUT", "/quotas/default", Some(json!({ "max_sandboxes": 0 }))).await;
@@ -190,4 +192,42 @@ async fn whoever_listens_is_told_of_an_exceeded_quota_once_a_minute() {
     create(api, "one").await;
     create(api, "one").await;
     assert_eq!(told().await, 3);
+}
+
+#[tokio::test]
+async fn who_has_spent_what_it_may_this_month_begins_nothing_more() {
+    let clock = Clock::manual(jiff::Timestamp::from_second(1_800_000_000).unwrap());
+    let prices = Prices { vcpu_hour: 10_000, gib: 0 };
+    let portico = Portico::start_at(clock.clone(), |config| config.usage.prices = prices).await;
+    let api = &portico.api;
+    api.ok("PUT", "/quotas/external/u", Some(json!({ "max_credit_cents": 20 }))).await;
+    let send = |key: &'static str| {
+        let body = json!({ "external_user_id": "u", "cpu_count": 2 }).to_string();
+        let request = format!(
+            "POST /api/v1/sandboxes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nIdempotency-Key: {key}\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            api.key,
+            body.len(),
+        );
+        async move { Connection::open(api.address).await.roundtrip(request).await }
+    };
+    let first = send("one").await;
+    let id = first.json()["data"]["id"].as_str().unwrap().to_owned();
+    // Two CPUs at ten cents an hour each.
+    clock.advance(std::time::Duration::from_hours(1));
+    assert_eq!(api.ok("GET", "/quotas/external/u", None).await["usage"]["credit_cents"], 20);
+    let spent = send("two").await;
+    assert_eq!((spent.status, &spent.json()["error"]["code"]), (402, &json!("QUOTA_EXCEEDED")));
+    let details = &spent.json()["error"]["details"];
+    assert_eq!(
+        details,
+        &json!({ "quota": "max_credit_cents", "limit": 20, "used": 20, "external_user_id": "u" })
+    );
+    assert_eq!(send("one").await.json()["data"]["id"], json!(id));
+    api.ok("POST", &format!("/sandboxes/{id}/pause"), None).await;
+    assert_eq!(api.call("POST", &format!("/sandboxes/{id}/resume"), None).await.status, 402);
+    assert_eq!(create(api, "another").await.status, 201);
+    // 2027-01-15 it was; in the next month there is as much to spend again.
+    clock.advance(std::time::Duration::from_hours(20 * 24));
+    api.ok("POST", &format!("/sandboxes/{id}/resume"), None).await;
 }

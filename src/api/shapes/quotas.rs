@@ -13,7 +13,7 @@ pub(in crate::api) struct Caps {
     max_concurrent: Option<u64>,
     /// The disks of all of them, GiB.
     max_storage_gb: Option<u64>,
-    /// What may be spent, cents.
+    /// What may be spent in a month (UTC), cents.
     max_credit_cents: Option<u64>,
 }
 
@@ -38,6 +38,8 @@ pub(in crate::api) struct QuotaUse {
     total_sandboxes: u64,
     concurrent: u64,
     storage_gb: f64,
+    /// Spent since the month began (UTC).
+    credit_cents: u64,
 }
 
 /// What holds for a user: its own caps, else the tenant's.
