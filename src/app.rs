@@ -10,11 +10,13 @@ use tokio::net::TcpListener;
 use crate::admin::{self, AdminState};
 use crate::api::{self, ApiSettings, ApiState};
 use crate::clock::Clock;
+use crate::compute;
 use crate::config::{Config, development};
 use crate::control;
 use crate::dev::{self, DevFacts};
 use crate::follow::Follower;
 use crate::gate::Rules;
+use crate::lifecycle::{Reaper, Waker, work_off};
 use crate::listen::{self, Bound, Entrance, ListenError};
 use crate::model::Driver;
 use crate::pages::Gallery;
@@ -111,6 +113,13 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         Some(_) => Some(dev::serve_demo(shutdown.watcher()).await?),
         None => None,
     };
+    let waker = Waker::start(
+        config.wake,
+        (store.clone(), follower.clone()),
+        Arc::clone(&routes),
+        Arc::clone(&metrics),
+        shutdown.watcher(),
+    );
     let parts = WorkerParts {
         routes: Arc::clone(&routes),
         gallery: Arc::new(Gallery::default()),
@@ -127,6 +136,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         forward: config.forward,
         hsts: config.tls.as_ref().map(|tls| tls.hsts).unwrap_or_default(),
         renewals: Renewals::default(),
+        waker,
     };
     let entrances = entrances(&config, previews, secure.zip(certificates));
     let (changes, watcher) = (|| follower.subscribe(), shutdown.watcher());
@@ -134,6 +144,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         .context("cannot start the worker threads")?;
     drop(watcher);
 
+    look_after(&config, (&store, &follower), (&routes, &rules), (&metrics, &clock), &shutdown);
     let settings = api_settings(&config, public_port, &rules)?;
     let state = ApiState {
         store: store.clone(),
@@ -153,6 +164,29 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     control::serve(api_listener, api::router(state), config.control, shutdown.watcher());
     control::serve(admin_listener, admin_router, config.control, shutdown.watcher());
     Ok(Running { preview, https, api, admin, dev, store, drain: config.drain, shutdown })
+}
+
+/// Starts what changes sandboxes without being called.
+fn look_after(
+    config: &Config,
+    (store, follower): (&Store, &Follower),
+    (routes, rules): (&Arc<Routes>, &Arc<crate::address::AddressRules>),
+    (metrics, clock): (&Arc<Metrics>, &Clock),
+    shutdown: &Shutdown,
+) {
+    let reaper = Reaper {
+        store: store.clone(),
+        routes: Arc::clone(routes),
+        clock: clock.clone(),
+        metrics: Arc::clone(metrics),
+    };
+    tokio::spawn(reaper.run(shutdown.watcher()));
+    tokio::spawn(work_off(store.clone(), follower.clone(), shutdown.watcher()));
+    if let Some(settings) = config.compute.clone() {
+        let (store, rules) = (store.clone(), Arc::clone(rules));
+        let metrics = Arc::clone(metrics);
+        tokio::spawn(compute::run(settings, store, rules, metrics, shutdown.watcher()));
+    }
 }
 
 /// Where visitors come in, and how.
@@ -179,7 +213,11 @@ fn api_settings(
     let zone = config.zones.first().ok_or_else(|| anyhow!("no preview zone is configured"))?;
     let rules = Arc::clone(rules);
     Ok(ApiSettings {
-        default_driver: if config.dev.is_some() { Driver::Loopback } else { Driver::Register },
+        default_driver: match (&config.compute, &config.dev) {
+            (Some(_), _) => Driver::Command,
+            (None, Some(_)) => Driver::Loopback,
+            (None, None) => Driver::Register,
+        },
         platform_zone: zone.clone(),
         public_scheme: config.public_scheme,
         public_port,

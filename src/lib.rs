@@ -2,6 +2,7 @@
 //!
 //! ARCHITECTURE.md explains the map, the floors and the invariants.
 
+pub mod activity;
 pub mod address;
 pub mod admin;
 pub mod api;
@@ -9,6 +10,7 @@ pub mod app;
 pub mod body;
 pub mod certificate;
 pub mod clock;
+pub mod compute;
 pub mod config;
 pub mod connection;
 pub mod control;
@@ -21,6 +23,7 @@ pub mod forward;
 pub mod gate;
 pub mod headers;
 pub mod host;
+pub mod lifecycle;
 pub mod listen;
 pub mod message;
 pub mod model;

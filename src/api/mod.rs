@@ -3,8 +3,10 @@
 
 mod api_keys;
 mod auth;
+mod bulk;
 mod embed;
 mod fields;
+mod filter;
 pub mod keys;
 mod lifecycle;
 mod listing;
@@ -16,7 +18,6 @@ mod sandboxes;
 mod settings;
 mod tenant;
 mod tokens;
-mod upstream;
 
 pub use problem::Problem;
 pub use settings::{ApiSettings, ApiState};
@@ -33,6 +34,7 @@ const MAX_BODY: usize = 1 << 20;
 pub fn router(state: ApiState) -> Router {
     let v1 = Router::new()
         .merge(api_keys::routes())
+        .merge(bulk::routes())
         .merge(lifecycle::routes())
         .merge(previews::routes())
         .merge(readiness::routes())

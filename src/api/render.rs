@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{ApiState, Problem, upstream};
-use crate::model::{Driver, Preview, Sandbox, SandboxState, TenantId};
+use super::{ApiState, Problem};
+use crate::model::{Preview, Sandbox, SandboxState, TenantId, show_upstream};
 
 /// The zone a tenant's links are minted in: its own verified domain, else the platform's.
 pub(super) async fn zone(state: &ApiState, tenant: TenantId) -> Result<String, Problem> {
@@ -23,24 +23,18 @@ pub(super) fn preview_url(state: &ApiState, zone: &str, sandbox: &Sandbox, port:
 
 /// Whether a sandbox serves.
 pub(super) fn is_ready(sandbox: &Sandbox) -> bool {
-    let has_address = sandbox.driver != Driver::Register || sandbox.upstream.is_some();
+    let has_address = !sandbox.driver.needs_address() || sandbox.upstream.is_some();
     sandbox.state == SandboxState::Running && has_address
 }
 
 /// A sandbox.
-#[expect(clippy::too_many_lines, reason = "a table: one line a field")]
 pub(super) fn sandbox(state: &ApiState, zone: &str, s: &Sandbox) -> Value {
     let (a, now) = (&s.attributes, state.clock.now());
     let url = preview_url(state, zone, s, s.default_port);
     let end = s.destroyed_at.unwrap_or(now);
     let runtime = s.started_at.map_or(0, |started| (end.as_second() - started.as_second()).max(0));
-    let remaining = a.timeout_sec.map(|timeout| {
-        let since = s.started_at.unwrap_or(s.created_at);
-        let left = since.as_millisecond()
-            + i64::try_from(timeout).unwrap_or(i64::MAX / 2000) * 1000
-            - now.as_millisecond();
-        left.max(0)
-    });
+    let expires_at = s.expires_at();
+    let remaining = expires_at.map(|at| (at.as_millisecond() - now.as_millisecond()).max(0));
     let mut shown = json!({
         "id": s.id,
         "tenant_id": s.tenant,
@@ -57,6 +51,8 @@ pub(super) fn sandbox(state: &ApiState, zone: &str, s: &Sandbox) -> Value {
         "disk_size_mb": a.disk_size_mb,
         "timeout_sec": a.timeout_sec,
         "timeout_remaining_ms": remaining,
+        "expires_at": expires_at,
+        "error": s.life.error,
         "idle_timeout_sec": a.idle_timeout_sec,
         "always_on": a.always_on,
         "persistent": a.persistent,
@@ -77,7 +73,7 @@ pub(super) fn sandbox(state: &ApiState, zone: &str, s: &Sandbox) -> Value {
         "recommended_next_action": null,
         "default_port": s.default_port,
         "origin_profile": s.profile,
-        "upstream": s.upstream.as_ref().map(upstream::show),
+        "upstream": s.upstream.as_ref().map(show_upstream),
         "driver": s.driver,
         "address_generation": s.address_generation,
         "token_generation": s.token_generation,

@@ -14,12 +14,13 @@ use serde_json::{Map, Value, json};
 use super::auth::Caller;
 use super::fields::Fields;
 use super::listing::Paging;
-use super::{ApiState, Problem, readiness, render, upstream};
+use super::{ApiSettings, ApiState, Problem, filter, readiness, render};
 use crate::host::Slug;
 use crate::model::{
-    Attributes, Driver, KeyScope, Sandbox, SandboxId, SandboxState, TenantId, Upstream,
+    Attributes, Driver, KeyScope, Sandbox, SandboxId, SandboxState, TenantId, UPSTREAM_MUST,
+    Upstream, UpstreamHost, read_upstream as read_address,
 };
-use crate::store::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch};
+use crate::store::{Created, Idempotency, NewSandbox, SandboxPatch};
 
 /// Longest texts, characters.
 const NAME: usize = 200;
@@ -45,9 +46,6 @@ const SIZES: [(&str, u32, u32, u32); 5] = [
     ("large", 8, 16_384, 40_960),
     ("xl", 16, 32_768, 81_920),
 ];
-
-/// States that clients know of and no sandbox is ever found in: here they pass within a call.
-const PASSING_STATES: [&str; 3] = ["pausing", "resuming", "destroying"];
 
 pub(super) fn routes() -> Router<ApiState> {
     Router::new()
@@ -127,7 +125,7 @@ fn draft(fields: &mut Fields, state: &ApiState) -> Result<NewSandbox, Problem> {
     }
     let upstream = read_upstream(fields, state).flatten();
     let driver = if upstream.is_some() { Driver::Register } else { state.settings.default_driver };
-    let running = upstream.is_some() || driver != Driver::Register;
+    let running = upstream.is_some() || !driver.needs_address();
     let new = NewSandbox {
         id: SandboxId::new(),
         slug: slug(fields),
@@ -172,11 +170,19 @@ fn object(fields: &mut Fields, name: &str) -> Option<Map<String, Value>> {
 
 /// `upstream`: `None` when it was not sent, `Some(None)` when it is taken away.
 fn read_upstream(fields: &mut Fields, state: &ApiState) -> Option<Option<Upstream>> {
-    let read = fields.get("upstream", upstream::MUST, upstream::read)?;
-    if read.as_ref().is_some_and(|upstream| !upstream::is_permitted(upstream, &state.settings)) {
+    let read = fields.get("upstream", UPSTREAM_MUST, read_address)?;
+    if read.as_ref().is_some_and(|upstream| !is_permitted(upstream, &state.settings)) {
         fields.fault("upstream", "is outside the networks that previews may use");
     }
     Some(read)
+}
+
+/// Whether the address may be dialled, as far as that can be said before a name is resolved.
+fn is_permitted(upstream: &Upstream, settings: &ApiSettings) -> bool {
+    match &upstream.host {
+        UpstreamHost::Ip(ip) => (settings.permits_address)(*ip),
+        UpstreamHost::Name(_) => true,
+    }
 }
 
 fn read_attributes(fields: &mut Fields, a: &mut Attributes) {
@@ -212,43 +218,13 @@ async fn list(
     State(state): State<ApiState>,
     caller: Caller,
     Query(query): Query<HashMap<String, String>>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     caller.needs(&[KeyScope::SandboxesRead])?;
     let paging = Paging::read(&query)?;
-    let text = |name: &str| query.get(name).filter(|text| !text.is_empty()).cloned();
-    if text("state").is_some_and(|word| PASSING_STATES.contains(&word.as_str())) {
-        return Ok(Json(paging.wrap(Vec::new(), 0)));
-    }
-    let wanted = text("state").map(|word| {
-        // The API's other word for the same state.
-        let word = if word == "provisioning" { "creating".into() } else { word };
-        serde_json::from_value::<SandboxState>(Value::String(word)).map_err(|_| {
-            Problem::field(
-                "state",
-                "must be one of creating, running, paused, stopped, error, destroyed",
-            )
-        })
-    });
-    let mut tags: Vec<String> =
-        text("tags").iter().flat_map(|tags| tags.split(',')).map(str::to_owned).collect();
-    tags.extend(query.iter().filter_map(|(name, value)| {
-        let key = name.strip_prefix("tags[")?.strip_suffix(']')?;
-        Some(if value.is_empty() { key.to_owned() } else { format!("{key}={value}") })
-    }));
-    tags.retain(|tag| !tag.is_empty());
-    let filter = SandboxFilter {
-        state: wanted.transpose()?,
-        tags,
-        external_user_id: text("external_user_id"),
-        external_project_id: text("external_project_id"),
-        external_workspace_id: text("external_workspace_id"),
-        offset: paging.offset,
-        limit: paging.limit,
+    let Some(filter) = filter::of_query(&query)? else {
+        return Ok(Json(paging.wrap(Vec::new(), 0)).into_response());
     };
-    let (sandboxes, total) = state.store.sandboxes(caller.tenant, filter).await?;
-    let zone = render::zone(&state, caller.tenant).await?;
-    let items = sandboxes.iter().map(|sandbox| render::sandbox(&state, &zone, sandbox)).collect();
-    Ok(Json(paging.wrap(items, total)))
+    filter::answer(state, caller.tenant, filter, paging).await
 }
 
 async fn show(
@@ -288,6 +264,10 @@ async fn update(
         (Some(Some(_)), Driver::Loopback) => Some(Driver::Register),
         (Some(Some(_)), Driver::Demo) => {
             fields.fault("upstream", "cannot be set: this is the demo app");
+            None
+        }
+        (Some(_), Driver::Command) => {
+            fields.fault("upstream", "cannot be set: this sandbox's address comes from a command");
             None
         }
         // There is none to take away.

@@ -112,18 +112,24 @@ fn read(r: &mut Reader) -> Config {
             (!text.is_empty()).then(|| PathBuf::from(text))
         }),
         forbidden_ports: forbidden_ports(r),
-        default_visibility: r
-            .text("preview.default_visibility", "\"public\" or \"private\"", |text| match text {
-                "public" => Some(Visibility::Public),
-                "private" => Some(Visibility::Private),
-                _ => None,
-            })
-            .unwrap_or(Visibility::Public),
+        default_visibility: default_visibility(r),
+        compute: super::compute::commands(r),
+        wake: super::compute::wake(r),
         drain: r.duration("shutdown.drain").unwrap_or(Duration::from_secs(30)),
         tls,
         log: log(r),
         dev: None,
     }
+}
+
+fn default_visibility(r: &mut Reader) -> Visibility {
+    let read = |text: &str| match text {
+        "public" => Some(Visibility::Public),
+        "private" => Some(Visibility::Private),
+        _ => None,
+    };
+    r.text("preview.default_visibility", "\"public\" or \"private\"", read)
+        .unwrap_or(Visibility::Public)
 }
 
 fn forbidden_ports(r: &mut Reader) -> Vec<u16> {

@@ -1,6 +1,7 @@
 //! What the process is told by its operator: the command line, the file, the environment. Nothing else reads them.
 
 mod cli;
+mod compute;
 mod file;
 mod reader;
 
@@ -15,9 +16,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::address::AddressRules;
+use crate::lifecycle::WakeSettings;
 use crate::model::Visibility;
 use crate::telemetry::LogSettings;
-use crate::{control, forward, listen, tls};
+use crate::{compute as commands, control, forward, listen, tls};
 
 /// Everything a process needs to know to start.
 #[derive(Clone, Debug)]
@@ -52,6 +54,10 @@ pub struct Config {
     pub forbidden_ports: Vec<u16>,
     /// Visibility of a preview whose creator names none.
     pub default_visibility: Visibility,
+    /// The commands that run sandboxes, if there are any.
+    pub compute: Option<commands::Settings>,
+    /// How visitors wake sandboxes.
+    pub wake: WakeSettings,
     /// How long draining may take.
     pub drain: Duration,
     /// TLS, if it is spoken here.
@@ -157,6 +163,8 @@ pub fn dev(options: &DevOptions) -> Config {
         networks: AddressRules::default(),
         forbidden_ports: FORBIDDEN_PORTS.to_vec(),
         default_visibility: Visibility::Public,
+        compute: None,
+        wake: WakeSettings::default(),
         drain: Duration::from_secs(5),
         tls: Some(TlsConfig {
             listen: local(options.https_port),

@@ -8,7 +8,7 @@
 //! 6. Access: the port is public, or a credential holds for this sandbox, port, generation and moment.
 //! 7. What the access allows: methods by scope; for a cookie, that the request is not another site's doing.
 //! 8. A link that is being opened becomes a session and a clean address; in a frame, only once the browser is seen to keep the session.
-//! 9. Only now is the sandbox's state told.
+//! 9. Only now is the sandbox's state told; and a paused one woken, if the visit is one that is worth it.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use http::{Method, header};
 use jiff::Timestamp;
 
 use super::credentials::{self, Carrier, Evidence};
-use super::decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, Strip, Subject};
+use super::decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, Strip, Subject, Wake};
 use super::visit::{SEC_FETCH_SITE, Visit};
 use crate::host::{Authority, PreviewLabel, SandboxName};
-use crate::model::{Driver, SandboxState, TokenScope};
+use crate::model::{SandboxState, TokenId, TokenScope};
 use crate::routes::{Route, Routes, SlugScope, TenantView};
 use crate::token::{Claims, TokenError};
 
@@ -69,6 +69,11 @@ pub fn decide(
         return decision;
     }
     if let Err(reason) = running(&found.route) {
+        if judged.wakes(&access) {
+            let by = judged.token_of(&access);
+            let (subject, tenant) = (found.subject(), Arc::clone(&found.tenant));
+            return Decision::Wake(Box::new(Wake { subject, tenant, by }));
+        }
         return match access.grant {
             // An `Origin` proves nothing: whoever sends a preflight learns nothing that a stranger would not.
             Grant::Preflight => found.refuse(RefusalReason::SignInNeeded, false),
@@ -130,11 +135,10 @@ fn unknown(reason: RefusalReason, tenant: Option<Arc<TenantView>>) -> Decision {
 fn running(route: &Route) -> Result<(), RefusalReason> {
     match route.state {
         SandboxState::Creating => Err(RefusalReason::Starting),
-        SandboxState::Running if route.driver == Driver::Register && route.upstream.is_none() => {
-            Err(RefusalReason::Starting)
-        }
+        SandboxState::Running if !route.serves() => Err(RefusalReason::Starting),
         SandboxState::Running => Ok(()),
-        SandboxState::Paused => Err(RefusalReason::Paused),
+        SandboxState::Pausing | SandboxState::Paused => Err(RefusalReason::Paused),
+        SandboxState::Resuming => Err(RefusalReason::Waking),
         SandboxState::Stopped | SandboxState::Error => Err(RefusalReason::NotRunning),
         SandboxState::Destroyed => Err(RefusalReason::NotFound),
     }
@@ -255,6 +259,12 @@ impl Judging<'_> {
             Some(Err(reason)) => Err(reason),
             None => Err(RefusalReason::SignInNeeded),
         }
+    }
+
+    /// The token that holds, if one does.
+    fn token_of(&self, access: &Access) -> Option<TokenId> {
+        let verdict = self.evidence.0.get(access.held.as_ref()?.index)?;
+        verdict.as_ref().ok().map(|claims| claims.id)
     }
 
     /// The first explicit credential that holds; if none holds, the first one's fault. The cookie counts only where nothing

@@ -25,8 +25,29 @@ pub enum Decision {
     Session(Box<Session>),
     /// A neutral 200 without a session for link unfurlers and prefetchers that carry a query credential, and for HEAD.
     Neutral(Subject),
+    /// Wake the sandbox, then judge again.
+    Wake(Box<Wake>),
     /// Refuse it.
     Refuse(Refusal),
+}
+
+/// A visit for which a paused sandbox is worth waking: it passed every check but that of the sandbox's state.
+#[derive(Debug)]
+pub struct Wake {
+    /// What is to be woken.
+    pub subject: Subject,
+    /// Whose it is.
+    pub tenant: Arc<TenantView>,
+    /// By which token, for the log; `None`: by a visitor of a public port who shows none.
+    pub by: Option<TokenId>,
+}
+
+impl Wake {
+    /// A refusal that says why it does not serve. Whoever may wake a sandbox may know of it.
+    pub fn refuse(&self, reason: RefusalReason) -> Refusal {
+        let (tenant, about) = (Some(Arc::clone(&self.tenant)), Some(self.subject.clone()));
+        Refusal { reason, tenant, about, is_known: true }
+    }
 }
 
 /// Everything the forwarder needs.
@@ -224,6 +245,10 @@ pub enum RefusalReason {
     Starting,
     /// The sandbox is paused.
     Paused,
+    /// The sandbox is being woken.
+    Waking,
+    /// It would be woken, but its tenant's sandboxes have been woken often enough for now.
+    WakesSpent,
     /// The sandbox is stopped or broken.
     NotRunning,
 }
@@ -431,6 +456,28 @@ impl Fault for RefusalReason {
                     text: "It continues when its owner resumes it. This page opens it then.",
                     blame: Blame::Sandbox,
                     recovery: Recovery::Reload { after: Duration::from_secs(5) },
+                };
+                &F
+            }
+            Self::Waking => {
+                const F: Face = Face {
+                    status: StatusCode::SERVICE_UNAVAILABLE,
+                    label: "sandbox_waking",
+                    title: "Your preview is waking up",
+                    text: "It was paused and is being started again. This page opens it as soon as it is ready.",
+                    blame: Blame::Sandbox,
+                    recovery: Recovery::Reload { after: Duration::from_secs(2) },
+                };
+                &F
+            }
+            Self::WakesSpent => {
+                const F: Face = Face {
+                    status: StatusCode::SERVICE_UNAVAILABLE,
+                    label: "wakes_spent",
+                    title: "This preview cannot be woken right now",
+                    text: "Too many previews have been woken in a short time. Try again in a minute.",
+                    blame: Blame::Limit,
+                    recovery: Recovery::RetryAfter(Duration::from_mins(1)),
                 };
                 &F
             }

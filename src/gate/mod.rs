@@ -9,6 +9,7 @@ mod decision;
 mod session;
 mod sign_in;
 mod visit;
+mod wake;
 
 pub use credentials::{
     Carrier, Credential, Credentials, Evidence, PLAIN_SESSION_COOKIE, SESSION_COOKIE, strip_cookie,
@@ -17,7 +18,7 @@ pub use credentials::{
 pub use decide::{Rules, allowed_until, decide, still_allowed};
 pub use decision::{
     Decision, Grant, Moved, Plan, Refusal, RefusalReason, Renewal, Says, Session, SignIn, Strip,
-    Subject,
+    Subject, Wake,
 };
 pub use visit::{Arrival, Intent, Own, Visit};
 

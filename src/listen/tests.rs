@@ -50,6 +50,8 @@ fn every_face() -> Vec<&'static Face> {
         Box::new(Reason::ForeignOrigin),
         Box::new(Reason::Starting),
         Box::new(Reason::Paused),
+        Box::new(Reason::Waking),
+        Box::new(Reason::WakesSpent),
         Box::new(Reason::NotRunning),
         Box::new(RequestFault::BareLf),
         Box::new(RequestFault::RequestLine),

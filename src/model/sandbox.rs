@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Profile, SandboxId, TenantId};
+use super::{Life, Profile, SandboxId, TenantId};
 use crate::host::Slug;
 
 /// Where a sandbox is in its life.
@@ -17,8 +17,12 @@ pub enum SandboxState {
     Creating,
     /// Serving.
     Running,
+    /// Being frozen.
+    Pausing,
     /// Frozen; can be resumed.
     Paused,
+    /// Being started again.
+    Resuming,
     /// Stopped; its address means nothing.
     Stopped,
     /// Broken.
@@ -33,6 +37,8 @@ pub enum SandboxState {
 pub enum Driver {
     /// The API's caller gives `upstream`.
     Register,
+    /// Commands of the operator's make the machine and say where it is.
+    Command,
     /// Development: port N of the sandbox is port N of this machine's loopback.
     Loopback,
     /// Development: the demo app inside the binary, whose port the process knows.
@@ -58,6 +64,13 @@ pub struct Upstream {
     /// whose whole sandbox is one port; then every port maps to it as `(0, dialled)`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub port_map: Vec<(u16, u16)>,
+}
+
+impl Driver {
+    /// Whether a sandbox serves only once its address is known.
+    pub fn needs_address(self) -> bool {
+        matches!(self, Self::Register | Self::Command)
+    }
 }
 
 impl Upstream {
@@ -145,4 +158,6 @@ pub struct Sandbox {
     pub started_at: Option<Timestamp>,
     /// When it was destroyed.
     pub destroyed_at: Option<Timestamp>,
+    /// What is to be done for it, and until when it may run.
+    pub life: Life,
 }

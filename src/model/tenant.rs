@@ -5,6 +5,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{Branding, FrameSource, SandboxId, TenantId};
 
+/// Whose visits wake a paused sandbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WakePolicy {
+    /// Of those who show a credential.
+    #[default]
+    Credential,
+    /// Of those as well who open a public port.
+    Anyone,
+    /// Nobody's.
+    Never,
+}
+
 /// What a tenant may adjust about access to its previews.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -19,6 +32,12 @@ pub struct TenantPolicy {
     pub read_allows_upgrade: bool,
     /// Whether pages post their messages under the type `miosa:session-expired` as well.
     pub miosa_messages: bool,
+    /// Whose visits wake a paused sandbox.
+    pub wake: WakePolicy,
+    /// Whether those are woken as well whose machines nobody starts for us: they just run again.
+    pub wake_registered: bool,
+    /// How many sandboxes visitors may wake a minute; `None` = as many as the operator allows.
+    pub wakes_per_minute: Option<u32>,
 }
 
 impl Default for TenantPolicy {
@@ -29,6 +48,9 @@ impl Default for TenantPolicy {
             read_methods: Vec::new(),
             read_allows_upgrade: true,
             miosa_messages: false,
+            wake: WakePolicy::default(),
+            wake_registered: false,
+            wakes_per_minute: None,
         }
     }
 }

@@ -355,6 +355,7 @@ mod tests {
             profile: Profile::default(),
             ports: Box::new([]),
             external_user_id: None,
+            activity: None,
         }
     }
 

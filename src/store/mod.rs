@@ -3,7 +3,10 @@
 //! No visitor's request ever waits for this part.
 
 mod changes;
+mod find;
+mod jobs;
 mod keys;
+mod lifecycle;
 mod open;
 mod previews;
 mod rows;
@@ -13,6 +16,8 @@ mod snapshot;
 mod tenants;
 mod tokens;
 
+pub use jobs::{Job, JobTarget};
+pub use lifecycle::{CommandEnd, Due};
 pub use open::Store;
 pub use snapshot::Sandboxes;
 
@@ -50,6 +55,12 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("migration")]
     Migration(#[source] sqlx::migrate::MigrateError),
+    /// The sandbox is in a state from which this is not possible.
+    #[error("not possible in this state")]
+    State(SandboxState),
+    /// As much is under way as may be.
+    #[error("busy")]
+    Busy,
     /// A row that must be unique exists already.
     #[error("exists already")]
     Exists,
@@ -156,6 +167,12 @@ pub struct SandboxFilter {
     pub external_project_id: Option<String>,
     /// Only this workspace's.
     pub external_workspace_id: Option<String>,
+    /// Only those with this attribute.
+    pub workspace_id: Option<String>,
+    /// Only those with this attribute.
+    pub project_id: Option<String>,
+    /// Only those after this one, in the order of lists.
+    pub after: Option<(Timestamp, SandboxId)>,
     /// Skip this many.
     pub offset: u64,
     /// At most this many; `None` = all.
@@ -242,6 +259,8 @@ pub struct RoutedSandbox {
     pub external_user_id: Option<String>,
     /// Its published ports.
     pub ports: Vec<RoutedPort>,
+    /// Whether it ends when nobody visits it for long enough.
+    pub idles: bool,
     /// Where its slug leads to it: an empty text is the platform's zones, any other a tenant's domain.
     pub slug_scopes: Vec<String>,
 }

@@ -21,7 +21,7 @@ use crate::model::{
 const BATCH: i64 = 5000;
 /// What routing needs of a sandbox, in the order of [`SandboxRow`].
 const SANDBOX: &str = "json_array(id, tenant, slug, state, driver, json(upstream), address_generation, token_generation, \
-                       default_port, profile, external_user_id)";
+                       default_port, profile, external_user_id, idle_at IS NOT NULL)";
 /// What it needs of a preview, in the order of [`PortRow`].
 const PORT: &str = "json_array(sandbox, port, visibility, profile, protocol, expires_at)";
 
@@ -38,6 +38,7 @@ struct SandboxRow(
     u16,
     Profile,
     Option<String>,
+    u8,
 );
 
 #[derive(Deserialize)]
@@ -181,6 +182,7 @@ fn routed(row: SandboxRow, ports: Vec<RoutedPort>, slug_scopes: Vec<String>) -> 
         default_port: row.8,
         profile: row.9,
         external_user_id: row.10,
+        idles: row.11 != 0,
         ports,
         slug_scopes,
     }

@@ -42,6 +42,48 @@ pub enum Handshake {
     Failed,
 }
 
+/// What became of a visit that could wake a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wakes {
+    /// It began a start.
+    Started,
+    /// A start that somebody waited for succeeded.
+    Woken,
+    /// It did not.
+    Failed,
+    /// Too many wait already.
+    Full,
+    /// The tenant's budget is spent.
+    Spent,
+}
+
+/// What became of a command of the operator's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandResult {
+    /// It did what it was asked.
+    Done,
+    /// It did not, or said so in a way that makes no sense.
+    Failed,
+    /// It did not in time.
+    TimedOut,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CommandLabels {
+    verb: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RequestLabels {
     source: &'static str,
@@ -99,6 +141,9 @@ pub struct Metrics {
     pub knowledge_lag: Gauge,
     certificate_reloads: [Counter; 2],
     certificate_expiry: CertificateExpiry,
+    wakes: [Counter; 5],
+    commands: [[Counter; 3]; 5],
+    sandboxes_ended: [Counter; 2],
 }
 
 /// Told by the log's writer, which knows.
@@ -156,6 +201,13 @@ impl Metrics {
         r.register("handshakes", help, handshakes.clone());
         let reloads = Family::<OutcomeLabels, Counter>::default();
         r.register("certificate_reloads", "Changed certificates, by outcome", reloads.clone());
+        let wakes = Family::<ResultLabels, Counter>::default();
+        r.register("wakes", "Visits that could wake a sandbox, by result", wakes.clone());
+        let commands = Family::<CommandLabels, Counter>::default();
+        r.register("commands", "Commands for sandboxes, by verb and result", commands.clone());
+        let ended = Family::<ReasonLabels, Counter>::default();
+        let help = "Sandboxes whose time was over, by reason";
+        r.register("sandboxes_ended", help, ended.clone());
         let certificate_expiry = CertificateExpiry::default();
         r.register_collector(Box::new(certificate_expiry.clone()));
         r.register_collector(Box::new(LostLines));
@@ -223,6 +275,14 @@ impl Metrics {
             certificate_reloads: ["loaded", "refused"]
                 .map(|outcome| reloads.get_or_create(&OutcomeLabels { outcome }).clone()),
             certificate_expiry,
+            wakes: ["started", "woken", "failed", "full", "spent"]
+                .map(|result| wakes.get_or_create(&ResultLabels { result }).clone()),
+            commands: ["create", "start", "stop", "pause", "destroy"].map(|verb| {
+                ["done", "failed", "timed_out"]
+                    .map(|result| commands.get_or_create(&CommandLabels { verb, result }).clone())
+            }),
+            sandboxes_ended: ["timeout", "idle"]
+                .map(|reason| ended.get_or_create(&ReasonLabels { reason }).clone()),
             registry,
         }
     }
@@ -249,6 +309,38 @@ impl Metrics {
     pub fn fault(&self, face: &crate::fault::Face) {
         let labels = FaultLabels { code: face.label, blame: face.blame.label() };
         self.faults.get_or_create(&labels).inc();
+    }
+
+    /// Counts a visit that could wake a sandbox.
+    pub fn wake(&self, result: Wakes) {
+        let [started, woken, failed, full, spent] = &self.wakes;
+        match result {
+            Wakes::Started => started.inc(),
+            Wakes::Woken => woken.inc(),
+            Wakes::Failed => failed.inc(),
+            Wakes::Full => full.inc(),
+            Wakes::Spent => spent.inc(),
+        };
+    }
+
+    /// Counts a command, by the place of its verb in the order of create, start, stop, pause, destroy.
+    pub fn command(&self, place: usize, result: CommandResult) {
+        let Some([done, failed, timed_out]) = self.commands.get(place) else { return };
+        match result {
+            CommandResult::Done => done.inc(),
+            CommandResult::Failed => failed.inc(),
+            CommandResult::TimedOut => timed_out.inc(),
+        };
+    }
+
+    /// Counts a sandbox whose time was over, for want of visits or by its age.
+    pub fn sandbox_ended(&self, idle: bool) {
+        let [timeout, for_want_of_visits] = &self.sandboxes_ended;
+        if idle {
+            for_want_of_visits.inc()
+        } else {
+            timeout.inc()
+        };
     }
 
     /// Counts an attempt to connect to a sandbox.

@@ -273,6 +273,7 @@ mod tests {
             profile: Profile::default(),
             ports: Box::default(),
             external_user_id: None,
+            activity: None,
         }
     }
 

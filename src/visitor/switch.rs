@@ -96,6 +96,10 @@ async fn pass(
 ) {
     worker.metrics.tunnels.inc();
     let over = |cx: &mut Context<'_>| {
+        // Asked whenever something moves.
+        if let Some(record) = &record {
+            record.visit();
+        }
         watch.poll_ended(cx).map(|ending| {
             // Noted at once: when the process ends, the goodbye may be cut short.
             if let Some(record) = &mut record {

@@ -16,6 +16,7 @@ use crate::deadline::Deadlines;
 use crate::forward::{self, Forwarder};
 use crate::gate::{self, Grant, RefusalReason, Renewal, Rules};
 use crate::headers::Headers;
+use crate::lifecycle::Waker;
 use crate::message::{RequestId, RequestIds};
 use crate::model::{SandboxId, Subject};
 use crate::pages::Gallery;
@@ -56,6 +57,8 @@ pub struct WorkerParts {
     pub hsts: Duration,
     /// Sessions that were renewed.
     pub renewals: Renewals,
+    /// Who wakes sandboxes.
+    pub waker: Waker,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +84,7 @@ pub struct Worker {
     pub(super) forwarder: Forwarder,
     pub(super) live: Live,
     pub(super) renewals: Renewals,
+    pub(super) waker: Waker,
     pub(super) scratch: RefCell<Vec<u8>>,
     hsts: Option<HeaderValue>,
     ids: RequestIds,
@@ -110,6 +114,7 @@ impl Worker {
             forwarder,
             live: Live::default(),
             renewals: parts.renewals,
+            waker: parts.waker,
             scratch: RefCell::new(vec![0; SCRATCH]),
             hsts: promise(parts.hsts),
             ids: RequestIds::default(),
