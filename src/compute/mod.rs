@@ -18,7 +18,7 @@ use crate::model::Verb;
 pub type Argv = Vec<String>;
 
 /// The commands and how they are run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Settings {
     /// The commands, in the order of [`Verb::ALL`]. Without one that pauses, a machine is stopped instead.
     pub commands: [Option<Argv>; 5],
@@ -28,6 +28,17 @@ pub struct Settings {
     pub concurrency: usize,
     /// Variables of the environment that they get; they get no others.
     pub environment: Vec<(OsString, OsString)>,
+}
+
+/// Without what is in the environment: some of it may be secret.
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("commands", &self.commands)
+            .field("deadlines", &self.deadlines)
+            .field("concurrency", &self.concurrency)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Settings {
