@@ -86,11 +86,14 @@ async fn fill(data: &Path, size: u32) {
          SELECT i, printf('%s-%s-4%s-a%s-%s', lower(hex(randomblob(4))), lower(hex(randomblob(2))), \
          substr(lower(hex(randomblob(2))), 2), substr(lower(hex(randomblob(2))), 2), lower(hex(randomblob(6)))) AS id, \
          'customer-site-' || i AS slug FROM n WHERE ?1 > 0",
-        "INSERT INTO sandboxes SELECT id, (SELECT id FROM tenants), slug, slug, 'running', 'register', \
+        "INSERT INTO sandboxes (id, tenant, slug, name, state, driver, upstream, address_generation, token_generation, default_port, \
+         profile, external_user_id, external_project_id, external_workspace_id, metadata, tags, attributes, created_at, updated_at, \
+         started_at, destroyed_at) SELECT id, (SELECT id FROM tenants), slug, slug, 'running', 'register', \
          '{\"host\":\"10.0.3.7\"}', 1, 0, 3000, 'forwarded', 'user-' || i, NULL, NULL, '{}', '[]', '{}', 0, 0, 0, \
          CASE WHEN i % 100 = 0 THEN 0 END FROM fresh",
         "INSERT INTO slugs SELECT '', slug, id FROM fresh WHERE i % 100 != 0",
-        "INSERT INTO previews SELECT id, id, 3000, NULL, 'public', NULL, '{}', 0, 0, NULL, NULL FROM fresh WHERE i % 10 = 1",
+        "INSERT INTO previews (id, sandbox, port, visibility, metadata, created_at, updated_at) \
+         SELECT id, id, 3000, 'public', '{}', 0, 0 FROM fresh WHERE i % 10 = 1",
         "PRAGMA wal_checkpoint(TRUNCATE)",
     ] {
         let query = sqlx::query(sql);

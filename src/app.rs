@@ -17,6 +17,7 @@ use crate::dev::{self, DevFacts};
 use crate::follow::Follower;
 use crate::gate::Rules;
 use crate::lifecycle::{Reaper, Waker, work_off};
+use crate::limits::Limits;
 use crate::listen::{self, Bound, Entrance, ListenError};
 use crate::model::Driver;
 use crate::pages::Gallery;
@@ -120,7 +121,10 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         Arc::clone(&metrics),
         shutdown.watcher(),
     );
+    let limits = Limits::new(config.limits, Arc::clone(&metrics));
+    tokio::spawn(limits.clone().keep(shutdown.watcher()));
     let parts = WorkerParts {
+        limits,
         routes: Arc::clone(&routes),
         gallery: Arc::new(Gallery::default()),
         metrics: Arc::clone(&metrics),
@@ -146,6 +150,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
 
     look_after(&config, (&store, &follower), (&routes, &rules), (&metrics, &clock), &shutdown);
     let settings = api_settings(&config, public_port, &rules)?;
+    store.set_links(settings.links());
     let state = ApiState {
         store: store.clone(),
         follower: follower.clone(),
@@ -212,6 +217,7 @@ fn api_settings(
 ) -> Result<ApiSettings> {
     let zone = config.zones.first().ok_or_else(|| anyhow!("no preview zone is configured"))?;
     let rules = Arc::clone(rules);
+    let defaults = ApiSettings::default();
     Ok(ApiSettings {
         default_driver: match (&config.compute, &config.dev) {
             (Some(_), _) => Driver::Command,
@@ -222,8 +228,9 @@ fn api_settings(
         public_scheme: config.public_scheme,
         public_port,
         default_visibility: config.default_visibility,
+        default_port: config.dev.as_ref().and_then(|dev| dev.to).unwrap_or(defaults.default_port),
         permits_address: Arc::new(move |ip| rules.permits(ip)),
-        ..ApiSettings::default()
+        ..defaults
     })
 }
 

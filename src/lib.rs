@@ -24,6 +24,7 @@ pub mod gate;
 pub mod headers;
 pub mod host;
 pub mod lifecycle;
+pub mod limits;
 pub mod listen;
 pub mod message;
 pub mod model;

@@ -1,15 +1,17 @@
 //! API keys, for keys with the master scope.
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
-use axum::{Json, Router};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
+use super::shapes::{ApiKeyList, ApiKeyOrder, MadeApiKey};
 use super::{ApiState, Problem, keys};
 use crate::model::{ApiKey, KeyScope};
 use crate::store::NewApiKey;
@@ -18,8 +20,8 @@ use crate::store::NewApiKey;
 const LABEL: usize = 200;
 const MAX_LIFETIME: u64 = 10 * 366 * 24 * 3600;
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new().route("/api-keys", get(list).post(create)).route("/api-keys/{id}", delete(revoke))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(list, create)).routes(routes!(revoke))
 }
 
 fn show(key: &ApiKey) -> Value {
@@ -34,12 +36,26 @@ fn show(key: &ApiKey) -> Value {
     })
 }
 
+/// Lists API keys.
+///
+/// Revoked ones are among them; secrets are not.
+#[utoipa::path(
+    get, path = "/api-keys", tag = "API keys", operation_id = "list_api_keys", security(("api_key" = ["*"])),
+    responses((status = 200, body = ApiKeyList)),
+)]
 async fn list(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.needs(&[])?;
     let keys = state.store.api_keys(caller.tenant).await?;
     Ok(Json(json!({ "data": keys.iter().map(show).collect::<Vec<_>>() })))
 }
 
+/// Makes an API key.
+///
+/// Its secret is in `token`, this once.
+#[utoipa::path(
+    post, path = "/api-keys", tag = "API keys", operation_id = "create_api_key", security(("api_key" = ["*"])), request_body = ApiKeyOrder,
+    responses((status = 201, body = MadeApiKey)),
+)]
 async fn create(
     State(state): State<ApiState>,
     caller: Caller,
@@ -69,6 +85,13 @@ async fn create(
     Ok((StatusCode::CREATED, Json(json!({ "data": show(&key), "token": secret }))).into_response())
 }
 
+/// Revokes an API key.
+///
+/// It stops working at once. Twice is no error.
+#[utoipa::path(
+    delete, path = "/api-keys/{id}", tag = "API keys", operation_id = "revoke_api_key", security(("api_key" = ["*"])),
+    responses((status = 204, description = "Done")),
+)]
 async fn revoke(
     State(state): State<ApiState>,
     caller: Caller,

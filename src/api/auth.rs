@@ -24,7 +24,9 @@ impl Caller {
 
     /// Requires one of the scopes.
     pub(super) fn needs(&self, scopes: &[KeyScope]) -> Result<(), Problem> {
-        let has = |scope: &KeyScope| *scope == KeyScope::All || scopes.contains(scope);
+        let has = |held: &KeyScope| {
+            held.covers(KeyScope::All) || scopes.iter().any(|scope| held.covers(*scope))
+        };
         if self.key.scopes.iter().any(has) {
             return Ok(());
         }

@@ -1,12 +1,14 @@
 //! Many sandboxes at once: ordered here, worked off by the control plane, asked about until it is done.
 
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
+use super::shapes::{BulkOrder, JobData, Ordered};
 use super::{ApiState, Problem, filter};
 use crate::model::{JobId, KeyScope, SandboxId};
 use crate::store::{Job, JobTarget};
@@ -14,12 +16,17 @@ use crate::store::{Job, JobTarget};
 /// Ids in one order.
 const MAX_IDS: usize = 10_000;
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/bulk/sandboxes/destroy", post(destroy))
-        .route("/bulk/jobs/{id}", get(show))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(destroy)).routes(routes!(show))
 }
 
+/// Destroys many sandboxes.
+///
+/// It is ordered here and done meanwhile: the job tells how it stands. A filter that names nothing is refused unless `all` is sent with it.
+#[utoipa::path(
+    post, path = "/bulk/sandboxes/destroy", tag = "Sandboxes", operation_id = "destroy_sandboxes", security(("api_key" = ["sandboxes:write"])), request_body = BulkOrder,
+    responses((status = 200, body = Ordered), (status = 429, description = "`TOO_MANY_JOBS`: as many of the tenant's jobs are under way as may be")),
+)]
 async fn destroy(
     State(state): State<ApiState>,
     caller: Caller,
@@ -56,6 +63,13 @@ async fn destroy(
     Ok(Json(json!({ "job_id": job, "queued": queued })))
 }
 
+/// Tells how a job stands.
+///
+/// It can be asked for until a week after its end.
+#[utoipa::path(
+    get, path = "/bulk/jobs/{id}", tag = "Sandboxes", operation_id = "get_job", security(("api_key" = ["sandboxes:read"]), ("api_key" = ["sandboxes:write"])),
+    responses((status = 200, body = JobData)),
+)]
 async fn show(
     State(state): State<ApiState>,
     caller: Caller,

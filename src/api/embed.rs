@@ -3,14 +3,14 @@
 
 use std::sync::LazyLock;
 
-use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::{ApiState, keys, problem};
+use super::{ApiState, keys};
 
 const SCRIPT: &str = include_str!("../../embed/portico-embed.js");
 const TYPES: &str = include_str!("../../embed/portico-embed.d.ts");
@@ -18,17 +18,32 @@ const TYPES: &str = include_str!("../../embed/portico-embed.d.ts");
 static SCRIPT_TAG: LazyLock<String> = LazyLock::new(|| tag(SCRIPT));
 static TYPES_TAG: LazyLock<String> = LazyLock::new(|| tag(TYPES));
 
-pub(super) fn routes() -> Router<ApiState> {
-    let script = async |headers: HeaderMap| {
-        answer(&headers, (SCRIPT, &SCRIPT_TAG, "text/javascript; charset=utf-8"))
-    };
-    let types = async |headers: HeaderMap| {
-        answer(&headers, (TYPES, &TYPES_TAG, "application/typescript; charset=utf-8"))
-    };
-    Router::new()
-        .route("/embed/v1/portico-embed.js", get(script))
-        .route("/embed/v1/portico-embed.d.ts", get(types))
-        .method_not_allowed_fallback(problem::method_not_allowed)
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(script)).routes(routes!(types))
+}
+
+/// Gives the script that a page embeds previews with.
+#[utoipa::path(
+    get, path = "/embed/v1/portico-embed.js", tag = "Reference", operation_id = "get_embed_script", security(()),
+    responses(
+        (status = 200, body = String, content_type = "text/javascript"),
+        (status = 304, description = "`If-None-Match` names the version that it still is"),
+    ),
+)]
+async fn script(headers: HeaderMap) -> Response {
+    answer(&headers, (SCRIPT, &SCRIPT_TAG, "text/javascript; charset=utf-8"))
+}
+
+/// Gives the types of that script.
+#[utoipa::path(
+    get, path = "/embed/v1/portico-embed.d.ts", tag = "Reference", operation_id = "get_embed_types", security(()),
+    responses(
+        (status = 200, body = String, content_type = "application/typescript"),
+        (status = 304, description = "`If-None-Match` names the version that it still is"),
+    ),
+)]
+async fn types(headers: HeaderMap) -> Response {
+    answer(&headers, (TYPES, &TYPES_TAG, "application/typescript; charset=utf-8"))
 }
 
 fn tag(text: &str) -> String {

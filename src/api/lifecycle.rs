@@ -1,27 +1,36 @@
 //! A sandbox's life after its creation: pausing, stopping, resuming, a longer life; and its environment.
 
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::routing::{delete, get, post};
-use axum::{Json, Router};
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
 use super::sandboxes::{MAX_LIFETIME, MAX_OBJECT, answer, find};
+use super::shapes::{EnvData, EnvOrder, ExtendOrder, SandboxData};
 use super::{ApiState, Problem};
 use crate::model::{KeyScope, Move, Sandbox, SandboxState};
 use crate::store::{SandboxPatch, StoreError};
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/sandboxes/{id}/env", get(env).put(put_env))
-        .route("/sandboxes/{id}/env/{key}", delete(delete_env))
-        .route("/sandboxes/{id}/pause", post(pause))
-        .route("/sandboxes/{id}/resume", post(resume))
-        .route("/sandboxes/{id}/stop", post(stop))
-        .route("/sandboxes/{id}/extend", post(extend))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(env, put_env))
+        .routes(routes!(delete_env))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(stop))
+        .routes(routes!(extend))
 }
 
+/// Pauses a sandbox.
+///
+/// Its previews answer 503 until it is resumed. One that is paused already stays so.
+#[utoipa::path(
+    post, path = "/sandboxes/{id}/pause", tag = "Sandboxes", operation_id = "pause_sandbox", security(("api_key" = ["sandboxes:write"])),
+    responses((status = 200, body = SandboxData), (status = 409, description = "`RESOURCE_STATE`: it cannot become so from the state it is in")),
+)]
 async fn pause(
     state: State<ApiState>,
     caller: Caller,
@@ -30,6 +39,11 @@ async fn pause(
     transition(&state, &caller, &path, Move::Pause).await
 }
 
+/// Stops a sandbox.
+#[utoipa::path(
+    post, path = "/sandboxes/{id}/stop", tag = "Sandboxes", operation_id = "stop_sandbox", security(("api_key" = ["sandboxes:write"])),
+    responses((status = 200, body = SandboxData), (status = 409, description = "`RESOURCE_STATE`: it cannot become so from the state it is in")),
+)]
 async fn stop(
     state: State<ApiState>,
     caller: Caller,
@@ -38,6 +52,13 @@ async fn stop(
     transition(&state, &caller, &path, Move::Stop).await
 }
 
+/// Resumes a sandbox.
+///
+/// One that is paused or stopped runs again.
+#[utoipa::path(
+    post, path = "/sandboxes/{id}/resume", tag = "Sandboxes", operation_id = "resume_sandbox", security(("api_key" = ["sandboxes:write"])),
+    responses((status = 200, body = SandboxData), (status = 409, description = "`RESOURCE_STATE`: it cannot become so from the state it is in")),
+)]
 async fn resume(
     state: State<ApiState>,
     caller: Caller,
@@ -71,7 +92,13 @@ async fn alive(state: &ApiState, caller: &Caller, path: &str) -> Result<Sandbox,
     Ok(sandbox)
 }
 
-/// Gives a sandbox another lifetime from now on: the one named, or the one it has.
+/// Gives a sandbox another lifetime.
+///
+/// It counts from now on: the one that is sent, or the one the sandbox has.
+#[utoipa::path(
+    post, path = "/sandboxes/{id}/extend", tag = "Sandboxes", operation_id = "extend_sandbox", security(("api_key" = ["sandboxes:write"])), request_body = ExtendOrder,
+    responses((status = 200, body = SandboxData), (status = 409, description = "`RESOURCE_STATE`: it is destroyed")),
+)]
 async fn extend(
     State(state): State<ApiState>,
     caller: Caller,
@@ -94,6 +121,11 @@ fn show_env(env: &Map<String, Value>) -> Json<Value> {
     Json(json!({ "data": vars }))
 }
 
+/// Lists environment variables.
+#[utoipa::path(
+    get, path = "/sandboxes/{id}/env", tag = "Sandboxes", operation_id = "list_sandbox_env", security(("api_key" = ["sandboxes:read"])),
+    responses((status = 200, body = EnvData)),
+)]
 async fn env(
     State(state): State<ApiState>,
     caller: Caller,
@@ -103,6 +135,13 @@ async fn env(
     Ok(show_env(&find(&state, caller.tenant, &path).await?.attributes.env))
 }
 
+/// Sets environment variables.
+///
+/// Those that are not named stay as they are.
+#[utoipa::path(
+    put, path = "/sandboxes/{id}/env", tag = "Sandboxes", operation_id = "set_sandbox_env", security(("api_key" = ["sandboxes:write"])), request_body = EnvOrder,
+    responses((status = 200, body = EnvData)),
+)]
 async fn put_env(
     State(state): State<ApiState>,
     caller: Caller,
@@ -123,6 +162,13 @@ async fn put_env(
     change_env(&state, &caller, &path, |env| env.extend(vars)).await
 }
 
+/// Removes an environment variable.
+///
+/// Gives those that are left. One that is not there is no error.
+#[utoipa::path(
+    delete, path = "/sandboxes/{id}/env/{key}", tag = "Sandboxes", operation_id = "delete_sandbox_env", security(("api_key" = ["sandboxes:write"])),
+    responses((status = 200, body = EnvData)),
+)]
 async fn delete_env(
     State(state): State<ApiState>,
     caller: Caller,

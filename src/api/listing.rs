@@ -8,6 +8,8 @@ use super::Problem;
 
 /// The longest page.
 const MAX_PAGE: u64 = 1000;
+/// The largest number: every client's integers hold it.
+const MAX_NUMBER: u64 = 0x7fff_ffff;
 /// A page's length when only its number is given.
 const DEFAULT_PAGE: u64 = 20;
 
@@ -28,9 +30,9 @@ impl Paging {
             })
         };
         let limit = number("limit", 1, MAX_PAGE)?.or(number("page_size", 1, MAX_PAGE)?);
-        let page = number("page", 1, u64::from(u32::MAX))?;
-        let offset = number("offset", 0, u64::from(u32::MAX))?;
-        let cursor = number("cursor", 0, u64::from(u32::MAX))?;
+        let page = number("page", 1, MAX_NUMBER)?;
+        let offset = number("offset", 0, MAX_NUMBER)?;
+        let cursor = number("cursor", 0, MAX_NUMBER)?;
         let limit = limit.or_else(|| (page.is_some() || cursor.is_some()).then_some(DEFAULT_PAGE));
         let by_page = page.map(|page| (page - 1) * limit.unwrap_or(DEFAULT_PAGE));
         Ok(Self { offset: offset.or(cursor).or(by_page).unwrap_or(0), limit })

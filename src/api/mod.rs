@@ -1,9 +1,14 @@
 //! The control API, `/api/v1`: what a tenant's backend calls. One file a resource. Every write waits until this process's own tables
 //! hold it before it is answered, so that whoever creates a sandbox can open it at once.
+//!
+//! A new endpoint: declare its bodies in `shapes/`, write `#[utoipa::path(…)]` above the handler as its neighbours do (first line of the
+//! doc comment = summary; errors only where they do not follow from the shape, see `document/complete.rs`), register it by `routes!`, name
+//! its path parameters in `complete::PLACES` and a new tag in `document::TAGS`, then `UPDATE_GOLDEN=1 cargo test --lib api::document`.
 
 mod api_keys;
 mod auth;
 mod bulk;
+mod document;
 mod embed;
 mod fields;
 mod filter;
@@ -12,13 +17,16 @@ mod lifecycle;
 mod listing;
 mod previews;
 mod problem;
+mod quotas;
 mod readiness;
 mod render;
 mod sandboxes;
 mod settings;
+mod shapes;
 mod tenant;
 mod tokens;
 
+pub use document::openapi;
 pub use problem::Problem;
 pub use settings::{ApiSettings, ApiState};
 pub use tokens::{Minted, TokenOrder, mint as mint_preview_token};
@@ -26,27 +34,33 @@ pub use tokens::{Minted, TokenOrder, mint as mint_preview_token};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
+use utoipa_axum::router::OpenApiRouter;
 
 /// The largest request body, octets.
 const MAX_BODY: usize = 1 << 20;
 
 /// All routes.
 pub fn router(state: ApiState) -> Router {
-    let v1 = Router::new()
-        .merge(api_keys::routes())
-        .merge(bulk::routes())
-        .merge(lifecycle::routes())
-        .merge(previews::routes())
-        .merge(readiness::routes())
-        .merge(sandboxes::routes())
-        .merge(tenant::routes())
-        .merge(tokens::routes())
-        .method_not_allowed_fallback(problem::method_not_allowed);
-    Router::new()
-        .nest("/api/v1", v1)
-        .merge(embed::routes())
+    Router::from(described())
+        .method_not_allowed_fallback(problem::method_not_allowed)
         .fallback(problem::no_such_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(problem::with_request_id))
         .with_state(state)
+}
+
+/// All routes, each with what the document says about it.
+fn described() -> OpenApiRouter<ApiState> {
+    let v1 = OpenApiRouter::default()
+        .merge(api_keys::routes())
+        .merge(bulk::routes())
+        .merge(document::routes())
+        .merge(lifecycle::routes())
+        .merge(previews::routes())
+        .merge(OpenApiRouter::from(quotas::routes()))
+        .merge(readiness::routes())
+        .merge(sandboxes::routes())
+        .merge(tenant::routes())
+        .merge(tokens::routes());
+    OpenApiRouter::default().nest("/api/v1", v1).merge(embed::routes())
 }

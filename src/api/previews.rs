@@ -1,15 +1,17 @@
 //! Published ports.
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
+use super::shapes::{ExposeOrder, ExposedData, PreviewData, PreviewList, PreviewOrder};
 use super::{ApiState, Problem, render, sandboxes};
 use crate::model::{KeyScope, PreviewId, Protocol, Sandbox, SandboxState};
 use crate::store::NewPreview;
@@ -19,11 +21,11 @@ const NAME: usize = 200;
 /// The longest a preview may be published for, seconds: a year.
 const MAX_LIFETIME: u64 = 366 * 24 * 3600;
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/sandboxes/{id}/previews", get(list).post(create))
-        .route("/sandboxes/{id}/previews/{preview}", get(show).delete(remove))
-        .route("/sandboxes/{id}/expose", post(expose))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(list, create))
+        .routes(routes!(show, remove))
+        .routes(routes!(expose))
 }
 
 async fn live(state: &ApiState, caller: &Caller, path: &str) -> Result<Sandbox, Problem> {
@@ -34,6 +36,13 @@ async fn live(state: &ApiState, caller: &Caller, path: &str) -> Result<Sandbox, 
     Ok(sandbox)
 }
 
+/// Publishes a port.
+///
+/// One that is published already is changed.
+#[utoipa::path(
+    post, path = "/sandboxes/{id}/previews", tag = "Previews", operation_id = "create_preview", security(("api_key" = ["previews:write"])), request_body = PreviewOrder,
+    responses((status = 201, body = PreviewData)),
+)]
 async fn create(
     State(state): State<ApiState>,
     caller: Caller,
@@ -71,6 +80,11 @@ async fn create(
     Ok((StatusCode::CREATED, Json(json!({ "data": shown }))).into_response())
 }
 
+/// Lists the published ports of a sandbox.
+#[utoipa::path(
+    get, path = "/sandboxes/{id}/previews", tag = "Previews", operation_id = "list_previews", security(("api_key" = ["previews:read"]), ("api_key" = ["previews:write"])),
+    responses((status = 200, body = PreviewList)),
+)]
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,
@@ -92,6 +106,11 @@ fn preview_id(text: &str) -> Result<PreviewId, Problem> {
     text.parse().map_err(|_| Problem::not_found("preview"))
 }
 
+/// Gives a published port.
+#[utoipa::path(
+    get, path = "/sandboxes/{id}/previews/{preview}", tag = "Previews", operation_id = "get_preview", security(("api_key" = ["previews:read"]), ("api_key" = ["previews:write"])),
+    responses((status = 200, body = PreviewData)),
+)]
 async fn show(
     State(state): State<ApiState>,
     caller: Caller,
@@ -105,6 +124,13 @@ async fn show(
     Ok(Json(json!({ "data": shown })))
 }
 
+/// Takes a published port back.
+///
+/// It is private again, and what is open without a token ends.
+#[utoipa::path(
+    delete, path = "/sandboxes/{id}/previews/{preview}", tag = "Previews", operation_id = "delete_preview", security(("api_key" = ["previews:write"])),
+    responses((status = 204, description = "Done")),
+)]
 async fn remove(
     State(state): State<ApiState>,
     caller: Caller,
@@ -120,7 +146,13 @@ async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The URL of a port. A port that was never published is published now; one that was keeps its visibility.
+/// Gives the URL of a port.
+///
+/// A port that was never published is published now; one that was keeps its visibility.
+#[utoipa::path(
+    post, path = "/sandboxes/{id}/expose", tag = "Previews", operation_id = "expose_port", security(("api_key" = ["previews:write"])), request_body = ExposeOrder,
+    responses((status = 200, body = ExposedData)),
+)]
 async fn expose(
     State(state): State<ApiState>,
     caller: Caller,

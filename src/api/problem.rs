@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::quotas;
 use crate::follow::Behind;
 use crate::message::X_REQUEST_ID;
 use crate::store::StoreError;
@@ -93,6 +94,7 @@ impl From<StoreError> for Problem {
                 "IDEMPOTENCY_PAYLOAD_MISMATCH",
                 "This idempotency key was used with another payload.",
             ),
+            StoreError::QuotaExceeded(exceeded) => quotas::exceeded(*exceeded),
             StoreError::Database(_)
             | StoreError::Migration(_)
             | StoreError::WrongSecretKey

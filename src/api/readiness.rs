@@ -3,17 +3,18 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::routing::get;
-use axum::{Json, Router};
 use futures_util::Stream;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
-use super::{ApiState, Problem, render, sandboxes};
+use super::{ApiState, Problem, render, sandboxes, shapes};
 use crate::model::{KeyScope, Sandbox, SandboxState, Subject};
 
 /// How long the stream waits before it says "timeout".
@@ -30,10 +31,8 @@ const COMPONENTS: [&str; 8] = [
     "internal_probe",
 ];
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/sandboxes/{id}/readiness", get(show))
-        .route("/sandboxes/{id}/readiness/stream", get(stream))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(show)).routes(routes!(stream))
 }
 
 fn verdict(sandbox: &Sandbox) -> Value {
@@ -44,6 +43,11 @@ fn verdict(sandbox: &Sandbox) -> Value {
     json!({ "ready": ready, "state": sandbox.state, "components": components })
 }
 
+/// Tells whether a sandbox is ready.
+#[utoipa::path(
+    get, path = "/sandboxes/{id}/readiness", tag = "Sandboxes", operation_id = "get_readiness", security(("api_key" = ["sandboxes:read"])),
+    responses((status = 200, body = shapes::Readiness)),
+)]
 async fn show(
     State(state): State<ApiState>,
     caller: Caller,
@@ -53,6 +57,13 @@ async fn show(
     Ok(Json(verdict(&sandboxes::find(&state, caller.tenant, &id).await?)))
 }
 
+/// Waits until a sandbox is ready.
+///
+/// Server-sent events: one `ready` or, after 120 seconds, one `timeout`, each with what `/readiness` says.
+#[utoipa::path(
+    get, path = "/sandboxes/{id}/readiness/stream", tag = "Sandboxes", operation_id = "stream_readiness", security(("api_key" = ["sandboxes:read"])),
+    responses((status = 200, body = String, content_type = "text/event-stream")),
+)]
 async fn stream(
     State(state): State<ApiState>,
     caller: Caller,

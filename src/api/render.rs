@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{ApiState, Problem};
-use crate::model::{Preview, Sandbox, SandboxState, TenantId, show_upstream};
+use crate::model::{Preview, Sandbox, TenantId, show_upstream};
 
 /// The zone a tenant's links are minted in: its own verified domain, else the platform's.
 pub(super) async fn zone(state: &ApiState, tenant: TenantId) -> Result<String, Problem> {
@@ -23,8 +23,7 @@ pub(super) fn preview_url(state: &ApiState, zone: &str, sandbox: &Sandbox, port:
 
 /// Whether a sandbox serves.
 pub(super) fn is_ready(sandbox: &Sandbox) -> bool {
-    let has_address = !sandbox.driver.needs_address() || sandbox.upstream.is_some();
-    sandbox.state == SandboxState::Running && has_address
+    sandbox.is_ready()
 }
 
 /// A sandbox.

@@ -4,16 +4,21 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch};
-use axum::{Json, Router};
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
 use super::listing::Paging;
+use super::shapes::{
+    DestroyedData, IdempotencyHeader, PageQuery, SandboxChange, SandboxData, SandboxOrder,
+    SandboxPage, SandboxQuery, WaitQuery,
+};
 use super::{ApiSettings, ApiState, Problem, filter, readiness, render};
 use crate::host::Slug;
 use crate::model::{
@@ -36,8 +41,6 @@ const MAX_WAIT: u64 = 45;
 pub(super) const MAX_OBJECT: usize = 64 << 10;
 /// The longest idempotency key, octets.
 const MAX_KEY: usize = 255;
-/// The port that is previewed when nobody says.
-const DEFAULT_PORT: u16 = 3000;
 /// vCPUs, memory (MiB) and disk (MiB) of the named sizes.
 const SIZES: [(&str, u32, u32, u32); 5] = [
     ("xs", 1, 2048, 10_240),
@@ -47,12 +50,12 @@ const SIZES: [(&str, u32, u32, u32); 5] = [
     ("xl", 16, 32_768, 81_920),
 ];
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/sandboxes", get(list).post(create))
-        .route("/sandboxes/by-name/{*name}", get(by_name))
-        .route("/sandboxes/{id}", get(show).patch(update).delete(destroy))
-        .route("/sandboxes/{id}/tags", patch(update))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(list, create))
+        .routes(routes!(by_name))
+        .routes(routes!(show, update, destroy))
+        .routes(routes!(update_tags))
 }
 
 /// A sandbox's id from a path. What is no id names nothing.
@@ -77,6 +80,16 @@ pub(super) async fn answer(state: &ApiState, sandbox: &Sandbox) -> Result<Json<V
     Ok(Json(json!({ "data": render::sandbox(state, &zone, sandbox) })))
 }
 
+/// Creates a sandbox.
+///
+/// Without an `upstream` it is `creating` until it gets one, except in `portico dev`. The same `Idempotency-Key` with the same body gives
+/// the sandbox that was made the first time.
+#[utoipa::path(
+    post, path = "/sandboxes", tag = "Sandboxes", operation_id = "create_sandbox", security(("api_key" = ["sandboxes:create"]), ("api_key" = ["sandboxes:write"])),
+    params(WaitQuery, IdempotencyHeader), request_body = SandboxOrder,
+    responses((status = 201, body = SandboxData),
+        (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone. `IDEMPOTENCY_PAYLOAD_MISMATCH`: the key came with another body before")),
+)]
 async fn create(
     State(state): State<ApiState>,
     caller: Caller,
@@ -133,7 +146,7 @@ fn draft(fields: &mut Fields, state: &ApiState) -> Result<NewSandbox, Problem> {
         state: if running { SandboxState::Running } else { SandboxState::Creating },
         driver,
         upstream,
-        default_port: fields.port("default_port").unwrap_or(DEFAULT_PORT),
+        default_port: fields.port("default_port").unwrap_or(state.settings.default_port),
         profile: fields.word("origin_profile", "forwarded, local, public").unwrap_or_default(),
         external_user_id: fields.text("external_user_id", EXTERNAL_ID).flatten(),
         external_project_id: fields.text("external_project_id", EXTERNAL_ID).flatten(),
@@ -214,6 +227,13 @@ fn read_attributes(fields: &mut Fields, a: &mut Attributes) {
     }
 }
 
+/// Lists sandboxes.
+///
+/// All of them, unless paging is asked for.
+#[utoipa::path(
+    get, path = "/sandboxes", tag = "Sandboxes", operation_id = "list_sandboxes", security(("api_key" = ["sandboxes:read"])), params(SandboxQuery, PageQuery),
+    responses((status = 200, body = SandboxPage)),
+)]
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,
@@ -227,6 +247,11 @@ async fn list(
     filter::answer(state, caller.tenant, filter, paging).await
 }
 
+/// Gives a sandbox.
+#[utoipa::path(
+    get, path = "/sandboxes/{id}", tag = "Sandboxes", operation_id = "get_sandbox", security(("api_key" = ["sandboxes:read"])),
+    responses((status = 200, body = SandboxData)),
+)]
 async fn show(
     State(state): State<ApiState>,
     caller: Caller,
@@ -236,6 +261,11 @@ async fn show(
     answer(&state, &find(&state, caller.tenant, &id).await?).await
 }
 
+/// Finds a sandbox by its name.
+#[utoipa::path(
+    get, path = "/sandboxes/by-name/{*name}", tag = "Sandboxes", operation_id = "get_sandbox_by_name", security(("api_key" = ["sandboxes:read"])),
+    responses((status = 200, body = SandboxData)),
+)]
 async fn by_name(
     State(state): State<ApiState>,
     caller: Caller,
@@ -245,6 +275,13 @@ async fn by_name(
     answer(&state, &state.store.sandbox_by_name(caller.tenant, &name).await?).await
 }
 
+/// Changes a sandbox.
+///
+/// What is not named stays. A new slug retires the old host at once.
+#[utoipa::path(
+    patch, path = "/sandboxes/{id}", tag = "Sandboxes", operation_id = "update_sandbox", security(("api_key" = ["sandboxes:write"])), request_body = SandboxChange,
+    responses((status = 200, body = SandboxData), (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone")),
+)]
 async fn update(
     State(state): State<ApiState>,
     caller: Caller,
@@ -304,6 +341,27 @@ async fn update(
     answer(&state, &sandbox).await
 }
 
+/// Changes a sandbox, for clients that send tags here.
+#[utoipa::path(
+    patch, path = "/sandboxes/{id}/tags", tag = "Sandboxes", operation_id = "update_sandbox_tags", security(("api_key" = ["sandboxes:write"])), request_body = SandboxChange,
+    responses((status = 200, body = SandboxData), (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone")),
+)]
+async fn update_tags(
+    state: State<ApiState>,
+    caller: Caller,
+    path: Path<String>,
+    fields: Fields,
+) -> Result<Json<Value>, Problem> {
+    update(state, caller, path, fields).await
+}
+
+/// Destroys a sandbox.
+///
+/// Its tokens are void, and what is open ends. Twice is no error.
+#[utoipa::path(
+    delete, path = "/sandboxes/{id}", tag = "Sandboxes", operation_id = "destroy_sandbox", security(("api_key" = ["sandboxes:write"])),
+    responses((status = 200, body = DestroyedData)),
+)]
 async fn destroy(
     State(state): State<ApiState>,
     caller: Caller,

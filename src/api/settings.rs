@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::follow::Follower;
-use crate::model::{Driver, Visibility};
+use crate::model::{Driver, Links, Visibility};
 use crate::routes::Routes;
 use crate::store::Store;
 
@@ -29,6 +29,8 @@ pub struct ApiState {
 pub struct ApiSettings {
     /// The driver of sandboxes whose creator gives no `upstream`.
     pub default_driver: Driver,
+    /// The port that is previewed when nobody says.
+    pub default_port: u16,
     /// The zone that links are minted in for tenants without a domain of their own.
     pub platform_zone: String,
     /// The scheme in links.
@@ -49,6 +51,7 @@ impl Default for ApiSettings {
     fn default() -> Self {
         Self {
             default_driver: Driver::Register,
+            default_port: 3000,
             platform_zone: "sandbox.localhost".into(),
             public_scheme: "http",
             public_port: 80,
@@ -71,12 +74,15 @@ impl std::fmt::Debug for ApiSettings {
 impl ApiSettings {
     /// The URL of a preview host, without a path.
     pub(super) fn url(&self, label: &str, zone: &str) -> String {
-        let default = if self.public_scheme == "https" { 443 } else { 80 };
-        let port = if self.public_port == default {
-            String::new()
-        } else {
-            format!(":{}", self.public_port)
-        };
-        format!("{}://{label}.{zone}{port}", self.public_scheme)
+        Links::link((self.public_scheme, self.public_port), label, zone)
+    }
+
+    /// How links are written.
+    pub fn links(&self) -> Links {
+        Links {
+            platform_zone: self.platform_zone.clone(),
+            scheme: self.public_scheme,
+            port: self.public_port,
+        }
     }
 }

@@ -1,14 +1,16 @@
 //! The caller itself, its face and its rules.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
-use super::{ApiState, Problem};
+use super::shapes::{BrandingAnswer, BrandingOrder, Me, PolicyData, PolicyOrder};
+use super::{ApiState, Problem, quotas};
 use crate::host::Authority;
 use crate::model::{Branding, FrameSource, KeyScope, TenantPolicy};
 
@@ -29,13 +31,18 @@ const MAX_METHODS: usize = 16;
 /// Origins and sources together, octets: they go out in a field of every page, and many a server stops reading at 8 KiB.
 const MAX_EMBEDDERS: usize = 6 << 10;
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/whoami", get(whoami))
-        .route("/tenant/branding", get(branding).put(set_branding).delete(delete_branding))
-        .route("/tenant/preview-policy", get(policy).put(set_policy))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(whoami))
+        .routes(routes!(branding, set_branding, delete_branding))
+        .routes(routes!(policy, set_policy))
 }
 
+/// Tells who calls.
+#[utoipa::path(
+    get, path = "/whoami", tag = "Tenant", operation_id = "whoami",
+    responses((status = 200, body = Me)),
+)]
 async fn whoami(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
     let tenant =
         state.store.tenant(caller.tenant).await?.ok_or_else(|| Problem::not_found("tenant"))?;
@@ -65,6 +72,11 @@ fn show(branding: Option<&Branding>) -> Json<Value> {
     Json(json!({ "branding": shown }))
 }
 
+/// Gives the tenant's face.
+#[utoipa::path(
+    get, path = "/tenant/branding", tag = "Tenant", operation_id = "get_branding", security(("api_key" = ["tenant:read"])),
+    responses((status = 200, body = BrandingAnswer)),
+)]
 async fn branding(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::TenantRead])?;
     let tenant =
@@ -72,7 +84,13 @@ async fn branding(State(state): State<ApiState>, caller: Caller) -> Result<Json<
     Ok(show(tenant.branding.as_ref()))
 }
 
-/// Replaces the whole face: what is not named is not set.
+/// Sets the tenant's face.
+///
+/// Replaces the whole face: what is not named is not set, and a face without a feature is none.
+#[utoipa::path(
+    put, path = "/tenant/branding", tag = "Tenant", operation_id = "set_branding", security(("api_key" = ["tenant:write"])), request_body = BrandingOrder,
+    responses((status = 200, body = BrandingAnswer)),
+)]
 async fn set_branding(
     State(state): State<ApiState>,
     caller: Caller,
@@ -105,6 +123,11 @@ async fn set_branding(
     Ok(show(branding.as_ref()))
 }
 
+/// Removes the tenant's face.
+#[utoipa::path(
+    delete, path = "/tenant/branding", tag = "Tenant", operation_id = "delete_branding", security(("api_key" = ["tenant:write"])),
+    responses((status = 204, description = "Done")),
+)]
 async fn delete_branding(
     State(state): State<ApiState>,
     caller: Caller,
@@ -115,6 +138,11 @@ async fn delete_branding(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Gives the preview policy.
+#[utoipa::path(
+    get, path = "/tenant/preview-policy", tag = "Tenant", operation_id = "get_preview_policy", security(("api_key" = ["tenant:read"])),
+    responses((status = 200, body = PolicyData)),
+)]
 async fn policy(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::TenantRead])?;
     let tenant =
@@ -122,6 +150,13 @@ async fn policy(State(state): State<ApiState>, caller: Caller) -> Result<Json<Va
     Ok(Json(json!({ "data": tenant.policy })))
 }
 
+/// Sets the preview policy.
+///
+/// Replaces all of it: what is not named gets its default.
+#[utoipa::path(
+    put, path = "/tenant/preview-policy", tag = "Tenant", operation_id = "set_preview_policy", security(("api_key" = ["tenant:write"])), request_body = PolicyOrder,
+    responses((status = 200, body = PolicyData)),
+)]
 async fn set_policy(
     State(state): State<ApiState>,
     caller: Caller,
@@ -139,6 +174,7 @@ async fn set_policy(
         wakes_per_minute: fields
             .number("wakes_per_minute", (0, 1_000_000))
             .and_then(|number| u32::try_from(number).ok()),
+        limits: quotas::preview_limits(&mut fields),
     };
     if !policy.allowed_origins.iter().all(|origin| is_origin(origin)) {
         fields.fault(

@@ -1,23 +1,25 @@
 //! Preview tokens: minting, listing, revoking.
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::{delete, post};
-use axum::{Json, Router};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
+use super::shapes::{self, MintedToken, PreviewTokenList, SentToken};
 use super::{ApiState, Problem, render, sandboxes};
 use crate::model::{KeyScope, PreviewTokenRecord, Sandbox, SandboxState, TokenId, TokenScope};
 use crate::token::Claims;
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/sandboxes/{id}/preview-token", post(create).delete(revoke_by_token))
-        .route("/sandboxes/{id}/preview-tokens", axum::routing::get(list).delete(revoke_all))
-        .route("/sandboxes/{id}/preview-tokens/{token}", delete(revoke))
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(create, revoke_by_token))
+        .routes(routes!(list, revoke_all))
+        .routes(routes!(revoke))
 }
 
 /// What is to be minted.
@@ -97,6 +99,12 @@ async fn live(state: &ApiState, caller: &Caller, path: &str) -> Result<Sandbox, 
     Ok(sandbox)
 }
 
+/// Mints a preview token.
+#[utoipa::path(
+    post, path = "/sandboxes/{id}/preview-token", tag = "Preview tokens", operation_id = "create_preview_token", security(("api_key" = ["previews:write"])), request_body = shapes::TokenOrder,
+    responses((status = 200, body = MintedToken),
+        (status = 422, description = "`invalid_scope`: there is no such scope. `VALIDATION_ERROR`: every other field that cannot be taken is named in `details`")),
+)]
 async fn create(
     State(state): State<ApiState>,
     caller: Caller,
@@ -133,6 +141,13 @@ async fn create(
     })))
 }
 
+/// Lists preview tokens.
+///
+/// The tokens themselves are not kept.
+#[utoipa::path(
+    get, path = "/sandboxes/{id}/preview-tokens", tag = "Preview tokens", operation_id = "list_preview_tokens", security(("api_key" = ["previews:read"]), ("api_key" = ["previews:write"])),
+    responses((status = 200, body = PreviewTokenList)),
+)]
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,
@@ -154,6 +169,13 @@ async fn list(
     Ok(Json(json!({ "data": tokens.iter().map(show).collect::<Vec<_>>() })))
 }
 
+/// Revokes a preview token by its id.
+///
+/// What is open under it ends. Twice is no error.
+#[utoipa::path(
+    delete, path = "/sandboxes/{id}/preview-tokens/{token}", tag = "Preview tokens", operation_id = "revoke_preview_token", security(("api_key" = ["previews:write"])),
+    responses((status = 204, description = "Done")),
+)]
 async fn revoke(
     State(state): State<ApiState>,
     caller: Caller,
@@ -163,7 +185,13 @@ async fn revoke(
     revoke_one(&state, &caller, &path, token).await
 }
 
-/// Revokes the token that is sent; its own signature proves which one it is.
+/// Revokes the preview token that is sent.
+///
+/// Its own signature proves which one it is.
+#[utoipa::path(
+    delete, path = "/sandboxes/{id}/preview-token", tag = "Preview tokens", operation_id = "revoke_sent_preview_token", security(("api_key" = ["previews:write"])), request_body = SentToken,
+    responses((status = 204, description = "Done")),
+)]
 async fn revoke_by_token(
     State(state): State<ApiState>,
     caller: Caller,
@@ -193,6 +221,11 @@ async fn revoke_one(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Revokes all preview tokens of a sandbox.
+#[utoipa::path(
+    delete, path = "/sandboxes/{id}/preview-tokens", tag = "Preview tokens", operation_id = "revoke_all_preview_tokens", security(("api_key" = ["previews:write"])),
+    responses((status = 204, description = "Done")),
+)]
 async fn revoke_all(
     State(state): State<ApiState>,
     caller: Caller,

@@ -75,7 +75,7 @@ pub struct DevOptions {
     /// Where tenant, keys and sandboxes are kept [default: portico below the XDG data directory]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Preview what already listens on this port of 127.0.0.1 (or `::1`)
+    /// Preview what already listens on this port of 127.0.0.1 (or `::1`), in new sandboxes as well
     #[arg(long, value_name = "PORT")]
     pub to: Option<u16>,
     /// Data-plane threads [default: one a core]

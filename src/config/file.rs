@@ -16,7 +16,7 @@ use crate::host::Authority;
 use crate::model::Visibility;
 use crate::telemetry::{LogFormat, LogSettings};
 use crate::upstream::SandboxTls;
-use crate::{control, forward, listen, tls, wire};
+use crate::{control, forward, limits, listen, tls, wire};
 
 /// Reads a file. The error lists every fault.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
@@ -107,12 +107,13 @@ fn read(r: &mut Reader) -> Config {
         listen: listen::Settings { behind_https: is_https && tls.is_none(), ..visitors(r) },
         control: control(r),
         forward: sandboxes(r),
+        limits: previews(r),
         networks: networks(r),
         sandbox_authorities: r.text("networks.sandbox_authorities", "a path", |text| {
             (!text.is_empty()).then(|| PathBuf::from(text))
         }),
         forbidden_ports: forbidden_ports(r),
-        default_visibility: default_visibility(r),
+        default_visibility: default_visibility(r).unwrap_or(Visibility::Public),
         compute: super::compute::commands(r),
         wake: super::compute::wake(r),
         drain: r.duration("shutdown.drain").unwrap_or(Duration::from_secs(30)),
@@ -122,14 +123,12 @@ fn read(r: &mut Reader) -> Config {
     }
 }
 
-fn default_visibility(r: &mut Reader) -> Visibility {
-    let read = |text: &str| match text {
+fn default_visibility(r: &mut Reader) -> Option<Visibility> {
+    r.text("preview.default_visibility", "\"public\" or \"private\"", |text| match text {
         "public" => Some(Visibility::Public),
         "private" => Some(Visibility::Private),
         _ => None,
-    };
-    r.text("preview.default_visibility", "\"public\" or \"private\"", read)
-        .unwrap_or(Visibility::Public)
+    })
 }
 
 fn forbidden_ports(r: &mut Reader) -> Vec<u16> {
@@ -221,6 +220,29 @@ fn sandboxes(r: &mut Reader) -> forward::Settings {
             .size("limits.upstream_keep_per_port", (0, 65536))
             .unwrap_or(default.keep_per_port),
     }
+}
+
+/// Below this a second's worth would be less than one piece that is read at a time.
+const LEAST_BANDWIDTH: u64 = 16 << 10;
+
+fn previews(r: &mut Reader) -> limits::Settings {
+    let default = limits::Settings::default();
+    let mut number = |name: &str, most, default| {
+        r.number(&format!("limits.{name}"), (0, most)).unwrap_or(default)
+    };
+    let settings = limits::Settings {
+        requests: number("sandbox_requests", 10_000_000, default.requests),
+        sockets: number("sandbox_sockets", 10_000_000, default.sockets),
+        rate: number("sandbox_rate", 1_000_000, default.rate),
+        burst: number("sandbox_burst", 1_000_000, default.burst),
+        public_rate: number("public_rate", 1_000_000, default.public_rate),
+        public_burst: number("public_burst", 1_000_000, default.public_burst),
+        bandwidth: r.number("limits.sandbox_bandwidth", (0, 1 << 40)).unwrap_or(default.bandwidth),
+    };
+    if (1..LEAST_BANDWIDTH).contains(&settings.bandwidth) {
+        r.fault("limits.sandbox_bandwidth", "must be 0 or at least 16384");
+    }
+    settings
 }
 
 fn response_head(r: &mut Reader, default: wire::Limits) -> wire::Limits {

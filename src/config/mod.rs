@@ -19,7 +19,7 @@ use crate::address::AddressRules;
 use crate::lifecycle::WakeSettings;
 use crate::model::Visibility;
 use crate::telemetry::LogSettings;
-use crate::{compute as commands, control, forward, listen, tls};
+use crate::{compute as commands, control, forward, limits, listen, tls};
 
 /// Everything a process needs to know to start.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub struct Config {
     pub control: control::Settings,
     /// Deadlines towards sandboxes.
     pub forward: forward::Settings,
+    /// What each preview may use at once.
+    pub limits: limits::Settings,
     /// The authorities that certificates of sandboxes' https ports are verified against; `None`: they are not verified.
     pub sandbox_authorities: Option<PathBuf>,
     /// Where sandboxes may be dialled.
@@ -159,6 +161,8 @@ pub fn dev(options: &DevOptions) -> Config {
         listen: listen::Settings::default(),
         control: control::Settings::default(),
         forward: forward::Settings::default(),
+        // On one's own machine all visitors come from one address, and a page of a dev server is made of very many files.
+        limits: limits::Settings { public_rate: 0, ..limits::Settings::default() },
         sandbox_authorities: None,
         networks: AddressRules::default(),
         forbidden_ports: FORBIDDEN_PORTS.to_vec(),

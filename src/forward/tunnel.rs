@@ -15,6 +15,7 @@ use super::frames::FrameTracker;
 use super::upgrade::close_frame;
 use crate::connection::Stream;
 use crate::deadline::{Deadline, Phase};
+use crate::limits::Shaper;
 
 /// How long a frame of the app's may take to end before a close frame of ours is given up.
 const LAST_FRAME: Duration = Duration::from_millis(50);
@@ -49,9 +50,17 @@ pub struct Tunnel {
     pub(super) is_websocket: bool,
     pub(super) deadline: Deadline,
     pub(super) idle: Duration,
+    /// What makes each direction wait, the visitor's first.
+    pub(super) shapers: [Option<Box<Shaper>>; 2],
 }
 
 impl Tunnel {
+    /// Lets each direction pass as fast as its shaper allows.
+    #[must_use]
+    pub fn shaped(self, shapers: [Option<Box<Shaper>>; 2]) -> Self {
+        Self { shapers, ..self }
+    }
+
     /// Runs the tunnel. `over` is polled whenever something happens; when it is ready the tunnel ends with that code and reason.
     pub async fn run(
         mut self,
@@ -60,10 +69,10 @@ impl Tunnel {
         scratch: &RefCell<Vec<u8>>,
         mut over: impl FnMut(&mut Context<'_>) -> Poll<(u16, &'static str)>,
     ) -> (TunnelEnd, TunnelTally) {
-        let mut up = Half { pending: visitor_in, ..Half::default() };
-        let mut down = Half::default();
-        down.frames.advance(&self.sandbox_in);
-        down.pending = std::mem::take(&mut self.sandbox_in);
+        let [upward, downward] = std::mem::take(&mut self.shapers);
+        let mut up = Half::new(visitor_in, upward);
+        let mut down = Half::new(std::mem::take(&mut self.sandbox_in), downward);
+        down.frames.advance(&down.pending);
         self.deadline.set(Phase::TunnelIdle, self.idle);
         let end = poll_fn(|cx| {
             if let Poll::Ready(why) = over(cx) {
@@ -111,9 +120,18 @@ struct Half {
     ended: bool,
     finished: bool,
     bytes: u64,
+    shaper: Option<Box<Shaper>>,
 }
 
 impl Half {
+    /// Begins with what was read before there was a tunnel.
+    fn new(pending: BytesMut, mut shaper: Option<Box<Shaper>>) -> Self {
+        if let Some(shaper) = &mut shaper {
+            shaper.passed(pending.len());
+        }
+        Self { pending, shaper, ..Self::default() }
+    }
+
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -130,7 +148,13 @@ impl Half {
                 }
                 return Poll::Ready(Ok(()));
             }
+            if let Some(shaper) = &mut self.shaper {
+                ready!(shaper.poll_due(cx));
+            }
             let read = ready!(from.poll_read_slice(cx, scratch))?;
+            if let Some(shaper) = &mut self.shaper {
+                shaper.passed(read);
+            }
             if read == 0 {
                 self.ended = true;
                 continue;

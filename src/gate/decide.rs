@@ -87,6 +87,7 @@ pub fn decide(
         strip: strip(visit),
         upgrade: visit.intent.is_upgrade(),
         port: found.port,
+        by_credential: access.held.is_some(),
         grant: access.grant,
         session_cookie,
         tenant: found.tenant,

@@ -65,6 +65,8 @@ pub struct Plan {
     pub profile: Profile,
     /// How the app is spoken to.
     pub protocol: Protocol,
+    /// Whether it came with a credential that holds, needed or not.
+    pub by_credential: bool,
     /// What must be taken out before forwarding.
     pub strip: Strip,
     /// `Set-Cookie` value to add to the answer (a query credential on something that is no navigation).

@@ -72,6 +72,8 @@ pub enum Woken {
     Waiting,
     /// The tenant's budget is spent.
     Spent,
+    /// Its end user may have no more running.
+    Refused,
 }
 
 #[derive(Debug)]
@@ -242,6 +244,10 @@ impl Desk {
             Ok(false) => {}
             Err(StoreError::State(_) | StoreError::NotFound) => {
                 self.answer(waking.sandbox, Woken::Judge);
+            }
+            Err(StoreError::QuotaExceeded(_)) => {
+                self.metrics.wake(Wakes::Spent);
+                self.answer(waking.sandbox, Woken::Refused);
             }
             Err(error) => {
                 tracing::warn!(sandbox = %waking.sandbox, %error, cause = ?error, "a sandbox could not be woken");

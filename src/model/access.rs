@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{KeyId, SandboxId, TenantId, TokenId};
 
 /// What an API key may do. `All` (`*`) is the master scope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub enum KeyScope {
     /// Everything within the tenant.
     #[serde(rename = "*")]
@@ -32,6 +33,69 @@ pub enum KeyScope {
     /// Change branding and tenant settings.
     #[serde(rename = "tenant:write")]
     TenantWrite,
+    /// Run commands and terminals in sandboxes.
+    #[serde(rename = "sandboxes:exec")]
+    SandboxesExec,
+    /// Read sandboxes' environments.
+    #[serde(rename = "env:read")]
+    EnvRead,
+    /// Read what was used.
+    #[serde(rename = "usage:read")]
+    UsageRead,
+    /// Read the audit log.
+    #[serde(rename = "audit:read")]
+    AuditRead,
+    /// Everything about domains.
+    #[serde(rename = "domains:*")]
+    DomainsAll,
+    /// Read domains.
+    #[serde(rename = "domains:read")]
+    DomainsRead,
+    /// Register, verify and remove domains.
+    #[serde(rename = "domains:write")]
+    DomainsWrite,
+    /// Read webhooks and their deliveries.
+    #[serde(rename = "webhooks:read")]
+    WebhooksRead,
+    /// Register, change and test webhooks.
+    #[serde(rename = "webhooks:write")]
+    WebhooksWrite,
+    /// Read quotas.
+    #[serde(rename = "quotas:read")]
+    QuotasRead,
+    /// Set quotas.
+    #[serde(rename = "quotas:write")]
+    QuotasWrite,
+    /// Deployments, of which there are none here: known to clients, and without effect.
+    #[serde(rename = "deployments:*")]
+    Deployments,
+}
+
+impl KeyScope {
+    /// Whether who holds this may do what asks for the other.
+    pub fn covers(self, other: Self) -> bool {
+        match self {
+            Self::All => true,
+            Self::DomainsAll => {
+                matches!(other, Self::DomainsAll | Self::DomainsRead | Self::DomainsWrite)
+            }
+            _ => self == other,
+        }
+    }
+
+    /// Whether it is about single sandboxes. Only such a scope means something to a caller that is bound to one end user.
+    pub fn is_about_sandboxes(self) -> bool {
+        matches!(
+            self,
+            Self::SandboxesRead
+                | Self::SandboxesWrite
+                | Self::SandboxesCreate
+                | Self::SandboxesExec
+                | Self::PreviewsRead
+                | Self::PreviewsWrite
+                | Self::EnvRead
+        )
+    }
 }
 
 /// An API key as stored: the secret itself is never kept, only its SHA-256.
@@ -56,7 +120,7 @@ pub struct ApiKey {
 }
 
 /// What a preview token allows (read = look, interact = everything, terminal = the terminal socket only).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenScope {
     /// GET, HEAD, OPTIONS and WebSocket upgrades.
@@ -100,5 +164,33 @@ pub struct SigningKeyRecord {
 impl std::fmt::Debug for SigningKeyRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SigningKeyRecord").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_covers_itself_and_the_wide_ones_what_is_below_them() {
+        let scope = |name: &str| -> KeyScope {
+            serde_json::from_value(serde_json::Value::String(name.into())).unwrap()
+        };
+        for (held, asked, covers) in [
+            ("*", "*", true),
+            ("*", "webhooks:write", true),
+            ("*", "deployments:*", true),
+            ("domains:*", "domains:*", true),
+            ("domains:*", "domains:read", true),
+            ("domains:*", "domains:write", true),
+            ("domains:*", "webhooks:read", false),
+            ("domains:*", "*", false),
+            ("domains:write", "domains:*", false),
+            ("domains:write", "domains:read", false),
+            ("sandboxes:write", "sandboxes:create", false),
+            ("usage:read", "usage:read", true),
+        ] {
+            assert_eq!(scope(held).covers(scope(asked)), covers, "{held} covers {asked}");
+        }
     }
 }

@@ -57,6 +57,48 @@ macro_rules! id {
     };
 }
 
+/// Identifiers that say by their first letters what they name: `evt_…`.
+macro_rules! named_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// A fresh identifier; later ones are greater.
+            #[expect(clippy::new_without_default, reason = "a fresh random value is no default")]
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0.as_simple())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+            fn from_str(s: &str) -> Result<Self, Self::Err> {
+                Uuid::try_parse(s.strip_prefix($prefix).unwrap_or_default()).map(Self)
+            }
+        }
+    };
+}
+
 id!(
     /// A tenant: one customer of the platform, with its own keys, branding and domains.
     TenantId, Uuid::now_v7());
@@ -75,3 +117,12 @@ id!(
 id!(
     /// A minted preview token (`jti`).
     TokenId, Uuid::new_v4());
+named_id!(
+    /// Something that happened; the same however often it is told.
+    EventId, "evt_");
+named_id!(
+    /// An endpoint of a tenant's that is told of events.
+    WebhookId, "wh_");
+named_id!(
+    /// One event on its way to one webhook.
+    DeliveryId, "dlv_");

@@ -4,20 +4,30 @@ mod access;
 mod branding;
 mod change;
 mod embed;
+mod event;
 mod ids;
 mod life;
+mod limits;
+mod links;
 mod preview;
 mod sandbox;
 mod tenant;
 mod upstream;
+mod webhook;
 
 pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenScope};
 pub use branding::Branding;
 pub use change::{Change, Subject, Version};
 pub use embed::{FrameSource, FrameSourceError, Origin};
-pub use ids::{IdText, JobId, KeyId, PreviewId, SandboxId, TenantId, TokenId};
+pub use event::{Event, EventFilter, EventType, UnknownEvent};
+pub use ids::{
+    DeliveryId, EventId, IdText, JobId, KeyId, PreviewId, SandboxId, TenantId, TokenId, WebhookId,
+};
 pub use life::{Life, Move, Step, Stuck, Verb, after};
+pub use limits::{PreviewLimits, QuotaSource, Quotas};
+pub use links::Links;
 pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};
 pub use tenant::{CustomDomain, Tenant, TenantDomain, TenantPolicy, WakePolicy};
 pub use upstream::{UPSTREAM_MUST, read_upstream, show_upstream};
+pub use webhook::{Delivery, DeliveryState, Webhook, WebhookSecret, WebhookState};

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{Life, Profile, SandboxId, TenantId};
 use crate::host::Slug;
 
 /// Where a sandbox is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SandboxState {
     /// Being made; no address yet.
@@ -32,7 +33,7 @@ pub enum SandboxState {
 }
 
 /// Who knows a sandbox's address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Driver {
     /// The API's caller gives `upstream`.
@@ -114,7 +115,7 @@ pub struct Attributes {
 }
 
 /// A sandbox as stored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sandbox {
     /// Its id.
     pub id: SandboxId,
@@ -160,4 +161,12 @@ pub struct Sandbox {
     pub destroyed_at: Option<Timestamp>,
     /// What is to be done for it, and until when it may run.
     pub life: Life,
+}
+
+impl Sandbox {
+    /// Whether it serves.
+    pub fn is_ready(&self) -> bool {
+        let has_address = !self.driver.needs_address() || self.upstream.is_some();
+        self.state == SandboxState::Running && has_address
+    }
 }

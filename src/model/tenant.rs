@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{Branding, FrameSource, SandboxId, TenantId};
+use super::{Branding, FrameSource, PreviewLimits, SandboxId, TenantId};
 
 /// Whose visits wake a paused sandbox.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WakePolicy {
     /// Of those who show a credential.
@@ -38,6 +39,8 @@ pub struct TenantPolicy {
     pub wake_registered: bool,
     /// How many sandboxes visitors may wake a minute; `None` = as many as the operator allows.
     pub wakes_per_minute: Option<u32>,
+    /// How much one preview may use at once.
+    pub limits: PreviewLimits,
 }
 
 impl Default for TenantPolicy {
@@ -51,6 +54,7 @@ impl Default for TenantPolicy {
             wake: WakePolicy::default(),
             wake_registered: false,
             wakes_per_minute: None,
+            limits: PreviewLimits::default(),
         }
     }
 }

@@ -58,15 +58,17 @@ impl Store {
         };
         let step = sandbox.step(wanted).map_err(|Stuck| StoreError::State(sandbox.state))?;
         let Some(step) = step.filter(|_| !in_time) else { return Ok((sandbox, None)) };
-        let before = (sandbox.state, sandbox.idle_after());
+        let before = sandbox.clone();
         sandbox.state = step.state;
         sandbox.life.error = None;
         if let Some(verb) = step.verb {
             sandbox.life.want(verb, now);
         }
-        sandbox.keep_time(before, now);
+        sandbox.keep_time((before.state, before.idle_after()), now);
         sandbox.updated_at = now;
+        tx = self.within_quotas(tx, Some(&before), &sandbox).await?;
         write(&mut tx, &sandbox).await?;
+        self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
         let version = self.commit(tx, &[Subject::Sandbox(id)]).await?;
         Ok((sandbox, Some(version)))
     }
@@ -81,12 +83,14 @@ impl Store {
         let mut tx = self.begin().await?;
         let mut sandbox = live(&mut tx, tenant, id).await?;
         let now = self.clock.now();
+        let before = sandbox.clone();
         sandbox.attributes.timeout_sec = timeout_sec.or(sandbox.attributes.timeout_sec);
         if sandbox.state == SandboxState::Running {
             sandbox.life.timed_from = Some(now);
         }
         sandbox.updated_at = now;
         write(&mut tx, &sandbox).await?;
+        self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
         let version = self.commit(tx, &[Subject::Sandbox(id)]).await?;
         Ok((sandbox, version))
     }
@@ -123,7 +127,8 @@ impl Store {
             .fetch_one(&mut *tx)
             .await
             .map_err(StoreError::Database)?;
-        let mut sandbox = rows::sandbox(&row)?;
+        let before = rows::sandbox(&row)?;
+        let mut sandbox = before.clone();
         let now = self.clock.now();
         let current = sandbox.life.order == asked.life.order;
         match (asked.life.wanted.filter(|_| current), end) {
@@ -140,6 +145,7 @@ impl Store {
         }
         sandbox.updated_at = now;
         write(&mut tx, &sandbox).await?;
+        self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
         self.commit(tx, &[Subject::Sandbox(asked.id)]).await.map(drop)
     }
 

@@ -3,12 +3,15 @@
 //! No visitor's request ever waits for this part.
 
 mod changes;
+mod events;
 mod find;
+mod idempotency;
 mod jobs;
 mod keys;
 mod lifecycle;
 mod open;
 mod previews;
+mod quotas;
 mod rows;
 mod sandboxes;
 mod secrets;
@@ -19,6 +22,7 @@ mod tokens;
 pub use jobs::{Job, JobTarget};
 pub use lifecycle::{CommandEnd, Due};
 pub use open::Store;
+pub use quotas::{QuotaExceeded, QuotaUsage};
 pub use snapshot::Sandboxes;
 
 use jiff::Timestamp;
@@ -46,6 +50,9 @@ pub enum StoreError {
     /// The same idempotency key was used with another payload.
     #[error("idempotency key reused with another payload")]
     IdempotencyMismatch,
+    /// An end user would have more than it may.
+    #[error("quota {} exceeded", .0.quota)]
+    QuotaExceeded(Box<QuotaExceeded>),
     /// A stored secret cannot be decrypted with the key we were given.
     #[error("the stored secrets were encrypted with another key")]
     WrongSecretKey,

@@ -1,7 +1,8 @@
 //! Opening the store: the file, its schema, its key.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sqlx::sqlite::{
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 use super::StoreError;
 use super::secrets::SecretBox;
 use crate::clock::Clock;
-use crate::model::{Subject, Version};
+use crate::model::{Links, Subject, Version};
 
 /// How long a statement waits for another process's write.
 const BUSY: Duration = Duration::from_secs(5);
@@ -29,6 +30,10 @@ pub struct Store {
     pub(super) clock: Clock,
     pub(super) secrets: Arc<SecretBox>,
     written: Arc<watch::Sender<Version>>,
+    /// The newest event of the write that is under way.
+    pub(super) emitting: Arc<AtomicI64>,
+    emitted: Arc<watch::Sender<i64>>,
+    pub(super) links: Arc<OnceLock<Links>>,
 }
 
 impl Store {
@@ -50,7 +55,16 @@ impl Store {
         let write = pool(1).connect_with(options.clone()).await.map_err(StoreError::Database)?;
         sqlx::migrate!().run(&write).await.map_err(StoreError::Migration)?;
         let read = pool(READERS).connect_with(options).await.map_err(StoreError::Database)?;
-        let store = Self { read, write, clock, secrets, written: Arc::new(watch::channel(0).0) };
+        let store = Self {
+            read,
+            write,
+            clock,
+            secrets,
+            written: Arc::new(watch::channel(0).0),
+            emitting: Arc::default(),
+            emitted: Arc::new(watch::channel(0).0),
+            links: Arc::default(),
+        };
         store.prepare().await?;
         Ok(store)
     }
@@ -78,13 +92,29 @@ impl Store {
         for subject in subjects {
             version = self.log(&mut tx, subject).await?;
         }
+        // Before the commit: after it somebody else may be writing.
+        let newest = self.emitting.swap(0, Ordering::Relaxed);
         tx.commit().await.map_err(StoreError::Database)?;
         self.written.send_replace(version);
+        if newest > 0 {
+            self.emitted.send_replace(newest);
+        }
         Ok(version)
     }
 
     /// Told after every write of this process.
     pub fn write_hint(&self) -> watch::Receiver<Version> {
         self.written.subscribe()
+    }
+
+    /// Told after every write of this process that emitted events.
+    pub fn event_hint(&self) -> watch::Receiver<i64> {
+        self.emitted.subscribe()
+    }
+
+    /// Says how links are written, for the events that hold one. Said once, before anything is served.
+    pub fn set_links(&self, links: Links) {
+        // The first word counts.
+        drop(self.links.set(links));
     }
 }

@@ -11,8 +11,6 @@ use crate::model::{
     Driver, Life, Sandbox, SandboxId, SandboxState, Subject, TenantId, Verb, Version,
 };
 
-/// How long a create is remembered by its idempotency key, milliseconds.
-const REMEMBERED: i64 = 24 * 3600 * 1000;
 /// The scope of the platform's own zones.
 pub(super) const PLATFORM: &str = "";
 /// Digits of the id that a default slug has, shortest first.
@@ -37,6 +35,7 @@ impl Store {
         let id = new.id;
         let chosen = new.slug.clone();
         let mut sandbox = self.draft(tenant, new)?;
+        tx = self.within_quotas(tx, None, &sandbox).await?;
         insert(&mut tx, &sandbox).await?;
         if let Some(slug) = chosen {
             claim(&mut tx, tenant, id, &slug).await?;
@@ -50,15 +49,9 @@ impl Store {
                 .map_err(StoreError::Database)?;
         }
         if let Some(idempotency) = idempotency {
-            sqlx::query("INSERT INTO idempotency (id, fingerprint, sandbox, created_at) VALUES (?1, ?2, ?3, ?4)")
-                .bind(idempotency.key)
-                .bind(&idempotency.fingerprint[..])
-                .bind(id.to_string())
-                .bind(millis(self.clock.now()))
-                .execute(&mut *tx)
-                .await
-                .map_err(StoreError::Database)?;
+            self.remember(&mut tx, idempotency, id).await?;
         }
+        self.emit_sandbox(&mut tx, None, &sandbox).await?;
         let version = self.commit(tx, &[Subject::Sandbox(id)]).await?;
         Ok(Created::Fresh(sandbox, version))
     }
@@ -100,37 +93,6 @@ impl Store {
         }
         sandbox.keep_time((SandboxState::Creating, None), now);
         Ok(sandbox)
-    }
-
-    async fn remembered(
-        &self,
-        tx: &mut Tx,
-        idempotency: &Idempotency,
-    ) -> Result<Option<Sandbox>, StoreError> {
-        sqlx::query("DELETE FROM idempotency WHERE created_at < ?1")
-            .bind(millis(self.clock.now()) - REMEMBERED)
-            .execute(&mut **tx)
-            .await
-            .map_err(StoreError::Database)?;
-        let row = sqlx::query(
-            "SELECT i.fingerprint, s.* FROM idempotency i JOIN sandboxes s ON s.id = i.sandbox WHERE i.id = ?1",
-        )
-        .bind(&idempotency.key)
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(StoreError::Database)?;
-        let Some(row) = row else { return Ok(None) };
-        if row.get::<&[u8], _>(0) != &idempotency.fingerprint[..] {
-            return Err(StoreError::IdempotencyMismatch);
-        }
-        let sandbox = sqlx::query(
-            "SELECT s.* FROM idempotency i JOIN sandboxes s ON s.id = i.sandbox WHERE i.id = ?1",
-        )
-        .bind(&idempotency.key)
-        .fetch_one(&mut **tx)
-        .await
-        .map_err(StoreError::Database)?;
-        rows::sandbox(&sandbox).map(Some)
     }
 
     /// A sandbox of a tenant, destroyed or not.
@@ -193,11 +155,13 @@ impl Store {
             release(&mut tx, id).await?;
             claim(&mut tx, tenant, id, &slug).await?;
         }
-        let before = (sandbox.state, sandbox.idle_after());
+        let before = sandbox.clone();
         apply(&mut sandbox, patch);
+        tx = self.within_quotas(tx, Some(&before), &sandbox).await?;
         sandbox.updated_at = self.clock.now();
-        sandbox.keep_time(before, sandbox.updated_at);
+        sandbox.keep_time((before.state, before.idle_after()), sandbox.updated_at);
         write(&mut tx, &sandbox).await?;
+        self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
         let version = self.commit(tx, &[Subject::Sandbox(id)]).await?;
         Ok((sandbox, version))
     }
@@ -230,6 +194,7 @@ impl Store {
         let exact = sqlx::query("DELETE FROM custom_domains WHERE sandbox = ?1 RETURNING fqdn")
             .bind(id.to_string());
         let exact = exact.fetch_all(&mut *tx).await.map_err(StoreError::Database)?;
+        let before = sandbox.clone();
         sandbox.state = SandboxState::Destroyed;
         sandbox.destroyed_at = Some(now);
         sandbox.updated_at = now;
@@ -239,6 +204,7 @@ impl Store {
             sandbox.life.want(Verb::Destroy, now);
         }
         write(&mut tx, &sandbox).await?;
+        self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
         let mut subjects: Vec<_> =
             exact.iter().map(|row| Subject::CustomDomain(row.get(0))).collect();
         subjects.push(Subject::Sandbox(id));

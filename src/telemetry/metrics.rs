@@ -84,6 +84,26 @@ struct ReasonLabels {
     reason: &'static str,
 }
 
+/// A limit of previews that was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limited {
+    /// Requests under way at one sandbox: refused.
+    Requests,
+    /// Sockets open at one sandbox: refused.
+    Sockets,
+    /// Requests a second at one sandbox: refused.
+    Rate,
+    /// Requests a second of one address: refused.
+    Address,
+    /// Octets a second at one sandbox: made to wait.
+    Bandwidth,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RequestLabels {
     source: &'static str,
@@ -124,6 +144,9 @@ pub struct Metrics {
     /// Visitors' connections turned away by a cap.
     pub connections_capped: Counter,
     handshakes: [Counter; 3],
+    limited: [Counter; 5],
+    /// Sandboxes at which something goes on, or did until lately.
+    pub loads: Gauge,
     /// Switched connections open.
     pub tunnels: Gauge,
     /// Exchanges cut because access ended.
@@ -199,6 +222,8 @@ impl Metrics {
         let handshakes = Family::<OutcomeLabels, Counter>::default();
         let help = "Beginnings of visitors' connections, by outcome";
         r.register("handshakes", help, handshakes.clone());
+        let limited = Family::<LimitLabels, Counter>::default();
+        r.register("limited", "Requests refused and pieces delayed, by limit", limited.clone());
         let reloads = Family::<OutcomeLabels, Counter>::default();
         r.register("certificate_reloads", "Changed certificates, by outcome", reloads.clone());
         let wakes = Family::<ResultLabels, Counter>::default();
@@ -247,6 +272,9 @@ impl Metrics {
             ),
             handshakes: ["full", "resumed", "failed"]
                 .map(|outcome| handshakes.get_or_create(&OutcomeLabels { outcome }).clone()),
+            limited: ["requests", "sockets", "rate", "address", "bandwidth"]
+                .map(|limit| limited.get_or_create(&LimitLabels { limit }).clone()),
+            loads: gauge(r, "visited_sandboxes", "Sandboxes visited at the moment or lately"),
             tunnels: gauge(r, "tunnels", "Switched connections (WebSocket and others) open"),
             access_ended: counter(
                 r,
@@ -375,6 +403,18 @@ impl Metrics {
             Handshake::Full => full.inc(),
             Handshake::Resumed => resumed.inc(),
             Handshake::Failed => failed.inc(),
+        };
+    }
+
+    /// Counts a limit of previews that was reached.
+    pub fn limited(&self, limit: Limited) {
+        let [requests, sockets, rate, address, bandwidth] = &self.limited;
+        match limit {
+            Limited::Requests => requests.inc(),
+            Limited::Sockets => sockets.inc(),
+            Limited::Rate => rate.inc(),
+            Limited::Address => address.inc(),
+            Limited::Bandwidth => bandwidth.inc(),
         };
     }
 

@@ -9,8 +9,9 @@ use std::task::{Context, Poll, Waker};
 use jiff::Timestamp;
 use slab::Slab;
 
-use crate::body::BodyError;
+use crate::body::{BodyError, Payload};
 use crate::gate::{Grant, RefusalReason, Renewal, allowed_until};
+use crate::limits::{Permit, Shaper};
 use crate::model::{SandboxId, Subject, TokenId};
 use crate::routes::Route;
 
@@ -73,7 +74,7 @@ impl Live {
             ended: self.0.over.get().then_some(Ending::Shutdown),
         };
         let key = self.0.entries.borrow_mut().insert(entry);
-        Watch { live: self.clone(), key }
+        Watch { live: self.clone(), key, permit: Permit::default() }
     }
 
     /// Judges again every exchange that `subjects` are about (`None`: every one there is), and ends those that fail.
@@ -220,9 +221,26 @@ impl Concerned {
 pub struct Watch {
     live: Live,
     key: usize,
+    /// What the exchange takes of its sandbox's limits, for as long as it is open.
+    permit: Permit,
 }
 
 impl Watch {
+    /// Keeps a permit until the exchange ends.
+    pub fn hold(&mut self, permit: Permit) {
+        self.permit = permit;
+    }
+
+    /// A body as fast as the sandbox's bandwidth lets it pass.
+    pub fn shape(&self, body: Payload) -> Payload {
+        self.permit.shape(body)
+    }
+
+    /// The same for one direction of a tunnel.
+    pub fn shaper(&self) -> Option<Box<Shaper>> {
+        self.permit.shaper()
+    }
+
     /// Ready with the reason once the exchange has been ended.
     pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         let mut entries = self.live.0.entries.borrow_mut();

@@ -28,6 +28,7 @@ use crate::gate::{
     Arrival, Decision, Evidence, Grant, Intent, Plan, Refusal, RefusalReason, Visit, decide,
 };
 use crate::host::Authority;
+use crate::limits::Entry;
 use crate::message::{Framing, Peer, RequestHead};
 use reply::Refused;
 
@@ -166,6 +167,17 @@ fn is_readable_socket(visit: &Visit<'_>) -> bool {
     visit.intent == Intent::WebSocket && visit.head.headers.contains_key(http::header::ORIGIN)
 }
 
+/// What the limits judge by.
+fn entry<'a>(plan: &'a Plan, peer: &Peer) -> Entry<'a> {
+    Entry {
+        sandbox: plan.route.sandbox,
+        tenant: &plan.tenant.policy.limits,
+        peer: peer.ip,
+        is_stranger: !plan.by_credential,
+        is_socket: plan.upgrade,
+    }
+}
+
 async fn forward(
     worker: &Rc<Worker>,
     mut record: Record,
@@ -173,8 +185,24 @@ async fn forward(
     arriving: Arriving,
 ) -> Reply {
     record.plan(&plan, worker);
+    // Who came without a credential is told nothing of the sandbox, not even what is wrong with it.
+    let is_stranger = plan.grant == Grant::Preflight;
+    let permit = match worker.limits.admit(&entry(&plan, &arriving.peer), record.started()) {
+        Ok(permit) => permit,
+        Err(exceeded) => {
+            let refused = Refused {
+                fault: if is_stranger { &RefusalReason::SignInNeeded } else { &exceeded },
+                tenant: Some(plan.tenant.as_ref()),
+                host: &visited.authority.host,
+                subject: (!is_stranger).then_some((plan.route.slug.as_str(), plan.port)),
+                readable_socket: visited.readable_socket,
+            };
+            return refuse(worker, record, &arriving.head, refused);
+        }
+    };
     let place = (&*plan.route, plan.port);
     let mut watch = worker.live.watch(&plan.grant, place, arriving.peer.ip);
+    watch.hold(permit);
     // What a page needs if this fails; the head itself goes to the sandbox.
     let asked = reply::Asked::of(&arriving.head);
     let outgoing = Outgoing {
@@ -182,7 +210,7 @@ async fn forward(
         authority: &visited.authority,
         head: arriving.head,
         framing: arriving.framing,
-        body: record.count_request_body(arriving.body),
+        body: watch.shape(record.count_request_body(arriving.body)),
         peer: &arriving.peer,
         secure: arriving.secure,
         request_id: record.id(),
@@ -207,8 +235,7 @@ async fn forward(
         }
     };
     record.cause(fault);
-    // Who came without a credential is told nothing of the sandbox, not even what is wrong with it.
-    let stranger = plan.grant == Grant::Preflight && !matches!(sent, Err(Ending::Shutdown));
+    let stranger = is_stranger && !matches!(sent, Err(Ending::Shutdown));
     let refused = Refused {
         fault: if stranger { &RefusalReason::SignInNeeded } else { fault },
         tenant: Some(plan.tenant.as_ref()),

@@ -95,6 +95,11 @@ impl Record {
         &self.id
     }
 
+    /// When the request's head had come.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Notes the host that was asked for.
     pub fn host(&mut self, host: &Arc<str>) {
         self.host = Some(Arc::clone(host));

@@ -41,7 +41,8 @@ impl Switch {
     pub(super) fn tunnel(mut record: Record, watch: Watch, switched: Switched) -> Self {
         record.answered_by_app(switched.head.status);
         record.settle();
-        let kind = Kind::Tunnel(Box::new((switched.tunnel, watch)));
+        let tunnel = switched.tunnel.shaped([watch.shaper(), watch.shaper()]);
+        let kind = Kind::Tunnel(Box::new((tunnel, watch)));
         Self { head: switched.head, kind, record: Some(record) }
     }
 

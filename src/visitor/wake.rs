@@ -24,6 +24,7 @@ pub(super) async fn wait(
     match worker.waker.wake(waking).await {
         Woken::Judge => judge(),
         Woken::Waiting => Decision::Refuse(wake.refuse(RefusalReason::Waking)),
+        Woken::Refused => Decision::Refuse(wake.refuse(RefusalReason::Paused)),
         Woken::Spent => Decision::Refuse(wake.refuse(RefusalReason::WakesSpent)),
     }
 }

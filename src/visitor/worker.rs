@@ -17,6 +17,7 @@ use crate::forward::{self, Forwarder};
 use crate::gate::{self, Grant, RefusalReason, Renewal, Rules};
 use crate::headers::Headers;
 use crate::lifecycle::Waker;
+use crate::limits::Limits;
 use crate::message::{RequestId, RequestIds};
 use crate::model::{SandboxId, Subject};
 use crate::pages::Gallery;
@@ -49,6 +50,8 @@ pub struct WorkerParts {
     pub clock: Clock,
     /// Settings of the gate.
     pub rules: Rules,
+    /// What each preview may use at once.
+    pub limits: Limits,
     /// Where sandboxes may be dialled.
     pub dialler: Dialler,
     /// Deadlines and limits towards sandboxes.
@@ -80,6 +83,7 @@ pub struct Worker {
     pub(super) gallery: Arc<Gallery>,
     pub(super) clock: Clock,
     pub(super) rules: Rules,
+    pub(super) limits: Limits,
     pub(super) verifier: RefCell<Verifier>,
     pub(super) forwarder: Forwarder,
     pub(super) live: Live,
@@ -110,6 +114,7 @@ impl Worker {
             gallery: parts.gallery,
             clock: parts.clock,
             rules: parts.rules,
+            limits: parts.limits,
             verifier: RefCell::new(Verifier::new(VERIFIED_TOKENS)),
             forwarder,
             live: Live::default(),

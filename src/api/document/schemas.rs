@@ -1,0 +1,110 @@
+//! Schemas as a reader wants them: what is composed in the code is one object here, a field of an answer is required, and what nothing
+//! refers to is left out.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+const PREFIX: &str = "#/components/schemas/";
+/// Marks a field of an answer that is not always there.
+const MAY_BE_MISSING: &str = "x-may-be-missing";
+
+/// Completes the declared schemas for the operations that use them.
+pub(super) fn complete(
+    mut schemas: Map<String, Value>,
+    paths: &Map<String, Value>,
+) -> Map<String, Value> {
+    let whole = schemas.clone();
+    for schema in schemas.values_mut() {
+        merge(schema, &whole);
+    }
+    // What the shared answers refer to.
+    let mut answered = BTreeSet::from(["Error".to_owned()]);
+    reach(schemas.get("Error"), &schemas, &mut answered);
+    let mut asked = BTreeSet::new();
+    for operation in paths.values().filter_map(Value::as_object).flat_map(Map::values) {
+        for part in ["requestBody", "parameters"] {
+            reach(operation.get(part), &schemas, &mut asked);
+        }
+        reach(operation.get("responses"), &schemas, &mut answered);
+    }
+    schemas.retain(|name, _| asked.contains(name) || answered.contains(name));
+    for (name, schema) in &mut schemas {
+        require(schema, answered.contains(name) && !asked.contains(name));
+    }
+    schemas
+}
+
+/// Puts the parts of an `allOf` into one object.
+fn merge(schema: &mut Value, whole: &Map<String, Value>) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(|item| merge(item, whole)),
+        Value::Object(object) => {
+            object.values_mut().for_each(|inner| merge(inner, whole));
+            let Some(Value::Array(parts)) = object.remove("allOf") else { return };
+            for part in parts {
+                let named = part.get("$ref").and_then(Value::as_str);
+                let named = named.and_then(|name| whole.get(name.strip_prefix(PREFIX)?)).cloned();
+                let mut part = named.unwrap_or(part);
+                merge(&mut part, whole);
+                let Value::Object(part) = part else { continue };
+                for (key, value) in part {
+                    add(object, key, value);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn add(object: &mut Map<String, Value>, key: String, value: Value) {
+    match (object.get_mut(&key), value) {
+        (Some(Value::Object(known)), Value::Object(more)) => known.extend(more),
+        (Some(Value::Array(known)), Value::Array(more)) => known.extend(more),
+        (Some(_), _) => {}
+        (None, value) => drop(object.insert(key, value)),
+    }
+}
+
+/// Notes the schemas that a part of the document refers to, and those that they refer to.
+fn reach(part: Option<&Value>, schemas: &Map<String, Value>, found: &mut BTreeSet<String>) {
+    match part {
+        Some(Value::Array(items)) => {
+            for item in items {
+                reach(Some(item), schemas, found);
+            }
+        }
+        Some(Value::Object(object)) => {
+            let name = object.get("$ref").and_then(Value::as_str);
+            if let Some(name) = name.and_then(|name| name.strip_prefix(PREFIX))
+                && found.insert(name.to_owned())
+            {
+                reach(schemas.get(name), schemas, found);
+            }
+            for inner in object.values() {
+                reach(Some(inner), schemas, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Requires every field of an answer that is not marked, and takes the marks away.
+fn require(schema: &mut Value, is_answer: bool) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(|item| require(item, is_answer)),
+        Value::Object(object) => {
+            let properties = object.get_mut("properties").and_then(Value::as_object_mut);
+            if let Some(properties) = properties.filter(|_| is_answer) {
+                let is_there = |(name, field): (&String, &Value)| {
+                    field.get(MAY_BE_MISSING).is_none().then(|| Value::from(name.as_str()))
+                };
+                let required: Vec<Value> = properties.iter().filter_map(is_there).collect();
+                object.insert("required".into(), required.into());
+            }
+            object.remove(MAY_BE_MISSING);
+            object.values_mut().for_each(|inner| require(inner, is_answer));
+        }
+        _ => {}
+    }
+}

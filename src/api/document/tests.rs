@@ -1,0 +1,129 @@
+//! The document is whole, says enough of every operation, and is the one in the repository.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::complete::METHODS;
+use super::{TAGS, document, openapi};
+use crate::model::KeyScope;
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
+
+/// Does something with every operation: its method and path in one text, and what is said about it.
+fn each_operation(mut look: impl FnMut(&str, &Map<String, Value>)) {
+    let document = document();
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() > 20, "the operations were not found");
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().unwrap() {
+            assert!(METHODS.contains(&method.as_str()), "{path} {method}");
+            look(&format!("{method} {path}"), operation.as_object().unwrap());
+        }
+    }
+}
+
+fn is_text(value: Option<&Value>) -> bool {
+    value.and_then(Value::as_str).is_some_and(|text| !text.trim().is_empty())
+}
+
+#[test]
+fn the_document_in_the_repository_is_the_one_that_is_served() {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(GOLDEN, openapi()).unwrap();
+    }
+    let golden = std::fs::read_to_string(GOLDEN).unwrap_or_default();
+    let same = golden.lines().zip(openapi().lines()).take_while(|(old, new)| old == new).count();
+    assert!(
+        golden == openapi(),
+        "docs/openapi.json differs from line {}: UPDATE_GOLDEN=1 cargo test --lib api::document",
+        same + 1,
+    );
+}
+
+#[test]
+fn every_operation_says_what_it_does_and_who_may_call_it() {
+    let mut ids = BTreeSet::new();
+    let mut used = BTreeSet::new();
+    let tags = TAGS.map(|(name, _)| name);
+    each_operation(|name, operation| {
+        assert!(is_text(operation.get("summary")), "{name} has no summary");
+        let id = operation["operationId"].as_str().unwrap();
+        assert!(id.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}: {id}");
+        assert!(ids.insert(id.to_owned()), "{name}: {id} is taken");
+        let of: Vec<&str> =
+            operation["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap()).collect();
+        assert!(
+            matches!(*of, [tag] if tags.contains(&tag)),
+            "{name}: {of:?} is not one of {tags:?}"
+        );
+        used.insert(of[0].to_owned());
+        for requirement in operation["security"].as_array().unwrap() {
+            for scope in requirement.get("api_key").into_iter().flat_map(|s| s.as_array().unwrap())
+            {
+                let known = serde_json::from_value::<KeyScope>(scope.clone());
+                assert!(known.is_ok(), "{name}: {scope} is no scope");
+            }
+        }
+    });
+    assert_eq!(used.len(), tags.len(), "a tag without operations: {used:?}");
+}
+
+#[test]
+fn every_parameter_and_answer_is_described() {
+    each_operation(|name, operation| {
+        for parameter in operation.get("parameters").into_iter().flat_map(|p| p.as_array().unwrap())
+        {
+            let what = &parameter["name"];
+            assert!(is_text(parameter.get("description")), "{name}: {what}: see complete::PLACES");
+        }
+        let answers = operation["responses"].as_object().unwrap();
+        assert!(answers.keys().any(|status| status.starts_with('2')), "{name}");
+        for (status, answer) in answers {
+            let what = format!("{name}: {status}");
+            if answer.get("$ref").is_some() {
+                continue;
+            }
+            assert!(is_text(answer.get("description")), "{what}");
+            assert_eq!(answer["headers"]["X-Request-Id"]["$ref"], "#/components/headers/RequestId");
+            if status.starts_with(['4', '5']) {
+                let schema = &answer["content"]["application/json"]["schema"]["$ref"];
+                assert_eq!(schema, "#/components/schemas/Error", "{what}");
+            }
+        }
+    });
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn look(part: &Value, document: &Value, found: &mut usize) {
+        match part {
+            Value::Array(items) => items.iter().for_each(|item| look(item, document, found)),
+            Value::Object(object) => {
+                if let Some(Value::String(to)) = object.get("$ref") {
+                    let pointer = to.strip_prefix('#').unwrap();
+                    assert!(document.pointer(pointer).is_some(), "{to} leads nowhere");
+                    *found += 1;
+                }
+                assert!(!object.contains_key("x-may-be-missing"), "a mark was left: {object:?}");
+                object.values().for_each(|inner| look(inner, document, found));
+            }
+            _ => {}
+        }
+    }
+    let (document, mut found) = (document(), 0);
+    look(&document, &document, &mut found);
+    assert!(found > 100, "the references were not found");
+}
+
+#[test]
+fn a_field_of_an_answer_is_required_and_one_of_a_request_is_not() {
+    let document = document();
+    let required = |name: &str| document["components"]["schemas"][name]["required"].clone();
+    assert!(required("Sandbox").as_array().unwrap().contains(&Value::from("destroyed_at")));
+    assert_eq!(required("SandboxOrder"), Value::Null);
+    assert_eq!(required("PreviewOrder"), serde_json::json!(["port"]));
+    // What is composed in the code is one object here.
+    let order = document["components"]["schemas"]["SandboxOrder"]["properties"].clone();
+    assert!(order.get("env").is_some() && order.get("slug").is_some());
+}

@@ -1,0 +1,61 @@
+//! API keys and who calls.
+
+use jiff::Timestamp;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::model::KeyScope;
+
+envelopes!(ApiKeyList(Vec<ApiKey>));
+
+/// An API key, without its secret.
+#[derive(ToSchema)]
+pub(in crate::api) struct ApiKey {
+    id: Uuid,
+    /// What people call it.
+    label: String,
+    /// The first characters of the secret.
+    #[schema(examples("msk_live_Zk3vQ1a"))]
+    prefix: String,
+    scopes: Vec<KeyScope>,
+    created_at: Timestamp,
+    /// When it stops working; null = never.
+    expires_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+}
+
+/// An API key that was just made.
+#[derive(ToSchema)]
+pub(in crate::api) struct MadeApiKey {
+    data: ApiKey,
+    /// The key itself, shown this once.
+    token: String,
+}
+
+/// What an API key is to be.
+#[derive(ToSchema)]
+pub(in crate::api) struct ApiKeyOrder {
+    /// What people call it.
+    #[schema(max_length = 200, examples("backend"))]
+    label: Option<String>,
+    /// What it may do; everything (`*`) when nothing is said.
+    #[schema(min_items = 1)]
+    scopes: Option<Vec<KeyScope>>,
+    /// How long it works, seconds; for ever when nothing is said.
+    #[schema(minimum = 1, maximum = 316224000)]
+    expires_in: Option<u64>,
+}
+
+/// Who calls: the key and its tenant.
+#[derive(ToSchema)]
+pub(in crate::api) struct Me {
+    tenant_id: Uuid,
+    tenant_name: String,
+    key_id: Uuid,
+    key_label: String,
+    /// The first characters of the key.
+    key_prefix: String,
+    scopes: Vec<KeyScope>,
+    /// When the key stops working; null = never.
+    expires_at: Option<Timestamp>,
+}
