@@ -38,5 +38,7 @@ pub mod tls;
 pub mod token;
 pub mod trust;
 pub mod upstream;
+pub mod usage;
 pub mod visitor;
+pub mod visits;
 pub mod wire;

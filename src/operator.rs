@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use crate::api::keys;
 use crate::clock::Clock;
 use crate::config::{
-    Command, DomainCommand, KeyCommand, SandboxCommand, TenantCommand, TokenCommand,
+    Command, DomainCommand, KeyCommand, SandboxCommand, ShareCommand, TenantCommand, TokenCommand,
     default_data_dir,
 };
 use crate::host::Authority;
@@ -27,6 +27,7 @@ pub async fn run(command: Command) -> Result<String> {
             sandboxes(&store, &find(&store, &tenant).await?).await
         }
         Command::Token(command) => token(command).await,
+        Command::Share(command) => share(command).await,
         Command::Dev(_)
         | Command::Serve { .. }
         | Command::Check { .. }
@@ -192,6 +193,33 @@ async fn token(command: TokenCommand) -> Result<String> {
                 }
                 None => drop(store.revoke_all_tokens(tenant, sandbox).await?),
             }
+            Ok("revoked".into())
+        }
+    }
+}
+
+async fn share(command: ShareCommand) -> Result<String> {
+    match command {
+        ShareCommand::List { tenant, sandbox, store } => {
+            let store = open(store.data).await?;
+            let tenant = find(&store, &tenant).await?.id;
+            let sandbox = sandbox.parse().context("that is not a sandbox's id")?;
+            let mut out = String::new();
+            for share in store.shares(tenant, sandbox).await? {
+                let port = share.port.map_or("any port".to_owned(), |port| format!("port {port}"));
+                let end = share.expires_at.map_or("no end".to_owned(), |at| format!("until {at}"));
+                let visits = share.tally.visits;
+                let (id, prefix, scope) = (share.id, share.prefix, share.scope);
+                writeln!(out, "{id}  {prefix}…  {scope:?}  {port}  {end}  {visits} visits")?;
+            }
+            Ok(out)
+        }
+        ShareCommand::Revoke { tenant, sandbox, id, store } => {
+            let store = open(store.data).await?;
+            let tenant = find(&store, &tenant).await?.id;
+            let sandbox = sandbox.parse().context("that is not a sandbox's id")?;
+            let id = id.parse().context("that is not a link's id")?;
+            store.revoke_share(tenant, sandbox, id).await.context("there is no such link")?;
             Ok("revoked".into())
         }
     }

@@ -57,7 +57,9 @@ async fn stop(
 /// One that is paused or stopped runs again.
 #[utoipa::path(
     post, path = "/sandboxes/{id}/resume", tag = "Sandboxes", operation_id = "resume_sandbox", security(("api_key" = ["sandboxes:write"])),
-    responses((status = 200, body = SandboxData), (status = 409, description = "`RESOURCE_STATE`: it cannot become so from the state it is in")),
+    responses((status = 200, body = SandboxData),
+        (status = 403, description = "`QUOTA_EXCEEDED`: the end user would have more than it may; `details` tells of what. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
+        (status = 409, description = "`RESOURCE_STATE`: it cannot become so from the state it is in")),
 )]
 async fn resume(
     state: State<ApiState>,

@@ -23,8 +23,10 @@ mod render;
 mod sandboxes;
 mod settings;
 mod shapes;
+mod shares;
 mod tenant;
 mod tokens;
+mod usage;
 
 pub use document::openapi;
 pub use problem::Problem;
@@ -57,10 +59,12 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(document::routes())
         .merge(lifecycle::routes())
         .merge(previews::routes())
-        .merge(OpenApiRouter::from(quotas::routes()))
+        .merge(quotas::routes())
         .merge(readiness::routes())
         .merge(sandboxes::routes())
+        .merge(OpenApiRouter::from(shares::routes()))
         .merge(tenant::routes())
-        .merge(tokens::routes());
+        .merge(tokens::routes())
+        .merge(usage::routes());
     OpenApiRouter::default().nest("/api/v1", v1).merge(embed::routes())
 }

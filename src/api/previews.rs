@@ -76,7 +76,8 @@ async fn create(
         caller.store(&state).put_preview(caller.tenant, sandbox.id, new).await?;
     state.follower.reached(version).await?;
     let zone = render::zone(&state, caller.tenant).await?;
-    let shown = render::preview(&state, &zone, &sandbox, &preview, state.clock.now());
+    let shares = state.store.preview_shares(sandbox.id).await?;
+    let shown = render::preview(&state, &zone, &sandbox, (&preview, shares.get(&preview.id)));
     Ok((StatusCode::CREATED, Json(json!({ "data": shown }))).into_response())
 }
 
@@ -93,11 +94,11 @@ async fn list(
     caller.needs(&[KeyScope::PreviewsRead, KeyScope::PreviewsWrite])?;
     let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
     let zone = render::zone(&state, caller.tenant).await?;
-    let now = state.clock.now();
     let previews = state.store.previews(caller.tenant, sandbox.id).await?;
+    let shares = state.store.preview_shares(sandbox.id).await?;
     let shown: Vec<Value> = previews
         .iter()
-        .map(|preview| render::preview(&state, &zone, &sandbox, preview, now))
+        .map(|p| render::preview(&state, &zone, &sandbox, (p, shares.get(&p.id))))
         .collect();
     Ok(Json(json!({ "data": shown })))
 }
@@ -120,7 +121,8 @@ async fn show(
     let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
     let preview = state.store.preview(caller.tenant, sandbox.id, preview_id(&preview)?).await?;
     let zone = render::zone(&state, caller.tenant).await?;
-    let shown = render::preview(&state, &zone, &sandbox, &preview, state.clock.now());
+    let shares = state.store.preview_shares(sandbox.id).await?;
+    let shown = render::preview(&state, &zone, &sandbox, (&preview, shares.get(&preview.id)));
     Ok(Json(json!({ "data": shown })))
 }
 

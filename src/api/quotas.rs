@@ -1,13 +1,17 @@
 //! What end users may have: each by itself, and the tenant's default for all; and what a preview may use at once.
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
+use super::shapes::{
+    DefaultQuotasData, EffectivePolicy, PoliciesData, PoliciesOrder, QuotasData, QuotasOrder,
+};
 use super::{ApiState, Problem};
 use crate::model::{KeyScope, PreviewLimits, QuotaSource, Quotas};
 use crate::store::{QuotaExceeded, QuotaUsage};
@@ -20,16 +24,13 @@ const MAX_CAP: u64 = (1 << 53) - 1;
 const COUNTS: (u64, u64) = (1, 1_000_000);
 const BANDWIDTH: (u64, u64) = (16 << 10, 1 << 40);
 
-/// Ids of end users may hold anything, slashes too, and so are the rest of a path.
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/quotas/default", get(default).put(set_default).delete(delete_default))
-        .route("/quotas/external/{*user}", get(show).put(set).delete(delete))
-        .route("/tenant/policy", get(policy).put(set_policy).delete(delete_default))
-        .route(
-            "/external-users/{*path}",
-            get(user_policy).put(set_user_policy).delete(delete_user_policy),
-        )
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(default, set_default, delete_default))
+        .routes(routes!(show, set, delete))
+        .routes(routes!(policy, set_policy, delete_policy))
+        .routes(routes!(user_policy, set_user_policy, delete_user_policy))
+        .routes(routes!(effective_policy))
 }
 
 /// The refusal of what would exceed a quota. Never retryable: it stays refused until the user has less, or may have more.
@@ -131,6 +132,11 @@ async fn answer(state: &ApiState, caller: &Caller, user: &str) -> Result<Json<Va
     Ok(Json(json!({ "data": shown })))
 }
 
+/// Tells an end user's quotas, and what it has.
+#[utoipa::path(
+    get, path = "/quotas/external/{*external_user_id}", tag = "Quotas", operation_id = "get_quotas", security(("api_key" = ["tenant:read"])),
+    responses((status = 200, body = QuotasData)),
+)]
 async fn show(
     State(state): State<ApiState>,
     caller: Caller,
@@ -140,6 +146,13 @@ async fn show(
     answer(&state, &caller, checked(&user)?).await
 }
 
+/// Sets an end user's quotas.
+///
+/// Replaces all of them.
+#[utoipa::path(
+    put, path = "/quotas/external/{*external_user_id}", tag = "Quotas", operation_id = "set_quotas", security(("api_key" = ["tenant:write"])), request_body = QuotasOrder,
+    responses((status = 200, body = QuotasData)),
+)]
 async fn set(
     State(state): State<ApiState>,
     caller: Caller,
@@ -151,6 +164,13 @@ async fn set(
     answer(&state, &caller, &user).await
 }
 
+/// Takes an end user's quotas away.
+///
+/// The tenant's default holds again.
+#[utoipa::path(
+    delete, path = "/quotas/external/{*external_user_id}", tag = "Quotas", operation_id = "delete_quotas", security(("api_key" = ["tenant:write"])),
+    responses((status = 204, description = "Done")),
+)]
 async fn delete(
     State(state): State<ApiState>,
     caller: Caller,
@@ -160,11 +180,23 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Tells what every end user without quotas of its own may have.
+#[utoipa::path(
+    get, path = "/quotas/default", tag = "Quotas", operation_id = "get_default_quotas", security(("api_key" = ["tenant:read"])),
+    responses((status = 200, body = DefaultQuotasData)),
+)]
 async fn default(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::TenantRead])?;
     Ok(Json(json!({ "data": both(state.store.own_quotas(caller.tenant, None).await?) })))
 }
 
+/// Sets what every end user without quotas of its own may have.
+///
+/// Replaces all of it.
+#[utoipa::path(
+    put, path = "/quotas/default", tag = "Quotas", operation_id = "set_default_quotas", security(("api_key" = ["tenant:write"])), request_body = QuotasOrder,
+    responses((status = 200, body = DefaultQuotasData)),
+)]
 async fn set_default(
     state: State<ApiState>,
     caller: Caller,
@@ -175,6 +207,11 @@ async fn set_default(
     Ok(Json(json!({ "data": both(set) })))
 }
 
+/// Takes the default quotas away.
+#[utoipa::path(
+    delete, path = "/quotas/default", tag = "Quotas", operation_id = "delete_default_quotas", security(("api_key" = ["tenant:write"])),
+    responses((status = 204, description = "Done")),
+)]
 async fn delete_default(
     State(state): State<ApiState>,
     caller: Caller,
@@ -210,11 +247,21 @@ fn sections(quotas: Option<Quotas>) -> Json<Value> {
     Json(json!({ "data": sections }))
 }
 
+/// Gives the rules about all end users.
+#[utoipa::path(
+    get, path = "/tenant/policy", tag = "Quotas", operation_id = "get_policy", security(("api_key" = ["tenant:read"])),
+    responses((status = 200, body = PoliciesData)),
+)]
 async fn policy(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::TenantRead])?;
     Ok(sections(state.store.own_quotas(caller.tenant, None).await?))
 }
 
+/// Sets the rules about all end users.
+#[utoipa::path(
+    put, path = "/tenant/policy", tag = "Quotas", operation_id = "set_policy", security(("api_key" = ["tenant:write"])), request_body = PoliciesOrder,
+    responses((status = 200, body = PoliciesData)),
+)]
 async fn set_policy(
     State(state): State<ApiState>,
     caller: Caller,
@@ -238,37 +285,74 @@ async fn put_policy(
     Ok(sections(set))
 }
 
-/// A user's id and what is asked of it: the last segment of a path.
-fn of_user(path: &str) -> Result<(&str, Asked), Problem> {
-    let (user, asked) = match path.rsplit_once('/') {
-        Some((user, "policy")) => (user, Asked::Own),
-        Some((user, "effective-policy")) => (user, Asked::Effective),
-        _ => return Err(Problem::not_found("endpoint")),
-    };
-    Ok((checked(user)?, asked))
+/// Takes the rules about all end users away.
+#[utoipa::path(
+    delete, path = "/tenant/policy", tag = "Quotas", operation_id = "delete_policy", security(("api_key" = ["tenant:write"])),
+    responses((status = 204, description = "Done")),
+)]
+async fn delete_policy(
+    State(state): State<ApiState>,
+    caller: Caller,
+) -> Result<StatusCode, Problem> {
+    write(&state, &caller, None, None).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Own,
-    Effective,
-}
-
+/// Gives the rules about one end user.
+#[utoipa::path(
+    get, path = "/external-users/{external_user_id}/policy", tag = "Quotas", operation_id = "get_user_policy", security(("api_key" = ["tenant:read"])),
+    responses((status = 200, body = PoliciesData)),
+)]
 async fn user_policy(
     State(state): State<ApiState>,
     caller: Caller,
-    Path(path): Path<String>,
+    Path(user): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::TenantRead])?;
-    match of_user(&path)? {
-        (user, Asked::Own) => {
-            Ok(sections(state.store.own_quotas(caller.tenant, Some(user)).await?))
-        }
-        (user, Asked::Effective) => {
-            let (holding, source) = state.store.quotas_of(caller.tenant, user).await?;
-            Ok(Json(json!({ "quotas": with_source(holding, source) })))
-        }
-    }
+    Ok(sections(state.store.own_quotas(caller.tenant, Some(checked(&user)?)).await?))
+}
+
+/// Sets the rules about one end user.
+#[utoipa::path(
+    put, path = "/external-users/{external_user_id}/policy", tag = "Quotas", operation_id = "set_user_policy", security(("api_key" = ["tenant:write"])), request_body = PoliciesOrder,
+    responses((status = 200, body = PoliciesData)),
+)]
+async fn set_user_policy(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(user): Path<String>,
+    fields: Fields,
+) -> Result<Json<Value>, Problem> {
+    put_policy(&state, &caller, Some(checked(&user)?), fields).await
+}
+
+/// Takes the rules about one end user away.
+#[utoipa::path(
+    delete, path = "/external-users/{external_user_id}/policy", tag = "Quotas", operation_id = "delete_user_policy", security(("api_key" = ["tenant:write"])),
+    responses((status = 204, description = "Done")),
+)]
+async fn delete_user_policy(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(user): Path<String>,
+) -> Result<StatusCode, Problem> {
+    write(&state, &caller, Some(checked(&user)?), None).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Tells the rules that hold for one end user, and whose they are.
+#[utoipa::path(
+    get, path = "/external-users/{external_user_id}/effective-policy", tag = "Quotas", operation_id = "get_effective_policy", security(("api_key" = ["tenant:read"])),
+    responses((status = 200, body = EffectivePolicy)),
+)]
+async fn effective_policy(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(user): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::TenantRead])?;
+    let (holding, source) = state.store.quotas_of(caller.tenant, checked(&user)?).await?;
+    Ok(Json(json!({ "quotas": with_source(holding, source) })))
 }
 
 fn with_source(quotas: Quotas, source: QuotaSource) -> Map<String, Value> {
@@ -276,28 +360,4 @@ fn with_source(quotas: Quotas, source: QuotaSource) -> Map<String, Value> {
         (name.to_owned(), json!({ "value": cap, "source": source }))
     };
     quotas.named().into_iter().map(field).collect()
-}
-
-async fn set_user_policy(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(path): Path<String>,
-    fields: Fields,
-) -> Result<Json<Value>, Problem> {
-    match of_user(&path)? {
-        (user, Asked::Own) => put_policy(&state, &caller, Some(user), fields).await,
-        (_, Asked::Effective) => Err(super::problem::method_not_allowed().await),
-    }
-}
-
-async fn delete_user_policy(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(path): Path<String>,
-) -> Result<StatusCode, Problem> {
-    match of_user(&path)? {
-        (user, Asked::Own) => write(&state, &caller, Some(user), None).await?,
-        (_, Asked::Effective) => return Err(super::problem::method_not_allowed().await),
-    };
-    Ok(StatusCode::NO_CONTENT)
 }

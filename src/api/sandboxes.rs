@@ -88,6 +88,7 @@ pub(super) async fn answer(state: &ApiState, sandbox: &Sandbox) -> Result<Json<V
     post, path = "/sandboxes", tag = "Sandboxes", operation_id = "create_sandbox", security(("api_key" = ["sandboxes:create"]), ("api_key" = ["sandboxes:write"])),
     params(WaitQuery, IdempotencyHeader), request_body = SandboxOrder,
     responses((status = 201, body = SandboxData),
+        (status = 403, description = "`QUOTA_EXCEEDED`: the end user would have more than it may; `details` tells of what. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
         (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone. `IDEMPOTENCY_PAYLOAD_MISMATCH`: the key came with another body before")),
 )]
 async fn create(
@@ -280,7 +281,9 @@ async fn by_name(
 /// What is not named stays. A new slug retires the old host at once.
 #[utoipa::path(
     patch, path = "/sandboxes/{id}", tag = "Sandboxes", operation_id = "update_sandbox", security(("api_key" = ["sandboxes:write"])), request_body = SandboxChange,
-    responses((status = 200, body = SandboxData), (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone")),
+    responses((status = 200, body = SandboxData),
+        (status = 403, description = "`QUOTA_EXCEEDED`: the end user would have more than it may; `details` tells of what. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
+        (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone")),
 )]
 async fn update(
     State(state): State<ApiState>,

@@ -8,6 +8,7 @@ use crate::follow::Follower;
 use crate::model::{Driver, Links, Visibility};
 use crate::routes::Routes;
 use crate::store::Store;
+use crate::usage::{Prices, Progress};
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct ApiState {
     pub clock: Clock,
     /// The settings.
     pub settings: Arc<ApiSettings>,
+    /// How far the counts of usage go.
+    pub usage: Progress,
 }
 
 /// Settings of the API.
@@ -43,6 +46,8 @@ pub struct ApiSettings {
     pub token_default_ttl: u64,
     /// Visibility of a preview whose creator names none.
     pub default_visibility: Visibility,
+    /// What is asked for what is used.
+    pub prices: Prices,
     /// Whether an address may be dialled at all.
     pub permits_address: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
 }
@@ -58,6 +63,7 @@ impl Default for ApiSettings {
             token_max_ttl: 86_400,
             token_default_ttl: 3_600,
             default_visibility: Visibility::Public,
+            prices: Prices::default(),
             permits_address: Arc::new(|_| true),
         }
     }

@@ -28,6 +28,8 @@ const LONGEST: usize = 2048;
 /// Origins, embedding sources and methods in a policy.
 const MAX_ORIGINS: usize = 64;
 const MAX_METHODS: usize = 16;
+/// The longest that share links can be limited to, seconds: ten years.
+const MAX_SHARE: u64 = 3660 * 24 * 3600;
 /// Origins and sources together, octets: they go out in a field of every page, and many a server stops reading at 8 KiB.
 const MAX_EMBEDDERS: usize = 6 << 10;
 
@@ -175,6 +177,7 @@ async fn set_policy(
             .number("wakes_per_minute", (0, 1_000_000))
             .and_then(|number| u32::try_from(number).ok()),
         limits: quotas::preview_limits(&mut fields),
+        max_share_seconds: fields.number("max_share_seconds", (1, MAX_SHARE)),
     };
     if !policy.allowed_origins.iter().all(|origin| is_origin(origin)) {
         fields.fault(

@@ -50,6 +50,9 @@ pub enum Command {
     /// List and revoke preview tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// List and withdraw share links
+    #[command(subcommand)]
+    Share(ShareCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -284,6 +287,35 @@ pub enum TokenCommand {
         sandbox: String,
         /// The token's id; all tokens without it
         id: Option<String>,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+}
+
+/// `portico share`.
+#[derive(Debug, Subcommand)]
+pub enum ShareCommand {
+    /// List the links that open a sandbox, without their tokens
+    List {
+        /// The tenant, by id or name
+        #[arg(long)]
+        tenant: String,
+        /// The sandbox's id
+        #[arg(long)]
+        sandbox: String,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// Withdraw one link
+    Revoke {
+        /// The tenant, by id or name
+        #[arg(long)]
+        tenant: String,
+        /// The sandbox's id
+        #[arg(long)]
+        sandbox: String,
+        /// The link's id
+        id: String,
         #[command(flatten)]
         store: StoreArg,
     },

@@ -9,14 +9,21 @@ use toml::Value;
 
 use super::cli::MAX_WORKERS;
 use super::reader::Reader;
-use super::{Config, ConfigError, FORBIDDEN_PORTS, TlsConfig, default_data_dir, default_workers};
+use super::{
+    Config, ConfigError, FORBIDDEN_PORTS, TlsConfig, UsageConfig, default_data_dir, default_workers,
+};
 use crate::address::AddressRules;
 use crate::clock::Clock;
 use crate::host::Authority;
 use crate::model::Visibility;
 use crate::telemetry::{LogFormat, LogSettings};
 use crate::upstream::SandboxTls;
+use crate::usage::Prices;
 use crate::{control, forward, limits, listen, tls, wire};
+
+/// How often counts of usage may be written. More seldom than this, and a crash loses more of them than was promised.
+const MIN_FLUSH: Duration = Duration::from_millis(100);
+const MAX_FLUSH: Duration = Duration::from_secs(30);
 
 /// Reads a file. The error lists every fault.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
@@ -118,6 +125,7 @@ fn read(r: &mut Reader) -> Config {
         wake: super::compute::wake(r),
         drain: r.duration("shutdown.drain").unwrap_or(Duration::from_secs(30)),
         tls,
+        usage: usage(r),
         log: log(r),
         dev: None,
     }
@@ -291,6 +299,18 @@ fn networks(r: &mut Reader) -> AddressRules {
         r.list(key, expected, |item| item.as_str()?.parse::<IpNet>().ok()).unwrap_or_default()
     };
     AddressRules { allow: list("networks.allow"), deny: list("networks.deny"), own: Vec::new() }
+}
+
+fn usage(r: &mut Reader) -> UsageConfig {
+    let default = UsageConfig::default();
+    let flush = r.duration("usage.flush").unwrap_or(default.flush);
+    if !(MIN_FLUSH..=MAX_FLUSH).contains(&flush) {
+        r.fault("usage.flush", "must be from 100ms to 30s");
+    }
+    let mut price = |key: &str| r.price(key).unwrap_or_default();
+    let prices =
+        Prices { vcpu_hour: price("usage.price_vcpu_hour"), gib: price("usage.price_gib") };
+    UsageConfig { flush, prices }
 }
 
 fn log(r: &mut Reader) -> LogSettings {

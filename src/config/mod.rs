@@ -6,8 +6,8 @@ mod file;
 mod reader;
 
 pub use cli::{
-    Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, StoreArg,
-    TenantCommand, TokenCommand,
+    Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, ShareCommand,
+    StoreArg, TenantCommand, TokenCommand,
 };
 pub use file::{check, load, parse};
 
@@ -19,6 +19,7 @@ use crate::address::AddressRules;
 use crate::lifecycle::WakeSettings;
 use crate::model::Visibility;
 use crate::telemetry::LogSettings;
+use crate::usage::Prices;
 use crate::{compute as commands, control, forward, limits, listen, tls};
 
 /// Everything a process needs to know to start.
@@ -64,10 +65,27 @@ pub struct Config {
     pub drain: Duration,
     /// TLS, if it is spoken here.
     pub tls: Option<TlsConfig>,
+    /// How usage is counted.
+    pub usage: UsageConfig,
     /// The log.
     pub log: LogSettings,
     /// Development mode, if this is it.
     pub dev: Option<DevOptions>,
+}
+
+/// How usage is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct UsageConfig {
+    /// How often counts are written.
+    pub flush: Duration,
+    /// What is asked for it.
+    pub prices: Prices,
+}
+
+impl Default for UsageConfig {
+    fn default() -> Self {
+        Self { flush: Duration::from_secs(5), prices: Prices::default() }
+    }
 }
 
 /// How TLS is spoken to visitors.
@@ -177,6 +195,7 @@ pub fn dev(options: &DevOptions) -> Config {
             hsts: Duration::ZERO,
             redirect: false,
         }),
+        usage: UsageConfig::default(),
         log: options.log.settings("warn,portico::access=info"),
         dev: Some(options.clone()),
     }

@@ -34,12 +34,25 @@ pub enum TunnelEnd {
 }
 
 /// What went through a tunnel, in octets.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TunnelTally {
     /// From the visitor.
     pub from_visitor: u64,
     /// From the sandbox.
     pub from_sandbox: u64,
+}
+
+impl TunnelTally {
+    fn of(up: &Half, down: &Half) -> Self {
+        Self { from_visitor: up.bytes, from_sandbox: down.bytes }
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            from_visitor: self.from_visitor - before.from_visitor,
+            from_sandbox: self.from_sandbox - before.from_sandbox,
+        }
+    }
 }
 
 /// The sandbox's side of a switched connection, waiting for the visitor's.
@@ -61,12 +74,13 @@ impl Tunnel {
         Self { shapers, ..self }
     }
 
-    /// Runs the tunnel. `over` is polled whenever something happens; when it is ready the tunnel ends with that code and reason.
+    /// Runs the tunnel. `over` is polled whenever something happens; when it is ready the tunnel ends with that code and reason. `moved`
+    /// learns of what has passed as soon as it has.
     pub async fn run(
         mut self,
-        mut visitor: Stream,
-        visitor_in: BytesMut,
+        (mut visitor, visitor_in): (Stream, BytesMut),
         scratch: &RefCell<Vec<u8>>,
+        mut moved: impl FnMut(TunnelTally),
         mut over: impl FnMut(&mut Context<'_>) -> Poll<(u16, &'static str)>,
     ) -> (TunnelEnd, TunnelTally) {
         let [upward, downward] = std::mem::take(&mut self.shapers);
@@ -78,11 +92,13 @@ impl Tunnel {
             if let Poll::Ready(why) = over(cx) {
                 return Poll::Ready(Err(why));
             }
-            let before = up.bytes + down.bytes;
+            let before = TunnelTally::of(&up, &down);
             let scratch = &mut *scratch.borrow_mut();
             let upward = up.poll(cx, &mut visitor, &mut self.sandbox, scratch);
             let downward = down.poll(cx, &mut self.sandbox, &mut visitor, scratch);
-            if up.bytes + down.bytes != before {
+            let now = TunnelTally::of(&up, &down);
+            if now != before {
+                moved(now.since(before));
                 self.deadline.set(Phase::TunnelIdle, self.idle);
             }
             match (upward, downward) {
@@ -100,15 +116,17 @@ impl Tunnel {
             Ok(end) => end,
             Err((code, reason)) => {
                 if self.is_websocket {
+                    let before = TunnelTally::of(&up, &down);
                     // The visitor may be gone already; then there is nobody to say goodbye to.
                     drop(
                         farewell(&mut self.sandbox, &mut visitor, &mut down, (code, reason)).await,
                     );
+                    moved(TunnelTally::of(&up, &down).since(before));
                 }
                 TunnelEnd::Ended(code)
             }
         };
-        (end, TunnelTally { from_visitor: up.bytes, from_sandbox: down.bytes })
+        (end, TunnelTally::of(&up, &down))
     }
 }
 

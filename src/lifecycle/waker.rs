@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::follow::Follower;
-use crate::model::{Move, SandboxId, SandboxState, Subject, TenantId, TokenId};
+use crate::model::{Move, SandboxId, SandboxState, Subject, TenantId};
 use crate::routes::{Route, Routes};
 use crate::shutdown::{Stage, Watcher};
 use crate::store::{Store, StoreError};
@@ -55,8 +55,8 @@ pub struct Waking {
     pub tenant: TenantId,
     /// What the tenant's own policy allows a minute.
     pub per_minute: Option<u32>,
-    /// By which token.
-    pub by: Option<TokenId>,
+    /// By whom, for the log.
+    pub by: String,
     /// The port that was asked for.
     pub port: u16,
     /// The id of the request, for the log.
@@ -233,10 +233,9 @@ impl Desk {
         match started {
             Ok(true) => {
                 self.metrics.wake(Wakes::Started);
-                let by = waking.by.map_or_else(|| "anyone".to_owned(), |token| token.to_string());
                 tracing::info!(
                     target: "portico::lifecycle",
-                    sandbox = %waking.sandbox, tenant = %waking.tenant, port = waking.port, %by,
+                    sandbox = %waking.sandbox, tenant = %waking.tenant, port = waking.port, by = %waking.by,
                     request_id = %waking.request, "woken by a visitor"
                 );
             }

@@ -24,6 +24,7 @@ use crate::upstream::{DialError, ExchangeError};
 use crate::visitor::{HeadTimeout, ShuttingDown};
 use crate::wire::{RequestFault, ResponseFault};
 
+#[expect(clippy::too_many_lines, reason = "a table: one line a fault")]
 fn every_face() -> Vec<&'static Face> {
     use RefusalReason as Reason;
     let io = || io::Error::other("x");
@@ -48,6 +49,8 @@ fn every_face() -> Vec<&'static Face> {
         Box::new(Reason::InvalidToken),
         Box::new(Reason::TokenExpired),
         Box::new(Reason::TokenRevoked),
+        Box::new(Reason::ShareExpired),
+        Box::new(Reason::ShareRevoked),
         Box::new(Reason::CookiesBlocked),
         Box::new(Reason::NotAToken),
         Box::new(Reason::WrongSubject),

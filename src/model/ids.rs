@@ -115,6 +115,9 @@ id!(
     /// A preview record: one published port of a sandbox.
     PreviewId, Uuid::now_v7());
 id!(
+    /// A share link.
+    ShareId, Uuid::now_v7());
+id!(
     /// A minted preview token (`jti`).
     TokenId, Uuid::new_v4());
 named_id!(

@@ -11,8 +11,10 @@ mod limits;
 mod links;
 mod preview;
 mod sandbox;
+mod share;
 mod tenant;
 mod upstream;
+mod usage;
 mod webhook;
 
 pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenScope};
@@ -21,13 +23,16 @@ pub use change::{Change, Subject, Version};
 pub use embed::{FrameSource, FrameSourceError, Origin};
 pub use event::{Event, EventFilter, EventType, UnknownEvent};
 pub use ids::{
-    DeliveryId, EventId, IdText, JobId, KeyId, PreviewId, SandboxId, TenantId, TokenId, WebhookId,
+    DeliveryId, EventId, IdText, JobId, KeyId, PreviewId, SandboxId, ShareId, TenantId, TokenId,
+    WebhookId,
 };
 pub use life::{Life, Move, Step, Stuck, Verb, after};
 pub use limits::{PreviewLimits, QuotaSource, Quotas};
 pub use links::Links;
 pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};
+pub use share::{REMEMBERED, Share, ShareHash, ShareLink, ShareTally};
 pub use tenant::{CustomDomain, Tenant, TenantDomain, TenantPolicy, WakePolicy};
 pub use upstream::{UPSTREAM_MUST, read_upstream, show_upstream};
+pub use usage::{Counted, MINUTE, Owner, Place, Provisioned, Shape, Span, Traffic, Used};
 pub use webhook::{Delivery, DeliveryState, Webhook, WebhookSecret, WebhookState};

@@ -41,6 +41,8 @@ pub struct TenantPolicy {
     pub wakes_per_minute: Option<u32>,
     /// How much one preview may use at once.
     pub limits: PreviewLimits,
+    /// The longest that a share link made from now on may live, seconds; `None` = as long as its maker says.
+    pub max_share_seconds: Option<u64>,
 }
 
 impl Default for TenantPolicy {
@@ -55,6 +57,7 @@ impl Default for TenantPolicy {
             wake_registered: false,
             wakes_per_minute: None,
             limits: PreviewLimits::default(),
+            max_share_seconds: None,
         }
     }
 }

@@ -15,14 +15,19 @@ mod quotas;
 mod rows;
 mod sandboxes;
 mod secrets;
+mod shares;
 mod snapshot;
+mod spans;
 mod tenants;
 mod tokens;
+mod usage;
+mod usage_reports;
 
 pub use jobs::{Job, JobTarget};
 pub use lifecycle::{CommandEnd, Due};
 pub use open::Store;
 pub use quotas::{QuotaExceeded, QuotaUsage};
+pub use shares::{NewShare, PreviewShare};
 pub use snapshot::Sandboxes;
 
 use jiff::Timestamp;
@@ -31,8 +36,8 @@ use serde_json::{Map, Value};
 use crate::host::Slug;
 use crate::model::{
     Attributes, CustomDomain, Driver, KeyScope, Profile, Protocol, Sandbox, SandboxId,
-    SandboxState, SigningKeyRecord, Tenant, TenantDomain, TenantId, TokenId, Upstream, Version,
-    Visibility,
+    SandboxState, ShareLink, SigningKeyRecord, Tenant, TenantDomain, TenantId, TokenId, Upstream,
+    Version, Visibility,
 };
 
 /// What can go wrong with the store.
@@ -186,6 +191,42 @@ pub struct SandboxFilter {
     pub limit: Option<u64>,
 }
 
+/// Which of what was used is asked for: a window of time, and of whom.
+#[derive(Clone, Debug)]
+pub struct UsageFilter {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Only this end user's.
+    pub external_user_id: Option<String>,
+    /// Only this project's.
+    pub external_project_id: Option<String>,
+    /// Only this workspace's, by the tenant's own id.
+    pub external_workspace_id: Option<String>,
+    /// Only this workspace's.
+    pub workspace_id: Option<String>,
+    /// Only this sandbox's.
+    pub sandbox: Option<SandboxId>,
+    /// From when on.
+    pub start: Timestamp,
+    /// Until when.
+    pub end: Timestamp,
+}
+
+/// What tells the groups of a report apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageGroup {
+    /// The end user.
+    ExternalUser,
+    /// The project.
+    ExternalProject,
+    /// The workspace, by the tenant's own id.
+    ExternalWorkspace,
+    /// The workspace.
+    Workspace,
+    /// The sandbox.
+    Sandbox,
+}
+
 /// A new or replaced preview of a port.
 #[derive(Clone, Debug)]
 pub struct NewPreview {
@@ -235,6 +276,8 @@ pub struct Snapshot {
     pub custom_domains: Vec<CustomDomain>,
     /// Tokens revoked one by one that have not expired yet, and when they will.
     pub revoked_tokens: Vec<(TokenId, Timestamp)>,
+    /// All share links that open something, and those that did until lately.
+    pub shares: Vec<ShareLink>,
     /// The active signing keys.
     pub signing_keys: Vec<SigningKeyRecord>,
 }

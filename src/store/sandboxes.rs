@@ -4,6 +4,7 @@ use sqlx::{Row as _, Sqlite, Transaction};
 
 use super::lifecycle::write_life;
 use super::rows::{self, json, millis, word};
+use super::spans;
 use super::tenants::unique;
 use super::{Created, Idempotency, NewSandbox, SandboxPatch, Store, StoreError};
 use crate::host::Slug;
@@ -166,7 +167,7 @@ impl Store {
         Ok((sandbox, version))
     }
 
-    /// Destroys a sandbox: its slug is free, its previews and tokens are worthless. Destroying twice is no error.
+    /// Destroys a sandbox: its slug is free, its previews, tokens and share links are worthless. Destroying twice is no error.
     pub async fn destroy_sandbox(
         &self,
         tenant: TenantId,
@@ -191,6 +192,7 @@ impl Store {
                 sqlx::query(sql).bind(id.to_string()).bind(millis(now)).execute(&mut *tx).await;
             done.map_err(StoreError::Database)?;
         }
+        let mut subjects = self.end_shares_of(&mut tx, id).await?;
         let exact = sqlx::query("DELETE FROM custom_domains WHERE sandbox = ?1 RETURNING fqdn")
             .bind(id.to_string());
         let exact = exact.fetch_all(&mut *tx).await.map_err(StoreError::Database)?;
@@ -205,8 +207,7 @@ impl Store {
         }
         write(&mut tx, &sandbox).await?;
         self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
-        let mut subjects: Vec<_> =
-            exact.iter().map(|row| Subject::CustomDomain(row.get(0))).collect();
+        subjects.extend(exact.iter().map(|row| Subject::CustomDomain(row.get(0))));
         subjects.push(Subject::Sandbox(id));
         let version = self.commit(tx, &subjects).await?;
         Ok((sandbox, version))
@@ -331,7 +332,8 @@ async fn insert(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
                metadata, tags, attributes, updated_at, started_at, destroyed_at) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
     bind(sql, s).execute(&mut **tx).await.map_err(StoreError::Database)?;
-    write_life(tx, s).await
+    write_life(tx, s).await?;
+    spans::begin(tx, s).await
 }
 
 pub(super) async fn write(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
@@ -341,7 +343,8 @@ pub(super) async fn write(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
                tags = ?17, attributes = ?18, updated_at = ?19, started_at = ?20, destroyed_at = ?21 \
                WHERE id = ?1 AND tenant = ?2";
     bind(sql, s).execute(&mut **tx).await.map_err(StoreError::Database)?;
-    write_life(tx, s).await
+    write_life(tx, s).await?;
+    spans::follow(tx, s).await
 }
 
 fn bind<'q>(

@@ -162,6 +162,10 @@ pub struct Metrics {
     pub knowledge_version: Gauge,
     /// Changes written and not yet applied to the tables.
     pub knowledge_lag: Gauge,
+    /// Counts of usage that are not in the store yet.
+    pub usage_pending: Gauge,
+    /// Batches of usage that could not be written and are written again.
+    pub usage_write_failures: Counter,
     certificate_reloads: [Counter; 2],
     certificate_expiry: CertificateExpiry,
     wakes: [Counter; 5],
@@ -299,6 +303,12 @@ impl Metrics {
                 r,
                 "knowledge_lag",
                 "Changes written and not yet applied to the tables",
+            ),
+            usage_pending: gauge(r, "usage_pending", "Counts of usage not in the store yet, rows"),
+            usage_write_failures: counter(
+                r,
+                "usage_write_failures",
+                "Batches of usage that could not be written, and wait",
             ),
             certificate_reloads: ["loaded", "refused"]
                 .map(|outcome| reloads.get_or_create(&OutcomeLabels { outcome }).clone()),

@@ -12,7 +12,7 @@ use slab::Slab;
 use crate::body::{BodyError, Payload};
 use crate::gate::{Grant, RefusalReason, Renewal, allowed_until};
 use crate::limits::{Permit, Shaper};
-use crate::model::{SandboxId, Subject, TokenId};
+use crate::model::{SandboxId, ShareId, Subject, TokenId};
 use crate::routes::Route;
 
 /// Why an exchange is ended from outside.
@@ -172,13 +172,17 @@ impl Live {
 }
 
 fn is_expired(grant: &Grant, now: Timestamp) -> bool {
-    matches!(grant, Grant::Token { expires_at, .. } if *expires_at <= now)
+    match grant {
+        Grant::Public | Grant::Preflight => false,
+        Grant::Token { expires_at, .. } => *expires_at <= now,
+        Grant::Share { expires_at, .. } => expires_at.is_some_and(|at| at <= now),
+    }
 }
 
 fn token_of(grant: &Grant) -> Option<TokenId> {
     match grant {
         Grant::Token { id, .. } => Some(*id),
-        Grant::Public | Grant::Preflight => None,
+        Grant::Public | Grant::Preflight | Grant::Share { .. } => None,
     }
 }
 
@@ -191,15 +195,18 @@ impl Entry {
 struct Concerned {
     sandboxes: HashSet<SandboxId>,
     tokens: HashSet<TokenId>,
+    shares: HashSet<ShareId>,
 }
 
 impl Concerned {
     fn of(subjects: &[Subject]) -> Self {
-        let mut concerned = Self { sandboxes: HashSet::new(), tokens: HashSet::new() };
+        let mut concerned =
+            Self { sandboxes: HashSet::new(), tokens: HashSet::new(), shares: HashSet::new() };
         for subject in subjects {
             match subject {
                 Subject::Sandbox(id) => drop(concerned.sandboxes.insert(*id)),
                 Subject::Token(id) => drop(concerned.tokens.insert(*id)),
+                Subject::Share(id) => drop(concerned.shares.insert(*id)),
                 // Keys, faces and names do not change what an open exchange rests on.
                 Subject::Tenant(_)
                 | Subject::Domain(_)
@@ -211,8 +218,12 @@ impl Concerned {
     }
 
     fn includes(&self, entry: &Entry) -> bool {
-        let mut grants = entry.former.iter().chain([&entry.grant]).filter_map(token_of);
-        self.sandboxes.contains(&entry.sandbox) || grants.any(|id| self.tokens.contains(&id))
+        let mut grants = entry.former.iter().chain([&entry.grant]);
+        self.sandboxes.contains(&entry.sandbox)
+            || grants.any(|grant| {
+                token_of(grant).is_some_and(|id| self.tokens.contains(&id))
+                    || grant.share().is_some_and(|id| self.shares.contains(&id))
+            })
     }
 }
 
@@ -353,5 +364,23 @@ mod tests {
             let expired = Ending::Access(RefusalReason::TokenExpired);
             assert_eq!(ended(&mut watch).await, Some(expired));
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_open_by_a_share_link_ends_with_it_and_with_no_other() {
+        let (sandbox, peer) = (SandboxId::new(), IpAddr::from([127, 0, 0, 1]));
+        let (mine, other) = (ShareId::new(), ShareId::new());
+        let share = |id| Grant::Share { id, expires_at: None, scope: TokenScope::Read };
+        let live = Live::default();
+        let mut watch = live.watch(&share(mine), (&route(sandbox), 3000), peer);
+        let withdrawn = |grant: &Grant, _, _| match grant.share() {
+            Some(_) => Err(RefusalReason::ShareRevoked),
+            None => Ok(None),
+        };
+        live.judge_again(Some(&[Subject::Share(other), Subject::Token(TokenId::new())]), withdrawn);
+        assert_eq!(ended(&mut watch).await, None);
+        live.judge_again(Some(&[Subject::Share(mine)]), withdrawn);
+        let revoked = Ending::Access(RefusalReason::ShareRevoked);
+        assert_eq!(ended(&mut watch).await, Some(revoked));
     }
 }

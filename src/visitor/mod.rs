@@ -24,12 +24,11 @@ use std::task::Poll;
 
 use crate::fault::Fault;
 use crate::forward::Outgoing;
-use crate::gate::{
-    Arrival, Decision, Evidence, Grant, Intent, Plan, Refusal, RefusalReason, Visit, decide,
-};
+use crate::gate::{Arrival, Decision, Grant, Intent, Plan, Refusal, RefusalReason, Visit, decide};
 use crate::host::Authority;
 use crate::limits::Entry;
 use crate::message::{Framing, Peer, RequestHead};
+use crate::model::ShareId;
 use reply::Refused;
 
 /// Serves one request.
@@ -80,8 +79,7 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
             Err(fault) => return last(unread(worker, record, &arriving.head, &fault)),
         }
     }
-    let ring = worker.routes.key_ring();
-    let evidence = Evidence::gather(&visit.credentials, &ring, &mut worker.verifier.borrow_mut());
+    let evidence = worker.evidence(&visit.credentials);
     let decide = || decide(&visit, &evidence, &worker.routes, &worker.rules, worker.clock.now());
     let mut decision = decide();
     if let Decision::Wake(wake) = decision {
@@ -95,6 +93,9 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
         }
         Decision::SignIn(sign_in) => {
             record.subject(&sign_in.subject);
+            if let Some(share) = sign_in.share {
+                opened(worker, &mut record, share);
+            }
             Reply::Answer(reply::sign_in(record, sign_in))
         }
         Decision::Session(session) => {
@@ -126,6 +127,12 @@ fn refused(worker: &Rc<Worker>, mut record: Record, visit: &Visit<'_>, refusal: 
         readable_socket: is_readable_socket(visit),
     };
     refuse(worker, record, visit.head, refused)
+}
+
+/// Notes that a share link was opened.
+fn opened(worker: &Worker, record: &mut Record, share: ShareId) {
+    record.share(share);
+    worker.visits.opened(share, worker.clock.now());
 }
 
 /// The answer to a request about which nothing is decided.
@@ -162,6 +169,20 @@ struct Visited {
     readable_socket: bool,
 }
 
+impl Visited {
+    /// What went wrong with a plan, for whom it is told. Who came without a credential is told nothing of the sandbox, not even what
+    /// is wrong with it.
+    fn refused<'a>(&'a self, plan: &'a Plan, stranger: bool, fault: &'a dyn Fault) -> Refused<'a> {
+        Refused {
+            fault: if stranger { &RefusalReason::SignInNeeded } else { fault },
+            tenant: Some(plan.tenant.as_ref()),
+            host: &self.authority.host,
+            subject: (!stranger).then_some((plan.route.slug.as_str(), plan.port)),
+            readable_socket: self.readable_socket,
+        }
+    }
+}
+
 /// Whether a refusal should be told as a close code: a browser's script opened this WebSocket, and can read nothing else.
 fn is_readable_socket(visit: &Visit<'_>) -> bool {
     visit.intent == Intent::WebSocket && visit.head.headers.contains_key(http::header::ORIGIN)
@@ -190,18 +211,15 @@ async fn forward(
     let permit = match worker.limits.admit(&entry(&plan, &arriving.peer), record.started()) {
         Ok(permit) => permit,
         Err(exceeded) => {
-            let refused = Refused {
-                fault: if is_stranger { &RefusalReason::SignInNeeded } else { &exceeded },
-                tenant: Some(plan.tenant.as_ref()),
-                host: &visited.authority.host,
-                subject: (!is_stranger).then_some((plan.route.slug.as_str(), plan.port)),
-                readable_socket: visited.readable_socket,
-            };
+            let refused = visited.refused(&plan, is_stranger, &exceeded);
             return refuse(worker, record, &arriving.head, refused);
         }
     };
-    let place = (&*plan.route, plan.port);
-    let mut watch = worker.live.watch(&plan.grant, place, arriving.peer.ip);
+    if let Some(share) = plan.share {
+        worker.visits.passed(share, plan.opens_link, worker.clock.now());
+    }
+    record.goes_on(worker, &plan);
+    let mut watch = worker.live.watch(&plan.grant, (&*plan.route, plan.port), arriving.peer.ip);
     watch.hold(permit);
     // What a page needs if this fails; the head itself goes to the sandbox.
     let asked = reply::Asked::of(&arriving.head);
@@ -236,14 +254,7 @@ async fn forward(
     };
     record.cause(fault);
     let stranger = is_stranger && !matches!(sent, Err(Ending::Shutdown));
-    let refused = Refused {
-        fault: if stranger { &RefusalReason::SignInNeeded } else { fault },
-        tenant: Some(plan.tenant.as_ref()),
-        host: &visited.authority.host,
-        subject: (!stranger).then_some((plan.route.slug.as_str(), plan.port)),
-        readable_socket: visited.readable_socket,
-    };
-    refuse(worker, record, &asked.into_head(), refused)
+    refuse(worker, record, &asked.into_head(), visited.refused(&plan, stranger, fault))
 }
 
 fn refuse(

@@ -1,7 +1,7 @@
 //! A visitor whose visit wakes a sandbox waits for it here, for a few seconds and no longer.
 
 use super::{Record, Worker};
-use crate::gate::{Decision, RefusalReason, Wake};
+use crate::gate::{Decision, RefusalReason, Wake, WokenBy};
 use crate::lifecycle::{Waking, Woken};
 
 /// Has the sandbox woken, waits, and judges the visit anew. The request's body is not touched meanwhile.
@@ -17,7 +17,11 @@ pub(super) async fn wait(
         sandbox: route.sandbox,
         tenant: route.tenant,
         per_minute: wake.tenant.policy.wakes_per_minute,
-        by: wake.by,
+        by: match wake.by {
+            WokenBy::Anyone => "anyone".to_owned(),
+            WokenBy::Token(token) => format!("token {token}"),
+            WokenBy::Share(share) => format!("share {share}"),
+        },
         port: wake.subject.port,
         request: record.id().as_str().to_owned(),
     };

@@ -14,7 +14,7 @@ use super::{Live, Renewals};
 use crate::clock::Clock;
 use crate::deadline::Deadlines;
 use crate::forward::{self, Forwarder};
-use crate::gate::{self, Grant, RefusalReason, Renewal, Rules};
+use crate::gate::{self, Credential, Evidence, Grant, RefusalReason, Renewal, Rules};
 use crate::headers::Headers;
 use crate::lifecycle::Waker;
 use crate::limits::Limits;
@@ -25,6 +25,8 @@ use crate::routes::Routes;
 use crate::telemetry::{Metrics, flush_access};
 use crate::token::Verifier;
 use crate::upstream::Dialler;
+use crate::usage::{Meter, Meters};
+use crate::visits::{Counter, Visits};
 
 /// Verified tokens each worker remembers.
 const VERIFIED_TOKENS: usize = 8192;
@@ -62,6 +64,10 @@ pub struct WorkerParts {
     pub renewals: Renewals,
     /// Who wakes sandboxes.
     pub waker: Waker,
+    /// Where visits by share links are counted.
+    pub counter: Counter,
+    /// Where each worker's counters come from.
+    pub meters: Meters,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +95,9 @@ pub struct Worker {
     pub(super) live: Live,
     pub(super) renewals: Renewals,
     pub(super) waker: Waker,
+    pub(super) visits: Visits,
     pub(super) scratch: RefCell<Vec<u8>>,
+    pub(super) meter: Meter,
     hsts: Option<HeaderValue>,
     ids: RequestIds,
     /// The `Date` of the second it was made for.
@@ -120,7 +128,9 @@ impl Worker {
             live: Live::default(),
             renewals: parts.renewals,
             waker: parts.waker,
+            visits: parts.counter.visits(),
             scratch: RefCell::new(vec![0; SCRATCH]),
+            meter: parts.meters.meter(),
             hsts: promise(parts.hsts),
             ids: RequestIds::default(),
             date: RefCell::new((i64::MIN, HeaderValue::from_static(""))),
@@ -145,8 +155,12 @@ impl Worker {
                         self.judge_again(grant, sandbox, port)
                     });
                     flush_access();
+                    self.meter.tick();
                 }
-                _ = pool.tick() => self.forwarder.sweep(),
+                _ = pool.tick() => {
+                    self.forwarder.sweep();
+                    self.visits.hand_over();
+                }
                 () = &mut sweeping => {}
             }
         }
@@ -192,6 +206,12 @@ impl Worker {
         if let Ok(until) = judged {
             self.live.renew(renewal, until, self.clock.now());
         }
+    }
+
+    /// What the credentials of a visit are.
+    pub(super) fn evidence(&self, credentials: &[Credential]) -> Evidence {
+        let ring = self.routes.key_ring();
+        Evidence::gather(credentials, &self.routes, &ring, &mut self.verifier.borrow_mut())
     }
 
     pub(super) fn next_request_id(&self) -> RequestId {

@@ -122,25 +122,25 @@ async fn quotas_are_replaced_told_in_both_shapes_and_fall_back_to_the_tenants_de
     let effective = |of: &'static str| async move {
         api.call("GET", &format!("/external-users/{of}/effective-policy"), None).await.json()
     };
-    let own = effective("a%20b/c").await["quotas"].clone();
+    let own = effective("a%20b%2Fc").await["quotas"].clone();
     assert_eq!(own["max_concurrent"], json!({ "value": 2, "source": "user" }));
     assert_eq!(own["max_sandboxes"], json!({ "value": null, "source": "user" }));
     assert_eq!(api.call("DELETE", path, None).await.status, 204);
     assert_eq!(api.call("DELETE", path, None).await.status, 204);
-    let own = effective("a%20b/c").await["quotas"].clone();
+    let own = effective("a%20b%2Fc").await["quotas"].clone();
     assert_eq!(own["max_sandboxes"], json!({ "value": 1, "source": "tenant" }));
     assert_eq!(create(api, "a b/c").await.status, 201);
     assert_eq!(refused(&create(api, "a b/c").await)["limit"], 1);
 
     let policy = json!({ "quotas": { "max_sandboxes": 2 }, "other": {} });
-    let set = api.ok("PUT", "/external-users/a%20b/c/policy", Some(policy)).await;
+    let set = api.ok("PUT", "/external-users/a%20b%2Fc/policy", Some(policy)).await;
     assert_eq!(set["quotas"]["max_sandboxes"], 2);
     assert_eq!(create(api, "a b/c").await.status, 201);
-    assert_eq!(api.call("DELETE", "/external-users/a%20b/c/policy", None).await.status, 204);
+    assert_eq!(api.call("DELETE", "/external-users/a%20b%2Fc/policy", None).await.status, 204);
     assert_eq!(api.call("PUT", "/external-users/u/effective-policy", None).await.status, 405);
     assert_eq!(api.call("GET", "/external-users/u", None).await.status, 404);
     assert_eq!(api.call("DELETE", "/tenant/policy", None).await.status, 204);
-    assert_eq!(effective("a%20b/c").await["quotas"]["max_sandboxes"]["source"], "platform");
+    assert_eq!(effective("a%20b%2Fc").await["quotas"]["max_sandboxes"]["source"], "platform");
     assert_eq!(create(api, "a b/c").await.status, 201);
     let bad = api.call("PUT", "/tenant/policy", Some(json!({ "quotas": 3 }))).await;
     assert_eq!(bad.status, 422);

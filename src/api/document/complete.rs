@@ -5,10 +5,16 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 /// What a placeholder stands for, by the path up to it; and whether it is a UUID.
-const PLACES: [(&str, &str, bool); 7] = [
+const PLACES: [(&str, &str, bool); 9] = [
     ("/bulk/jobs/{id}", "The job's id.", true),
     ("/api-keys/{id}", "The key's id.", true),
     ("/sandboxes/{id}", "The sandbox's id.", true),
+    (
+        "/external/{external_user_id}",
+        "The tenant's own id of the end user; slashes are part of it.",
+        false,
+    ),
+    ("/external-users/{external_user_id}", "The tenant's own id of the end user.", false),
     ("/by-name/{name}", "The sandbox's name; slashes are part of it.", false),
     ("/env/{key}", "The variable's name.", false),
     ("/previews/{preview}", "The preview's id.", true),

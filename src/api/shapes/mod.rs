@@ -40,16 +40,20 @@ macro_rules! pages {
 mod bulk;
 mod keys;
 mod previews;
+mod quotas;
 mod sandboxes;
 mod tenant;
 mod tokens;
+mod usage;
 
 pub(super) use bulk::*;
 pub(super) use keys::*;
 pub(super) use previews::*;
+pub(super) use quotas::*;
 pub(super) use sandboxes::*;
 pub(super) use tenant::*;
 pub(super) use tokens::*;
+pub(super) use usage::*;
 
 use std::collections::BTreeMap;
 

@@ -86,6 +86,36 @@ pub(in crate::api) struct Policy {
     wake_registered: bool,
     /// How many sandboxes visitors may wake a minute; null leaves it to the operator.
     wakes_per_minute: Option<u32>,
+    limits: PreviewLimits,
+}
+
+/// What one preview may use at once. The operator's limits hold beside these, and the smaller one counts.
+#[derive(ToSchema)]
+pub(in crate::api) struct PreviewLimits {
+    /// Requests under way.
+    requests_in_flight: Option<u32>,
+    /// WebSockets and other switched connections.
+    sockets: Option<u32>,
+    requests_per_second: Option<u32>,
+    /// Requests that may come at once after a pause.
+    burst: Option<u32>,
+    /// Bodies and WebSockets, both directions together.
+    bytes_per_second: Option<u64>,
+}
+
+/// The same, to be set. What is not named is left to the operator.
+#[derive(ToSchema)]
+pub(in crate::api) struct PreviewLimitsOrder {
+    #[schema(minimum = 1, maximum = 1000000)]
+    requests_in_flight: Option<u32>,
+    #[schema(minimum = 1, maximum = 1000000)]
+    sockets: Option<u32>,
+    #[schema(minimum = 1, maximum = 1000000)]
+    requests_per_second: Option<u32>,
+    #[schema(minimum = 1, maximum = 1000000)]
+    burst: Option<u32>,
+    #[schema(minimum = 16384, maximum = 1099511627776_u64)]
+    bytes_per_second: Option<u64>,
 }
 
 /// The whole policy: what is not named gets its default.
@@ -107,4 +137,5 @@ pub(in crate::api) struct PolicyOrder {
     wake_registered: Option<bool>,
     #[schema(minimum = 0, maximum = 1000000)]
     wakes_per_minute: Option<u32>,
+    limits: Option<PreviewLimitsOrder>,
 }
