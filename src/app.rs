@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use tokio::net::TcpListener;
 
+use crate::address::{AddressRules, PublicRules};
 use crate::admin::{self, AdminState};
 use crate::api::{self, ApiSettings, ApiState};
 use crate::clock::Clock;
@@ -14,6 +15,7 @@ use crate::compute;
 use crate::config::{Config, development};
 use crate::control;
 use crate::dev::{self, DevFacts};
+use crate::events::EventFeed;
 use crate::follow::Follower;
 use crate::gate::Rules;
 use crate::lifecycle::{Reaper, Waker, work_off};
@@ -23,13 +25,14 @@ use crate::model::Driver;
 use crate::pages::Gallery;
 use crate::routes::Routes;
 use crate::shutdown::{Shutdown, Stage};
-use crate::store::Store;
+use crate::store::{Actor, Store};
 use crate::telemetry::Metrics;
 use crate::tls::Certificates;
 use crate::upstream::{Dialler, SandboxTls};
 use crate::usage;
 use crate::visitor::{Renewals, WorkerParts};
 use crate::visits::Counter;
+use crate::webhooks::{self, Sender};
 
 /// How long the control plane may take to finish its answers once visitors are gone.
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
@@ -118,7 +121,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     };
     let waker = Waker::start(
         config.wake,
-        (store.clone(), follower.clone()),
+        (store.on_behalf(Actor::system("wake")), follower.clone()),
         Arc::clone(&routes),
         Arc::clone(&metrics),
         shutdown.watcher(),
@@ -158,11 +161,15 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     look_after(&config, (&store, &follower), (&routes, &rules), (&metrics, &clock), &shutdown);
     let settings = api_settings(&config, public_port, &rules)?;
     store.set_links(settings.links());
+    let webhooks = webhook_sender(&config, &rules, &clock)?;
     let state = ApiState {
+        feed: EventFeed::start(store.clone()).await.context("cannot read the events")?,
+        webhooks: webhooks.clone(),
         store: store.clone(),
         follower: follower.clone(),
         routes: Arc::clone(&routes),
         clock: clock.clone(),
+        tickets: Arc::default(),
         settings: Arc::new(settings),
         usage: progress,
     };
@@ -173,6 +180,8 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         }
         None => None,
     };
+    let told = Arc::clone(&metrics);
+    webhooks::start(store.clone(), webhooks, told, clock.clone(), shutdown.watcher());
     let admin_router = admin::router(AdminState { metrics, routes, follower });
     control::serve(api_listener, api::router(state), config.control, shutdown.watcher());
     control::serve(admin_listener, admin_router, config.control, shutdown.watcher());
@@ -183,20 +192,21 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
 fn look_after(
     config: &Config,
     (store, follower): (&Store, &Follower),
-    (routes, rules): (&Arc<Routes>, &Arc<crate::address::AddressRules>),
+    (routes, rules): (&Arc<Routes>, &Arc<AddressRules>),
     (metrics, clock): (&Arc<Metrics>, &Clock),
     shutdown: &Shutdown,
 ) {
+    let by = |task| store.on_behalf(Actor::system(task));
     let reaper = Reaper {
-        store: store.clone(),
+        store: by("lifecycle"),
         routes: Arc::clone(routes),
         clock: clock.clone(),
         metrics: Arc::clone(metrics),
     };
     tokio::spawn(reaper.run(shutdown.watcher()));
-    tokio::spawn(work_off(store.clone(), follower.clone(), shutdown.watcher()));
+    tokio::spawn(work_off(by("job"), follower.clone(), shutdown.watcher()));
     if let Some(settings) = config.compute.clone() {
-        let (store, rules) = (store.clone(), Arc::clone(rules));
+        let (store, rules) = (by("compute"), Arc::clone(rules));
         let metrics = Arc::clone(metrics);
         tokio::spawn(compute::run(settings, store, rules, metrics, shutdown.watcher()));
     }
@@ -221,7 +231,7 @@ fn entrances(
 fn api_settings(
     config: &Config,
     public_port: u16,
-    rules: &Arc<crate::address::AddressRules>,
+    rules: &Arc<AddressRules>,
 ) -> Result<ApiSettings> {
     let zone = config.zones.first().ok_or_else(|| anyhow!("no preview zone is configured"))?;
     let rules = Arc::clone(rules);
@@ -237,10 +247,22 @@ fn api_settings(
         public_port,
         default_visibility: config.default_visibility,
         prices: config.usage.prices,
+        allowed_origins: config.allowed_origins.clone(),
         default_port: config.dev.as_ref().and_then(|dev| dev.to).unwrap_or(defaults.default_port),
         permits_address: Arc::new(move |ip| rules.permits(ip)),
         ..defaults
     })
+}
+
+/// Tells webhooks wherever they are, but for what is ours: our own listeners, and the networks of the sandboxes.
+fn webhook_sender(config: &Config, networks: &AddressRules, clock: &Clock) -> Result<Sender> {
+    let rules = PublicRules {
+        allow: config.webhooks.allow.clone(),
+        deny: networks.allow.clone(),
+        own: networks.own.clone(),
+    };
+    Sender::new(Arc::new(config.webhooks.clone()), rules, clock.clone())
+        .context("cannot use the file that webhooks.authorities names")
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {

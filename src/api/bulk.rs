@@ -33,6 +33,7 @@ async fn destroy(
     mut fields: Fields,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
+    caller.must_be_unbound()?;
     let must = format!("must be a list of at most {MAX_IDS} ids");
     let ids = fields.get("ids", &must, |value| {
         let items = value.as_array().filter(|items| items.len() <= MAX_IDS)?;
@@ -76,6 +77,7 @@ async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesRead, KeyScope::SandboxesWrite])?;
+    caller.must_be_unbound()?;
     let id: JobId = id.parse().map_err(|_| Problem::not_found("job"))?;
     let job = state.store.job(caller.tenant, id).await?;
     Ok(Json(json!({ "data": render(&job) })))

@@ -11,9 +11,9 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::{Map, Value, json};
 
 use super::listing::Paging;
-use super::{ApiState, Problem, render};
+use super::{ApiState, Problem, render, workspaces};
 use crate::model::{Sandbox, SandboxState, TenantId};
-use crate::store::{SandboxFilter, StoreError};
+use crate::store::SandboxFilter;
 
 /// Sandboxes that are held in memory at once while a list without paging is written.
 const BATCH: u64 = 500;
@@ -126,7 +126,7 @@ pub(super) async fn answer(
     filter: SandboxFilter,
     paging: Paging,
 ) -> Result<Response, Problem> {
-    let counts = state.store.count_sandboxes(tenant, &filter).await?;
+    let counts = state.store.tally_sandboxes(tenant, &filter).await?;
     let total = counts.iter().map(|(_, count)| count).sum();
     let zone = render::zone(&state, tenant).await?;
     let first = SandboxFilter {
@@ -141,7 +141,9 @@ pub(super) async fn answer(
         .collect();
     let is_whole = paging.limit.is_some() || u64::try_from(first.len()).is_ok_and(|n| n < BATCH);
     let mut around = if is_whole {
-        let items = first.iter().map(|sandbox| render::sandbox(&state, &zone, sandbox)).collect();
+        let mut items: Vec<Value> =
+            first.iter().map(|sandbox| render::sandbox(&state, &zone, sandbox)).collect();
+        workspaces::name_them(&state, tenant, &mut items).await?;
         paging.wrap(items, total)
     } else {
         paging.around_all(total)
@@ -156,7 +158,7 @@ pub(super) async fn answer(
     let end = format!("],\"meta\":{meta},\"next_cursor\":null}}");
     let long = Long { state, tenant, zone, filter, batch: first, is_first: true };
     let batches = stream::try_unfold(long, async |mut long: Long| {
-        Ok::<_, StoreError>(long.piece().await?.map(|piece| (piece, long)))
+        Ok::<_, Problem>(long.piece().await?.map(|piece| (piece, long)))
     });
     let start = stream::once(async { Ok(Bytes::from_static(b"{\"data\":[")) });
     let end = stream::once(async { Ok(Bytes::from(end)) });
@@ -176,15 +178,19 @@ struct Long {
 
 impl Long {
     /// The next items, with the commas that belong between them; `None` after the last.
-    async fn piece(&mut self) -> Result<Option<Bytes>, StoreError> {
+    async fn piece(&mut self) -> Result<Option<Bytes>, Problem> {
         let Some(last) = self.batch.last() else { return Ok(None) };
         let after = Some((last.created_at, last.id));
         let mut text = String::new();
-        for sandbox in &self.batch {
+        let (state, zone) = (&self.state, &self.zone);
+        let shown = self.batch.iter().map(|sandbox| render::sandbox(state, zone, sandbox));
+        let mut shown: Vec<Value> = shown.collect();
+        workspaces::name_them(state, self.tenant, &mut shown).await?;
+        for sandbox in shown {
             if !std::mem::take(&mut self.is_first) {
                 text.push(',');
             }
-            text.push_str(&render::sandbox(&self.state, &self.zone, sandbox).to_string());
+            text.push_str(&sandbox.to_string());
         }
         let next = SandboxFilter { after, limit: Some(BATCH), ..self.filter.clone() };
         self.batch = self.state.store.sandboxes(self.tenant, &next).await?;

@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
-use super::sandboxes::{MAX_LIFETIME, MAX_OBJECT, answer, find};
+use super::sandboxes::{MAX_LIFETIME, MAX_OBJECT, answer};
 use super::shapes::{EnvData, EnvOrder, ExtendOrder, SandboxData};
 use super::{ApiState, Problem};
 use crate::model::{KeyScope, Move, Sandbox, SandboxState};
@@ -87,7 +87,7 @@ async fn transition(
 
 /// A sandbox that is not destroyed: what is gone can be looked at, and nothing else.
 async fn alive(state: &ApiState, caller: &Caller, path: &str) -> Result<Sandbox, Problem> {
-    let sandbox = find(state, caller.tenant, path).await?;
+    let sandbox = caller.sandbox(state, path).await?;
     if sandbox.state == SandboxState::Destroyed {
         return Err(StoreError::State(sandbox.state).into());
     }
@@ -133,8 +133,9 @@ async fn env(
     caller: Caller,
     Path(path): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::SandboxesRead])?;
-    Ok(show_env(&find(&state, caller.tenant, &path).await?.attributes.env))
+    // Whoever may write it is shown it as well.
+    caller.needs(&[KeyScope::EnvRead, KeyScope::SandboxesWrite])?;
+    Ok(show_env(&caller.sandbox(&state, &path).await?.attributes.env))
 }
 
 /// Sets environment variables.
@@ -186,7 +187,7 @@ async fn change_env(
     change: impl FnOnce(&mut Map<String, Value>),
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = find(state, caller.tenant, path).await?;
+    let before = caller.sandbox(state, path).await?;
     let mut attributes = before.attributes;
     change(&mut attributes.env);
     if serde_json::to_vec(&attributes.env).map_or(0, |json| json.len()) > MAX_OBJECT {

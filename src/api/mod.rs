@@ -6,10 +6,14 @@
 //! its path parameters in `complete::PLACES` and a new tag in `document::TAGS`, then `UPDATE_GOLDEN=1 cargo test --lib api::document`.
 
 mod api_keys;
+mod audit;
 mod auth;
 mod bulk;
+mod cors;
+mod delegation;
 mod document;
 mod embed;
+mod events;
 mod fields;
 mod filter;
 pub mod keys;
@@ -25,12 +29,18 @@ mod settings;
 mod shapes;
 mod shares;
 mod tenant;
+mod tickets;
 mod tokens;
 mod usage;
+mod webhook_deliveries;
+mod webhooks;
+mod workspaces;
 
 pub use document::openapi;
 pub use problem::Problem;
 pub use settings::{ApiSettings, ApiState};
+pub use tenant::is_origin;
+pub use tickets::Tickets;
 pub use tokens::{Minted, TokenOrder, mint as mint_preview_token};
 
 use axum::Router;
@@ -47,6 +57,7 @@ pub fn router(state: ApiState) -> Router {
         .method_not_allowed_fallback(problem::method_not_allowed)
         .fallback(problem::no_such_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(cors::layer(&state))
         .layer(middleware::from_fn(problem::with_request_id))
         .with_state(state)
 }
@@ -55,16 +66,23 @@ pub fn router(state: ApiState) -> Router {
 fn described() -> OpenApiRouter<ApiState> {
     let v1 = OpenApiRouter::default()
         .merge(api_keys::routes())
+        .merge(audit::routes())
         .merge(bulk::routes())
+        .merge(delegation::routes())
         .merge(document::routes())
+        .merge(events::routes())
         .merge(lifecycle::routes())
         .merge(previews::routes())
         .merge(quotas::routes())
         .merge(readiness::routes())
         .merge(sandboxes::routes())
-        .merge(OpenApiRouter::from(shares::routes()))
+        .merge(shares::routes())
         .merge(tenant::routes())
+        .merge(tickets::routes())
         .merge(tokens::routes())
-        .merge(usage::routes());
+        .merge(usage::routes())
+        .merge(workspaces::routes())
+        .merge(webhook_deliveries::routes())
+        .merge(webhooks::routes());
     OpenApiRouter::default().nest("/api/v1", v1).merge(embed::routes())
 }

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use super::auth::Caller;
 use super::fields::Fields;
 use super::shapes::{ExposeOrder, ExposedData, PreviewData, PreviewList, PreviewOrder};
-use super::{ApiState, Problem, render, sandboxes};
+use super::{ApiState, Problem, render};
 use crate::model::{KeyScope, PreviewId, Protocol, Sandbox, SandboxState};
 use crate::store::NewPreview;
 
@@ -29,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 }
 
 async fn live(state: &ApiState, caller: &Caller, path: &str) -> Result<Sandbox, Problem> {
-    let sandbox = sandboxes::find(state, caller.tenant, path).await?;
+    let sandbox = caller.sandbox(state, path).await?;
     if sandbox.state == SandboxState::Destroyed {
         return Err(Problem::not_found("sandbox"));
     }
@@ -92,7 +92,7 @@ async fn list(
     Path(path): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::PreviewsRead, KeyScope::PreviewsWrite])?;
-    let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let zone = render::zone(&state, caller.tenant).await?;
     let previews = state.store.previews(caller.tenant, sandbox.id).await?;
     let shares = state.store.preview_shares(sandbox.id).await?;
@@ -118,7 +118,7 @@ async fn show(
     Path((path, preview)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::PreviewsRead, KeyScope::PreviewsWrite])?;
-    let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let preview = state.store.preview(caller.tenant, sandbox.id, preview_id(&preview)?).await?;
     let zone = render::zone(&state, caller.tenant).await?;
     let shares = state.store.preview_shares(sandbox.id).await?;
@@ -139,7 +139,7 @@ async fn remove(
     Path((path, preview)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     caller.needs(&[KeyScope::PreviewsWrite])?;
-    let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let version = caller
         .store(&state)
         .delete_preview(caller.tenant, sandbox.id, preview_id(&preview)?)

@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::Caller;
-use super::{ApiState, Problem, render, sandboxes, shapes};
+use super::{ApiState, Problem, render, shapes};
 use crate::model::{KeyScope, Sandbox, SandboxState, Subject};
 
 /// How long the stream waits before it says "timeout".
@@ -54,7 +54,7 @@ async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesRead])?;
-    Ok(Json(verdict(&sandboxes::find(&state, caller.tenant, &id).await?)))
+    Ok(Json(verdict(&caller.sandbox(&state, &id).await?)))
 }
 
 /// Waits until a sandbox is ready.
@@ -70,7 +70,7 @@ async fn stream(
     Path(id): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     caller.needs(&[KeyScope::SandboxesRead])?;
-    let sandbox = sandboxes::find(&state, caller.tenant, &id).await?;
+    let sandbox = caller.sandbox(&state, &id).await?;
     let events = futures_util::stream::once(async move {
         let sandbox = wait(&state, sandbox.clone(), STREAM).await.unwrap_or(sandbox);
         let name = if render::is_ready(&sandbox) { "ready" } else { "timeout" };

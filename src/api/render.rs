@@ -27,6 +27,7 @@ pub(super) fn is_ready(sandbox: &Sandbox) -> bool {
 }
 
 /// A sandbox.
+#[expect(clippy::too_many_lines, reason = "a table: one line a field")]
 pub(super) fn sandbox(state: &ApiState, zone: &str, s: &Sandbox) -> Value {
     let (a, now) = (&s.attributes, state.clock.now());
     let url = preview_url(state, zone, s, s.default_port);
@@ -56,6 +57,8 @@ pub(super) fn sandbox(state: &ApiState, zone: &str, s: &Sandbox) -> Value {
         "always_on": a.always_on,
         "persistent": a.persistent,
         "workspace_id": a.workspace_id,
+        "workspace_name": null,
+        "workspace_slug": null,
         "project_id": a.project_id,
         "external_user_id": s.external_user_id,
         "external_project_id": s.external_project_id,

@@ -19,17 +19,17 @@ use super::shapes::{
     DestroyedData, IdempotencyHeader, PageQuery, SandboxChange, SandboxData, SandboxOrder,
     SandboxPage, SandboxQuery, WaitQuery,
 };
-use super::{ApiSettings, ApiState, Problem, filter, readiness, render};
+use super::{ApiSettings, ApiState, Problem, filter, readiness, render, workspaces};
 use crate::host::Slug;
 use crate::model::{
-    Attributes, Driver, KeyScope, Sandbox, SandboxId, SandboxState, TenantId, UPSTREAM_MUST,
-    Upstream, UpstreamHost, read_upstream as read_address,
+    Attributes, Driver, KeyScope, Sandbox, SandboxId, SandboxState, UPSTREAM_MUST, Upstream,
+    UpstreamHost, read_upstream as read_address,
 };
-use crate::store::{Created, Idempotency, NewSandbox, SandboxPatch};
+use crate::store::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch};
 
 /// Longest texts, characters.
 const NAME: usize = 200;
-const EXTERNAL_ID: usize = 255;
+pub(super) const EXTERNAL_ID: usize = 255;
 const TEMPLATE: usize = 200;
 /// Tags of a sandbox, and the longest.
 const TAGS: (usize, usize) = (64, 100);
@@ -58,26 +58,12 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(update_tags))
 }
 
-/// A sandbox's id from a path. What is no id names nothing.
-pub(super) fn id(text: &str) -> Result<SandboxId, Problem> {
-    text.parse().map_err(|_| Problem::not_found("sandbox"))
-}
-
-/// A tenant's sandbox, live or destroyed.
-pub(super) async fn find(
-    state: &ApiState,
-    tenant: TenantId,
-    text: &str,
-) -> Result<Sandbox, Problem> {
-    state.store.sandbox(tenant, id(text)?).await.map_err(|error| match error {
-        crate::store::StoreError::NotFound => Problem::not_found("sandbox"),
-        other => other.into(),
-    })
-}
-
 pub(super) async fn answer(state: &ApiState, sandbox: &Sandbox) -> Result<Json<Value>, Problem> {
     let zone = render::zone(state, sandbox.tenant).await?;
-    Ok(Json(json!({ "data": render::sandbox(state, &zone, sandbox) })))
+    let mut shown = [render::sandbox(state, &zone, sandbox)];
+    workspaces::name_them(state, sandbox.tenant, &mut shown).await?;
+    let [shown] = shown;
+    Ok(Json(json!({ "data": shown })))
 }
 
 /// Creates a sandbox.
@@ -100,7 +86,10 @@ async fn create(
 ) -> Result<Response, Problem> {
     caller.needs(&[KeyScope::SandboxesCreate, KeyScope::SandboxesWrite])?;
     let idempotency = idempotency(&caller, &headers, &fields)?;
-    let new = draft(&mut fields, &state)?;
+    let mut attributes = Attributes::default();
+    workspaces::place(&state, caller.tenant, &mut fields, &mut attributes).await?;
+    let mut new = draft(&mut fields, &state, attributes)?;
+    caller.confine_new(&mut new)?;
     let created = caller.store(&state).create_sandbox(caller.tenant, new, idempotency).await?;
     let mut sandbox = match created {
         Created::Fresh(sandbox, version) => {
@@ -127,12 +116,18 @@ fn idempotency(
         .ok_or_else(|| Problem::field("Idempotency-Key", "must be 1 to 255 visible characters"))?;
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(digest::digest(&digest::SHA256, fields.raw()).as_ref());
-    Ok(Some(Idempotency { key: format!("{} POST /sandboxes {key}", caller.tenant), fingerprint }))
+    Ok(Some(Idempotency {
+        key: format!("{} POST /sandboxes {key}", caller.namespace()),
+        fingerprint,
+    }))
 }
 
-fn draft(fields: &mut Fields, state: &ApiState) -> Result<NewSandbox, Problem> {
-    let mut attributes =
-        Attributes { template_id: "miosa-sandbox".into(), ..Attributes::default() };
+fn draft(
+    fields: &mut Fields,
+    state: &ApiState,
+    mut attributes: Attributes,
+) -> Result<NewSandbox, Problem> {
+    attributes.template_id = "miosa-sandbox".into();
     read_attributes(fields, &mut attributes);
     if fields.has("env") {
         attributes.env = object(fields, "env").unwrap_or_default();
@@ -172,7 +167,7 @@ fn slug(fields: &mut Fields) -> Option<Slug> {
     }
 }
 
-fn object(fields: &mut Fields, name: &str) -> Option<Map<String, Value>> {
+pub(super) fn object(fields: &mut Fields, name: &str) -> Option<Map<String, Value>> {
     let object = fields.object(name)?;
     let size = serde_json::to_vec(&object).map_or(0, |json| json.len());
     if size > MAX_OBJECT {
@@ -242,9 +237,10 @@ async fn list(
 ) -> Result<Response, Problem> {
     caller.needs(&[KeyScope::SandboxesRead])?;
     let paging = Paging::read(&query)?;
-    let Some(filter) = filter::of_query(&query)? else {
+    let Some(mut filter) = filter::of_query(&query)? else {
         return Ok(Json(paging.wrap(Vec::new(), 0)).into_response());
     };
+    filter.within = caller.binding().cloned();
     filter::answer(state, caller.tenant, filter, paging).await
 }
 
@@ -259,7 +255,7 @@ async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesRead])?;
-    answer(&state, &find(&state, caller.tenant, &id).await?).await
+    answer(&state, &caller.sandbox(&state, &id).await?).await
 }
 
 /// Finds a sandbox by its name.
@@ -273,7 +269,15 @@ async fn by_name(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesRead])?;
-    answer(&state, &state.store.sandbox_by_name(caller.tenant, &name).await?).await
+    let Some(binding) = caller.binding() else {
+        return answer(&state, &state.store.sandbox_by_name(caller.tenant, &name).await?).await;
+    };
+    // The newest of its own: one of somebody else's with this name is not in the way.
+    let filter = SandboxFilter { within: Some(binding.clone()), ..SandboxFilter::default() };
+    let own = state.store.sandboxes(caller.tenant, &filter).await?;
+    let named = own.iter().rev().find(|sandbox| sandbox.name.as_ref() == Some(&name));
+    let found = named.or_else(|| own.iter().find(|sandbox| sandbox.slug.as_str() == name));
+    answer(&state, found.ok_or_else(|| Problem::not_found("sandbox"))?).await
 }
 
 /// Changes a sandbox.
@@ -292,11 +296,12 @@ async fn update(
     mut fields: Fields,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = find(&state, caller.tenant, &path).await?;
+    let before = caller.sandbox(&state, &path).await?;
     if before.state == SandboxState::Destroyed {
         return Err(Problem::not_found("sandbox"));
     }
     let mut attributes = before.attributes.clone();
+    workspaces::place(&state, caller.tenant, &mut fields, &mut attributes).await?;
     read_attributes(&mut fields, &mut attributes);
     let mut upstream = read_upstream(&mut fields, &state);
     let driver = match (&upstream, before.driver) {
@@ -338,6 +343,7 @@ async fn update(
         attributes: (attributes != before.attributes).then_some(attributes),
     };
     fields.finish()?;
+    caller.confine_patch(&before, &patch)?;
     let (sandbox, version) =
         caller.store(&state).update_sandbox(caller.tenant, before.id, patch).await?;
     state.follower.reached(version).await?;
@@ -371,7 +377,7 @@ async fn destroy(
     Path(path): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
-    let sandbox = find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let (sandbox, version) =
         caller.store(&state).destroy_sandbox(caller.tenant, sandbox.id).await?;
     state.follower.reached(version).await?;

@@ -3,12 +3,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::tickets::Tickets;
 use crate::clock::Clock;
+use crate::events::EventFeed;
 use crate::follow::Follower;
 use crate::model::{Driver, Links, Visibility};
 use crate::routes::Routes;
 use crate::store::Store;
 use crate::usage::{Prices, Progress};
+use crate::webhooks::Sender;
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
@@ -19,8 +22,14 @@ pub struct ApiState {
     pub follower: Follower,
     /// The tables, for the signing keys.
     pub routes: Arc<Routes>,
+    /// What happens, for streams.
+    pub feed: EventFeed,
+    /// What tells webhooks.
+    pub webhooks: Sender,
     /// Wall time.
     pub clock: Clock,
+    /// Tickets for streams that have not been used yet.
+    pub tickets: Arc<Tickets>,
     /// The settings.
     pub settings: Arc<ApiSettings>,
     /// How far the counts of usage go.
@@ -48,6 +57,8 @@ pub struct ApiSettings {
     pub default_visibility: Visibility,
     /// What is asked for what is used.
     pub prices: Prices,
+    /// Origins whose pages may call the API, beside those that tenants name.
+    pub allowed_origins: Vec<String>,
     /// Whether an address may be dialled at all.
     pub permits_address: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
 }
@@ -64,6 +75,7 @@ impl Default for ApiSettings {
             token_default_ttl: 3_600,
             default_visibility: Visibility::Public,
             prices: Prices::default(),
+            allowed_origins: Vec::new(),
             permits_address: Arc::new(|_| true),
         }
     }

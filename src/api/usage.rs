@@ -11,13 +11,12 @@ use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::listing::Paging;
-use super::sandboxes::find;
 use super::shapes::{
     GroupQuery, OwnerQuery, PageQuery, PeriodQuery, SandboxUsageData, UsageReport,
     UsageSessionPage, UsageSummary,
 };
 use super::{ApiState, Problem, render};
-use crate::model::{KeyScope, Owner, Provisioned, Sandbox, Span, TenantId, Traffic, Used};
+use crate::model::{KeyScope, Owner, Provisioned, Sandbox, ShareId, Span, TenantId, Traffic, Used};
 use crate::store::{UsageFilter, UsageGroup};
 use crate::usage::{Bucket, Series, Window, WindowError};
 
@@ -289,7 +288,7 @@ async fn of_sandbox(
     Query(query): Query<Asked>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::UsageRead, KeyScope::SandboxesRead])?;
-    let sandbox = find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let now = state.clock.now();
     let asks = ["period", "start", "end", "period_start", "period_end"];
     // From its first moment on, unless somebody asks for less. What is under way this very moment belongs to it.
@@ -316,7 +315,7 @@ fn start_of_minute(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(ms - ms.rem_euclid(crate::model::MINUTE)).unwrap_or(at)
 }
 
-type Places = Vec<(u16, Option<uuid::Uuid>, Traffic)>;
+type Places = Vec<(u16, Option<ShareId>, Traffic)>;
 
 fn of_one(
     state: &ApiState,

@@ -53,6 +53,17 @@ pub enum Command {
     /// List and withdraw share links
     #[command(subcommand)]
     Share(ShareCommand),
+    /// Show who changed what, when and from where
+    Audit {
+        /// Only what concerns this tenant, by id or name
+        #[arg(long)]
+        tenant: Option<String>,
+        /// How many of the newest changes
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+        #[command(flatten)]
+        store: StoreArg,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell

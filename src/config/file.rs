@@ -10,9 +10,11 @@ use toml::Value;
 use super::cli::MAX_WORKERS;
 use super::reader::Reader;
 use super::{
-    Config, ConfigError, FORBIDDEN_PORTS, TlsConfig, UsageConfig, default_data_dir, default_workers,
+    Config, ConfigError, FORBIDDEN_PORTS, TlsConfig, UsageConfig, default_data_dir,
+    default_workers, webhooks,
 };
 use crate::address::AddressRules;
+use crate::api::is_origin;
 use crate::clock::Clock;
 use crate::host::Authority;
 use crate::model::Visibility;
@@ -47,6 +49,7 @@ pub fn check(path: &Path) -> Result<(Config, Vec<String>), ConfigError> {
     {
         faults.push(format!("networks.sandbox_authorities: {}: {error}", file.display()));
     }
+    faults.extend(webhooks::fault(&config.webhooks));
     if faults.is_empty() { Ok((config, warnings)) } else { Err(ConfigError(faults)) }
 }
 
@@ -123,6 +126,8 @@ fn read(r: &mut Reader) -> Config {
         default_visibility: default_visibility(r).unwrap_or(Visibility::Public),
         compute: super::compute::commands(r),
         wake: super::compute::wake(r),
+        allowed_origins: allowed_origins(r),
+        webhooks: webhooks::read(r),
         drain: r.duration("shutdown.drain").unwrap_or(Duration::from_secs(30)),
         tls,
         usage: usage(r),
@@ -137,6 +142,12 @@ fn default_visibility(r: &mut Reader) -> Option<Visibility> {
         "private" => Some(Visibility::Private),
         _ => None,
     })
+}
+
+fn allowed_origins(r: &mut Reader) -> Vec<String> {
+    let expected = "an origin such as \"https://app.example.com\"";
+    let read = |item: &Value| item.as_str().filter(|text| is_origin(text)).map(str::to_owned);
+    r.list("api.allowed_origins", expected, read).unwrap_or_default()
 }
 
 fn forbidden_ports(r: &mut Reader) -> Vec<u16> {

@@ -4,6 +4,7 @@ mod cli;
 mod compute;
 mod file;
 mod reader;
+mod webhooks;
 
 pub use cli::{
     Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, ShareCommand,
@@ -61,6 +62,10 @@ pub struct Config {
     pub compute: Option<commands::Settings>,
     /// How visitors wake sandboxes.
     pub wake: WakeSettings,
+    /// Origins whose pages may call the control API, beside those that tenants name.
+    pub allowed_origins: Vec<String>,
+    /// How webhooks are told.
+    pub webhooks: crate::webhooks::Settings,
     /// How long draining may take.
     pub drain: Duration,
     /// TLS, if it is spoken here.
@@ -187,6 +192,8 @@ pub fn dev(options: &DevOptions) -> Config {
         default_visibility: Visibility::Public,
         compute: None,
         wake: WakeSettings::default(),
+        allowed_origins: Vec::new(),
+        webhooks: webhooks::development(),
         drain: Duration::from_secs(5),
         tls: Some(TlsConfig {
             listen: local(options.https_port),

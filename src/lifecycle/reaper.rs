@@ -54,7 +54,7 @@ impl Reaper {
 
     async fn look(&self, began: Timestamp) -> Result<(), StoreError> {
         loop {
-            let due = self.store.due(BATCH).await?;
+            let due = self.store.over_time(BATCH).await?;
             let mut put_off: Vec<(SandboxId, Timestamp)> = Vec::new();
             let mut ended = false;
             for due in due {

@@ -3,6 +3,7 @@
 mod access;
 mod branding;
 mod change;
+mod delegation;
 mod embed;
 mod event;
 mod ids;
@@ -16,15 +17,17 @@ mod tenant;
 mod upstream;
 mod usage;
 mod webhook;
+mod workspace;
 
 pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenScope};
 pub use branding::Branding;
 pub use change::{Change, Subject, Version};
+pub use delegation::{Binding, ScopedToken};
 pub use embed::{FrameSource, FrameSourceError, Origin};
 pub use event::{Event, EventFilter, EventType, UnknownEvent};
 pub use ids::{
-    DeliveryId, EventId, IdText, JobId, KeyId, PreviewId, SandboxId, ShareId, TenantId, TokenId,
-    WebhookId,
+    DeliveryId, EventId, IdText, JobId, KeyId, PreviewId, SandboxId, ScopedTokenId, ShareId,
+    TenantId, TokenId, WebhookId, WorkspaceId,
 };
 pub use life::{Life, Move, Step, Stuck, Verb, after};
 pub use limits::{PreviewLimits, QuotaSource, Quotas};
@@ -36,3 +39,4 @@ pub use tenant::{CustomDomain, Tenant, TenantDomain, TenantPolicy, WakePolicy};
 pub use upstream::{UPSTREAM_MUST, read_upstream, show_upstream};
 pub use usage::{Counted, MINUTE, Owner, Place, Provisioned, Shape, Span, Traffic, Used};
 pub use webhook::{Delivery, DeliveryState, Webhook, WebhookSecret, WebhookState};
+pub use workspace::Workspace;

@@ -41,6 +41,8 @@ pub struct Routes {
     /// Share links by what their tokens hash to, which nobody can choose, and by id.
     shares: ById<ShareHash, Arc<ShareLink>>,
     shares_by_id: ById<ShareId, Arc<ShareLink>>,
+    /// Origins that tenants allow, and how many times each is named.
+    origins: DashMap<Box<str>, usize>,
     key_ring: ArcSwap<KeyRing>,
     /// Whether previews are served on this machine's own names.
     local: bool,
@@ -65,6 +67,7 @@ impl Routes {
             revoked: DashMap::default(),
             shares: DashMap::default(),
             shares_by_id: DashMap::default(),
+            origins: DashMap::new(),
             key_ring: ArcSwap::from_pointee(KeyRing::new(&[], 0)),
             local: platform_zones.iter().any(|z| z == "localhost" || z.ends_with(".localhost")),
             complete: AtomicBool::new(false),
@@ -124,6 +127,11 @@ impl Routes {
         self.tenants.get(&tenant).map(|view| Arc::clone(&view))
     }
 
+    /// Whether any tenant allows an origin.
+    pub fn is_allowed_origin(&self, origin: &str) -> bool {
+        self.origins.contains_key(origin)
+    }
+
     /// Whether one token was revoked by itself.
     pub fn is_revoked(&self, token: TokenId) -> bool {
         self.revoked.contains_key(&token)
@@ -150,7 +158,17 @@ impl Routes {
     /// Enters or replaces a tenant.
     pub fn put_tenant(&self, tenant: TenantView) {
         let framing = Arc::new(self.framing(&tenant));
-        self.tenants.insert(tenant.id, Arc::new(TenantView { framing, ..tenant }));
+        // The new ones first: what is in both is never missing.
+        for origin in &tenant.policy.allowed_origins {
+            *self.origins.entry(origin.as_str().into()).or_default() += 1;
+        }
+        let former = self.tenants.insert(tenant.id, Arc::new(TenantView { framing, ..tenant }));
+        for origin in former.iter().flat_map(|former| &former.policy.allowed_origins) {
+            if let Some(mut count) = self.origins.get_mut(origin.as_str()) {
+                *count = count.saturating_sub(1);
+            }
+            self.origins.remove_if(origin.as_str(), |_, count| *count == 0);
+        }
     }
 
     fn framing(&self, tenant: &TenantView) -> Framing {

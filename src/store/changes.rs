@@ -82,7 +82,7 @@ impl Store {
     }
 }
 
-fn write_subject(subject: &Subject) -> (&'static str, String) {
+pub(super) fn write_subject(subject: &Subject) -> (&'static str, String) {
     match subject {
         Subject::Tenant(id) => ("tenant", id.to_string()),
         Subject::Domain(name) => ("domain", name.clone()),

@@ -2,6 +2,7 @@
 
 use sqlx::{QueryBuilder, Sqlite};
 
+use super::delegation;
 use super::rows::{self, Columns, millis, word};
 use super::{SandboxFilter, Store, StoreError};
 use crate::model::{Sandbox, SandboxState, TenantId};
@@ -25,7 +26,7 @@ impl Store {
     }
 
     /// How many there are of them in all, by state.
-    pub async fn count_sandboxes(
+    pub async fn tally_sandboxes(
         &self,
         tenant: TenantId,
         filter: &SandboxFilter,
@@ -60,6 +61,9 @@ pub(super) fn narrow(query: &mut QueryBuilder<Sqlite>, filter: &SandboxFilter) {
         if let Some(id) = id {
             query.push(condition).push_bind(id.clone());
         }
+    }
+    if let Some(binding) = filter.within.clone() {
+        delegation::restrict(query, binding);
     }
     for tag in &filter.tags {
         query

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _};
 
+use super::audit::Touched;
 use super::find::narrow;
 use super::rows::{Columns, millis};
 use super::{SandboxFilter, Store, StoreError};
@@ -104,7 +105,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(StoreError::Database)?;
-        self.commit(tx, &[]).await?;
+        self.finish(tx, Touched { kind: "job", id: id.to_string(), tenant }).await?;
         Ok((id, total))
     }
 

@@ -165,7 +165,7 @@ impl Store {
     }
 
     /// Sandboxes whose lifetime is over, or that may have been idle for too long, longest overdue first.
-    pub async fn due(&self, limit: u32) -> Result<Vec<Due>, StoreError> {
+    pub async fn over_time(&self, limit: u32) -> Result<Vec<Due>, StoreError> {
         let rows = sqlx::query(
             "SELECT * FROM (SELECT id, tenant, expires_at, NULL FROM sandboxes \
                  WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2) \
@@ -336,7 +336,7 @@ mod tests {
         let idle = make(&store, tenant, new(Driver::Register, idle)).await.id;
         make(&store, tenant, new(Driver::Register, always)).await;
         let due = async || {
-            let due = store.due(9).await.unwrap();
+            let due = store.over_time(9).await.unwrap();
             due.iter().map(|due| (due.id, due.idle_after)).collect::<Vec<_>>()
         };
         assert!(due().await.is_empty());

@@ -2,7 +2,11 @@
 //!
 //! No visitor's request ever waits for this part.
 
+mod audit;
 mod changes;
+mod delegation;
+mod deliveries;
+mod delivery_log;
 mod events;
 mod find;
 mod idempotency;
@@ -11,6 +15,7 @@ mod keys;
 mod lifecycle;
 mod open;
 mod previews;
+mod prune;
 mod quotas;
 mod rows;
 mod sandboxes;
@@ -22,22 +27,28 @@ mod tenants;
 mod tokens;
 mod usage;
 mod usage_reports;
+mod webhooks;
+mod workspaces;
 
+pub use audit::{Actor, ActorKind, AuditFilter, AuditRow};
+pub use deliveries::{Backlog, Busy, Claim, Room, Settlement, Verdict};
 pub use jobs::{Job, JobTarget};
 pub use lifecycle::{CommandEnd, Due};
 pub use open::Store;
 pub use quotas::{QuotaExceeded, QuotaUsage};
 pub use shares::{NewShare, PreviewShare};
 pub use snapshot::Sandboxes;
+pub use webhooks::{NewWebhook, WebhookPatch};
+pub use workspaces::{NewWorkspace, WorkspaceKey, WorkspacePatch};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::host::Slug;
 use crate::model::{
-    Attributes, CustomDomain, Driver, KeyScope, Profile, Protocol, Sandbox, SandboxId,
+    Attributes, Binding, CustomDomain, Driver, KeyScope, Profile, Protocol, Sandbox, SandboxId,
     SandboxState, ShareLink, SigningKeyRecord, Tenant, TenantDomain, TenantId, TokenId, Upstream,
-    Version, Visibility,
+    Version, Visibility, Workspace,
 };
 
 /// What can go wrong with the store.
@@ -52,6 +63,9 @@ pub enum StoreError {
     /// The domain is registered to another tenant.
     #[error("domain taken")]
     DomainTaken,
+    /// A live workspace has this name.
+    #[error("a workspace of this name exists")]
+    WorkspaceExists(Box<Workspace>),
     /// The same idempotency key was used with another payload.
     #[error("idempotency key reused with another payload")]
     IdempotencyMismatch,
@@ -76,6 +90,12 @@ pub enum StoreError {
     /// A row that must be unique exists already.
     #[error("exists already")]
     Exists,
+    /// The tenant has as many webhooks as it may have.
+    #[error("too many webhooks")]
+    TooManyWebhooks,
+    /// The webhook is not told of anything at the moment.
+    #[error("the webhook is not active")]
+    WebhookInactive,
     /// A stored value does not parse: the file was written by something else.
     #[error("a stored value is not valid: {0}")]
     Corrupt(&'static str),
@@ -179,10 +199,12 @@ pub struct SandboxFilter {
     pub external_project_id: Option<String>,
     /// Only this workspace's.
     pub external_workspace_id: Option<String>,
-    /// Only those with this attribute.
+    /// Only this workspace's, by the id that its sandboxes carry.
     pub workspace_id: Option<String>,
     /// Only those with this attribute.
     pub project_id: Option<String>,
+    /// Only what exists for a delegated caller.
+    pub within: Option<Binding>,
     /// Only those after this one, in the order of lists.
     pub after: Option<(Timestamp, SandboxId)>,
     /// Skip this many.
@@ -261,6 +283,8 @@ pub struct NewApiKey {
     pub scopes: Vec<KeyScope>,
     /// When it stops working.
     pub expires_at: Option<Timestamp>,
+    /// Whom it is bound to, if anybody.
+    pub binding: Option<Binding>,
 }
 
 /// Everything the follower needs to start but the sandboxes, read in one transaction at `version`.

@@ -233,7 +233,8 @@ impl Store {
         let event = NewEvent::of_tenant(tenant, EventType::QuotaExceeded, Map::from_iter(facts));
         let event = NewEvent { external_user_id: Some(external_user_id.clone()), ..event };
         self.emit(&mut tx, event).await?;
-        self.commit(tx, &[]).await.map(drop)
+        // What was asked for was refused, so nobody has changed anything.
+        self.in_nobodys_name().commit(tx, &[]).await.map(drop)
     }
 }
 

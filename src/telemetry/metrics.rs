@@ -1,7 +1,7 @@
 //! Prometheus metrics. No label value is ever chosen by a visitor, a tenant or a sandbox, so the number of series is fixed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -82,6 +82,17 @@ struct ResultLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
+}
+
+/// How an attempt to tell a webhook went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryOutcome {
+    /// It was taken.
+    Delivered,
+    /// It failed and will be repeated.
+    Retried,
+    /// It failed for good.
+    GivenUp,
 }
 
 /// A limit of previews that was reached.
@@ -171,6 +182,9 @@ pub struct Metrics {
     wakes: [Counter; 5],
     commands: [[Counter; 3]; 5],
     sandboxes_ended: [Counter; 2],
+    deliveries: [Counter; 3],
+    delivery_backlog: Gauge,
+    delivery_overdue: Gauge<f64, AtomicU64>,
 }
 
 /// Told by the log's writer, which knows.
@@ -237,6 +251,12 @@ impl Metrics {
         let ended = Family::<ReasonLabels, Counter>::default();
         let help = "Sandboxes whose time was over, by reason";
         r.register("sandboxes_ended", help, ended.clone());
+        let deliveries = Family::<OutcomeLabels, Counter>::default();
+        let help = "Attempts to tell webhooks, by outcome";
+        r.register("webhook_deliveries", help, deliveries.clone());
+        let delivery_overdue = Gauge::<f64, AtomicU64>::default();
+        let help = "For how long the delivery that has waited longest is due";
+        r.register_with_unit("webhook_overdue", help, Unit::Seconds, delivery_overdue.clone());
         let certificate_expiry = CertificateExpiry::default();
         r.register_collector(Box::new(certificate_expiry.clone()));
         r.register_collector(Box::new(LostLines));
@@ -321,6 +341,10 @@ impl Metrics {
             }),
             sandboxes_ended: ["timeout", "idle"]
                 .map(|reason| ended.get_or_create(&ReasonLabels { reason }).clone()),
+            deliveries: ["delivered", "retried", "given_up"]
+                .map(|outcome| deliveries.get_or_create(&OutcomeLabels { outcome }).clone()),
+            delivery_backlog: gauge(r, "webhook_queue", "Deliveries that are not settled"),
+            delivery_overdue,
             registry,
         }
     }
@@ -414,6 +438,22 @@ impl Metrics {
             Handshake::Resumed => resumed.inc(),
             Handshake::Failed => failed.inc(),
         };
+    }
+
+    /// Counts an attempt to tell a webhook.
+    pub fn webhook_told(&self, outcome: DeliveryOutcome) {
+        let [delivered, retried, given_up] = &self.deliveries;
+        match outcome {
+            DeliveryOutcome::Delivered => delivered.inc(),
+            DeliveryOutcome::Retried => retried.inc(),
+            DeliveryOutcome::GivenUp => given_up.inc(),
+        };
+    }
+
+    /// Notes how many deliveries wait, and for how long one of them should not have, milliseconds.
+    pub fn webhook_backlog(&self, deliveries: u64, overdue_ms: u64) {
+        self.delivery_backlog.set(i64::try_from(deliveries).unwrap_or(i64::MAX));
+        self.delivery_overdue.set(Duration::from_millis(overdue_ms).as_secs_f64());
     }
 
     /// Counts a limit of previews that was reached.

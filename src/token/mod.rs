@@ -1,10 +1,13 @@
-//! `mp_` preview tokens: minting, verifying, and a bounded cache of verified ones; the form of share tokens. Pure: no clock, no I/O.
+//! `mp_` preview tokens: minting, verifying, and a bounded cache of verified ones; delegation tokens for the API; the form of share
+//! tokens. Pure: no clock, no I/O.
 
 mod cache;
+mod delegation;
 mod keys;
 mod share;
 
 pub use cache::Verifier;
+pub use delegation::Delegation;
 pub use keys::{Claims, KeyRing, PREFIX, TokenError};
 pub use share::{PREVIEW_SHARE_PREFIX, SHARE_PREFIX, share_hash};
 

@@ -64,10 +64,10 @@ pub struct WorkerParts {
     pub renewals: Renewals,
     /// Who wakes sandboxes.
     pub waker: Waker,
-    /// Where visits by share links are counted.
-    pub counter: Counter,
     /// Where each worker's counters come from.
     pub meters: Meters,
+    /// Where visits by share links are counted.
+    pub counter: Counter,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

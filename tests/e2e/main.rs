@@ -17,12 +17,16 @@
 
 mod access;
 mod api;
+mod audit;
+mod browsers;
 mod certificates;
 mod command_line;
 mod compute;
 mod control;
 mod deadlines;
+mod delegation;
 mod embed;
+mod events;
 mod forwarding;
 mod framing;
 mod fronts;
@@ -55,3 +59,6 @@ mod tls;
 mod upgrade;
 mod usage;
 mod wake;
+mod webhook_restarts;
+mod webhooks;
+mod workspaces;

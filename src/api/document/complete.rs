@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 /// What a placeholder stands for, by the path up to it; and whether it is a UUID.
-const PLACES: [(&str, &str, bool); 9] = [
+const PLACES: [(&str, &str, bool); 14] = [
     ("/bulk/jobs/{id}", "The job's id.", true),
     ("/api-keys/{id}", "The key's id.", true),
     ("/sandboxes/{id}", "The sandbox's id.", true),
@@ -19,6 +19,11 @@ const PLACES: [(&str, &str, bool); 9] = [
     ("/env/{key}", "The variable's name.", false),
     ("/previews/{preview}", "The preview's id.", true),
     ("/preview-tokens/{token}", "The token's id.", true),
+    ("/tokens/scoped/{id}", "The token's id.", true),
+    ("/workspaces/{id}", "The workspace's id.", true),
+    ("/webhooks/{id}", "The webhook's id.", false),
+    ("/deliveries/{delivery}", "The delivery's id.", false),
+    ("/shares/{share}", "The share's id.", true),
 ];
 
 /// Errors that follow from the shape of an operation: status, name, and what is said about it.
@@ -36,7 +41,7 @@ const SHARED: [(u16, &str, &str); 7] = [
     (
         403,
         "Forbidden",
-        "`insufficient_scope`: the key lacks the scope. `FORBIDDEN`: `X-Miosa-Tenant` names another tenant than the key's.",
+        "`insufficient_scope`: the key lacks the scope, or is bound to one end user. `FORBIDDEN`: `X-Miosa-Tenant` names another tenant than the key's.",
     ),
     (404, "NotFound", "`NOT_FOUND`: nothing there, or another tenant's."),
     (413, "TooLarge", "`TOO_LARGE`: the body is larger than 1 MiB."),

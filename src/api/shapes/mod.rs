@@ -37,23 +37,29 @@ macro_rules! pages {
     )+};
 }
 
+mod access;
 mod bulk;
 mod keys;
 mod previews;
 mod quotas;
 mod sandboxes;
+mod shares;
 mod tenant;
 mod tokens;
 mod usage;
+mod webhooks;
 
+pub(super) use access::*;
 pub(super) use bulk::*;
 pub(super) use keys::*;
 pub(super) use previews::*;
 pub(super) use quotas::*;
 pub(super) use sandboxes::*;
+pub(super) use shares::*;
 pub(super) use tenant::*;
 pub(super) use tokens::*;
 pub(super) use usage::*;
+pub(super) use webhooks::*;
 
 use std::collections::BTreeMap;
 

@@ -86,6 +86,8 @@ pub(in crate::api) struct Policy {
     wake_registered: bool,
     /// How many sandboxes visitors may wake a minute; null leaves it to the operator.
     wakes_per_minute: Option<u32>,
+    /// The longest that share links made from now on may live, seconds; null = as long as their makers say.
+    max_share_seconds: Option<u64>,
     limits: PreviewLimits,
 }
 
@@ -137,5 +139,8 @@ pub(in crate::api) struct PolicyOrder {
     wake_registered: Option<bool>,
     #[schema(minimum = 0, maximum = 1000000)]
     wakes_per_minute: Option<u32>,
+    /// The longest that share links may live, seconds.
+    #[schema(minimum = 1, maximum = 316224000)]
+    max_share_seconds: Option<u64>,
     limits: Option<PreviewLimitsOrder>,
 }
