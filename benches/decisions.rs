@@ -39,6 +39,7 @@ fn route(sandbox: SandboxId, tenant: TenantId, slug: &str) -> Route {
         external_user_id: None,
         workspace: None,
         project: None,
+        activity: None,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::address::{AddressRules, PublicRules};
 use crate::admin::{self, AdminState};
 use crate::api::{self, ApiSettings, ApiState};
 use crate::clock::Clock;
+use crate::compute;
 use crate::config::{Config, development};
 use crate::control;
 use crate::dev::{self, DevFacts};
@@ -19,13 +20,14 @@ use crate::events::EventFeed;
 use crate::follow::Follower;
 use crate::gate::Rules;
 use crate::issuance::Issuance;
+use crate::lifecycle::{Reaper, Waker, work_off};
 use crate::limits::Limits;
 use crate::listen::{self, Bound, Entrance, ListenError};
 use crate::model::Driver;
 use crate::pages::Gallery;
 use crate::routes::Routes;
 use crate::shutdown::{Shutdown, Stage};
-use crate::store::Store;
+use crate::store::{Actor, Store};
 use crate::telemetry::Metrics;
 use crate::tls::Certificates;
 use crate::upstream::{Dialler, SandboxTls};
@@ -120,6 +122,13 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         Some(_) => Some(dev::serve_demo(shutdown.watcher()).await?),
         None => None,
     };
+    let waker = Waker::start(
+        config.wake,
+        (store.on_behalf(Actor::system("wake")), follower.clone()),
+        Arc::clone(&routes),
+        Arc::clone(&metrics),
+        shutdown.watcher(),
+    );
     let limits = Limits::new(config.limits, Arc::clone(&metrics));
     tokio::spawn(limits.clone().keep(shutdown.watcher()));
     let (meters, collector) = usage::channel(clock.clone(), config.usage.flush, config.workers);
@@ -140,6 +149,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         forward: config.forward,
         hsts: config.tls.as_ref().map(|tls| tls.hsts).unwrap_or_default(),
         renewals: Renewals::default(),
+        waker,
         counter: Counter::start(store.clone(), shutdown.watcher()),
         meters,
     };
@@ -151,6 +161,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         .context("cannot start the worker threads")?;
     drop(watcher);
 
+    look_after(&config, (&store, &follower), (&routes, &rules), (&metrics, &clock), &shutdown);
     let settings = api_settings(&config, public_port, &rules)?;
     store.set_links(settings.links());
     let webhooks = webhook_sender(&config, &rules, &clock)?;
@@ -185,6 +196,30 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     Ok(Running { preview, https, api, admin, dev, store, drain: config.drain, shutdown })
 }
 
+/// Starts what changes sandboxes without being called.
+fn look_after(
+    config: &Config,
+    (store, follower): (&Store, &Follower),
+    (routes, rules): (&Arc<Routes>, &Arc<AddressRules>),
+    (metrics, clock): (&Arc<Metrics>, &Clock),
+    shutdown: &Shutdown,
+) {
+    let by = |task| store.on_behalf(Actor::system(task));
+    let reaper = Reaper {
+        store: by("lifecycle"),
+        routes: Arc::clone(routes),
+        clock: clock.clone(),
+        metrics: Arc::clone(metrics),
+    };
+    tokio::spawn(reaper.run(shutdown.watcher()));
+    tokio::spawn(work_off(by("job"), follower.clone(), shutdown.watcher()));
+    if let Some(settings) = config.compute.clone() {
+        let (store, rules) = (by("compute"), Arc::clone(rules));
+        let metrics = Arc::clone(metrics);
+        tokio::spawn(compute::run(settings, store, rules, metrics, shutdown.watcher()));
+    }
+}
+
 /// Where visitors come in, and how.
 fn entrances(
     config: &Config,
@@ -210,7 +245,11 @@ fn api_settings(
     let rules = Arc::clone(rules);
     let defaults = ApiSettings::default();
     Ok(ApiSettings {
-        default_driver: if config.dev.is_some() { Driver::Loopback } else { Driver::Register },
+        default_driver: match (&config.compute, &config.dev) {
+            (Some(_), _) => Driver::Command,
+            (None, Some(_)) => Driver::Loopback,
+            (None, None) => Driver::Register,
+        },
         platform_zone: zone.clone(),
         own_names: config.zones.iter().chain([&config.dns.target]).cloned().collect(),
         public_scheme: config.public_scheme,

@@ -2,6 +2,7 @@
 //!
 //! ARCHITECTURE.md explains the map, the floors and the invariants.
 
+pub mod activity;
 pub mod address;
 pub mod admin;
 pub mod api;
@@ -9,6 +10,7 @@ pub mod app;
 pub mod body;
 pub mod certificate;
 pub mod clock;
+pub mod compute;
 pub mod config;
 pub mod connection;
 pub mod control;
@@ -25,6 +27,7 @@ pub mod gate;
 pub mod headers;
 pub mod host;
 pub mod issuance;
+pub mod lifecycle;
 pub mod limits;
 pub mod listen;
 pub mod message;

@@ -171,7 +171,7 @@ fn name(text: &str) -> Result<String> {
 
 async fn sandboxes(store: &Store, tenant: &Tenant) -> Result<String> {
     let mut out = String::new();
-    for sandbox in store.sandboxes(tenant.id, SandboxFilter::default()).await?.0 {
+    for sandbox in store.sandboxes(tenant.id, &SandboxFilter::default()).await? {
         let name = sandbox.name.as_deref().unwrap_or("-");
         writeln!(out, "{}  {}  {:?}  {name}", sandbox.id, sandbox.slug.as_str(), sandbox.state)?;
     }

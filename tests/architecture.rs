@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. A part may use parts of lower floors, itself, and what [`NEIGHBOURS`] grants.
 const FLOORS: [&[&str]; 10] = [
     &[
+        "activity",
         "address",
         "body",
         "certificate",
@@ -33,7 +34,7 @@ const FLOORS: [&[&str]; 10] = [
     &["routes", "usage"],
     &["limits", "pages", "upstream", "webhooks"],
     &["gate", "follow", "visits", "events", "verify"],
-    &["forward", "api", "issuance"],
+    &["forward", "api", "issuance", "compute", "lifecycle"],
     &["visitor"],
     &["listen", "admin", "control", "demo"],
     &["app", "config", "dev", "operator", "trust", "main", "lib"],
@@ -185,7 +186,7 @@ fn each_thing_has_one_place() {
         ("TcpSocket", &["upstream"]),
         ("TcpStream::connect", &["upstream", "webhooks"]),
         ("anyhow", &["app", "admin", "dev", "demo", "main", "operator", "config", "trust"]),
-        ("process::Command", &["trust"]),
+        ("process::Command", &["compute", "trust"]),
         // The API registers by `routes!`, so that nothing is served which its document does not describe.
         ("axum::routing", &["admin"]),
         ("utoipa", &["api", "model"]),

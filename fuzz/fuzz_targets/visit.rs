@@ -50,6 +50,7 @@ static TABLES: LazyLock<Routes> = LazyLock::new(|| {
         profile: Profile::default(),
         ports: Box::new([rule]),
         external_user_id: None,
+        activity: None,
     };
     routes.put_sandbox(route, vec![SlugScope::Platform]);
     routes.set_version(1);

@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -12,8 +11,8 @@ use super::fields::Fields;
 use super::sandboxes::{MAX_LIFETIME, MAX_OBJECT, answer};
 use super::shapes::{EnvData, EnvOrder, ExtendOrder, SandboxData};
 use super::{ApiState, Problem, credits};
-use crate::model::{Attributes, KeyScope, SandboxState};
-use crate::store::SandboxPatch;
+use crate::model::{KeyScope, Move, Sandbox, SandboxState};
+use crate::store::{SandboxPatch, StoreError};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::default()
@@ -37,7 +36,7 @@ async fn pause(
     caller: Caller,
     path: Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    transition(&state, &caller, &path, (SandboxState::Paused, &[SandboxState::Running])).await
+    transition(&state, &caller, &path, Move::Pause).await
 }
 
 /// Stops a sandbox.
@@ -50,9 +49,7 @@ async fn stop(
     caller: Caller,
     path: Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let from =
-        &[SandboxState::Running, SandboxState::Paused, SandboxState::Creating, SandboxState::Error];
-    transition(&state, &caller, &path, (SandboxState::Stopped, from)).await
+    transition(&state, &caller, &path, Move::Stop).await
 }
 
 /// Resumes a sandbox.
@@ -70,34 +67,35 @@ async fn resume(
     caller: Caller,
     path: Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let from = &[SandboxState::Paused, SandboxState::Stopped];
-    transition(&state, &caller, &path, (SandboxState::Running, from)).await
+    transition(&state, &caller, &path, Move::Resume).await
 }
 
 async fn transition(
     state: &ApiState,
     caller: &Caller,
     path: &str,
-    (to, from): (SandboxState, &[SandboxState]),
+    wanted: Move,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = caller.sandbox(state, path).await?;
-    if before.state == to {
-        return answer(state, &before).await;
-    }
-    if !from.contains(&before.state) {
-        let message =
-            format!("A sandbox that is {:?} cannot become {to:?}.", before.state).to_lowercase();
-        return Err(Problem::new(StatusCode::CONFLICT, "RESOURCE_STATE", message));
-    }
-    if to == SandboxState::Running {
+    let before = alive(state, caller, path).await?;
+    if wanted == Move::Resume && before.state != SandboxState::Running {
         credits::judge(state, caller, before.external_user_id.as_deref(), None).await?;
     }
-    let patch = SandboxPatch { state: Some(to), ..SandboxPatch::default() };
-    let (sandbox, version) =
-        caller.store(state).update_sandbox(caller.tenant, before.id, patch).await?;
-    state.follower.reached(version).await?;
+    let store = caller.store(state);
+    let (sandbox, version) = store.move_sandbox(caller.tenant, before.id, wanted).await?;
+    if let Some(version) = version {
+        state.follower.reached(version).await?;
+    }
     answer(state, &sandbox).await
+}
+
+/// A sandbox that is not destroyed: what is gone can be looked at, and nothing else.
+async fn alive(state: &ApiState, caller: &Caller, path: &str) -> Result<Sandbox, Problem> {
+    let sandbox = caller.sandbox(state, path).await?;
+    if sandbox.state == SandboxState::Destroyed {
+        return Err(StoreError::State(sandbox.state).into());
+    }
+    Ok(sandbox)
 }
 
 /// Gives a sandbox another lifetime.
@@ -105,7 +103,7 @@ async fn transition(
 /// It counts from now on: the one that is sent, or the one the sandbox has.
 #[utoipa::path(
     post, path = "/sandboxes/{id}/extend", tag = "Sandboxes", operation_id = "extend_sandbox", security(("api_key" = ["sandboxes:write"])), request_body = ExtendOrder,
-    responses((status = 200, body = SandboxData)),
+    responses((status = 200, body = SandboxData), (status = 409, description = "`RESOURCE_STATE`: it is destroyed")),
 )]
 async fn extend(
     State(state): State<ApiState>,
@@ -114,17 +112,11 @@ async fn extend(
     mut fields: Fields,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = caller.sandbox(&state, &path).await?;
-    let more = fields.number("timeout_sec", (1, MAX_LIFETIME)).or(before.attributes.timeout_sec);
+    let before = alive(&state, &caller, &path).await?;
+    let timeout_sec = fields.number("timeout_sec", (1, MAX_LIFETIME));
     fields.finish()?;
-    let lived = before.started_at.unwrap_or(before.created_at);
-    let lived =
-        u64::try_from(state.clock.now().as_second() - lived.as_second()).unwrap_or_default();
-    let timeout_sec = more.map(|more| (lived + more).min(MAX_LIFETIME));
-    let attributes = Attributes { timeout_sec, ..before.attributes };
-    let patch = SandboxPatch { attributes: Some(attributes), ..SandboxPatch::default() };
-    let (sandbox, version) =
-        caller.store(&state).update_sandbox(caller.tenant, before.id, patch).await?;
+    let store = caller.store(&state);
+    let (sandbox, version) = store.extend_sandbox(caller.tenant, before.id, timeout_sec).await?;
     state.follower.reached(version).await?;
     answer(&state, &sandbox).await
 }

@@ -38,6 +38,15 @@ impl Paging {
         Ok(Self { offset: offset.or(cursor).or(by_page).unwrap_or(0), limit })
     }
 
+    /// The answer around everything from here on: nothing follows it.
+    pub(super) fn around_all(self, total: u64) -> Value {
+        let mut around = self.wrap(Vec::new(), total);
+        if let Some(meta) = around.get_mut("meta").and_then(Value::as_object_mut) {
+            meta.insert("has_next_page".into(), false.into());
+        }
+        around
+    }
+
     /// The answer around a page.
     pub(super) fn wrap(self, items: Vec<Value>, total: u64) -> Value {
         let size = self.limit.unwrap_or_else(|| total.max(1));

@@ -8,15 +8,17 @@
 mod api_keys;
 mod audit;
 mod auth;
+mod bulk;
 mod cors;
-mod custom_domains;
 mod credits;
+mod custom_domains;
 mod delegation;
 mod document;
 mod domain_record;
 mod embed;
 mod events;
 mod fields;
+mod filter;
 pub mod keys;
 mod lifecycle;
 mod listing;
@@ -33,7 +35,6 @@ mod shares;
 mod tenant;
 mod tickets;
 mod tokens;
-mod upstream;
 mod usage;
 mod webhook_deliveries;
 mod webhooks;
@@ -70,6 +71,7 @@ fn described() -> OpenApiRouter<ApiState> {
     let v1 = OpenApiRouter::default()
         .merge(api_keys::routes())
         .merge(audit::routes())
+        .merge(bulk::routes())
         .merge(delegation::routes())
         .merge(custom_domains::routes())
         .merge(document::routes())

@@ -119,6 +119,19 @@ impl From<StoreError> for Problem {
             StoreError::DomainTaken => {
                 Self::new(StatusCode::CONFLICT, "CONFLICT", "Domain already registered")
             }
+            StoreError::State(state) => {
+                let state = format!("{state:?}").to_lowercase();
+                let message = format!("A sandbox that is {state} cannot do this.");
+                Self::new(StatusCode::CONFLICT, "RESOURCE_STATE", message)
+            }
+            StoreError::Busy => Self {
+                retry_after: Some(Duration::from_secs(5)),
+                ..Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "TOO_MANY_JOBS",
+                    "As many jobs are under way as may be. Wait for one of them to end.",
+                )
+            },
             StoreError::Exists => Self::new(StatusCode::CONFLICT, "CONFLICT", "It exists already."),
             StoreError::WorkspaceExists(workspace) => {
                 let existing = workspaces::shown(&workspace);

@@ -90,7 +90,10 @@ pub(super) async fn wait(
     loop {
         let now = state.store.sandbox(sandbox.tenant, sandbox.id).await?;
         sandbox = now;
-        let may_become = matches!(sandbox.state, SandboxState::Creating | SandboxState::Running);
+        let may_become = matches!(
+            sandbox.state,
+            SandboxState::Creating | SandboxState::Resuming | SandboxState::Running
+        );
         let pending = may_become && !render::is_ready(&sandbox);
         if !pending
             || tokio::time::timeout_at(until, mentions(&mut changes, &sandbox)).await.is_err()

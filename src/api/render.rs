@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{ApiState, Problem, upstream};
-use crate::model::{Preview, Sandbox, SandboxState, TenantDomain, TenantId};
+use super::{ApiState, Problem};
+use crate::model::{Preview, Sandbox, SandboxState, TenantDomain, TenantId, show_upstream};
 use crate::store::PreviewShare;
 
 /// Where a tenant's links are minted: for each sandbox in the most specific verified domain there is, else in the platform's zone.
@@ -70,13 +70,8 @@ pub(super) fn sandbox(state: &ApiState, zones: &Zones, s: &Sandbox) -> Value {
     let (zone, source) = zones.of(s);
     let end = s.destroyed_at.unwrap_or(now);
     let runtime = s.started_at.map_or(0, |started| (end.as_second() - started.as_second()).max(0));
-    let remaining = a.timeout_sec.map(|timeout| {
-        let since = s.started_at.unwrap_or(s.created_at);
-        let left = since.as_millisecond()
-            + i64::try_from(timeout).unwrap_or(i64::MAX / 2000) * 1000
-            - now.as_millisecond();
-        left.max(0)
-    });
+    let expires_at = s.expires_at();
+    let remaining = expires_at.map(|at| (at.as_millisecond() - now.as_millisecond()).max(0));
     let mut shown = json!({
         "id": s.id,
         "tenant_id": s.tenant,
@@ -93,6 +88,8 @@ pub(super) fn sandbox(state: &ApiState, zones: &Zones, s: &Sandbox) -> Value {
         "disk_size_mb": a.disk_size_mb,
         "timeout_sec": a.timeout_sec,
         "timeout_remaining_ms": remaining,
+        "expires_at": expires_at,
+        "error": s.life.error,
         "idle_timeout_sec": a.idle_timeout_sec,
         "always_on": a.always_on,
         "persistent": a.persistent,
@@ -116,7 +113,7 @@ pub(super) fn sandbox(state: &ApiState, zones: &Zones, s: &Sandbox) -> Value {
         "recommended_next_action": null,
         "default_port": s.default_port,
         "origin_profile": s.profile,
-        "upstream": s.upstream.as_ref().map(upstream::show),
+        "upstream": s.upstream.as_ref().map(show_upstream),
         "driver": s.driver,
         "address_generation": s.address_generation,
         "token_generation": s.token_generation,

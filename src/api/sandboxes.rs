@@ -19,9 +19,12 @@ use super::shapes::{
     DestroyedData, IdempotencyHeader, PageQuery, SandboxChange, SandboxData, SandboxOrder,
     SandboxPage, SandboxQuery, WaitQuery,
 };
-use super::{ApiState, Problem, credits, readiness, render, upstream, workspaces};
+use super::{ApiSettings, ApiState, Problem, credits, filter, readiness, render, workspaces};
 use crate::host::Slug;
-use crate::model::{Attributes, Driver, KeyScope, Sandbox, SandboxId, SandboxState, Upstream};
+use crate::model::{
+    Attributes, Driver, KeyScope, Sandbox, SandboxId, SandboxState, UPSTREAM_MUST, Upstream,
+    UpstreamHost, read_upstream as read_address,
+};
 use crate::store::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch};
 
 /// Longest texts, characters.
@@ -46,9 +49,6 @@ const SIZES: [(&str, u32, u32, u32); 5] = [
     ("large", 8, 16_384, 40_960),
     ("xl", 16, 32_768, 81_920),
 ];
-
-/// States that clients know of and no sandbox is ever found in: here they pass within a call.
-const PASSING_STATES: [&str; 3] = ["pausing", "resuming", "destroying"];
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::default()
@@ -145,7 +145,7 @@ fn draft(
     }
     let upstream = read_upstream(fields, state).flatten();
     let driver = if upstream.is_some() { Driver::Register } else { state.settings.default_driver };
-    let running = upstream.is_some() || driver != Driver::Register;
+    let running = upstream.is_some() || !driver.needs_address();
     let new = NewSandbox {
         id: SandboxId::new(),
         slug: slug(fields),
@@ -190,11 +190,19 @@ pub(super) fn object(fields: &mut Fields, name: &str) -> Option<Map<String, Valu
 
 /// `upstream`: `None` when it was not sent, `Some(None)` when it is taken away.
 fn read_upstream(fields: &mut Fields, state: &ApiState) -> Option<Option<Upstream>> {
-    let read = fields.get("upstream", upstream::MUST, upstream::read)?;
-    if read.as_ref().is_some_and(|upstream| !upstream::is_permitted(upstream, &state.settings)) {
+    let read = fields.get("upstream", UPSTREAM_MUST, read_address)?;
+    if read.as_ref().is_some_and(|upstream| !is_permitted(upstream, &state.settings)) {
         fields.fault("upstream", "is outside the networks that previews may use");
     }
     Some(read)
+}
+
+/// Whether the address may be dialled, as far as that can be said before a name is resolved.
+fn is_permitted(upstream: &Upstream, settings: &ApiSettings) -> bool {
+    match &upstream.host {
+        UpstreamHost::Ip(ip) => (settings.permits_address)(*ip),
+        UpstreamHost::Name(_) => true,
+    }
 }
 
 fn read_attributes(fields: &mut Fields, a: &mut Attributes) {
@@ -237,47 +245,14 @@ async fn list(
     State(state): State<ApiState>,
     caller: Caller,
     Query(query): Query<HashMap<String, String>>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     caller.needs(&[KeyScope::SandboxesRead])?;
     let paging = Paging::read(&query)?;
-    let text = |name: &str| query.get(name).filter(|text| !text.is_empty()).cloned();
-    if text("state").is_some_and(|word| PASSING_STATES.contains(&word.as_str())) {
-        return Ok(Json(paging.wrap(Vec::new(), 0)));
-    }
-    let wanted = text("state").map(|word| {
-        // The API's other word for the same state.
-        let word = if word == "provisioning" { "creating".into() } else { word };
-        serde_json::from_value::<SandboxState>(Value::String(word)).map_err(|_| {
-            Problem::field(
-                "state",
-                "must be one of creating, running, paused, stopped, error, destroyed",
-            )
-        })
-    });
-    let mut tags: Vec<String> =
-        text("tags").iter().flat_map(|tags| tags.split(',')).map(str::to_owned).collect();
-    tags.extend(query.iter().filter_map(|(name, value)| {
-        let key = name.strip_prefix("tags[")?.strip_suffix(']')?;
-        Some(if value.is_empty() { key.to_owned() } else { format!("{key}={value}") })
-    }));
-    tags.retain(|tag| !tag.is_empty());
-    let filter = SandboxFilter {
-        state: wanted.transpose()?,
-        tags,
-        external_user_id: text("external_user_id"),
-        external_project_id: text("external_project_id"),
-        external_workspace_id: text("external_workspace_id"),
-        workspace_id: text("workspace_id"),
-        within: caller.binding().cloned(),
-        offset: paging.offset,
-        limit: paging.limit,
+    let Some(mut filter) = filter::of_query(&query)? else {
+        return Ok(Json(paging.wrap(Vec::new(), 0)).into_response());
     };
-    let (sandboxes, total) = state.store.sandboxes(caller.tenant, filter).await?;
-    let zone = render::zone(&state, caller.tenant).await?;
-    let mut items: Vec<Value> =
-        sandboxes.iter().map(|sandbox| render::sandbox(&state, &zone, sandbox)).collect();
-    workspaces::name_them(&state, caller.tenant, &mut items).await?;
-    Ok(Json(paging.wrap(items, total)))
+    filter.within = caller.binding().cloned();
+    filter::answer(state, caller.tenant, filter, paging).await
 }
 
 /// Gives a sandbox.
@@ -310,7 +285,7 @@ async fn by_name(
     };
     // The newest of its own: one of somebody else's with this name is not in the way.
     let filter = SandboxFilter { within: Some(binding.clone()), ..SandboxFilter::default() };
-    let (own, _) = state.store.sandboxes(caller.tenant, filter).await?;
+    let own = state.store.sandboxes(caller.tenant, &filter).await?;
     let named = own.iter().rev().find(|sandbox| sandbox.name.as_ref() == Some(&name));
     let found = named.or_else(|| own.iter().find(|sandbox| sandbox.slug.as_str() == name));
     answer(&state, found.ok_or_else(|| Problem::not_found("sandbox"))?).await
@@ -345,6 +320,10 @@ async fn update(
         (Some(Some(_)), Driver::Loopback) => Some(Driver::Register),
         (Some(Some(_)), Driver::Demo) => {
             fields.fault("upstream", "cannot be set: this is the demo app");
+            None
+        }
+        (Some(_), Driver::Command) => {
+            fields.fault("upstream", "cannot be set: this sandbox's address comes from a command");
             None
         }
         // There is none to take away.

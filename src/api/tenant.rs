@@ -206,6 +206,11 @@ async fn set_policy(
         read_methods: fields.texts("read_methods", (MAX_METHODS, 32)).unwrap_or_default(),
         read_allows_upgrade: fields.flag("read_allows_upgrade").unwrap_or(true),
         miosa_messages: fields.flag("miosa_messages").unwrap_or(false),
+        wake: fields.word("wake", "credential, anyone, never").unwrap_or_default(),
+        wake_registered: fields.flag("wake_registered").unwrap_or(false),
+        wakes_per_minute: fields
+            .number("wakes_per_minute", (0, 1_000_000))
+            .and_then(|number| u32::try_from(number).ok()),
         limits: quotas::preview_limits(&mut fields),
         max_share_seconds: fields.number("max_share_seconds", (1, MAX_SHARE)),
     };

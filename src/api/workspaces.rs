@@ -18,7 +18,7 @@ use super::shapes::{
     PageQuery, ProvidedWorkspace, SandboxPage, WorkspaceChange, WorkspaceData, WorkspaceOrder,
     WorkspacePage, WorkspaceQuery,
 };
-use super::{ApiState, Problem, render};
+use super::{ApiState, Problem, filter};
 use crate::model::{Attributes, KeyScope, TenantId, Workspace, WorkspaceId};
 use crate::store::{NewWorkspace, SandboxFilter, WorkspaceKey, WorkspacePatch};
 
@@ -206,23 +206,14 @@ async fn sandboxes(
     caller: Caller,
     Path(path): Path<String>,
     Query(query): Query<HashMap<String, String>>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     caller.must_be_unbound()?;
     caller.needs(&[KeyScope::SandboxesRead])?;
     let paging = Paging::read(&query)?;
     let workspace = state.store.workspace(caller.tenant, id(&path)?).await?;
-    let filter = SandboxFilter {
-        workspace_id: Some(workspace.id.to_string()),
-        offset: paging.offset,
-        limit: paging.limit,
-        ..SandboxFilter::default()
-    };
-    let (sandboxes, total) = state.store.sandboxes(caller.tenant, filter).await?;
-    let zone = render::zone(&state, caller.tenant).await?;
-    let mut items: Vec<Value> =
-        sandboxes.iter().map(|sandbox| render::sandbox(&state, &zone, sandbox)).collect();
-    name_them(&state, caller.tenant, &mut items).await?;
-    Ok(Json(paging.wrap(items, total)))
+    let workspace_id = Some(workspace.id.to_string());
+    let filter = SandboxFilter { workspace_id, ..SandboxFilter::default() };
+    filter::answer(state, caller.tenant, filter, paging).await
 }
 
 /// Puts a sandbox into the workspace that the fields name by its id, its slug, its name or the tenant's own id of it. An id may be one that

@@ -126,6 +126,8 @@ fn read(r: &mut Reader) -> Config {
         }),
         forbidden_ports: forbidden_ports(r),
         default_visibility: default_visibility(r).unwrap_or(Visibility::Public),
+        compute: super::compute::commands(r),
+        wake: super::compute::wake(r),
         allowed_origins: allowed_origins(r),
         webhooks: webhooks::read(r),
         dns,

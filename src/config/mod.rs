@@ -1,6 +1,7 @@
 //! What the process is told by its operator: the command line, the file, the environment. Nothing else reads them.
 
 mod cli;
+mod compute;
 mod file;
 mod reader;
 mod webhooks;
@@ -16,10 +17,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::address::AddressRules;
+use crate::lifecycle::WakeSettings;
 use crate::model::Visibility;
 use crate::telemetry::LogSettings;
 use crate::usage::Prices;
-use crate::{control, dns, forward, limits, listen, tls, verify};
+use crate::{compute as commands, control, dns, forward, limits, listen, tls, verify};
 
 /// Everything a process needs to know to start.
 #[derive(Clone, Debug)]
@@ -56,6 +58,10 @@ pub struct Config {
     pub forbidden_ports: Vec<u16>,
     /// Visibility of a preview whose creator names none.
     pub default_visibility: Visibility,
+    /// The commands that run sandboxes, if there are any.
+    pub compute: Option<commands::Settings>,
+    /// How visitors wake sandboxes.
+    pub wake: WakeSettings,
     /// Origins whose pages may call the control API, beside those that tenants name.
     pub allowed_origins: Vec<String>,
     /// How webhooks are told.
@@ -193,6 +199,8 @@ pub fn dev(options: &DevOptions) -> Config {
         networks: AddressRules::default(),
         forbidden_ports: FORBIDDEN_PORTS.to_vec(),
         default_visibility: Visibility::Public,
+        compute: None,
+        wake: WakeSettings::default(),
         allowed_origins: Vec::new(),
         webhooks: webhooks::development(),
         dns: dns::Settings::default(),

@@ -285,6 +285,11 @@ fn put(routes: &Routes, sandbox: RoutedSandbox) {
     });
     let mut ports: Box<[PortRule]> = ports.collect();
     ports.sort_unstable_by_key(|rule| rule.port);
+    // The same for as long as the sandbox has one: visits are under way that write it.
+    let activity = sandbox.idles.then(|| {
+        let former = routes.by_id(sandbox.id).and_then(|route| route.activity.clone());
+        former.unwrap_or_default()
+    });
     let route = Route {
         sandbox: sandbox.id,
         tenant,
@@ -300,6 +305,7 @@ fn put(routes: &Routes, sandbox: RoutedSandbox) {
         external_user_id: sandbox.external_user_id.map(Into::into),
         workspace: sandbox.workspace.map(Into::into),
         project: sandbox.project.map(Into::into),
+        activity,
     };
     routes.put_sandbox(route, scopes);
 }

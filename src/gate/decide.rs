@@ -8,18 +8,19 @@
 //! 6. Access: the port is public, or a credential (a token, a share link) holds for this sandbox, port, generation and moment.
 //! 7. What the access allows: methods by scope; for a cookie, that the request is not another site's doing.
 //! 8. A link that is being opened becomes a session and a clean address; in a frame, only once the browser is seen to keep the session.
-//! 9. Only now is the sandbox's state told.
+//! 9. Only now is the sandbox's state told; and a paused one woken, if the visit is one that is worth it.
 
 use std::sync::Arc;
 
 use http::{Method, header};
 use jiff::Timestamp;
 
+use super::RefusalReason;
 use super::credentials::{self, Carrier, Evidence, Proof};
-use super::decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, Strip, Subject};
+use super::decision::{Decision, Grant, Moved, Plan, Refusal, Strip, Subject, Wake, WokenBy};
 use super::visit::{SEC_FETCH_SITE, Visit};
 use crate::host::{Authority, PreviewLabel, SandboxName};
-use crate::model::{Driver, SandboxState, ShareId, ShareLink, TokenScope};
+use crate::model::{SandboxState, ShareId, ShareLink, TokenScope};
 use crate::routes::{Route, Routes, SlugScope, TenantView};
 use crate::token::{Claims, TokenError};
 
@@ -69,6 +70,11 @@ pub fn decide(
         return decision;
     }
     if let Err(reason) = running(&found.route) {
+        if judged.wakes(&access) {
+            let by = judged.woken_by(&access);
+            let (subject, tenant) = (found.subject(), Arc::clone(&found.tenant));
+            return Decision::Wake(Box::new(Wake { subject, tenant, by }));
+        }
         return match access.grant {
             // An `Origin` proves nothing: whoever sends a preflight learns nothing that a stranger would not.
             Grant::Preflight => found.refuse(RefusalReason::SignInNeeded, false),
@@ -149,11 +155,10 @@ fn unknown(reason: RefusalReason, tenant: Option<Arc<TenantView>>) -> Decision {
 fn running(route: &Route) -> Result<(), RefusalReason> {
     match route.state {
         SandboxState::Creating => Err(RefusalReason::Starting),
-        SandboxState::Running if route.driver == Driver::Register && route.upstream.is_none() => {
-            Err(RefusalReason::Starting)
-        }
+        SandboxState::Running if !route.serves() => Err(RefusalReason::Starting),
         SandboxState::Running => Ok(()),
-        SandboxState::Paused => Err(RefusalReason::Paused),
+        SandboxState::Pausing | SandboxState::Paused => Err(RefusalReason::Paused),
+        SandboxState::Resuming => Err(RefusalReason::Waking),
         SandboxState::Stopped | SandboxState::Error => Err(RefusalReason::NotRunning),
         SandboxState::Destroyed => Err(RefusalReason::NotFound),
     }
@@ -283,6 +288,16 @@ impl Judging<'_> {
             _ if self.is_friendly_preflight() => Ok(Access { grant: Grant::Preflight, held: None }),
             Some(Err(reason)) => Err(reason),
             None => Err(RefusalReason::SignInNeeded),
+        }
+    }
+
+    /// What a visitor shows who wakes the sandbox.
+    fn woken_by(&self, access: &Access) -> WokenBy {
+        let held = access.held.as_ref().and_then(|held| self.evidence.0.get(held.index));
+        match held {
+            Some(Ok(Proof::Token(claims))) => WokenBy::Token(claims.id),
+            Some(Ok(Proof::Share(link))) => WokenBy::Share(link.id),
+            Some(Err(_)) | None => WokenBy::Anyone,
         }
     }
 

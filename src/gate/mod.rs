@@ -6,10 +6,12 @@
 mod credentials;
 mod decide;
 mod decision;
+mod refusal;
 mod served;
 mod session;
 mod sign_in;
 mod visit;
+mod wake;
 
 pub use credentials::{
     Carrier, Credential, Credentials, Evidence, PLAIN_SESSION_COOKIE, Proof, SESSION_COOKIE,
@@ -17,9 +19,10 @@ pub use credentials::{
 };
 pub use decide::{Rules, allowed_until, decide, still_allowed};
 pub use decision::{
-    Decision, Grant, Moved, Plan, Refusal, RefusalReason, Renewal, Says, Session, SignIn, Strip,
-    Subject,
+    Decision, Grant, Moved, Plan, Refusal, Renewal, Says, Session, SignIn, Strip, Subject, Wake,
+    WokenBy,
 };
+pub use refusal::RefusalReason;
 pub use served::served_host;
 pub use visit::{Arrival, Intent, Own, Visit};
 

@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use http::{Method, header};
 
+use super::RefusalReason;
 use super::credentials::Carrier;
 use super::decide::{Access, Judging, resolve};
-use super::decision::{Decision, Grant, RefusalReason, Renewal, Says, Session};
+use super::decision::{Decision, Grant, Renewal, Says, Session};
 use super::visit::{Intent, Own, SEC_FETCH_SITE};
 use crate::host::Authority;
 use crate::model::{SandboxId, TokenScope};

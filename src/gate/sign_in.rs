@@ -9,9 +9,10 @@
 use bytes::Bytes;
 use http::{HeaderName, Method};
 
+use super::RefusalReason;
 use super::credentials::{self, Carrier, PLAIN_SESSION_COOKIE, RETURNED, SESSION_COOKIE};
 use super::decide::{Access, Judging};
-use super::decision::{Decision, RefusalReason, SignIn};
+use super::decision::{Decision, SignIn};
 use super::visit::{Intent, SEC_FETCH_DEST, SEC_FETCH_SITE, keeps_bound};
 
 /// How long browsers are asked to keep a session that has no end, seconds: 400 days, which is the longest that they keep a cookie.

@@ -15,6 +15,7 @@ use crate::message::{Minor, RequestHead};
 use crate::model::{
     Audience, CustomDomain, Driver, Profile, Protocol, SandboxId, SandboxState, ShareId, ShareLink,
     SigningKeyRecord, TenantDomain, TenantId, TenantPolicy, TokenId, TokenScope, Visibility,
+    WakePolicy,
 };
 use crate::routes::{PortRule, Route, Routes, SlugScope, TenantView};
 use crate::token::{Claims, KeyRing, Verifier, share_hash};
@@ -58,6 +59,7 @@ fn route(sandbox: SandboxId, tenant: TenantId, slug: &str) -> Route {
         external_user_id: None,
         workspace: None,
         project: None,
+        activity: None,
     }
 }
 
@@ -182,6 +184,14 @@ impl World {
                 },
             },
             Decision::Neutral(_) => "neutral".into(),
+            Decision::Wake(wake) => format!(
+                "wake by {}",
+                match wake.by {
+                    WokenBy::Anyone => "anyone",
+                    WokenBy::Token(_) => "token",
+                    WokenBy::Share(_) => "share",
+                }
+            ),
             Decision::Refuse(refusal) => refusal.reason.face().label.into(),
         }
     }
@@ -849,6 +859,115 @@ fn what_is_open_is_judged_again() {
     assert_eq!(judge(&grant(3, 10), 3000), Err(RefusalReason::TokenRevoked));
 }
 
+/// A paused sandbox of commands, and a tenant with these rules about waking.
+fn asleep(policy: TenantPolicy) -> World {
+    let world = World::new();
+    let view = world.routes.tenant(world.tenant).unwrap();
+    world.routes.put_tenant(TenantView { policy, ..TenantView::clone(&view) });
+    world.update(|route| (route.state, route.driver) = (SandboxState::Paused, Driver::Command));
+    world
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table: one line a visit")]
+fn only_visits_that_somebody_waits_for_wake_a_paused_sandbox() {
+    let world = asleep(TenantPolicy::default());
+    let token = world.token(|c| c.scope = TokenScope::Interact);
+    let cookie = format!("__Host-preview={token}");
+    let by_cookie = |target: &str| Request::get(MINE, target).with("cookie", &cookie);
+    let by_header = |target: &str| Request::get(MINE, target).with("x-miosa-preview-token", &token);
+    let fetch =
+        |dest: &str| by_cookie("/").with("sec-fetch-mode", "cors").with("sec-fetch-dest", dest);
+    let own = format!("https://{MINE}");
+    let same = |request: Request| request.with("origin", &own);
+    let slack = "Slackbot-LinkExpanding 1.0";
+    for (what, request, wakes) in [
+        ("a navigation", by_cookie("/").navigating(), true),
+        ("a navigation to a page", by_cookie("/a?b=c").navigating(), true),
+        ("a program", by_header("/api/items"), true),
+        ("a script's fetch", fetch("empty"), true),
+        ("a form", same(by_cookie("/").method(Method::POST)).navigating(), true),
+        ("a program's write", by_header("/api").method(Method::DELETE), true),
+        ("an image", fetch("image"), false),
+        ("a script", fetch("script"), false),
+        ("a style", fetch("style"), false),
+        ("a prefetch", by_cookie("/").navigating().with("sec-purpose", "prefetch"), false),
+        (
+            "a prerender",
+            by_cookie("/").navigating().with("sec-purpose", "prefetch;prerender"),
+            false,
+        ),
+        (
+            "an unfurler",
+            by_header("/").with("user-agent", slack).with("accept", "text/html"),
+            false,
+        ),
+        ("a crawler", by_header("/").with("user-agent", "SomeCrawler/1.0"), false),
+        ("a look", by_header("/").method(Method::HEAD), false),
+        ("a look of a page of ours", by_cookie("/").method(Method::HEAD), false),
+        ("options", by_header("/").method(Method::OPTIONS), false),
+        ("a favicon", by_cookie("/favicon.ico"), false),
+        ("a favicon with a query", by_cookie("/favicon.ico?v=2").navigating(), false),
+        ("robots.txt", by_header("/robots.txt"), false),
+        ("a touch icon", by_cookie("/apple-touch-icon-precomposed.png"), false),
+        ("well-known", by_header("/.well-known/traffic-advice"), false),
+        ("a socket", same(by_cookie("/hmr")).socket(), false),
+        ("a program's socket", by_header("/hmr").socket(), false),
+        ("an event stream", by_cookie("/events").with("accept", "text/event-stream"), false),
+        ("an event stream again", fetch("empty").with("last-event-id", "7"), false),
+    ] {
+        let outcome = world.outcome(&request);
+        assert_eq!(outcome, if wakes { "wake by token" } else { "sandbox_paused" }, "{what}");
+    }
+    // A link becomes a session first, whatever the sandbox does.
+    let link = Request::get(MINE, &format!("/?mt={token}")).navigating();
+    assert_eq!(world.outcome(&link), "sign in /");
+    let known = by_cookie("/").navigating();
+    for (state, outcome) in [
+        (SandboxState::Pausing, "wake by token"),
+        (SandboxState::Resuming, "wake by token"),
+        (SandboxState::Creating, "sandbox_starting"),
+        (SandboxState::Stopped, "sandbox_not_running"),
+        (SandboxState::Error, "sandbox_not_running"),
+    ] {
+        world.update(|route| route.state = state);
+        assert_eq!(world.outcome(&known), outcome, "{state:?}");
+    }
+    world.update(|route| route.state = SandboxState::Resuming);
+    let looking = by_cookie("/").method(Method::HEAD);
+    assert_eq!(world.outcome(&looking), "sandbox_waking");
+}
+
+#[test]
+fn whose_visits_wake_is_the_tenants_to_say() {
+    const PUBLIC: &str = "8000-mine.sandbox.example";
+    let policy = |wake| TenantPolicy { wake, ..TenantPolicy::default() };
+    for (wake, anonymous, fetching, known) in [
+        (WakePolicy::Credential, "sandbox_paused", "sandbox_paused", "wake by token"),
+        (WakePolicy::Anyone, "wake by anyone", "sandbox_paused", "wake by token"),
+        (WakePolicy::Never, "sandbox_paused", "sandbox_paused", "sandbox_paused"),
+    ] {
+        let world = asleep(policy(wake));
+        let cookie = format!("__Host-preview={}", world.token(|_| {}));
+        let public = || Request::get(PUBLIC, "/").with("sec-fetch-dest", "empty");
+        assert_eq!(world.outcome(&public().navigating()), anonymous, "{wake:?}");
+        assert_eq!(world.outcome(&public()), fetching, "{wake:?}");
+        assert_eq!(world.outcome(&public().with("cookie", &cookie)), known, "{wake:?}");
+        assert_eq!(world.outcome(&Request::get(MINE, "/").navigating()), "sign_in_needed");
+    }
+    // Nobody starts a machine for us there, so it runs again only where that is wanted.
+    let registered = |wake_registered| {
+        let world = asleep(TenantPolicy { wake_registered, ..TenantPolicy::default() });
+        world.update(|route| route.driver = Driver::Register);
+        let token = world.token(|_| {});
+        world.outcome(&Request::get(MINE, "/").with("x-miosa-preview-token", &token))
+    };
+    assert_eq!(
+        (registered(false), registered(true)),
+        ("sandbox_paused".into(), "wake by token".into())
+    );
+}
+
 fn requests() -> impl Strategy<Value = (Request, u8)> {
     let hosts = prop_oneof![
         Just(MINE.to_owned()),
@@ -896,8 +1015,11 @@ fn requests() -> impl Strategy<Value = (Request, u8)> {
 
 proptest! {
     #[test]
-    fn nothing_is_forwarded_without_a_grant((request, fault) in requests()) {
+    fn nothing_is_forwarded_and_nothing_woken_without_a_grant((request, fault) in requests(), paused: bool) {
         let world = World::new();
+        if paused {
+            world.update(|route| (route.state, route.driver) = (SandboxState::Paused, Driver::Command));
+        }
         let revoked = TokenId::new();
         world.routes.revoke_token(revoked, at(600));
         let token = world.token(|c| {
@@ -929,7 +1051,13 @@ proptest! {
         for (_, value) in &mut request.fields {
             *value = value.replace("TOKEN", &token);
         }
-        if let Decision::Forward(plan) = world.decide(&request) {
+        let decision = world.decide(&request);
+        if let Decision::Wake(wake) = &decision {
+            let granted = matches!(fault, 6 | 11) && wake.subject.route.sandbox == world.sandbox;
+            prop_assert!(paused && granted && wake.by != WokenBy::Anyone, "{:?} by fault {}", request, fault);
+            prop_assert!(!matches!(request.method, Method::HEAD | Method::OPTIONS));
+        }
+        if let Decision::Forward(plan) = decision {
             let public = plan.route.is_public(plan.port, at(0));
             let preflight = request.method == Method::OPTIONS;
             let granted = matches!(fault, 6 | 11) && plan.route.sandbox == world.sandbox;

@@ -24,6 +24,7 @@ use crate::upstream::{DialError, ExchangeError};
 use crate::visitor::{HeadTimeout, ShuttingDown};
 use crate::wire::{RequestFault, ResponseFault};
 
+#[expect(clippy::too_many_lines, reason = "a table: one line a fault")]
 fn every_face() -> Vec<&'static Face> {
     use RefusalReason as Reason;
     let io = || io::Error::other("x");
@@ -57,6 +58,8 @@ fn every_face() -> Vec<&'static Face> {
         Box::new(Reason::ForeignOrigin),
         Box::new(Reason::Starting),
         Box::new(Reason::Paused),
+        Box::new(Reason::Waking),
+        Box::new(Reason::WakesSpent),
         Box::new(Reason::NotRunning),
         Box::new(RequestFault::BareLf),
         Box::new(RequestFault::RequestLine),

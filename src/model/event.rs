@@ -77,7 +77,7 @@ impl EventType {
             happened.push(Self::SandboxCreated);
         }
         let was = before.map(|before| before.state);
-        let resumes = was == Some(SandboxState::Paused);
+        let resumes = matches!(was, Some(SandboxState::Paused | SandboxState::Resuming));
         if was != Some(after.state) {
             match after.state {
                 SandboxState::Running if resumes => happened.push(Self::SandboxResumed),
@@ -86,7 +86,8 @@ impl EventType {
                 SandboxState::Stopped => happened.push(Self::SandboxStopped),
                 SandboxState::Error => happened.push(Self::SandboxError),
                 SandboxState::Destroyed => happened.push(Self::SandboxDestroyed),
-                SandboxState::Creating => {}
+                // What is on its way is told once it is there.
+                SandboxState::Creating | SandboxState::Pausing | SandboxState::Resuming => {}
             }
         }
         if after.is_ready() && !resumes && !before.is_some_and(Sandbox::is_ready) {
@@ -108,6 +109,7 @@ fn differs(before: &Sandbox, after: &Sandbox) -> bool {
     let mut aligned = before.clone();
     aligned.updated_at = after.updated_at;
     aligned.started_at = after.started_at;
+    aligned.life.clone_from(&after.life);
     if told {
         aligned.state = after.state;
     }

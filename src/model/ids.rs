@@ -109,6 +109,9 @@ id!(
     /// An API key.
     KeyId, Uuid::now_v7());
 id!(
+    /// A job: work on many sandboxes at once.
+    JobId, Uuid::now_v7());
+id!(
     /// A preview record: one published port of a sandbox.
     PreviewId, Uuid::now_v7());
 id!(

@@ -8,12 +8,14 @@ mod domain;
 mod embed;
 mod event;
 mod ids;
+mod life;
 mod limits;
 mod links;
 mod preview;
 mod sandbox;
 mod share;
 mod tenant;
+mod upstream;
 mod usage;
 mod webhook;
 mod workspace;
@@ -28,15 +30,17 @@ pub use domain::{
 pub use embed::{FrameSource, FrameSourceError, Origin};
 pub use event::{Event, EventFilter, EventType, UnknownEvent};
 pub use ids::{
-    DeliveryId, EventId, IdText, KeyId, PreviewId, SandboxId, ScopedTokenId, ShareId, TenantId,
-    TokenId, WebhookId, WorkspaceId,
+    DeliveryId, EventId, IdText, JobId, KeyId, PreviewId, SandboxId, ScopedTokenId, ShareId,
+    TenantId, TokenId, WebhookId, WorkspaceId,
 };
+pub use life::{Life, Move, Step, Stuck, Verb, after};
 pub use limits::{PreviewLimits, QuotaSource, Quotas};
 pub use links::Links;
 pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};
 pub use share::{REMEMBERED, Share, ShareHash, ShareLink, ShareTally};
-pub use tenant::{Tenant, TenantPolicy};
+pub use tenant::{Tenant, TenantPolicy, WakePolicy};
+pub use upstream::{UPSTREAM_MUST, read_upstream, show_upstream};
 pub use usage::{Counted, MINUTE, Owner, Place, Provisioned, Shape, Span, Traffic, Used};
 pub use webhook::{Delivery, DeliveryState, Webhook, WebhookSecret, WebhookState};
 pub use workspace::Workspace;

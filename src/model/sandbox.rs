@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Profile, SandboxId, TenantId};
+use super::{Life, Profile, SandboxId, TenantId};
 use crate::host::Slug;
 
 /// Where a sandbox is in its life.
@@ -18,8 +18,12 @@ pub enum SandboxState {
     Creating,
     /// Serving.
     Running,
+    /// Being frozen.
+    Pausing,
     /// Frozen; can be resumed.
     Paused,
+    /// Being started again.
+    Resuming,
     /// Stopped; its address means nothing.
     Stopped,
     /// Broken.
@@ -34,6 +38,8 @@ pub enum SandboxState {
 pub enum Driver {
     /// The API's caller gives `upstream`.
     Register,
+    /// Commands of the operator's make the machine and say where it is.
+    Command,
     /// Development: port N of the sandbox is port N of this machine's loopback.
     Loopback,
     /// Development: the demo app inside the binary, whose port the process knows.
@@ -59,6 +65,13 @@ pub struct Upstream {
     /// whose whole sandbox is one port; then every port maps to it as `(0, dialled)`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub port_map: Vec<(u16, u16)>,
+}
+
+impl Driver {
+    /// Whether a sandbox serves only once its address is known.
+    pub fn needs_address(self) -> bool {
+        matches!(self, Self::Register | Self::Command)
+    }
 }
 
 impl Upstream {
@@ -146,12 +159,14 @@ pub struct Sandbox {
     pub started_at: Option<Timestamp>,
     /// When it was destroyed.
     pub destroyed_at: Option<Timestamp>,
+    /// What is to be done for it, and until when it may run.
+    pub life: Life,
 }
 
 impl Sandbox {
     /// Whether it serves.
     pub fn is_ready(&self) -> bool {
-        let has_address = self.driver != Driver::Register || self.upstream.is_some();
+        let has_address = !self.driver.needs_address() || self.upstream.is_some();
         self.state == SandboxState::Running && has_address
     }
 }

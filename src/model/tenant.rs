@@ -2,8 +2,22 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Branding, FrameSource, PreviewLimits, TenantId};
+
+/// Whose visits wake a paused sandbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WakePolicy {
+    /// Of those who show a credential.
+    #[default]
+    Credential,
+    /// Of those as well who open a public port.
+    Anyone,
+    /// Nobody's.
+    Never,
+}
 
 /// What a tenant may adjust about access to its previews.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +33,12 @@ pub struct TenantPolicy {
     pub read_allows_upgrade: bool,
     /// Whether pages post their messages under the type `miosa:session-expired` as well.
     pub miosa_messages: bool,
+    /// Whose visits wake a paused sandbox.
+    pub wake: WakePolicy,
+    /// Whether those are woken as well whose machines nobody starts for us: they just run again.
+    pub wake_registered: bool,
+    /// How many sandboxes visitors may wake a minute; `None` = as many as the operator allows.
+    pub wakes_per_minute: Option<u32>,
     /// How much one preview may use at once.
     pub limits: PreviewLimits,
     /// The longest that a share link made from now on may live, seconds; `None` = as long as its maker says.
@@ -33,6 +53,9 @@ impl Default for TenantPolicy {
             read_methods: Vec::new(),
             read_allows_upgrade: true,
             miosa_messages: false,
+            wake: WakePolicy::default(),
+            wake_registered: false,
+            wakes_per_minute: None,
             limits: PreviewLimits::default(),
             max_share_seconds: None,
         }

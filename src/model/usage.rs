@@ -87,7 +87,7 @@ impl Shape {
         let disk_mb = a.disk_size_mb.unwrap_or(0);
         let running = match sandbox.state {
             SandboxState::Running => true,
-            SandboxState::Paused => false,
+            SandboxState::Pausing | SandboxState::Paused | SandboxState::Resuming => false,
             SandboxState::Stopped if a.persistent => false,
             _ => return None,
         };

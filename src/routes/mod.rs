@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::activity::Activity;
 use crate::host::Slug;
 use crate::model::{
     Audience, Branding, Driver, Profile, Protocol, SandboxId, SandboxState, TenantId, TenantPolicy,
@@ -97,9 +98,17 @@ pub struct Route {
     pub workspace: Option<Arc<str>>,
     /// The project it belongs to.
     pub project: Option<Arc<str>>,
+    /// When it was last visited, if it ends for want of visits.
+    pub activity: Option<Arc<Activity>>,
 }
 
 impl Route {
+    /// Whether it serves, as far as is known here.
+    pub fn serves(&self) -> bool {
+        let has_address = !self.driver.needs_address() || self.upstream.is_some();
+        self.state == SandboxState::Running && has_address
+    }
+
     /// The rule that holds for a port at this moment, if any.
     pub fn rule(&self, port: u16, now: Timestamp) -> Option<&PortRule> {
         self.ports

@@ -432,6 +432,7 @@ mod tests {
             external_user_id: None,
             workspace: None,
             project: None,
+            activity: None,
         }
     }
 

@@ -11,8 +11,11 @@ mod deliveries;
 mod delivery_log;
 mod domains;
 mod events;
+mod find;
 mod idempotency;
+mod jobs;
 mod keys;
+mod lifecycle;
 mod open;
 mod previews;
 mod prune;
@@ -35,6 +38,8 @@ pub use audit::{Actor, ActorKind, AuditFilter, AuditRow};
 pub use checks::{Check, Checked};
 pub use deliveries::{Backlog, Busy, Claim, Room, Settlement, Verdict};
 pub use domains::{Registered, Rival};
+pub use jobs::{Job, JobTarget};
+pub use lifecycle::{CommandEnd, Due};
 pub use open::Store;
 pub use quotas::{QuotaExceeded, QuotaUsage};
 pub use shares::{NewShare, PreviewShare};
@@ -82,6 +87,12 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("migration")]
     Migration(#[source] sqlx::migrate::MigrateError),
+    /// The sandbox is in a state from which this is not possible.
+    #[error("not possible in this state")]
+    State(SandboxState),
+    /// As much is under way as may be.
+    #[error("busy")]
+    Busy,
     /// A row that must be unique exists already.
     #[error("exists already")]
     Exists,
@@ -196,8 +207,12 @@ pub struct SandboxFilter {
     pub external_workspace_id: Option<String>,
     /// Only this workspace's, by the id that its sandboxes carry.
     pub workspace_id: Option<String>,
+    /// Only those with this attribute.
+    pub project_id: Option<String>,
     /// Only what exists for a delegated caller.
     pub within: Option<Binding>,
+    /// Only those after this one, in the order of lists.
+    pub after: Option<(Timestamp, SandboxId)>,
     /// Skip this many.
     pub offset: u64,
     /// At most this many; `None` = all.
@@ -328,6 +343,8 @@ pub struct RoutedSandbox {
     pub project: Option<String>,
     /// Its published ports.
     pub ports: Vec<RoutedPort>,
+    /// Whether it ends when nobody visits it for long enough.
+    pub idles: bool,
     /// Where its slug leads to it: an empty text is the platform's zones, any other a tenant's domain.
     pub slug_scopes: Vec<String>,
 }

@@ -157,7 +157,10 @@ fn share(sandbox: &Sandbox) -> QuotaUsage {
         | SandboxState::Stopped
         | SandboxState::Error
         | SandboxState::Destroyed => 0,
-        SandboxState::Creating | SandboxState::Running => 1,
+        SandboxState::Creating
+        | SandboxState::Running
+        | SandboxState::Pausing
+        | SandboxState::Resuming => 1,
     };
     let storage_mb = sandbox.attributes.disk_size_mb.map_or(0, u64::from);
     QuotaUsage { sandboxes: 1, concurrent, storage_mb }

@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::StoreError;
 use crate::host::Slug;
-use crate::model::{Preview, Sandbox};
+use crate::model::{Life, Preview, Sandbox};
 
 /// A moment as a column.
 pub(super) fn millis(at: Timestamp) -> i64 {
@@ -107,6 +107,27 @@ impl<'r> Columns<'r> {
     }
 }
 
+/// What was added to the table of sandboxes later is read by its name, wherever it stands.
+fn life(row: &SqliteRow) -> Result<Life, StoreError> {
+    fn at<'r, T>(row: &'r SqliteRow, name: &str) -> Result<T, StoreError>
+    where
+        T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+    {
+        row.try_get(name).map_err(StoreError::Database)
+    }
+    let when = |name| at::<Option<i64>>(row, name)?.map(moment).transpose();
+    Ok(Life {
+        wanted: at::<Option<&str>>(row, "wanted")?.map(from_word).transpose()?,
+        order: u64::try_from(at::<i64>(row, "wanted_order")?)
+            .map_err(|_| StoreError::Corrupt("count"))?,
+        wanted_at: when("wanted_at")?,
+        attempts: at(row, "wanted_attempts")?,
+        error: at(row, "error")?,
+        timed_from: when("timed_from")?,
+        idle_at: when("idle_at")?,
+    })
+}
+
 /// A whole sandbox, in the order of the table's columns (`SELECT *`).
 pub(super) fn sandbox(row: &SqliteRow) -> Result<Sandbox, StoreError> {
     let mut c = Columns::of(row);
@@ -132,6 +153,7 @@ pub(super) fn sandbox(row: &SqliteRow) -> Result<Sandbox, StoreError> {
         updated_at: c.moment()?,
         started_at: c.optional_moment()?,
         destroyed_at: c.optional_moment()?,
+        life: life(row)?,
     })
 }
 

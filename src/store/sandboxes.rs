@@ -1,14 +1,16 @@
 //! Sandboxes and the slugs that lead to them.
 
-use sqlx::{QueryBuilder, Row as _, Sqlite, Transaction};
+use sqlx::{Row as _, Sqlite, Transaction};
 
-use super::delegation;
+use super::lifecycle::write_life;
 use super::rows::{self, json, millis, word};
 use super::slugs::{claim, claim_default, release};
 use super::spans;
-use super::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch, Store, StoreError};
+use super::{Created, Idempotency, NewSandbox, SandboxPatch, Store, StoreError};
 use crate::host::Slug;
-use crate::model::{Sandbox, SandboxId, SandboxState, Subject, TenantId, Version};
+use crate::model::{
+    Driver, Life, Sandbox, SandboxId, SandboxState, Subject, TenantId, Verb, Version,
+};
 
 type Tx = Transaction<'static, Sqlite>;
 
@@ -58,7 +60,7 @@ impl Store {
             Some(slug) => slug,
             None => Slug::parse(placeholder).map_err(|_| StoreError::Corrupt("slug"))?,
         };
-        Ok(Sandbox {
+        let mut sandbox = Sandbox {
             id: new.id,
             tenant,
             slug,
@@ -78,9 +80,15 @@ impl Store {
             attributes: new.attributes,
             created_at: now,
             updated_at: now,
-            started_at: (new.state == SandboxState::Running).then_some(now),
+            started_at: None,
             destroyed_at: None,
-        })
+            life: Life::default(),
+        };
+        if sandbox.driver == Driver::Command {
+            sandbox.life.want(Verb::Create, now);
+        }
+        sandbox.keep_time((SandboxState::Creating, None), now);
+        Ok(sandbox)
     }
 
     /// A sandbox of a tenant, destroyed or not.
@@ -130,51 +138,6 @@ impl Store {
         row.as_ref().map(rows::sandbox).transpose()?.ok_or(StoreError::NotFound)
     }
 
-    /// A tenant's sandboxes, oldest first, and how many there are in all.
-    pub async fn sandboxes(
-        &self,
-        tenant: TenantId,
-        filter: SandboxFilter,
-    ) -> Result<(Vec<Sandbox>, u64), StoreError> {
-        let mut query = QueryBuilder::new("SELECT * FROM sandboxes WHERE tenant = ");
-        query.push_bind(tenant.to_string());
-        match filter.state {
-            None => query.push(" AND destroyed_at IS NULL"),
-            Some(state) => query.push(" AND state = ").push_bind(word(&state)),
-        };
-        let ids = [
-            (" AND external_user_id = ", filter.external_user_id),
-            (" AND external_project_id = ", filter.external_project_id),
-            (" AND external_workspace_id = ", filter.external_workspace_id),
-        ];
-        for (condition, id) in ids {
-            if let Some(id) = id {
-                query.push(condition).push_bind(id);
-            }
-        }
-        if let Some(workspace) = filter.workspace_id {
-            query.push(" AND json_extract(attributes, '$.workspace_id') = ").push_bind(workspace);
-        }
-        if let Some(binding) = filter.within {
-            delegation::restrict(&mut query, binding);
-        }
-        for tag in filter.tags {
-            query
-                .push(" AND EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ")
-                .push_bind(tag)
-                .push(")");
-        }
-        query.push(" ORDER BY created_at, id");
-        let rows = query.build().fetch_all(&self.read).await.map_err(StoreError::Database)?;
-        let total = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        let skip = usize::try_from(filter.offset).unwrap_or(usize::MAX);
-        let take =
-            filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let page =
-            rows.iter().skip(skip).take(take).map(rows::sandbox).collect::<Result<_, _>>()?;
-        Ok((page, total))
-    }
-
     /// Changes a sandbox. A new slug retires the old one at once; a different address starts a new generation.
     pub async fn update_sandbox(
         &self,
@@ -191,9 +154,7 @@ impl Store {
         apply(&mut sandbox, patch);
         tx = self.within_quotas(tx, Some(&before), &sandbox).await?;
         sandbox.updated_at = self.clock.now();
-        if sandbox.state == SandboxState::Running && sandbox.started_at.is_none() {
-            sandbox.started_at = Some(sandbox.updated_at);
-        }
+        sandbox.keep_time((before.state, before.idle_after()), sandbox.updated_at);
         write(&mut tx, &sandbox).await?;
         // A workspace or project may have a domain of its own, so moving there is like a new slug.
         if place(&sandbox) != place(&before) {
@@ -239,6 +200,10 @@ impl Store {
         sandbox.destroyed_at = Some(now);
         sandbox.updated_at = now;
         sandbox.token_generation += 1;
+        sandbox.keep_time((SandboxState::Destroyed, None), now);
+        if sandbox.driver == Driver::Command {
+            sandbox.life.want(Verb::Destroy, now);
+        }
         write(&mut tx, &sandbox).await?;
         self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
         subjects.extend(exact.iter().map(|row| Subject::CustomDomain(row.get(0))));
@@ -303,16 +268,18 @@ async fn insert(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
                metadata, tags, attributes, updated_at, started_at, destroyed_at) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
     bind(sql, s).execute(&mut **tx).await.map_err(StoreError::Database)?;
+    write_life(tx, s).await?;
     spans::begin(tx, s).await
 }
 
-async fn write(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
+pub(super) async fn write(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
     let sql = "UPDATE sandboxes SET created_at = ?3, slug = ?4, name = ?5, state = ?6, driver = ?7, upstream = ?8, \
                address_generation = ?9, token_generation = ?10, default_port = ?11, profile = ?12, \
                external_user_id = ?13, external_project_id = ?14, external_workspace_id = ?15, metadata = ?16, \
                tags = ?17, attributes = ?18, updated_at = ?19, started_at = ?20, destroyed_at = ?21 \
                WHERE id = ?1 AND tenant = ?2";
     bind(sql, s).execute(&mut **tx).await.map_err(StoreError::Database)?;
+    write_life(tx, s).await?;
     spans::follow(tx, s).await
 }
 

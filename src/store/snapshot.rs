@@ -24,7 +24,8 @@ const BATCH: i64 = 5000;
 /// What routing needs of a sandbox, in the order of [`SandboxRow`].
 const SANDBOX: &str = "json_array(id, tenant, slug, state, driver, json(upstream), address_generation, token_generation, \
                        default_port, profile, external_user_id, \
-                       json_extract(attributes, '$.workspace_id'), json_extract(attributes, '$.project_id'))";
+                       json_extract(attributes, '$.workspace_id'), json_extract(attributes, '$.project_id'), \
+                       idle_at IS NOT NULL)";
 /// What it needs of a preview, in the order of [`PortRow`].
 const PORT: &str = "json_array(sandbox, port, visibility, profile, protocol, expires_at)";
 
@@ -43,6 +44,7 @@ struct SandboxRow(
     Option<String>,
     Option<String>,
     Option<String>,
+    u8,
 );
 
 #[derive(Deserialize)]
@@ -194,6 +196,7 @@ fn routed(row: SandboxRow, ports: Vec<RoutedPort>, slug_scopes: Vec<String>) -> 
         external_user_id: row.10,
         workspace: row.11,
         project: row.12,
+        idles: row.13 != 0,
         ports,
         slug_scopes,
     }

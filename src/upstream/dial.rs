@@ -99,7 +99,7 @@ impl Dialler {
                 // The loopback driver is for development, where loopback is the point; our own ports stay out of reach.
                 permitted(sockets.into_iter().filter(|socket| !self.rules.is_own(*socket)))
             }
-            Driver::Register => {
+            Driver::Register | Driver::Command => {
                 let upstream = upstream.ok_or(DialError::NoAddress)?;
                 let port = upstream.dialled_port(port);
                 let permit = |socket: &SocketAddr| self.rules.permits_socket(*socket);

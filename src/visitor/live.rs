@@ -304,6 +304,7 @@ mod tests {
             external_user_id: None,
             workspace: None,
             project: None,
+            activity: None,
         }
     }
 

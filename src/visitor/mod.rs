@@ -7,6 +7,7 @@ mod record;
 mod reply;
 mod session;
 mod switch;
+mod wake;
 mod worker;
 
 pub use live::{Ending, Live, Watch};
@@ -23,7 +24,7 @@ use std::task::Poll;
 
 use crate::fault::Fault;
 use crate::forward::Outgoing;
-use crate::gate::{Arrival, Decision, Grant, Intent, Plan, RefusalReason, Visit, decide};
+use crate::gate::{Arrival, Decision, Grant, Intent, Plan, Refusal, RefusalReason, Visit, decide};
 use crate::host::Authority;
 use crate::limits::Entry;
 use crate::message::{Framing, Peer, RequestHead};
@@ -79,7 +80,12 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
         }
     }
     let evidence = worker.evidence(&visit.credentials);
-    match decide(&visit, &evidence, &worker.routes, &worker.rules, worker.clock.now()) {
+    let decide = || decide(&visit, &evidence, &worker.routes, &worker.rules, worker.clock.now());
+    let mut decision = decide();
+    if let Decision::Wake(wake) = decision {
+        decision = wake::wait(worker, &mut record, *wake, decide).await;
+    }
+    match decision {
         Decision::Forward(plan) => {
             let readable_socket = is_readable_socket(&visit);
             let visited = Visited { authority: visit.authority, readable_socket };
@@ -102,18 +108,25 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
             record.subject(&subject);
             Reply::Answer(reply::neutral(record))
         }
-        Decision::Refuse(refusal) => {
-            record.refusal(&refusal);
-            let refused = Refused {
-                fault: &refusal.reason,
-                tenant: refusal.tenant.as_deref(),
-                host: &visit.authority.host,
-                subject: refusal.subject().map(|on| (on.route.slug.as_str(), on.port)),
-                readable_socket: is_readable_socket(&visit),
-            };
-            refuse(worker, record, &arriving.head, refused)
+        Decision::Refuse(refusal) => refused(worker, record, &visit, &refusal),
+        // It has been waited for already.
+        Decision::Wake(wake) => {
+            refused(worker, record, &visit, &wake.refuse(RefusalReason::Waking))
         }
     }
+}
+
+/// The answer to a visit that is refused.
+fn refused(worker: &Rc<Worker>, mut record: Record, visit: &Visit<'_>, refusal: &Refusal) -> Reply {
+    record.refusal(refusal);
+    let refused = Refused {
+        fault: &refusal.reason,
+        tenant: refusal.tenant.as_deref(),
+        host: &visit.authority.host,
+        subject: refusal.subject().map(|on| (on.route.slug.as_str(), on.port)),
+        readable_socket: is_readable_socket(visit),
+    };
+    refuse(worker, record, visit.head, refused)
 }
 
 /// Notes that a share link was opened.
@@ -192,7 +205,8 @@ async fn forward(
     (plan, visited): (Plan, Visited),
     arriving: Arriving,
 ) -> Reply {
-    record.plan(&plan);
+    record.plan(&plan, worker);
+    // Who came without a credential is told nothing of the sandbox, not even what is wrong with it.
     let is_stranger = plan.grant == Grant::Preflight;
     let permit = match worker.limits.admit(&entry(&plan, &arriving.peer), record.started()) {
         Ok(permit) => permit,

@@ -54,6 +54,8 @@ pub struct Record {
     received: Rc<Cell<u64>>,
     sent: u64,
     end: &'static str,
+    /// When it began by wall time, if the sandbox wants to know when it was visited.
+    visited: Option<i64>,
 }
 
 impl Record {
@@ -90,6 +92,7 @@ impl Record {
             received: Rc::default(),
             sent: 0,
             end: UNFINISHED,
+            visited: None,
         }
     }
 
@@ -118,7 +121,10 @@ impl Record {
     }
 
     /// Notes what was decided.
-    pub fn plan(&mut self, plan: &Plan) {
+    pub fn plan(&mut self, plan: &Plan, worker: &Worker) {
+        if plan.route.activity.is_some() {
+            self.visited = Some(worker.clock.now().as_millisecond());
+        }
         self.tenant = Some(plan.route.tenant);
         self.route = Some((Arc::clone(&plan.route), plan.port));
         self.access = match plan.grant {
@@ -128,6 +134,17 @@ impl Record {
             Grant::Share { .. } => "share",
         };
         self.share = plan.share;
+        self.visit();
+    }
+
+    /// Notes that the sandbox is being visited at this moment.
+    pub fn visit(&self) {
+        let Some(began) = self.visited else { return };
+        let activity = self.route.as_ref().and_then(|(route, _)| route.activity.as_ref());
+        if let Some(activity) = activity {
+            let took = i64::try_from(self.started.elapsed().as_millis()).unwrap_or_default();
+            activity.touch(began.saturating_add(took));
+        }
     }
 
     /// Notes the share link that the visitor came by.
@@ -259,6 +276,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        self.visit();
         let took = self.started.elapsed();
         self.metrics.answered(self.source, self.status, took);
         self.metrics.received_bytes.inc_by(self.received.get());

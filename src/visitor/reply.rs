@@ -336,6 +336,7 @@ impl Body for WatchedBody {
             Poll::Ready(Some(Err(error))) => this.record.broke(*error),
             Poll::Ready(Some(Ok(frame))) => {
                 this.record.sent(frame.data_ref().map_or(0, Bytes::len));
+                this.record.visit();
                 // Nobody asks for more after trailers, or after what says that it is the last.
                 if frame.is_trailers() || this.body.is_end_stream() {
                     this.record.complete();

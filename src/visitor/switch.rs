@@ -103,6 +103,10 @@ async fn pass(
         }
     };
     let over = |cx: &mut Context<'_>| {
+        // Asked whenever something moves.
+        if let Some(record) = &record {
+            record.visit();
+        }
         watch.poll_ended(cx).map(|ending| {
             // Noted at once: when the process ends, the goodbye may be cut short.
             if let Some(record) = &mut record {

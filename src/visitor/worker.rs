@@ -16,6 +16,7 @@ use crate::deadline::Deadlines;
 use crate::forward::{self, Forwarder};
 use crate::gate::{self, Credential, Evidence, Grant, RefusalReason, Renewal, Rules};
 use crate::headers::Headers;
+use crate::lifecycle::Waker;
 use crate::limits::Limits;
 use crate::message::{RequestId, RequestIds};
 use crate::model::{SandboxId, Subject};
@@ -61,6 +62,8 @@ pub struct WorkerParts {
     pub hsts: Duration,
     /// Sessions that were renewed.
     pub renewals: Renewals,
+    /// Who wakes sandboxes.
+    pub waker: Waker,
     /// Where each worker's counters come from.
     pub meters: Meters,
     /// Where visits by share links are counted.
@@ -91,6 +94,7 @@ pub struct Worker {
     pub(super) forwarder: Forwarder,
     pub(super) live: Live,
     pub(super) renewals: Renewals,
+    pub(super) waker: Waker,
     pub(super) visits: Visits,
     pub(super) scratch: RefCell<Vec<u8>>,
     pub(super) meter: Meter,
@@ -123,6 +127,7 @@ impl Worker {
             forwarder,
             live: Live::default(),
             renewals: parts.renewals,
+            waker: parts.waker,
             visits: parts.counter.visits(),
             scratch: RefCell::new(vec![0; SCRATCH]),
             meter: parts.meters.meter(),

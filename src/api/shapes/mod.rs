@@ -38,6 +38,7 @@ macro_rules! pages {
 }
 
 mod access;
+mod bulk;
 mod domains;
 mod keys;
 mod previews;
@@ -50,6 +51,7 @@ mod usage;
 mod webhooks;
 
 pub(super) use access::*;
+pub(super) use bulk::*;
 pub(super) use domains::*;
 pub(super) use keys::*;
 pub(super) use previews::*;
@@ -60,6 +62,8 @@ pub(super) use tenant::*;
 pub(super) use tokens::*;
 pub(super) use usage::*;
 pub(super) use webhooks::*;
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -78,6 +82,9 @@ pub(super) struct PageFacts {
     total: u64,
     total_pages: u64,
     has_next_page: bool,
+    /// How many there are in each state, in lists of sandboxes.
+    #[schema(extensions(("x-may-be-missing" = json!(true))))]
+    state_counts: Option<BTreeMap<String, u64>>,
 }
 
 /// Why a call failed: the one shape of all errors.

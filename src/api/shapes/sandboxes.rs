@@ -37,6 +37,10 @@ pub(in crate::api) struct Sandbox {
     disk_size_mb: Option<u32>,
     timeout_sec: Option<u64>,
     timeout_remaining_ms: Option<u64>,
+    /// When its lifetime ends, if it has one and runs.
+    expires_at: Option<Timestamp>,
+    /// Why it is in state `error`.
+    error: Option<String>,
     idle_timeout_sec: Option<u64>,
     always_on: bool,
     persistent: bool,
@@ -264,7 +268,7 @@ pub(in crate::api) struct IdempotencyHeader {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct SandboxQuery {
     /// Only those in this state. Destroyed ones are listed only when they are asked for. `provisioning` is another word for `creating`;
-    /// nothing is ever found `pausing`, `resuming` or `destroying`.
+    /// nothing is ever found `destroying`.
     #[param(inline)]
     state: Option<SandboxStateQuery>,
     /// Only those with all of these tags, separated by commas. `tags[key]=value` asks for the tag `key=value`.
@@ -275,8 +279,10 @@ pub(in crate::api) struct SandboxQuery {
     external_project_id: Option<String>,
     /// Only those of this workspace, by the tenant's own id of it.
     external_workspace_id: Option<String>,
-    /// Only those that carry this `workspace_id`.
+    /// Only those with this `workspace_id`.
     workspace_id: Option<String>,
+    /// Only those with this `project_id`.
+    project_id: Option<String>,
 }
 
 /// The states that may be asked for.

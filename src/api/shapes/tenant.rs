@@ -2,6 +2,8 @@
 
 use utoipa::ToSchema;
 
+use crate::model::WakePolicy;
+
 envelopes!(PolicyData(Policy));
 
 /// A tenant's face, or none.
@@ -95,6 +97,12 @@ pub(in crate::api) struct Policy {
     read_allows_upgrade: bool,
     /// Whether pages post their messages under the type `miosa:session-expired` as well.
     miosa_messages: bool,
+    /// Whose visits wake a paused sandbox: `credential`, `anyone` or `never`.
+    wake: WakePolicy,
+    /// Whether sandboxes whose machines nobody starts for Portico run again when they are visited.
+    wake_registered: bool,
+    /// How many sandboxes visitors may wake a minute; null leaves it to the operator.
+    wakes_per_minute: Option<u32>,
     /// The longest that share links made from now on may live, seconds; null = as long as their makers say.
     max_share_seconds: Option<u64>,
     limits: PreviewLimits,
@@ -144,6 +152,10 @@ pub(in crate::api) struct PolicyOrder {
     read_methods: Option<Vec<Method>>,
     read_allows_upgrade: Option<bool>,
     miosa_messages: Option<bool>,
+    wake: Option<WakePolicy>,
+    wake_registered: Option<bool>,
+    #[schema(minimum = 0, maximum = 1000000)]
+    wakes_per_minute: Option<u32>,
     /// The longest that share links may live, seconds.
     #[schema(minimum = 1, maximum = 316224000)]
     max_share_seconds: Option<u64>,

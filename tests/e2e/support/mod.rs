@@ -1,5 +1,6 @@
 //! What the tests stand on: a running Portico, sandboxes that do as they are told, and visitors who choose every byte.
 
+mod compute;
 pub mod dns;
 pub mod document;
 pub mod frames;
@@ -13,6 +14,7 @@ mod relay;
 mod sandbox;
 mod tls;
 
+pub use compute::Commands;
 pub use frames::Raw;
 pub use grpc::{Caller, GrpcSandbox, as_text, connect_tls, trusting};
 pub use http::{Connection, Response, eventually};

@@ -1,19 +1,19 @@
-//! `upstream`: where a registered sandbox is, in every form it may be given.
+//! `upstream`: where a sandbox is, in every form it may be given.
 
 use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::ApiSettings;
+use super::{Upstream, UpstreamHost};
 use crate::host::Authority;
-use crate::model::{Upstream, UpstreamHost};
 
 /// Ports that may be mapped one by one.
 const MAX_MAPPED: usize = 64;
-pub(super) const MUST: &str = "must be an address or a host name, with `:port` if every port of the sandbox is that one, or {\"host\": …, \"ports\": {\"3000\": 9000}}";
+/// What a value must be.
+pub const UPSTREAM_MUST: &str = "must be an address or a host name, with `:port` if every port of the sandbox is that one, or {\"host\": …, \"ports\": {\"3000\": 9000}}";
 
 /// Reads `"10.0.3.7"`, `"vm-17.internal"`, `"[fd00::7]:9000"`, or `{"host": …, "ports": {…}}`.
-pub(super) fn read(value: &Value) -> Option<Upstream> {
+pub fn read_upstream(value: &Value) -> Option<Upstream> {
     match value {
         Value::String(text) => from_text(text),
         Value::Object(object) => {
@@ -53,16 +53,8 @@ fn from_text(text: &str) -> Option<Upstream> {
     Some(Upstream { host, port_map: port.map(|port| (0, port)).into_iter().collect() })
 }
 
-/// Whether the address may be dialled, as far as that can be said before a name is resolved.
-pub(super) fn is_permitted(upstream: &Upstream, settings: &ApiSettings) -> bool {
-    match &upstream.host {
-        UpstreamHost::Ip(ip) => (settings.permits_address)(*ip),
-        UpstreamHost::Name(_) => true,
-    }
-}
-
 /// As it was given.
-pub(super) fn show(upstream: &Upstream) -> Value {
+pub fn show_upstream(upstream: &Upstream) -> Value {
     let host = match &upstream.host {
         UpstreamHost::Ip(ip) => ip.to_string(),
         UpstreamHost::Name(name) => name.clone(),
@@ -96,11 +88,11 @@ mod tests {
             json!("[fd00::7]:9000"),
             json!({"host": "10.0.3.7", "ports": {"3000": 9000, "5173": 9001}}),
         ] {
-            assert_eq!(show(&read(&given).unwrap()), given);
+            assert_eq!(show_upstream(&read_upstream(&given).unwrap()), given);
         }
-        assert_eq!(read(&json!("10.0.3.7:9000")).unwrap().dialled_port(3000), 9000);
-        assert_eq!(read(&json!({"host": "h", "ports": null})), read(&json!("h")));
-        let mapped = read(&json!({"host": "h.example", "ports": {"3000": 9000}})).unwrap();
+        assert_eq!(read_upstream(&json!("10.0.3.7:9000")).unwrap().dialled_port(3000), 9000);
+        assert_eq!(read_upstream(&json!({"host": "h", "ports": null})), read_upstream(&json!("h")));
+        let mapped = read_upstream(&json!({"host": "h.example", "ports": {"3000": 9000}})).unwrap();
         assert_eq!((mapped.dialled_port(3000), mapped.dialled_port(8080)), (9000, 8080));
     }
 
@@ -121,7 +113,7 @@ mod tests {
             json!({"host": "h", "ports": {"0": 1}}),
             json!({"host": "h", "ports": {"1": 0}}),
         ] {
-            assert_eq!(read(&given), None, "{given}");
+            assert_eq!(read_upstream(&given), None, "{given}");
         }
     }
 }
