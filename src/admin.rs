@@ -1,14 +1,17 @@
 //! The admin listener: metrics and health. Loopback by default; nothing a visitor can reach.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use crate::clock::Clock;
 use crate::follow::Follower;
+use crate::issuance::{Issuance, Verdict};
 use crate::routes::Routes;
 use crate::telemetry::Metrics;
 
@@ -21,14 +24,19 @@ pub struct AdminState {
     pub routes: Arc<Routes>,
     /// The follower.
     pub follower: Follower,
+    /// Which hosts may have certificates.
+    pub issuance: Arc<Issuance>,
+    /// Wall time.
+    pub clock: Clock,
 }
 
-/// `/metrics`, `/healthz`, `/readyz`.
+/// `/metrics`, `/healthz`, `/readyz`, `/internal/tls/ask`.
 pub fn router(state: AdminState) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/internal/tls/ask", get(ask))
         .with_state(state)
 }
 
@@ -51,4 +59,23 @@ async fn ready(State(state): State<AdminState>) -> Response {
         return "ready\n".into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, "the routing tables are not loaded yet\n").into_response()
+}
+
+/// Whether a front may have a certificate issued for a host.
+async fn ask(
+    State(state): State<AdminState>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    if !state.routes.is_complete() {
+        return ready(State(state)).await;
+    }
+    let host = query.get("domain").map(String::as_str).unwrap_or_default();
+    match state.issuance.judge(host, &state.routes, state.clock.now()) {
+        Verdict::Yes => "yes\n".into_response(),
+        Verdict::No => (StatusCode::NOT_FOUND, "no preview has this host\n").into_response(),
+        Verdict::Later => {
+            let why = "this domain has had too many certificates this week\n";
+            (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "3600")], why).into_response()
+        }
+    }
 }

@@ -14,9 +14,11 @@ use crate::clock::Clock;
 use crate::config::{Config, development};
 use crate::control;
 use crate::dev::{self, DevFacts};
+use crate::dns::Dns;
 use crate::events::EventFeed;
 use crate::follow::Follower;
 use crate::gate::Rules;
+use crate::issuance::Issuance;
 use crate::limits::Limits;
 use crate::listen::{self, Bound, Entrance, ListenError};
 use crate::model::Driver;
@@ -28,6 +30,7 @@ use crate::telemetry::Metrics;
 use crate::tls::Certificates;
 use crate::upstream::{Dialler, SandboxTls};
 use crate::usage;
+use crate::verify::Verifier;
 use crate::visitor::{Renewals, WorkerParts};
 use crate::visits::Counter;
 use crate::webhooks::{self, Sender};
@@ -151,6 +154,8 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     let settings = api_settings(&config, public_port, &rules)?;
     store.set_links(settings.links());
     let webhooks = webhook_sender(&config, &rules, &clock)?;
+    let verifier = Verifier::new(Dns::new(config.dns.clone()), clock.clone(), config.verify);
+    tokio::spawn(verifier.clone().keep(store.clone(), shutdown.watcher()));
     let state = ApiState {
         feed: EventFeed::start(store.clone()).await.context("cannot read the events")?,
         webhooks: webhooks.clone(),
@@ -158,6 +163,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         follower: follower.clone(),
         routes: Arc::clone(&routes),
         clock: clock.clone(),
+        verifier,
         tickets: Arc::default(),
         settings: Arc::new(settings),
         usage: progress,
@@ -171,7 +177,9 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     };
     let told = Arc::clone(&metrics);
     webhooks::start(store.clone(), webhooks, told, clock.clone(), shutdown.watcher());
-    let admin_router = admin::router(AdminState { metrics, routes, follower });
+    let issuance = Arc::new(Issuance::new(config.tls_hosts_per_domain));
+    let admin_router =
+        admin::router(AdminState { metrics, routes, follower, issuance, clock: clock.clone() });
     control::serve(api_listener, api::router(state), config.control, shutdown.watcher());
     control::serve(admin_listener, admin_router, config.control, shutdown.watcher());
     Ok(Running { preview, https, api, admin, dev, store, drain: config.drain, shutdown })
@@ -204,6 +212,7 @@ fn api_settings(
     Ok(ApiSettings {
         default_driver: if config.dev.is_some() { Driver::Loopback } else { Driver::Register },
         platform_zone: zone.clone(),
+        own_names: config.zones.iter().chain([&config.dns.target]).cloned().collect(),
         public_scheme: config.public_scheme,
         public_port,
         default_visibility: config.default_visibility,

@@ -14,7 +14,7 @@ use crate::config::{
 };
 use crate::host::Authority;
 use crate::model::{CustomDomain, KeyScope, SandboxId, Tenant};
-use crate::store::{Actor, AuditFilter, NewApiKey, SandboxFilter, Store};
+use crate::store::{Actor, AuditFilter, NewApiKey, SandboxFilter, Store, StoreError};
 
 /// Runs an operator command and returns what to print.
 pub async fn run(command: Command) -> Result<String> {
@@ -150,14 +150,11 @@ async fn domain(command: DomainCommand) -> Result<String> {
         DomainCommand::Remove { name: domain, store } => {
             let store = open_for("domain.delete", store.data).await?;
             let domain = name(&domain)?;
-            if store.custom_domain(&domain).await?.is_some() {
-                store.delete_custom_domain(&domain).await?;
-            } else {
-                store
-                    .delete_domain(&domain)
-                    .await
-                    .with_context(|| format!("cannot remove {domain}"))?;
+            match store.delete_custom_domain(&domain).await {
+                Err(StoreError::NotFound) => store.delete_domain(&domain).await,
+                other => other,
             }
+            .with_context(|| format!("cannot remove {domain}"))?;
             Ok("removed".into())
         }
     }

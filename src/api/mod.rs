@@ -9,15 +9,18 @@ mod api_keys;
 mod audit;
 mod auth;
 mod cors;
+mod custom_domains;
 mod credits;
 mod delegation;
 mod document;
+mod domain_record;
 mod embed;
 mod events;
 mod fields;
 pub mod keys;
 mod lifecycle;
 mod listing;
+mod preview_domain;
 mod previews;
 mod problem;
 mod quotas;
@@ -68,9 +71,11 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(api_keys::routes())
         .merge(audit::routes())
         .merge(delegation::routes())
+        .merge(custom_domains::routes())
         .merge(document::routes())
         .merge(events::routes())
         .merge(lifecycle::routes())
+        .merge(preview_domain::routes())
         .merge(previews::routes())
         .merge(quotas::routes())
         .merge(readiness::routes())

@@ -3,22 +3,58 @@
 use serde_json::{Value, json};
 
 use super::{ApiState, Problem, upstream};
-use crate::model::{Preview, Sandbox, TenantId};
+use crate::model::{Preview, Sandbox, SandboxState, TenantDomain, TenantId};
 use crate::store::PreviewShare;
 
-/// The zone a tenant's links are minted in: its own verified domain, else the platform's.
-pub(super) async fn zone(state: &ApiState, tenant: TenantId) -> Result<String, Problem> {
-    let domains = state.store.domains(tenant).await?;
-    let own = domains.into_iter().find(|domain| domain.verified_at.is_some());
-    Ok(own.map_or_else(
-        || state.settings.platform_zone.clone(),
-        |own| format!("sandbox.{}", own.domain),
-    ))
+/// Where a tenant's links are minted: for each sandbox in the most specific verified domain there is, else in the platform's zone.
+#[derive(Debug, Default)]
+pub(super) struct Zones {
+    domains: Vec<TenantDomain>,
+    platform: String,
 }
 
-/// The URL of a port, without a path.
-pub(super) fn preview_url(state: &ApiState, zone: &str, sandbox: &Sandbox, port: u16) -> String {
-    state.settings.url(&format!("{port}-{}", sandbox.slug), zone)
+impl Zones {
+    /// The zone of a sandbox's links, and the level of the domain that it comes from.
+    pub(super) fn of(&self, sandbox: &Sandbox) -> (String, &'static str) {
+        let a = &sandbox.attributes;
+        self.resolve(a.workspace_id.as_deref(), a.project_id.as_deref())
+    }
+
+    /// The same for a workspace and project.
+    pub(super) fn resolve(
+        &self,
+        workspace: Option<&str>,
+        project: Option<&str>,
+    ) -> (String, &'static str) {
+        let admitted = |level: &str| {
+            let of_level = self.domains.iter().filter(|d| d.audience.level() == level);
+            of_level.into_iter().find(|domain| domain.audience.admits(workspace, project))
+        };
+        let own = ["project", "workspace", "tenant"].into_iter().find_map(admitted);
+        match own {
+            Some(own) => (format!("sandbox.{}", own.domain), own.audience.level()),
+            None => (self.platform.clone(), "platform"),
+        }
+    }
+}
+
+/// Where a tenant's links are minted.
+pub(super) async fn zone(state: &ApiState, tenant: TenantId) -> Result<Zones, Problem> {
+    let domains = state.store.domains(tenant).await?.into_iter().map(|domain| domain.route);
+    let domains = domains.filter(|domain| domain.verified_at.is_some()).collect();
+    Ok(Zones { domains, platform: state.settings.platform_zone.clone() })
+}
+
+/// The URL of a port, without a path. Where another sandbox has the slug it is made of the id, which answers everywhere.
+pub(super) fn preview_url(state: &ApiState, zones: &Zones, sandbox: &Sandbox, port: u16) -> String {
+    let (zone, _) = zones.of(sandbox);
+    let scope = state.routes.zone(&zone).map(|zone| zone.scope.clone());
+    let holder = scope.and_then(|scope| state.routes.by_slug(&scope, sandbox.slug.as_str()));
+    let is_its_own = holder.is_some_and(|holder| holder.sandbox == sandbox.id);
+    if is_its_own || sandbox.state == SandboxState::Destroyed {
+        return state.settings.url(&format!("{port}-{}", sandbox.slug), &zone);
+    }
+    state.settings.url(&format!("{port}-{}", sandbox.id), &zone)
 }
 
 /// Whether a sandbox serves.
@@ -28,9 +64,10 @@ pub(super) fn is_ready(sandbox: &Sandbox) -> bool {
 
 /// A sandbox.
 #[expect(clippy::too_many_lines, reason = "a table: one line a field")]
-pub(super) fn sandbox(state: &ApiState, zone: &str, s: &Sandbox) -> Value {
+pub(super) fn sandbox(state: &ApiState, zones: &Zones, s: &Sandbox) -> Value {
     let (a, now) = (&s.attributes, state.clock.now());
-    let url = preview_url(state, zone, s, s.default_port);
+    let url = preview_url(state, zones, s, s.default_port);
+    let (zone, source) = zones.of(s);
     let end = s.destroyed_at.unwrap_or(now);
     let runtime = s.started_at.map_or(0, |started| (end.as_second() - started.as_second()).max(0));
     let remaining = a.timeout_sec.map(|timeout| {
@@ -72,6 +109,7 @@ pub(super) fn sandbox(state: &ApiState, zone: &str, s: &Sandbox) -> Value {
     let more = json!({
         "preview_url": url,
         "preview_domain": zone,
+        "preview_domain_source": source,
         "url_info": { "url": url, "url_class": "stable_sandbox_embed", "stable_for_embedding": true },
         "url_class": "stable_sandbox_embed",
         "stable_for_embedding": true,
@@ -99,7 +137,7 @@ pub(super) fn sandbox(state: &ApiState, zone: &str, s: &Sandbox) -> Value {
 /// A preview record, and the newest link to it.
 pub(super) fn preview(
     state: &ApiState,
-    zone: &str,
+    zones: &Zones,
     sandbox: &Sandbox,
     (p, share): (&Preview, Option<&PreviewShare>),
 ) -> Value {
@@ -122,7 +160,7 @@ pub(super) fn preview(
         "profile": p.profile,
         "protocol": p.protocol,
         "state": standing,
-        "url": preview_url(state, zone, sandbox, p.port),
+        "url": preview_url(state, zones, sandbox, p.port),
         "expires_at": p.expires_at,
         "deleted_at": p.deleted_at,
         "share_token_prefix": share.map(|share| &share.prefix),

@@ -11,6 +11,7 @@ use crate::model::{Driver, Links, Visibility};
 use crate::routes::Routes;
 use crate::store::Store;
 use crate::usage::{Prices, Progress};
+use crate::verify::Verifier;
 use crate::webhooks::Sender;
 
 /// What the handlers share.
@@ -28,6 +29,8 @@ pub struct ApiState {
     pub webhooks: Sender,
     /// Wall time.
     pub clock: Clock,
+    /// Looks at the DNS of tenants' names.
+    pub verifier: Verifier,
     /// Tickets for streams that have not been used yet.
     pub tickets: Arc<Tickets>,
     /// The settings.
@@ -45,6 +48,8 @@ pub struct ApiSettings {
     pub default_port: u16,
     /// The zone that links are minted in for tenants without a domain of their own.
     pub platform_zone: String,
+    /// The platform's own names: no tenant registers them, or what is above or below them.
+    pub own_names: Vec<String>,
     /// The scheme in links.
     pub public_scheme: &'static str,
     /// The port in links; left out when it is the scheme's own.
@@ -69,6 +74,7 @@ impl Default for ApiSettings {
             default_driver: Driver::Register,
             default_port: 3000,
             platform_zone: "sandbox.localhost".into(),
+            own_names: Vec::new(),
             public_scheme: "http",
             public_port: 80,
             token_max_ttl: 86_400,

@@ -125,13 +125,13 @@ async fn make(
 }
 
 /// The link itself; `None` when its token is no longer kept.
-fn url(state: &ApiState, zone: &str, sandbox: &Sandbox, share: &Share) -> Option<String> {
+fn url(state: &ApiState, zone: &render::Zones, sandbox: &Sandbox, share: &Share) -> Option<String> {
     let token = share.token.as_ref()?;
     let port = share.port.unwrap_or(sandbox.default_port);
     Some(format!("{}/?ms={token}", render::preview_url(state, zone, sandbox, port)))
 }
 
-fn show(state: &ApiState, zone: &str, sandbox: &Sandbox, share: &Share) -> Value {
+fn show(state: &ApiState, zone: &render::Zones, sandbox: &Sandbox, share: &Share) -> Value {
     let url = url(state, zone, sandbox, share);
     json!({
         "id": share.id,

@@ -362,7 +362,10 @@ fn of_one(
         // What is left of its time is said in one place only; the zone does not matter for it.
         (
             "timeout_remaining_ms",
-            json!(render::sandbox(state, "", sandbox).get("timeout_remaining_ms")),
+            json!(
+                render::sandbox(state, &render::Zones::default(), sandbox)
+                    .get("timeout_remaining_ms")
+            ),
         ),
         ("timeout_sec", json!(sandbox.attributes.timeout_sec)),
         ("ports", ports.collect()),

@@ -10,8 +10,8 @@ use toml::Value;
 use super::cli::MAX_WORKERS;
 use super::reader::Reader;
 use super::{
-    Config, ConfigError, FORBIDDEN_PORTS, TlsConfig, UsageConfig, default_data_dir,
-    default_workers, webhooks,
+    Config, ConfigError, FORBIDDEN_PORTS, TLS_HOSTS_PER_DOMAIN, TlsConfig, UsageConfig,
+    default_data_dir, default_workers, webhooks,
 };
 use crate::address::AddressRules;
 use crate::api::is_origin;
@@ -21,7 +21,7 @@ use crate::model::Visibility;
 use crate::telemetry::{LogFormat, LogSettings};
 use crate::upstream::SandboxTls;
 use crate::usage::Prices;
-use crate::{control, forward, limits, listen, tls, wire};
+use crate::{control, dns, forward, limits, listen, tls, verify, wire};
 
 /// How often counts of usage may be written. More seldom than this, and a crash loses more of them than was promised.
 const MIN_FLUSH: Duration = Duration::from_millis(100);
@@ -71,6 +71,7 @@ fn parse_all(text: &str) -> Result<(Config, Vec<String>), ConfigError> {
     Ok((config, reader.finish()))
 }
 
+#[expect(clippy::too_many_lines, reason = "a table: one entry a setting")]
 fn read(r: &mut Reader) -> Config {
     let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let zones = r.list("preview.zones", "a domain such as \"sandbox.example.com\"", zone);
@@ -98,6 +99,7 @@ fn read(r: &mut Reader) -> Config {
         r.fault("preview.listen, tls.listen, api.listen, admin.listen", "must be different");
     }
     let public_scheme = public_scheme.unwrap_or(if tls.is_some() { "https" } else { "http" });
+    let dns = names(r, zones.as_deref().unwrap_or_default());
     // A port that the system chooses is not known yet.
     let is_https = public_scheme == "https";
     let tls_port = tls.as_ref().filter(|_| is_https).map(|tls| tls.listen.port());
@@ -126,11 +128,42 @@ fn read(r: &mut Reader) -> Config {
         default_visibility: default_visibility(r).unwrap_or(Visibility::Public),
         allowed_origins: allowed_origins(r),
         webhooks: webhooks::read(r),
+        dns,
+        verify: verification(r),
+        tls_hosts_per_domain: r
+            .size("limits.tls_hosts_per_domain", (0, 1_000_000))
+            .unwrap_or(TLS_HOSTS_PER_DOMAIN),
         drain: r.duration("shutdown.drain").unwrap_or(Duration::from_secs(30)),
         tls,
         usage: usage(r),
         log: log(r),
         dev: None,
+    }
+}
+
+/// How DNS is asked. Below a zone every name leads here, so there is always one that tenants' records can lead to.
+fn names(r: &mut Reader, zones: &[String]) -> dns::Settings {
+    let default = dns::Settings::default();
+    let expected = "an address and a port such as \"127.0.0.1:53\" or \"[::1]:53\"";
+    let target = r.text("domains.target", "a host name such as \"proxy.example.com\"", |text| {
+        zone(&Value::String(text.to_owned()))
+    });
+    let implied = zones.first().map(|zone| format!("preview.{zone}"));
+    dns::Settings {
+        resolvers: r
+            .list("dns.resolvers", expected, |item| item.as_str()?.parse().ok())
+            .unwrap_or_default(),
+        timeout: r.duration("dns.timeout").unwrap_or(default.timeout),
+        deadline: r.duration("dns.deadline").unwrap_or(default.deadline),
+        target: target.or(implied).unwrap_or(default.target),
+    }
+}
+
+fn verification(r: &mut Reader) -> verify::Settings {
+    let default = verify::Settings::default();
+    verify::Settings {
+        recheck: r.duration("domains.recheck").unwrap_or(default.recheck),
+        grace: r.duration("domains.grace").unwrap_or(default.grace),
     }
 }
 

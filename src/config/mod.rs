@@ -19,7 +19,7 @@ use crate::address::AddressRules;
 use crate::model::Visibility;
 use crate::telemetry::LogSettings;
 use crate::usage::Prices;
-use crate::{control, forward, limits, listen, tls};
+use crate::{control, dns, forward, limits, listen, tls, verify};
 
 /// Everything a process needs to know to start.
 #[derive(Clone, Debug)]
@@ -60,6 +60,12 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// How webhooks are told.
     pub webhooks: crate::webhooks::Settings,
+    /// How DNS is asked, and what tenants' domains lead to.
+    pub dns: dns::Settings,
+    /// How tenants' domains are verified.
+    pub verify: verify::Settings,
+    /// Hosts of one registered domain that may have new certificates within a week; 0 = no limit.
+    pub tls_hosts_per_domain: usize,
     /// How long draining may take.
     pub drain: Duration,
     /// TLS, if it is spoken here.
@@ -132,6 +138,9 @@ impl ConfigError {
 /// Ports whose services speak first or are abused through proxies; never previewed unless the operator says so.
 pub(crate) const FORBIDDEN_PORTS: [u16; 8] = [22, 23, 25, 465, 587, 3389, 5900, 6000];
 
+/// What certificate authorities give a registered domain within a week, if they are like the largest of them.
+pub(crate) const TLS_HOSTS_PER_DOMAIN: usize = 50;
+
 /// The default data directory: `portico` below the XDG data directory.
 pub fn default_data_dir() -> PathBuf {
     let absolute =
@@ -186,6 +195,9 @@ pub fn dev(options: &DevOptions) -> Config {
         default_visibility: Visibility::Public,
         allowed_origins: Vec::new(),
         webhooks: webhooks::development(),
+        dns: dns::Settings::default(),
+        verify: verify::Settings::default(),
+        tls_hosts_per_domain: TLS_HOSTS_PER_DOMAIN,
         drain: Duration::from_secs(5),
         tls: Some(TlsConfig {
             listen: local(options.https_port),

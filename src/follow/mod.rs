@@ -298,6 +298,8 @@ fn put(routes: &Routes, sandbox: RoutedSandbox) {
         default_port: sandbox.default_port,
         profile: sandbox.profile,
         external_user_id: sandbox.external_user_id.map(Into::into),
+        workspace: sandbox.workspace.map(Into::into),
+        project: sandbox.project.map(Into::into),
     };
     routes.put_sandbox(route, scopes);
 }

@@ -203,8 +203,8 @@ pub(super) fn resolve(
         SandboxName::Id(id) => routes.by_id(crate::model::SandboxId(id)),
     };
     let route = route.ok_or_else(unknown)?;
-    // An id answers in every zone that its tenant is entitled to, and in no other tenant's.
-    if matches!(&zone.scope, SlugScope::Tenant(tenant, _) if *tenant != route.tenant) {
+    // An id answers in every zone that its sandbox is entitled to, and in no other's.
+    if !zone.admits(&route) {
         return Err(unknown());
     }
     let tenant = routes.tenant(route.tenant).ok_or_else(unknown)?;

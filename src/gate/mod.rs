@@ -6,6 +6,7 @@
 mod credentials;
 mod decide;
 mod decision;
+mod served;
 mod session;
 mod sign_in;
 mod visit;
@@ -19,6 +20,7 @@ pub use decision::{
     Decision, Grant, Moved, Plan, Refusal, RefusalReason, Renewal, Says, Session, SignIn, Strip,
     Subject,
 };
+pub use served::served_host;
 pub use visit::{Arrival, Intent, Own, Visit};
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::headers::Headers;
 use crate::host::Slug;
 use crate::message::{Minor, RequestHead};
 use crate::model::{
-    CustomDomain, Driver, Profile, Protocol, SandboxId, SandboxState, ShareId, ShareLink,
+    Audience, CustomDomain, Driver, Profile, Protocol, SandboxId, SandboxState, ShareId, ShareLink,
     SigningKeyRecord, TenantDomain, TenantId, TenantPolicy, TokenId, TokenScope, Visibility,
 };
 use crate::routes::{PortRule, Route, Routes, SlugScope, TenantView};
@@ -56,6 +56,8 @@ fn route(sandbox: SandboxId, tenant: TenantId, slug: &str) -> Route {
         profile: Profile::default(),
         ports: Box::new([public, lapsed]),
         external_user_id: None,
+        workspace: None,
+        project: None,
     }
 }
 
@@ -74,7 +76,13 @@ impl World {
         };
         routes.put_tenant(view(tenant, policy));
         routes.put_tenant(view(stranger, TenantPolicy::default()));
-        let domain = TenantDomain { domain: "own.test".into(), tenant, verified_at: Some(at(-9)) };
+        let domain = TenantDomain {
+            domain: "own.test".into(),
+            tenant,
+            verified_at: Some(at(-9)),
+            audience: Audience::Tenant,
+            bare: true,
+        };
         routes.put_domain(&domain);
         let own = SlugScope::Tenant(tenant, "own.test".into());
         routes.put_sandbox(route(sandbox, tenant, "mine"), vec![SlugScope::Platform, own]);

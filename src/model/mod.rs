@@ -4,6 +4,7 @@ mod access;
 mod branding;
 mod change;
 mod delegation;
+mod domain;
 mod embed;
 mod event;
 mod ids;
@@ -21,6 +22,9 @@ pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenSc
 pub use branding::Branding;
 pub use change::{Change, Subject, Version};
 pub use delegation::{Binding, ScopedToken};
+pub use domain::{
+    Audience, CustomDomain, ExactDomain, PreviewDomain, Registration, Seen, Standing, TenantDomain,
+};
 pub use embed::{FrameSource, FrameSourceError, Origin};
 pub use event::{Event, EventFilter, EventType, UnknownEvent};
 pub use ids::{
@@ -32,7 +36,7 @@ pub use links::Links;
 pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};
 pub use share::{REMEMBERED, Share, ShareHash, ShareLink, ShareTally};
-pub use tenant::{CustomDomain, Tenant, TenantDomain, TenantPolicy};
+pub use tenant::{Tenant, TenantPolicy};
 pub use usage::{Counted, MINUTE, Owner, Place, Provisioned, Shape, Span, Traffic, Used};
 pub use webhook::{Delivery, DeliveryState, Webhook, WebhookSecret, WebhookState};
 pub use workspace::Workspace;

@@ -1,9 +1,9 @@
-//! A tenant, its domains and its rules.
+//! A tenant and its rules.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Branding, FrameSource, PreviewLimits, SandboxId, TenantId};
+use super::{Branding, FrameSource, PreviewLimits, TenantId};
 
 /// What a tenant may adjust about access to its previews.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,26 +54,4 @@ pub struct Tenant {
     pub policy: TenantPolicy,
     /// When it was created.
     pub created_at: Timestamp,
-}
-
-/// A domain of a tenant's own: `D` and `sandbox.D` become preview zones.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TenantDomain {
-    /// The domain, lower case, no trailing dot.
-    pub domain: String,
-    /// Whose it is.
-    pub tenant: TenantId,
-    /// When its DNS was last seen to be right; unverified domains do not route.
-    pub verified_at: Option<Timestamp>,
-}
-
-/// An exact host name that leads to one port of one sandbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CustomDomain {
-    /// The fully qualified name, lower case, no trailing dot.
-    pub fqdn: String,
-    /// The sandbox.
-    pub sandbox: SandboxId,
-    /// The port; `None` = the sandbox's default port.
-    pub port: Option<u16>,
 }

@@ -14,8 +14,8 @@ use jiff::Timestamp;
 
 use crate::host::Slug;
 use crate::model::{
-    Branding, Driver, Profile, Protocol, SandboxId, SandboxState, TenantId, TenantPolicy, Upstream,
-    Visibility,
+    Audience, Branding, Driver, Profile, Protocol, SandboxId, SandboxState, TenantId, TenantPolicy,
+    Upstream, Visibility,
 };
 
 /// A preview zone: the part of a host right of the label.
@@ -27,6 +27,19 @@ pub struct Zone {
     pub scope: SlugScope,
     /// Whether `preview.<zone>/p/{id}` is served here.
     pub gateway: bool,
+    /// Whose sandboxes answer here.
+    pub audience: Audience,
+}
+
+impl Zone {
+    /// Whether a sandbox answers here: in the platform's zones all do, in a tenant's its own, in a project's those of the project.
+    pub fn admits(&self, route: &Route) -> bool {
+        let tenant = match &self.scope {
+            SlugScope::Platform => true,
+            SlugScope::Tenant(tenant, _) => *tenant == route.tenant,
+        };
+        tenant && self.audience.admits(route.workspace.as_deref(), route.project.as_deref())
+    }
 }
 
 /// Where a slug is unique.
@@ -80,6 +93,10 @@ pub struct Route {
     pub ports: Box<[PortRule]>,
     /// The tenant's id of the end user, for the log.
     pub external_user_id: Option<Arc<str>>,
+    /// The workspace it belongs to.
+    pub workspace: Option<Arc<str>>,
+    /// The project it belongs to.
+    pub project: Option<Arc<str>>,
 }
 
 impl Route {

@@ -11,8 +11,8 @@ use rustc_hash::FxBuildHasher;
 
 use super::{Framing, Route, SlugScope, TenantView, Zone};
 use crate::model::{
-    CustomDomain, SandboxId, ShareHash, ShareId, ShareLink, TenantDomain, TenantId, TokenId,
-    Version,
+    Audience, CustomDomain, SandboxId, ShareHash, ShareId, ShareLink, TenantDomain, TenantId,
+    TokenId, Version,
 };
 use crate::token::KeyRing;
 
@@ -55,7 +55,9 @@ impl Routes {
     pub fn new(platform_zones: &[String]) -> Self {
         let zones = platform_zones.iter().map(|name| {
             let name: Arc<str> = name.as_str().into();
-            (Arc::clone(&name), Arc::new(Zone { name, scope: SlugScope::Platform, gateway: true }))
+            let audience = Audience::Tenant;
+            let zone = Zone { name, scope: SlugScope::Platform, gateway: true, audience };
+            (Arc::clone(&zone.name), Arc::new(zone))
         });
         Self {
             sandboxes: DashMap::default(),
@@ -190,7 +192,7 @@ impl Routes {
         }
     }
 
-    /// Opens the zones of a verified domain: `sandbox.D` and `D`. An unverified one has none.
+    /// Opens the zones of a verified domain: `sandbox.D`, and `D` where that leads here too. An unverified one has none.
     pub fn put_domain(&self, domain: &TenantDomain) {
         if domain.verified_at.is_none() {
             return self.remove_domain(&domain.domain);
@@ -202,11 +204,25 @@ impl Routes {
             _ => None,
         };
         let former: HashSet<TenantId> = zones.values().filter_map(is_former).collect();
-        for name in [format!("sandbox.{}", domain.domain), domain.domain.clone()] {
+        let opened =
+            [(format!("sandbox.{}", domain.domain), true), (domain.domain.clone(), domain.bare)];
+        for (name, is_open) in opened {
             let name: Arc<str> = name.into();
+            if !is_open {
+                // Another domain's zone may be of this name.
+                if zones.get(&name).is_some_and(|zone| zone.scope == scope) {
+                    zones.remove(&name);
+                }
+                continue;
+            }
             // The platform's own zones cannot be taken over.
             if !matches!(zones.get(&name).map(|zone| &zone.scope), Some(SlugScope::Platform)) {
-                let zone = Zone { name: Arc::clone(&name), scope: scope.clone(), gateway: true };
+                let zone = Zone {
+                    name: Arc::clone(&name),
+                    scope: scope.clone(),
+                    gateway: true,
+                    audience: domain.audience.clone(),
+                };
                 zones.insert(name, Arc::new(zone));
             }
         }
@@ -414,6 +430,8 @@ mod tests {
             profile: Profile::default(),
             ports: Box::new([]),
             external_user_id: None,
+            workspace: None,
+            project: None,
         }
     }
 
@@ -454,6 +472,8 @@ mod tests {
             domain: name.into(),
             tenant,
             verified_at: verified.then_some(Timestamp::UNIX_EPOCH),
+            audience: Audience::Tenant,
+            bare: true,
         };
         routes.put_domain(&domain("own.example", false));
         assert!(routes.zone("sandbox.own.example").is_none());

@@ -8,6 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite, Transaction};
 
 use super::rows::{self, Columns, millis};
+use super::slugs::host_of;
 use super::{Store, StoreError};
 use crate::model::{Event, EventFilter, EventId, EventType, Sandbox, SandboxId, TenantId};
 
@@ -153,8 +154,8 @@ impl Store {
     ) -> Result<Map<String, Value>, StoreError> {
         let preview_url = match self.links.get() {
             Some(links) => {
-                let zone = own_zone(tx, sandbox.tenant).await?;
-                let label = format!("{}-{}", sandbox.default_port, sandbox.slug);
+                let (name, zone) = host_of(tx, sandbox).await?;
+                let label = format!("{}-{name}", sandbox.default_port);
                 Some(links.url(&label, zone.as_deref().unwrap_or(&links.platform_zone)))
             }
             None => None,
@@ -223,18 +224,6 @@ impl Store {
 
 fn read(rows: &[SqliteRow]) -> Result<Vec<Event>, StoreError> {
     rows.iter().map(|row| event(&mut Columns::of(row))).collect()
-}
-
-/// The zone of the tenant's own that its links are minted in.
-async fn own_zone(tx: &mut Tx, tenant: TenantId) -> Result<Option<String>, StoreError> {
-    let row = sqlx::query(
-        "SELECT 'sandbox.' || domain FROM domains WHERE tenant = ?1 AND verified_at IS NOT NULL ORDER BY domain LIMIT 1",
-    )
-    .bind(tenant.to_string())
-    .fetch_optional(&mut **tx)
-    .await
-    .map_err(StoreError::Database)?;
-    Ok(row.map(|row| row.get(0)))
 }
 
 #[cfg(test)]

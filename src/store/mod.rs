@@ -4,9 +4,12 @@
 
 mod audit;
 mod changes;
+mod checks;
+mod custom_domains;
 mod delegation;
 mod deliveries;
 mod delivery_log;
+mod domains;
 mod events;
 mod idempotency;
 mod keys;
@@ -18,6 +21,7 @@ mod rows;
 mod sandboxes;
 mod secrets;
 mod shares;
+mod slugs;
 mod snapshot;
 mod spans;
 mod tenants;
@@ -28,7 +32,9 @@ mod webhooks;
 mod workspaces;
 
 pub use audit::{Actor, ActorKind, AuditFilter, AuditRow};
+pub use checks::{Check, Checked};
 pub use deliveries::{Backlog, Busy, Claim, Room, Settlement, Verdict};
+pub use domains::{Registered, Rival};
 pub use open::Store;
 pub use quotas::{QuotaExceeded, QuotaUsage};
 pub use shares::{NewShare, PreviewShare};
@@ -316,6 +322,10 @@ pub struct RoutedSandbox {
     pub profile: Profile,
     /// The tenant's own id of the end user.
     pub external_user_id: Option<String>,
+    /// The workspace it belongs to.
+    pub workspace: Option<String>,
+    /// The project it belongs to.
+    pub project: Option<String>,
     /// Its published ports.
     pub ports: Vec<RoutedPort>,
     /// Where its slug leads to it: an empty text is the platform's zones, any other a tenant's domain.

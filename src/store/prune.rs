@@ -61,3 +61,65 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::model::{EventFilter, WebhookSecret, WebhookState};
+    use crate::store::{Busy, NewWebhook, Room};
+
+    #[tokio::test]
+    async fn what_is_old_or_too_much_is_forgotten_and_the_rest_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::manual("2026-01-01T00:00:00Z".parse().unwrap());
+        let store = Store::open_dir(dir.path(), clock.clone()).await.unwrap();
+        let tenant = store.create_tenant("t").await.unwrap().0.id;
+        let new = NewWebhook {
+            workspace: None,
+            name: None,
+            description: None,
+            url: "https://a.example/".into(),
+            events: EventFilter::default(),
+            secret: WebhookSecret("whsec_0123456789".into()),
+            state: WebhookState::Active,
+            headers: serde_json::Map::new(),
+            retry_count: 0,
+            metadata: serde_json::Map::new(),
+        };
+        let webhook = store.create_webhook(tenant, new, 1).await.unwrap();
+        let count = async || {
+            let events = store.events_since(tenant, 0, 100).await.unwrap().len();
+            let told = store.deliveries(webhook.id, Ok(jiff::Timestamp::MAX), 100).await.unwrap();
+            (events, told.len())
+        };
+        let week = Duration::from_hours(7 * 24);
+        let first = store.begin_test(&webhook).await.unwrap();
+        store.begin_test(&webhook).await.unwrap();
+        clock.advance(Duration::from_hours(7 * 24 - 1));
+        // A repetition keeps its event, however old that is.
+        store.replay_delivery(tenant, webhook.id, first.delivery, None).await.unwrap();
+        clock.advance(Duration::from_hours(2));
+        for _ in 0..3 {
+            store.begin_test(&webhook).await.unwrap();
+        }
+        assert_eq!(count().await, (5, 6));
+        store.prune_events(week, 100).await.unwrap();
+        assert_eq!(count().await, (4, 4), "one event and both old deliveries are gone");
+        store.prune_events(week, 2).await.unwrap();
+        assert_eq!(
+            count().await,
+            (2, 2),
+            "the newest stay, and what waited for the others is gone"
+        );
+        assert_eq!(store.delivery_backlog().await.unwrap().deliveries, 0);
+        let room = Room {
+            sound: 8,
+            failing: 8,
+            per_webhook: 4,
+            per_tenant: 4,
+            lease: Duration::from_secs(1),
+        };
+        assert!(store.claim_deliveries(room, &Busy::default()).await.unwrap().is_empty());
+    }
+}

@@ -4,16 +4,11 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, Transaction};
 
 use super::delegation;
 use super::rows::{self, json, millis, word};
+use super::slugs::{claim, claim_default, release};
 use super::spans;
-use super::tenants::unique;
 use super::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch, Store, StoreError};
 use crate::host::Slug;
 use crate::model::{Sandbox, SandboxId, SandboxState, Subject, TenantId, Version};
-
-/// The scope of the platform's own zones.
-pub(super) const PLATFORM: &str = "";
-/// Digits of the id that a default slug has, shortest first.
-const DEFAULT_SLUG_LENGTHS: [usize; 3] = [8, 12, 16];
 
 type Tx = Transaction<'static, Sqlite>;
 
@@ -189,10 +184,9 @@ impl Store {
     ) -> Result<(Sandbox, Version), StoreError> {
         let mut tx = self.begin().await?;
         let mut sandbox = live(&mut tx, tenant, id).await?;
-        if let Some(slug) = patch.slug.clone().filter(|slug| *slug != sandbox.slug) {
-            release(&mut tx, id).await?;
-            claim(&mut tx, tenant, id, &slug).await?;
-        }
+        let place = |s: &Sandbox| {
+            (s.slug.clone(), s.attributes.workspace_id.clone(), s.attributes.project_id.clone())
+        };
         let before = sandbox.clone();
         apply(&mut sandbox, patch);
         tx = self.within_quotas(tx, Some(&before), &sandbox).await?;
@@ -201,6 +195,11 @@ impl Store {
             sandbox.started_at = Some(sandbox.updated_at);
         }
         write(&mut tx, &sandbox).await?;
+        // A workspace or project may have a domain of its own, so moving there is like a new slug.
+        if place(&sandbox) != place(&before) {
+            release(&mut tx, id).await?;
+            claim(&mut tx, tenant, id, &sandbox.slug).await?;
+        }
         self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
         let version = self.commit(tx, &[Subject::Sandbox(id)]).await?;
         Ok((sandbox, version))
@@ -264,69 +263,6 @@ pub(super) async fn live(
     .await
     .map_err(StoreError::Database)?;
     row.as_ref().map(rows::sandbox).transpose()?.ok_or(StoreError::NotFound)
-}
-
-/// Claims a slug where the tenant's sandboxes answer. In its own domains the claim must succeed; the platform's zones are then
-/// claimed as well when the slug is free there. A tenant without a domain needs the platform's.
-async fn claim(
-    tx: &mut Tx,
-    tenant: TenantId,
-    id: SandboxId,
-    slug: &Slug,
-) -> Result<(), StoreError> {
-    let domains =
-        sqlx::query("SELECT domain FROM domains WHERE tenant = ?1 AND verified_at IS NOT NULL")
-            .bind(tenant.to_string())
-            .fetch_all(&mut **tx)
-            .await
-            .map_err(StoreError::Database)?;
-    let required: Vec<String> = if domains.is_empty() {
-        vec![PLATFORM.to_owned()]
-    } else {
-        domains.iter().map(|row| row.get(0)).collect()
-    };
-    for scope in &required {
-        sqlx::query("INSERT INTO slugs (scope, slug, sandbox) VALUES (?1, ?2, ?3)")
-            .bind(scope)
-            .bind(slug.as_str())
-            .bind(id.to_string())
-            .execute(&mut **tx)
-            .await
-            .map_err(|error| unique(error, || StoreError::SlugTaken))?;
-    }
-    sqlx::query(
-        "INSERT INTO slugs (scope, slug, sandbox) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-    )
-    .bind(PLATFORM)
-    .bind(slug.as_str())
-    .bind(id.to_string())
-    .execute(&mut **tx)
-    .await
-    .map_err(StoreError::Database)?;
-    Ok(())
-}
-
-/// Claims the first free of the slugs made from the id.
-async fn claim_default(tx: &mut Tx, tenant: TenantId, id: SandboxId) -> Result<Slug, StoreError> {
-    let digits = id.0.simple().to_string();
-    for length in DEFAULT_SLUG_LENGTHS {
-        let slug = Slug::parse(digits.get(..length).unwrap_or(&digits));
-        let slug = slug.map_err(|_| StoreError::Corrupt("slug"))?;
-        match claim(tx, tenant, id, &slug).await {
-            Ok(()) => return Ok(slug),
-            Err(StoreError::SlugTaken) => release(tx, id).await?,
-            Err(error) => return Err(error),
-        }
-    }
-    Err(StoreError::SlugTaken)
-}
-
-async fn release(tx: &mut Tx, id: SandboxId) -> Result<(), StoreError> {
-    let gone = sqlx::query("DELETE FROM slugs WHERE sandbox = ?1")
-        .bind(id.to_string())
-        .execute(&mut **tx)
-        .await;
-    gone.map(drop).map_err(StoreError::Database)
 }
 
 fn apply(sandbox: &mut Sandbox, patch: SandboxPatch) {

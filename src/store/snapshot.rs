@@ -9,8 +9,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sqlx::{Row as _, Sqlite, Transaction};
 
+use super::custom_domains::custom_domain;
+use super::domains::{DOMAIN, preview_domain};
 use super::rows::{Columns, from_json, millis, moment};
-use super::tenants::{custom_domain, domain, tenant};
+use super::tenants::tenant;
 use super::{RoutedPort, RoutedSandbox, Snapshot, Store, StoreError};
 use crate::host::Slug;
 use crate::model::{
@@ -21,7 +23,8 @@ use crate::model::{
 const BATCH: i64 = 5000;
 /// What routing needs of a sandbox, in the order of [`SandboxRow`].
 const SANDBOX: &str = "json_array(id, tenant, slug, state, driver, json(upstream), address_generation, token_generation, \
-                       default_port, profile, external_user_id)";
+                       default_port, profile, external_user_id, \
+                       json_extract(attributes, '$.workspace_id'), json_extract(attributes, '$.project_id'))";
 /// What it needs of a preview, in the order of [`PortRow`].
 const PORT: &str = "json_array(sandbox, port, visibility, profile, protocol, expires_at)";
 
@@ -37,6 +40,8 @@ struct SandboxRow(
     u64,
     u16,
     Profile,
+    Option<String>,
+    Option<String>,
     Option<String>,
 );
 
@@ -57,10 +62,12 @@ impl Store {
         let all = |sql: &'static str| sqlx::query(sql);
         let tenants =
             all("SELECT * FROM tenants").fetch_all(&mut *tx).await.map_err(StoreError::Database)?;
-        let domains =
-            all("SELECT domain, tenant, verified_at FROM domains").fetch_all(&mut *tx).await;
+        let domains = format!("SELECT {DOMAIN} FROM domains");
+        let domains = sqlx::query(sqlx::AssertSqlSafe(domains)).fetch_all(&mut *tx).await;
         let domains = domains.map_err(StoreError::Database)?;
-        let exact = all("SELECT fqdn, sandbox, port FROM custom_domains").fetch_all(&mut *tx).await;
+        let exact =
+            all("SELECT fqdn, sandbox, port FROM custom_domains WHERE verified_at IS NOT NULL");
+        let exact = exact.fetch_all(&mut *tx).await;
         let exact = exact.map_err(StoreError::Database)?;
         let revoked = sqlx::query(
             "SELECT id, expires_at FROM tokens WHERE revoked_at IS NOT NULL AND expires_at > ?1",
@@ -72,7 +79,10 @@ impl Store {
         let snapshot = Snapshot {
             version,
             tenants: tenants.iter().map(tenant).collect::<Result<_, _>>()?,
-            domains: domains.iter().map(domain).collect::<Result<_, _>>()?,
+            domains: domains
+                .iter()
+                .map(|row| preview_domain(row).map(|domain| domain.route))
+                .collect::<Result<_, _>>()?,
             custom_domains: exact.iter().map(custom_domain).collect::<Result<_, _>>()?,
             revoked_tokens: revoked
                 .iter()
@@ -182,6 +192,8 @@ fn routed(row: SandboxRow, ports: Vec<RoutedPort>, slug_scopes: Vec<String>) -> 
         default_port: row.8,
         profile: row.9,
         external_user_id: row.10,
+        workspace: row.11,
+        project: row.12,
         ports,
         slug_scopes,
     }

@@ -1,17 +1,12 @@
-//! Tenants, their faces, rules and domains.
+//! Tenants, their faces and rules.
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Sqlite, Transaction};
 
 use super::rows::{Columns, json, millis};
 use super::{Store, StoreError};
-use crate::model::{
-    Branding, CustomDomain, SandboxState, Subject, Tenant, TenantDomain, TenantId, TenantPolicy,
-    Version,
-};
+use crate::model::{Branding, SandboxState, Subject, Tenant, TenantId, TenantPolicy, Version};
 
 pub(super) fn tenant(row: &SqliteRow) -> Result<Tenant, StoreError> {
     let mut c = Columns::of(row);
@@ -23,16 +18,6 @@ pub(super) fn tenant(row: &SqliteRow) -> Result<Tenant, StoreError> {
         policy: c.json()?,
         created_at: c.moment()?,
     })
-}
-
-pub(super) fn domain(row: &SqliteRow) -> Result<TenantDomain, StoreError> {
-    let mut c = Columns::of(row);
-    Ok(TenantDomain { domain: c.take()?, tenant: c.id()?, verified_at: c.optional_moment()? })
-}
-
-pub(super) fn custom_domain(row: &SqliteRow) -> Result<CustomDomain, StoreError> {
-    let mut c = Columns::of(row);
-    Ok(CustomDomain { fqdn: c.take()?, sandbox: c.id()?, port: c.optional_port()? })
 }
 
 impl Store {
@@ -133,133 +118,6 @@ impl Store {
             return Err(StoreError::NotFound);
         }
         self.commit(tx, &[Subject::Tenant(id)]).await
-    }
-
-    /// Registers a domain for a tenant, or notes when its DNS was verified. First come, first served.
-    pub async fn put_domain(
-        &self,
-        name: &str,
-        tenant: TenantId,
-        verified_at: Option<Timestamp>,
-    ) -> Result<Version, StoreError> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query(
-            "INSERT INTO domains (domain, tenant, verified_at) VALUES (?1, ?2, ?3) \
-             ON CONFLICT (domain) DO UPDATE SET verified_at = ?3 WHERE tenant = ?2",
-        )
-        .bind(name)
-        .bind(tenant.to_string())
-        .bind(verified_at.map(millis))
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::Database)?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::DomainTaken);
-        }
-        let mut subjects = vec![Subject::Domain(name.to_owned())];
-        if verified_at.is_some() {
-            subjects.extend(self.claim_slugs_below(&mut tx, name, tenant).await?);
-        }
-        self.commit(tx, &subjects).await
-    }
-
-    /// The tenant's sandboxes answer below its new domain as well.
-    async fn claim_slugs_below(
-        &self,
-        tx: &mut Transaction<'static, Sqlite>,
-        domain: &str,
-        tenant: TenantId,
-    ) -> Result<Vec<Subject>, StoreError> {
-        let rows = sqlx::query(
-            "INSERT INTO slugs (scope, slug, sandbox) SELECT ?1, slug, id FROM sandboxes \
-             WHERE tenant = ?2 AND destroyed_at IS NULL ON CONFLICT DO NOTHING RETURNING sandbox",
-        )
-        .bind(domain)
-        .bind(tenant.to_string())
-        .fetch_all(&mut **tx)
-        .await
-        .map_err(StoreError::Database)?;
-        rows.iter().map(|row| Ok(Subject::Sandbox(Columns::of(row).id()?))).collect()
-    }
-
-    /// A registered domain.
-    pub async fn domain(&self, name: &str) -> Result<Option<TenantDomain>, StoreError> {
-        let row = sqlx::query("SELECT domain, tenant, verified_at FROM domains WHERE domain = ?1")
-            .bind(name);
-        row.fetch_optional(&self.read)
-            .await
-            .map_err(StoreError::Database)?
-            .as_ref()
-            .map(domain)
-            .transpose()
-    }
-
-    /// A tenant's domains.
-    pub async fn domains(&self, tenant: TenantId) -> Result<Vec<TenantDomain>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT domain, tenant, verified_at FROM domains WHERE tenant = ?1 ORDER BY domain",
-        );
-        let rows = rows.bind(tenant.to_string()).fetch_all(&self.read).await;
-        rows.map_err(StoreError::Database)?.iter().map(domain).collect()
-    }
-
-    /// Removes a domain and the claims below it.
-    pub async fn delete_domain(&self, name: &str) -> Result<Version, StoreError> {
-        let mut tx = self.begin().await?;
-        let done =
-            sqlx::query("DELETE FROM domains WHERE domain = ?1").bind(name).execute(&mut *tx).await;
-        if done.map_err(StoreError::Database)?.rows_affected() == 0 {
-            return Err(StoreError::NotFound);
-        }
-        let gone = sqlx::query("DELETE FROM slugs WHERE scope = ?1 RETURNING sandbox")
-            .bind(name)
-            .fetch_all(&mut *tx);
-        let mut subjects = vec![Subject::Domain(name.to_owned())];
-        for row in gone.await.map_err(StoreError::Database)? {
-            subjects.push(Subject::Sandbox(Columns::of(&row).id()?));
-        }
-        self.commit(tx, &subjects).await
-    }
-
-    /// Lets an exact host name lead to a sandbox.
-    pub async fn put_custom_domain(&self, exact: CustomDomain) -> Result<Version, StoreError> {
-        let mut tx = self.begin().await?;
-        sqlx::query(
-            "INSERT INTO custom_domains (fqdn, sandbox, port) VALUES (?1, ?2, ?3) \
-             ON CONFLICT (fqdn) DO UPDATE SET sandbox = ?2, port = ?3",
-        )
-        .bind(&exact.fqdn)
-        .bind(exact.sandbox.to_string())
-        .bind(exact.port)
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::Database)?;
-        self.commit(tx, &[Subject::CustomDomain(exact.fqdn)]).await
-    }
-
-    /// An exact host name.
-    pub async fn custom_domain(&self, fqdn: &str) -> Result<Option<CustomDomain>, StoreError> {
-        let row = sqlx::query("SELECT fqdn, sandbox, port FROM custom_domains WHERE fqdn = ?1")
-            .bind(fqdn);
-        row.fetch_optional(&self.read)
-            .await
-            .map_err(StoreError::Database)?
-            .as_ref()
-            .map(custom_domain)
-            .transpose()
-    }
-
-    /// Removes an exact host name.
-    pub async fn delete_custom_domain(&self, fqdn: &str) -> Result<Version, StoreError> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query("DELETE FROM custom_domains WHERE fqdn = ?1")
-            .bind(fqdn)
-            .execute(&mut *tx)
-            .await;
-        if done.map_err(StoreError::Database)?.rows_affected() == 0 {
-            return Err(StoreError::NotFound);
-        }
-        self.commit(tx, &[Subject::CustomDomain(fqdn.to_owned())]).await
     }
 }
 

@@ -302,6 +302,8 @@ mod tests {
             profile: Profile::default(),
             ports: Box::default(),
             external_user_id: None,
+            workspace: None,
+            project: None,
         }
     }
 

@@ -191,7 +191,8 @@ impl Sender {
         *request.headers_mut() = fields;
         let io = TokioIo::new(self.connect(&target).await?);
         let (mut sending, connection) =
-            http1::Builder::new().max_buf_size(HEAD).handshake(io).await?;
+            // Names as they are documented, for receivers that compare them as they come.
+            http1::Builder::new().title_case_headers(true).max_buf_size(HEAD).handshake(io).await?;
         let connection = tokio::spawn(async move {
             // Its failure is the answer's.
             drop(connection.await);

@@ -25,6 +25,7 @@ mod control;
 mod deadlines;
 mod delegation;
 mod document;
+mod domains;
 mod embed;
 mod events;
 mod forwarding;

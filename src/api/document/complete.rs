@@ -5,8 +5,10 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 /// What a placeholder stands for, by the path up to it; and whether it is a UUID.
-const PLACES: [(&str, &str, bool); 13] = [
+const PLACES: [(&str, &str, bool); 15] = [
     ("/api-keys/{id}", "The key's id.", true),
+    ("/custom-domains/{id}", "The name's id, or the name.", false),
+    ("/projects/{id}", "The project's id.", false),
     ("/sandboxes/{id}", "The sandbox's id.", true),
     (
         "/external/{external_user_id}",

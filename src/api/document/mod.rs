@@ -29,7 +29,7 @@ RFC 3339 in UTC. A change is answered once it is durable and this process serves
 All errors have one shape, `Error`, and every answer has `X-Request-Id`.";
 
 /// The groups of operations, in the order in which they are read.
-const TAGS: [(&str, &str); 13] = [
+const TAGS: [(&str, &str); 14] = [
     ("Sandboxes", "What is previewed: create, find, change, destroy."),
     ("Previews", "Published ports of a sandbox."),
     ("Preview tokens", "Credentials that open the private ports of one sandbox."),
@@ -40,6 +40,10 @@ const TAGS: [(&str, &str); 13] = [
     ("Usage", "What sandboxes took up, and what their visitors moved."),
     ("Workspaces", "Groups of sandboxes."),
     ("Tenant", "The caller, its face on the pages that visitors meet, and its rules."),
+    (
+        "Domains",
+        "Where previews are served: domains of the tenant, of workspaces and projects, and exact host names.",
+    ),
     ("Quotas", "What the tenant's end users may have."),
     ("Webhooks", "Endpoints of the tenant's that are told of events."),
     ("Events", "What happens, as streams of server-sent events."),

@@ -38,6 +38,7 @@ macro_rules! pages {
 }
 
 mod access;
+mod domains;
 mod keys;
 mod previews;
 mod quotas;
@@ -49,6 +50,7 @@ mod usage;
 mod webhooks;
 
 pub(super) use access::*;
+pub(super) use domains::*;
 pub(super) use keys::*;
 pub(super) use previews::*;
 pub(super) use quotas::*;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::Object;
+use super::{DomainSource, Object};
 use crate::model::{Driver, Profile, SandboxState};
 
 envelopes!(SandboxData(Sandbox), DestroyedData(Destroyed), EnvData(Vec<Variable>));
@@ -54,6 +54,8 @@ pub(in crate::api) struct Sandbox {
     preview_url: String,
     /// The zone of its links.
     preview_domain: String,
+    /// Whose domain that zone belongs to.
+    preview_domain_source: DomainSource,
     url_info: UrlInfo,
     url_class: String,
     stable_for_embedding: bool,

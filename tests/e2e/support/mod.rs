@@ -1,5 +1,6 @@
 //! What the tests stand on: a running Portico, sandboxes that do as they are told, and visitors who choose every byte.
 
+pub mod dns;
 pub mod document;
 pub mod frames;
 mod grpc;
