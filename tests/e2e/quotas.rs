@@ -103,7 +103,7 @@ async fn quotas_are_replaced_told_in_both_shapes_and_fall_back_to_the_tenants_de
     let shown = api.ok("GET", path, None).await;
     assert_eq!((&shown["external_user_id"], &shown["limits"]), (&json!("a b/c"), &nothing));
     assert_eq!(shown["effective"]["source"], "platform");
-    let body = json!({ "max_sandboxes": 3, "max_credit_cents": 500, "max_concurrent": null, "unknown": [] });
+    let body = json!({ "max_sandboxes": 3, "max_credit_cents": 500, "max_concurrent": null });
     let set = api.ok("PUT", path, Some(body)).await;
     assert_eq!((&set["limits"]["max_sandboxes"], &set["max_sandboxes"]), (&json!(3), &json!(3)));
     assert_eq!(api.ok("GET", path, None).await, set);
@@ -134,7 +134,7 @@ async fn quotas_are_replaced_told_in_both_shapes_and_fall_back_to_the_tenants_de
     assert_eq!(create(api, "a b/c").await.status, 201);
     assert_eq!(refused(&create(api, "a b/c").await)["limit"], 1);
 
-    let policy = json!({ "quotas": { "max_sandboxes": 2 }, "other": {} });
+    let policy = json!({ "quotas": { "max_sandboxes": 2 } });
     let set = api.ok("PUT", "/external-users/a%20b%2Fc/policy", Some(policy)).await;
     assert_eq!(set["quotas"]["max_sandboxes"], 2);
     assert_eq!(create(api, "a b/c").await.status, 201);
@@ -146,6 +146,22 @@ async fn quotas_are_replaced_told_in_both_shapes_and_fall_back_to_the_tenants_de
     assert_eq!(create(api, "a b/c").await.status, 201);
     let bad = api.call("PUT", "/tenant/policy", Some(json!({ "quotas": 3 }))).await;
     assert_eq!(bad.status, 422);
+}
+
+#[tokio::test]
+async fn keys_that_nobody_knows_are_ignored() {
+    let portico = Portico::start().await;
+    let body = r#"{"max_sandboxes": 1, "colour": [], "external_user_id": "somebody else"}"#;
+    let request = format!(
+        "PUT /api/v1/quotas/external/u HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        portico.api.key,
+        body.len(),
+    );
+    let set = Connection::open(portico.api.address).await.roundtrip(request).await.json();
+    assert_eq!(
+        (&set["data"]["external_user_id"], &set["data"]["max_sandboxes"]),
+        (&json!("u"), &json!(1))
+    );
 }
 
 #[tokio::test]

@@ -129,8 +129,8 @@ fn keys(object: &Value) -> Vec<&String> {
 fn fits(template: &str, path: &str) -> bool {
     let (mut parts, mut wanted) = (path.split('/'), template.split('/').peekable());
     while let Some(part) = wanted.next() {
-        // The last placeholder of a path by name takes the rest.
-        if part == "{name}" && wanted.peek().is_none() {
+        // The last placeholder of a path by name, or by a user's id, takes the rest.
+        if matches!(part, "{name}" | "{external_user_id}") && wanted.peek().is_none() {
             return parts.next().is_some();
         }
         if !parts.next().is_some_and(|own| part.starts_with('{') || part == own) {
