@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use tokio::net::TcpListener;
 
+use crate::address::{AddressRules, PublicRules};
 use crate::admin::{self, AdminState};
 use crate::api::{self, ApiSettings, ApiState};
 use crate::clock::Clock;
@@ -14,6 +15,7 @@ use crate::config::{Config, development};
 use crate::control;
 use crate::dev::{self, DevFacts};
 use crate::dns::Dns;
+use crate::events::EventFeed;
 use crate::follow::Follower;
 use crate::gate::Rules;
 use crate::issuance::Issuance;
@@ -31,6 +33,7 @@ use crate::usage;
 use crate::verify::Verifier;
 use crate::visitor::{Renewals, WorkerParts};
 use crate::visits::Counter;
+use crate::webhooks::{self, Sender};
 
 /// How long the control plane may take to finish its answers once visitors are gone.
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
@@ -152,7 +155,10 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     store.set_links(settings.links());
     let verifier = Verifier::new(Dns::new(config.dns.clone()), clock.clone(), config.verify);
     tokio::spawn(verifier.clone().keep(store.clone(), shutdown.watcher()));
+    let webhooks = webhook_sender(&config, &rules, &clock)?;
     let state = ApiState {
+        feed: EventFeed::start(store.clone()).await.context("cannot read the events")?,
+        webhooks: webhooks.clone(),
         store: store.clone(),
         follower: follower.clone(),
         routes: Arc::clone(&routes),
@@ -169,6 +175,8 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         }
         None => None,
     };
+    let told = Arc::clone(&metrics);
+    webhooks::start(store.clone(), webhooks, told, clock.clone(), shutdown.watcher());
     let issuance = Arc::new(Issuance::new(config.tls_hosts_per_domain));
     let admin_router =
         admin::router(AdminState { metrics, routes, follower, issuance, clock: clock.clone() });
@@ -196,7 +204,7 @@ fn entrances(
 fn api_settings(
     config: &Config,
     public_port: u16,
-    rules: &Arc<crate::address::AddressRules>,
+    rules: &Arc<AddressRules>,
 ) -> Result<ApiSettings> {
     let zone = config.zones.first().ok_or_else(|| anyhow!("no preview zone is configured"))?;
     let rules = Arc::clone(rules);
@@ -214,6 +222,17 @@ fn api_settings(
         permits_address: Arc::new(move |ip| rules.permits(ip)),
         ..defaults
     })
+}
+
+/// Tells webhooks wherever they are, but for what is ours: our own listeners, and the networks of the sandboxes.
+fn webhook_sender(config: &Config, networks: &AddressRules, clock: &Clock) -> Result<Sender> {
+    let rules = PublicRules {
+        allow: config.webhooks.allow.clone(),
+        deny: networks.allow.clone(),
+        own: networks.own.clone(),
+    };
+    Sender::new(Arc::new(config.webhooks.clone()), rules, clock.clone())
+        .context("cannot use the file that webhooks.authorities names")
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {

@@ -123,8 +123,7 @@ impl Fields {
     /// A whole number within bounds.
     pub(super) fn number(&mut self, name: &str, (least, most): (u64, u64)) -> Option<u64> {
         let must = format!("must be a whole number from {least} to {most}");
-        self.get(name, &must, |value| value.as_u64().filter(|n| (least..=most).contains(n)))
-            .flatten()
+        self.get(name, &must, |value| whole(value).filter(|n| (least..=most).contains(n))).flatten()
     }
 
     /// A port.
@@ -170,5 +169,30 @@ impl Fields {
     pub(super) fn finish(&mut self) -> Result<(), Problem> {
         let faults = std::mem::take(&mut self.faults);
         if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
+    }
+}
+
+/// A whole number; 60.0 is one as well (JSON Schema, section 6.1.1), and some clients send it.
+fn whole(value: &Value) -> Option<u64> {
+    let from_fraction = || {
+        let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
+        number.to_string().parse().ok()
+    };
+    value.as_u64().or_else(from_fraction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_without_a_fraction_is_whole() {
+        let whole = |text: &str| whole(&serde_json::from_str(text).unwrap());
+        for (text, number) in [("60", 60), ("60.0", 60), ("6e1", 60), ("0.0", 0)] {
+            assert_eq!(whole(text), Some(number), "{text}");
+        }
+        for text in ["60.5", "-1", "-1.0", "1e300", "\"60\"", "true", "null"] {
+            assert_eq!(whole(text), None, "{text}");
+        }
     }
 }

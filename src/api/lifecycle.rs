@@ -159,6 +159,7 @@ async fn put_env(
     Path(path): Path<String>,
     mut fields: Fields,
 ) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::SandboxesWrite])?;
     let read = |value: &Value| -> Option<Map<String, Value>> {
         let pair = |item: &Value| {
             Some((item.get("key")?.as_str()?.to_owned(), item.get("value")?.clone()))

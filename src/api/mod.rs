@@ -14,6 +14,7 @@ mod delegation;
 mod document;
 mod domain_record;
 mod embed;
+mod events;
 mod fields;
 pub mod keys;
 mod lifecycle;
@@ -33,6 +34,8 @@ mod tickets;
 mod tokens;
 mod upstream;
 mod usage;
+mod webhook_deliveries;
+mod webhooks;
 mod workspaces;
 
 pub use document::openapi;
@@ -69,17 +72,20 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(delegation::routes())
         .merge(custom_domains::routes())
         .merge(document::routes())
+        .merge(events::routes())
         .merge(lifecycle::routes())
         .merge(preview_domain::routes())
         .merge(previews::routes())
         .merge(quotas::routes())
         .merge(readiness::routes())
         .merge(sandboxes::routes())
-        .merge(OpenApiRouter::from(shares::routes()))
+        .merge(shares::routes())
         .merge(tenant::routes())
+        .merge(tickets::routes())
         .merge(tokens::routes())
         .merge(usage::routes())
-        .merge(tickets::routes())
-        .merge(workspaces::routes());
+        .merge(workspaces::routes())
+        .merge(webhook_deliveries::routes())
+        .merge(webhooks::routes());
     OpenApiRouter::default().nest("/api/v1", v1).merge(embed::routes())
 }

@@ -57,7 +57,7 @@ async fn create(
     let lifetime = lifetime
         .map(|seconds| SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)));
     let name = fields.text("label", NAME).or_else(|| fields.text("name", NAME)).flatten();
-    if !fields.has("port") {
+    if matches!(fields.raw_value("port"), None | Some(Value::Null)) {
         fields.fault("port", "is required");
     }
     let new = NewPreview {

@@ -86,6 +86,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     caller.needs(&[KeyScope::SandboxesCreate, KeyScope::SandboxesWrite])?;
     let idempotency = idempotency(&caller, &headers, &fields)?;
+    let wait = wait(&query)?;
     let mut attributes = Attributes::default();
     workspaces::place(&state, caller.tenant, &mut fields, &mut attributes).await?;
     let mut new = draft(&mut fields, &state, attributes)?;
@@ -98,11 +99,18 @@ async fn create(
         }
         Created::Replayed(sandbox) => sandbox,
     };
-    if let Some(seconds) = query.get("wait").and_then(|text| text.parse::<u64>().ok()) {
-        let patience = Duration::from_secs(seconds.min(MAX_WAIT));
+    if let Some(patience) = wait {
         sandbox = readiness::wait(&state, sandbox, patience).await?;
     }
     Ok((StatusCode::CREATED, answer(&state, &sandbox).await?).into_response())
+}
+
+/// How long the caller wants to wait; more than we can is no fault.
+fn wait(query: &HashMap<String, String>) -> Result<Option<Duration>, Problem> {
+    let Some(text) = query.get("wait") else { return Ok(None) };
+    let seconds: u64 =
+        text.parse().map_err(|_| Problem::field("wait", "must be a number of seconds"))?;
+    Ok(Some(Duration::from_secs(seconds.min(MAX_WAIT))))
 }
 
 fn idempotency(

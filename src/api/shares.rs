@@ -2,18 +2,21 @@
 //! expires or is withdrawn.
 
 use aws_lc_rs::rand;
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::{delete, get, post};
-use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
+use super::shapes::{self, PreviewShareOrder, ShareList, ShareOrder, SharedPreview};
 use super::{ApiState, Problem, render};
+
 use crate::model::{KeyScope, PreviewId, Sandbox, SandboxState, Share, TokenScope};
 use crate::store::NewShare;
 use crate::token::{PREVIEW_SHARE_PREFIX, SHARE_PREFIX, share_hash};
@@ -27,14 +30,11 @@ const PREVIEW_DEFAULT: u64 = 3600;
 /// The names under which a link's life is given.
 const LIFE: [&str; 3] = ["expires_in", "ttl_seconds", "expires_in_sec"];
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/sandboxes/{id}/shares", get(list).post(create))
-        .route("/sandboxes/{id}/shares/{share}", delete(revoke))
-        .route(
-            "/sandboxes/{id}/previews/{preview}/share",
-            post(share_preview).delete(unshare_preview),
-        )
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(list, create))
+        .routes(routes!(revoke))
+        .routes(routes!(share_preview, unshare_preview))
 }
 
 async fn live(state: &ApiState, caller: &Caller, path: &str) -> Result<Sandbox, Problem> {
@@ -151,6 +151,12 @@ fn show(state: &ApiState, zone: &render::Zones, sandbox: &Sandbox, share: &Share
     })
 }
 
+/// Shares a sandbox by a link.
+#[utoipa::path(
+    post, path = "/sandboxes/{id}/shares", tag = "Share links", operation_id = "create_share", security(("api_key" = ["previews:write"])), request_body = ShareOrder,
+    responses((status = 201, body = shapes::Share),
+        (status = 422, description = "`invalid_scope`: links do not have this scope. `VALIDATION_ERROR`: every other field that cannot be taken is named in `details`")),
+)]
 async fn create(
     State(state): State<ApiState>,
     caller: Caller,
@@ -169,6 +175,13 @@ async fn create(
     Ok((StatusCode::CREATED, Json(show(&state, &zone, &sandbox, &share))))
 }
 
+/// Lists the links that open a sandbox at this moment.
+///
+/// Those of its previews as well, newest first.
+#[utoipa::path(
+    get, path = "/sandboxes/{id}/shares", tag = "Share links", operation_id = "list_shares", security(("api_key" = ["previews:read"]), ("api_key" = ["previews:write"])),
+    responses((status = 200, body = ShareList)),
+)]
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,
@@ -183,6 +196,13 @@ async fn list(
     Ok(Json(json!({ "data": shown })))
 }
 
+/// Withdraws a link.
+///
+/// What is open by it ends. Twice is no error.
+#[utoipa::path(
+    delete, path = "/sandboxes/{id}/shares/{share}", tag = "Share links", operation_id = "revoke_share", security(("api_key" = ["previews:write"])),
+    responses((status = 204, description = "Done")),
+)]
 async fn revoke(
     State(state): State<ApiState>,
     caller: Caller,
@@ -201,7 +221,14 @@ async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A link to one published port. It ends with the preview's record, if that has an end.
+/// Shares a preview by a link to its port.
+///
+/// The link ends with the preview's record, if that has an end.
+#[utoipa::path(
+    post, path = "/sandboxes/{id}/previews/{preview}/share", tag = "Share links", operation_id = "share_preview", security(("api_key" = ["previews:write"])), request_body = PreviewShareOrder,
+    responses((status = 201, body = SharedPreview),
+        (status = 422, description = "`invalid_scope`: links do not have this scope. `VALIDATION_ERROR`: every other field that cannot be taken is named in `details`")),
+)]
 async fn share_preview(
     State(state): State<ApiState>,
     caller: Caller,
@@ -247,6 +274,11 @@ async fn share_preview(
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
+/// Withdraws every link to a preview.
+#[utoipa::path(
+    delete, path = "/sandboxes/{id}/previews/{preview}/share", tag = "Share links", operation_id = "unshare_preview", security(("api_key" = ["previews:write"])),
+    responses((status = 204, description = "Done")),
+)]
 async fn unshare_preview(
     State(state): State<ApiState>,
     caller: Caller,

@@ -135,8 +135,9 @@ async fn set_branding(
     caller.needs(&[KeyScope::TenantWrite])?;
     let mut fields = fields.unwrapped("branding");
     let mut read = FIELDS.iter().map(|(name, aliases)| {
-        let sent = std::iter::once(name).chain(aliases.iter()).find(|name| fields.has(name))?;
-        fields.text(sent, LONGEST).flatten()
+        let names = std::iter::once(name).chain(aliases.iter());
+        // The first that was sent counts; the others must be texts all the same.
+        names.filter_map(|name| fields.text(name, LONGEST)).reduce(|first, _| first).flatten()
     });
     let mut next = || read.next().flatten();
     let branding = Branding {

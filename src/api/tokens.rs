@@ -210,6 +210,7 @@ async fn revoke_by_token(
     Path(path): Path<String>,
     mut fields: Fields,
 ) -> Result<StatusCode, Problem> {
+    caller.needs(&[KeyScope::PreviewsWrite])?;
     let token = fields
         .get("token", "must be a preview token", |value| value.as_str().map(str::to_owned))
         .flatten();

@@ -18,7 +18,7 @@ pub(super) fn read(value: &Value) -> Option<Upstream> {
         Value::String(text) => from_text(text),
         Value::Object(object) => {
             let mut upstream = from_text(object.get("host")?.as_str()?)?;
-            if let Some(ports) = object.get("ports") {
+            if let Some(ports) = object.get("ports").filter(|ports| !ports.is_null()) {
                 let ports = ports.as_object().filter(|ports| ports.len() <= MAX_MAPPED)?;
                 for (from, to) in ports {
                     let to = u16::try_from(to.as_u64()?).ok().filter(|to| *to > 0)?;
@@ -99,6 +99,7 @@ mod tests {
             assert_eq!(show(&read(&given).unwrap()), given);
         }
         assert_eq!(read(&json!("10.0.3.7:9000")).unwrap().dialled_port(3000), 9000);
+        assert_eq!(read(&json!({"host": "h", "ports": null})), read(&json!("h")));
         let mapped = read(&json!({"host": "h.example", "ports": {"3000": 9000}})).unwrap();
         assert_eq!((mapped.dialled_port(3000), mapped.dialled_port(8080)), (9000, 8080));
     }
@@ -116,6 +117,7 @@ mod tests {
             json!("h:0"),
             json!(7),
             json!({}),
+            json!({"host": "h", "ports": []}),
             json!({"host": "h", "ports": {"0": 1}}),
             json!({"host": "h", "ports": {"1": 0}}),
         ] {

@@ -16,7 +16,7 @@ use super::shapes::{
     UsageSessionPage, UsageSummary,
 };
 use super::{ApiState, Problem, render};
-use crate::model::{KeyScope, Owner, Provisioned, Sandbox, Span, TenantId, Traffic, Used};
+use crate::model::{KeyScope, Owner, Provisioned, Sandbox, ShareId, Span, TenantId, Traffic, Used};
 use crate::store::{UsageFilter, UsageGroup};
 use crate::usage::{Bucket, Series, Window, WindowError};
 
@@ -315,7 +315,7 @@ fn start_of_minute(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(ms - ms.rem_euclid(crate::model::MINUTE)).unwrap_or(at)
 }
 
-type Places = Vec<(u16, Option<uuid::Uuid>, Traffic)>;
+type Places = Vec<(u16, Option<ShareId>, Traffic)>;
 
 fn of_one(
     state: &ApiState,

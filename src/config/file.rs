@@ -11,7 +11,7 @@ use super::cli::MAX_WORKERS;
 use super::reader::Reader;
 use super::{
     Config, ConfigError, FORBIDDEN_PORTS, TLS_HOSTS_PER_DOMAIN, TlsConfig, UsageConfig,
-    default_data_dir, default_workers,
+    default_data_dir, default_workers, webhooks,
 };
 use crate::address::AddressRules;
 use crate::api::is_origin;
@@ -49,6 +49,7 @@ pub fn check(path: &Path) -> Result<(Config, Vec<String>), ConfigError> {
     {
         faults.push(format!("networks.sandbox_authorities: {}: {error}", file.display()));
     }
+    faults.extend(webhooks::fault(&config.webhooks));
     if faults.is_empty() { Ok((config, warnings)) } else { Err(ConfigError(faults)) }
 }
 
@@ -131,6 +132,7 @@ fn read(r: &mut Reader) -> Config {
         tls_hosts_per_domain: r
             .size("limits.tls_hosts_per_domain", (0, 1_000_000))
             .unwrap_or(TLS_HOSTS_PER_DOMAIN),
+        webhooks: webhooks::read(r),
         drain: r.duration("shutdown.drain").unwrap_or(Duration::from_secs(30)),
         tls,
         usage: usage(r),

@@ -3,6 +3,7 @@
 mod cli;
 mod file;
 mod reader;
+mod webhooks;
 
 pub use cli::{
     Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, ShareCommand,
@@ -63,6 +64,8 @@ pub struct Config {
     pub verify: verify::Settings,
     /// Hosts of one registered domain that may have new certificates within a week; 0 = no limit.
     pub tls_hosts_per_domain: usize,
+    /// How webhooks are told.
+    pub webhooks: crate::webhooks::Settings,
     /// How long draining may take.
     pub drain: Duration,
     /// TLS, if it is spoken here.
@@ -194,6 +197,7 @@ pub fn dev(options: &DevOptions) -> Config {
         dns: dns::Settings::default(),
         verify: verify::Settings::default(),
         tls_hosts_per_domain: TLS_HOSTS_PER_DOMAIN,
+        webhooks: webhooks::development(),
         drain: Duration::from_secs(5),
         tls: Some(TlsConfig {
             listen: local(options.https_port),

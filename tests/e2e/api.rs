@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Connection, FakeSandbox, Portico};
+use crate::support::{Connection, FakeSandbox, Portico, document};
 
 /// Development mode in which sandboxes may be registered on this machine's addresses.
 async fn start() -> Portico {
@@ -42,6 +42,7 @@ async fn every_error_has_the_one_shape() {
             .await;
         let answer = connection.response_to(method).await.unwrap();
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+        document::check(method, &format!("/api/v1{path}"), body.as_bytes(), &answer);
         assert_eq!(answer.field("content-type"), Some("application/json"), "{method} {path}");
         let problem = answer.json();
         assert_eq!((&problem["ok"], &problem["error"]["code"]), (&json!(false), &json!(code)));
@@ -159,6 +160,7 @@ async fn create(portico: &Portico, query: &str, key: &str, body: &Value) -> (u16
         body.len()
     );
     let answer = Connection::open(portico.api.address).await.roundtrip(request).await;
+    document::check("POST", "/api/v1/sandboxes", body.as_bytes(), &answer);
     (answer.status, answer.json())
 }
 

@@ -1,13 +1,15 @@
 //! The script that customers' pages load from the API.
 
-use crate::support::{Connection, Portico, Response};
+use crate::support::{Connection, Portico, Response, document};
 
 async fn get(portico: &Portico, path: &str, fields: &str) -> Response {
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {}\r\nOrigin: https://app.opendesigns.example\r\n{fields}Connection: close\r\n\r\n",
         portico.running.api
     );
-    Connection::open(portico.running.api).await.roundtrip(request).await
+    let answer = Connection::open(portico.running.api).await.roundtrip(request).await;
+    document::check("GET", path, b"", &answer);
+    answer
 }
 
 #[tokio::test(flavor = "multi_thread")]

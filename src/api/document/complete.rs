@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 /// What a placeholder stands for, by the path up to it; and whether it is a UUID.
-const PLACES: [(&str, &str, bool); 12] = [
+const PLACES: [(&str, &str, bool); 15] = [
     ("/api-keys/{id}", "The key's id.", true),
     ("/custom-domains/{id}", "The name's id, or the name.", false),
     ("/projects/{id}", "The project's id.", false),
@@ -22,6 +22,9 @@ const PLACES: [(&str, &str, bool); 12] = [
     ("/preview-tokens/{token}", "The token's id.", true),
     ("/tokens/scoped/{id}", "The token's id.", true),
     ("/workspaces/{id}", "The workspace's id.", true),
+    ("/webhooks/{id}", "The webhook's id.", false),
+    ("/deliveries/{delivery}", "The delivery's id.", false),
+    ("/shares/{share}", "The share's id.", true),
 ];
 
 /// Errors that follow from the shape of an operation: status, name, and what is said about it.
@@ -150,6 +153,12 @@ fn fill(status: &str, response: &mut Map<String, Value>) {
     let is_error = code.is_some_and(|code| code.is_client_error() || code.is_server_error());
     if is_error && !response.contains_key("content") {
         response.insert("content".into(), error_content());
+    }
+    // A stream of events has no JSON of its own.
+    if let Some(Value::Object(stream)) =
+        response.get_mut("content").and_then(|c| c.get_mut("text/event-stream"))
+    {
+        stream.remove("schema");
     }
     if response.get("description").is_none_or(|text| text == "") {
         let reason = code.and_then(|code| code.canonical_reason()).unwrap_or("Answer");

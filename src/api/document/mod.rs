@@ -3,6 +3,8 @@
 //! `docs/openapi.json`.
 
 mod complete;
+mod kind;
+mod page;
 mod schemas;
 #[cfg(test)]
 mod tests;
@@ -27,10 +29,14 @@ RFC 3339 in UTC. A change is answered once it is durable and this process serves
 All errors have one shape, `Error`, and every answer has `X-Request-Id`.";
 
 /// The groups of operations, in the order in which they are read.
-const TAGS: [(&str, &str); 11] = [
+const TAGS: [(&str, &str); 14] = [
     ("Sandboxes", "What is previewed: create, find, change, destroy."),
     ("Previews", "Published ports of a sandbox."),
     ("Preview tokens", "Credentials that open the private ports of one sandbox."),
+    (
+        "Share links",
+        "Links that open a sandbox, or one published port of it, without any other credential.",
+    ),
     ("Usage", "What sandboxes took up, and what their visitors moved."),
     ("Workspaces", "Groups of sandboxes."),
     ("Tenant", "The caller, its face on the pages that visitors meet, and its rules."),
@@ -39,6 +45,8 @@ const TAGS: [(&str, &str); 11] = [
         "Where previews are served: domains of the tenant, of workspaces and projects, and exact host names.",
     ),
     ("Quotas", "What the tenant's end users may have."),
+    ("Webhooks", "Endpoints of the tenant's that are told of events."),
+    ("Events", "What happens, as streams of server-sent events."),
     ("API keys", "Credentials of this API, for keys with the scope `*`."),
     ("Delegation", "Credentials for the browser of one end user."),
     ("Reference", "This document, and the script that a customer's page embeds previews with."),
@@ -61,7 +69,7 @@ pub fn openapi() -> &'static str {
 }
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default().routes(routes!(show))
+    OpenApiRouter::default().routes(routes!(show)).routes(routes!(page::show))
 }
 
 fn document() -> Value {

@@ -35,12 +35,15 @@ pub(super) fn complete(
     schemas
 }
 
-/// Puts the parts of an `allOf` into one object.
+/// Puts the parts of an `allOf` into one object, and makes of "exactly one of" what is meant by it: one of these.
 fn merge(schema: &mut Value, whole: &Map<String, Value>) {
     match schema {
         Value::Array(items) => items.iter_mut().for_each(|item| merge(item, whole)),
         Value::Object(object) => {
             object.values_mut().for_each(|inner| merge(inner, whole));
+            if let Some(options) = object.remove("oneOf") {
+                object.insert("anyOf".into(), options);
+            }
             let Some(Value::Array(parts)) = object.remove("allOf") else { return };
             for part in parts {
                 let named = part.get("$ref").and_then(Value::as_str);

@@ -43,9 +43,11 @@ mod keys;
 mod previews;
 mod quotas;
 mod sandboxes;
+mod shares;
 mod tenant;
 mod tokens;
 mod usage;
+mod webhooks;
 
 pub(super) use access::*;
 pub(super) use domains::*;
@@ -53,9 +55,11 @@ pub(super) use keys::*;
 pub(super) use previews::*;
 pub(super) use quotas::*;
 pub(super) use sandboxes::*;
+pub(super) use shares::*;
 pub(super) use tenant::*;
 pub(super) use tokens::*;
 pub(super) use usage::*;
+pub(super) use webhooks::*;
 
 use serde_json::{Map, Value};
 use utoipa::ToSchema;

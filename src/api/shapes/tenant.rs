@@ -26,28 +26,32 @@ pub(in crate::api) struct Branding {
 /// A face to be put on, in an envelope or as it is.
 #[derive(ToSchema)]
 #[schema(examples(json!({"branding": {"product_name": "OpenDesigns", "primary_color": "#ff5a1f"}})))]
-pub(in crate::api) struct BrandingOrder {
-    /// The face; when it is here, the fields beside it mean nothing.
-    branding: Option<FaceOrder>,
-    #[schema(inline)]
-    #[serde(flatten)]
-    flat: FaceOrder,
+#[serde(untagged)]
+pub(in crate::api) enum BrandingOrder {
+    Wrapped(FaceEnvelope),
+    Bare(FaceOrder),
+}
+
+/// A face in its envelope. What is beside it means nothing.
+#[derive(ToSchema)]
+pub(in crate::api) struct FaceEnvelope {
+    branding: FaceOrder,
 }
 
 /// The features of a face. What is not named is not set.
 #[derive(ToSchema)]
 pub(in crate::api) struct FaceOrder {
     /// The product's name: page titles and footer. No control characters.
-    #[schema(max_length = 120, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
+    #[schema(max_length = 120)]
     product_name: Option<String>,
     /// An `https` URL of a logo.
-    #[schema(max_length = 2048)]
+    #[schema(max_length = 2048, pattern = "^(https://[!-~]+)?$")]
     logo_url: Option<String>,
     /// An `https` URL where visitors find help.
-    #[schema(max_length = 2048)]
+    #[schema(max_length = 2048, pattern = "^(https://[!-~]+)?$")]
     support_url: Option<String>,
     /// An address that visitors may write to.
-    #[schema(max_length = 254)]
+    #[schema(pattern = r"^([A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]+\.?)?$")]
     support_email: Option<String>,
     /// The accent, `#rgb` or `#rrggbb`.
     #[schema(pattern = "^(#[0-9a-fA-F]{3}|#[0-9a-fA-F]{6})?$")]
@@ -55,13 +59,26 @@ pub(in crate::api) struct FaceOrder {
     /// The background, `#rgb` or `#rrggbb`.
     #[schema(pattern = "^(#[0-9a-fA-F]{3}|#[0-9a-fA-F]{6})?$")]
     background_color: Option<String>,
-    /// Other names of the fields above, for clients that use them.
+    /// Another name of `product_name`.
+    #[schema(max_length = 120)]
     name: Option<String>,
+    /// Another name of `product_name`.
+    #[schema(max_length = 120)]
     app_name: Option<String>,
+    /// Another name of `product_name`.
+    #[schema(max_length = 120)]
     custom_app_name: Option<String>,
+    /// Another name of `logo_url`.
+    #[schema(max_length = 2048)]
     custom_logo_url: Option<String>,
+    /// Another name of `logo_url`.
+    #[schema(max_length = 2048)]
     custom_logo_light_url: Option<String>,
+    /// Another name of `primary_color`.
+    #[schema(max_length = 2048)]
     brand_color_primary: Option<String>,
+    /// Another name of `background_color`.
+    #[schema(max_length = 2048)]
     brand_color_secondary: Option<String>,
 }
 
@@ -78,6 +95,8 @@ pub(in crate::api) struct Policy {
     read_allows_upgrade: bool,
     /// Whether pages post their messages under the type `miosa:session-expired` as well.
     miosa_messages: bool,
+    /// The longest that share links made from now on may live, seconds; null = as long as their makers say.
+    max_share_seconds: Option<u64>,
     limits: PreviewLimits,
 }
 
@@ -116,14 +135,40 @@ pub(in crate::api) struct PreviewLimitsOrder {
 pub(in crate::api) struct PolicyOrder {
     /// Origins exactly as browsers send them: lower case, no path, no default port.
     #[schema(max_items = 64)]
-    allowed_origins: Option<Vec<String>>,
+    allowed_origins: Option<Vec<Origin>>,
     /// `https://app.example`, `https://*.example.com`, `http://localhost:*`, or `*` for every site.
     #[schema(max_items = 64)]
-    frame_ancestors: Option<Vec<String>>,
+    frame_ancestors: Option<Vec<FrameSource>>,
     /// Methods in capital letters.
     #[schema(max_items = 16)]
-    read_methods: Option<Vec<String>>,
+    read_methods: Option<Vec<Method>>,
     read_allows_upgrade: Option<bool>,
     miosa_messages: Option<bool>,
+    /// The longest that share links may live, seconds.
+    #[schema(minimum = 1, maximum = 316224000)]
+    max_share_seconds: Option<u64>,
     limits: Option<PreviewLimitsOrder>,
 }
+
+/// An origin as browsers send it.
+#[derive(ToSchema)]
+#[schema(
+    max_length = 300,
+    pattern = r"^https?://[a-z0-9.\[\]:-]+$",
+    examples("https://app.example.com")
+)]
+pub(in crate::api) struct Origin(String);
+
+/// Pages of an origin, of all below a domain, or of every site.
+#[derive(ToSchema)]
+#[schema(
+    max_length = 300,
+    pattern = r"^(\*|https?://(\*\.)?[a-z0-9.-]+(:([0-9]+|\*))?)$",
+    examples("https://*.example.com")
+)]
+pub(in crate::api) struct FrameSource(String);
+
+/// A method of HTTP.
+#[derive(ToSchema)]
+#[schema(max_length = 32, pattern = "^[A-Z]+$", examples("POST"))]
+pub(in crate::api) struct Method(String);

@@ -1,12 +1,14 @@
 //! What the tests stand on: a running Portico, sandboxes that do as they are told, and visitors who choose every byte.
 
 pub mod dns;
+pub mod document;
 pub mod frames;
 mod grpc;
 mod http;
 pub mod http2;
 mod process;
 mod proxy;
+mod receiver;
 mod relay;
 mod sandbox;
 mod tls;
@@ -17,6 +19,7 @@ pub use http::{Connection, Response, eventually};
 pub use http2::Http2;
 pub use process::{Process, command};
 pub use proxy::{Api, Portico, SandboxHandle, config_in};
+pub use receiver::{Receiver, Reply, Told};
 pub use relay::LenientRelay;
 pub use sandbox::FakeSandbox;
 pub use tls::{Authority, Secure, shake};

@@ -9,6 +9,7 @@ use portico::config::{self, Cli, Command, Config};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::document;
 use super::http::{Connection, Response};
 
 /// The configuration of `portico dev` on free ports, with data in `data`.
@@ -125,7 +126,9 @@ impl Api {
             self.key,
             body.len(),
         );
-        Connection::open(self.address).await.roundtrip(request).await
+        let answer = Connection::open(self.address).await.roundtrip(request).await;
+        document::check(method, &format!("/api/v1{path}"), body.as_bytes(), &answer);
+        answer
     }
 
     /// A call that must succeed; gives the answer's `data`, or the whole of a flat answer.

@@ -1,0 +1,172 @@
+//! The API document against the API: what is served is described, who may call is who may call, and the check that all other tests put
+//! their answers through notices what it should.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use portico::model::KeyScope;
+use serde_json::{Value, json};
+
+use crate::support::{Api, Connection, Portico, Response, document};
+
+/// A value for every placeholder; nothing of the kind exists.
+fn filled(template: &'static str) -> String {
+    let nobody = "00000000-0000-7000-8000-000000000000";
+    let fill = |part: &'static str| if part.starts_with('{') { nobody } else { part };
+    template.split('/').map(fill).collect::<Vec<_>>().join("/")
+}
+
+async fn call(portico: &Portico, method: &str, path: &str, key: Option<&str>) -> Response {
+    let key = key.map(|key| format!("Authorization: Bearer {key}\r\n")).unwrap_or_default();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\n{key}Content-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    let answer = Connection::open(portico.api.address).await.roundtrip(request).await;
+    document::check(method, path, b"", &answer);
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_served_to_everybody_as_it_is_in_the_repository() {
+    let portico = Portico::start().await;
+    let served = call(&portico, "GET", "/api/v1/openapi.json", None).await;
+    assert_eq!((served.status, served.field("content-type")), (200, Some("application/json")));
+    assert!(served.text() == include_str!("../../docs/openapi.json"));
+    assert_eq!(served.json()["openapi"], "3.1.0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_is_served_and_asks_for_the_key_it_says() {
+    let portico = Portico::start().await;
+    for (method, template, said) in document::operations() {
+        let answer = call(&portico, &method, &filled(template), None).await;
+        let is_open = said["security"] == json!([{}]);
+        let expected = if is_open { 200 } else { 401 };
+        assert_eq!(answer.status, expected, "{method} {template}: {}", answer.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_is_not_described_is_not_served() {
+    let portico = Portico::start().await;
+    let paths: std::collections::BTreeSet<_> =
+        document::operations().map(|(_, template, _)| template).collect();
+    for template in paths {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            let is_described = document::operations().any(|(m, t, _)| m == method && t == template);
+            if !is_described {
+                let answer = call(&portico, method, &filled(template), None).await;
+                assert_eq!(answer.status, 405, "{method} {template}");
+                let allowed = answer.field("allow").unwrap_or_default();
+                for (described, t, _) in document::operations().filter(|(_, t, _)| *t == template) {
+                    assert!(allowed.contains(&described), "{t}: {allowed}");
+                }
+            }
+        }
+    }
+}
+
+fn known(scope: &str) -> KeyScope {
+    serde_json::from_value(scope.into()).expect("a scope")
+}
+
+/// A key with these scopes.
+async fn key(api: &Api, scopes: &[&str]) -> String {
+    let order = json!({ "label": "narrow", "scopes": scopes });
+    let made = api.call("POST", "/api-keys", Some(order)).await.json();
+    made["token"].as_str().expect("a key").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_may_do_what_the_scopes_of_an_operation_say_and_no_more() {
+    let portico = Portico::start().await;
+    for (method, template, said) in document::operations() {
+        let what = format!("{method} {template}");
+        let requirements = said["security"].as_array().unwrap().iter();
+        let scopes: Vec<&str> = requirements
+            .filter_map(|one| one["api_key"].as_array())
+            .flatten()
+            .map(|scope| scope.as_str().unwrap())
+            .collect();
+        let is_refused = |answer: &Response| answer.status == 403;
+        for scope in &scopes {
+            let enough = key(&portico.api, &[scope]).await;
+            let answer = call(&portico, &method, &filled(template), Some(&enough)).await;
+            assert!(!is_refused(&answer), "{what}: {scope} is not enough: {}", answer.text());
+        }
+        if !scopes.is_empty() {
+            let covers = |scope: &str| scopes.iter().any(|one| known(scope).covers(known(one)));
+            let others: Vec<&str> = document::scopes().filter(|scope| !covers(scope)).collect();
+            let short = key(&portico.api, &others).await;
+            let answer = call(&portico, &method, &filled(template), Some(&short)).await;
+            assert!(is_refused(&answer), "{what}: taken without {scopes:?}: {}", answer.text());
+            assert_eq!(answer.json()["error"]["code"], "insufficient_scope", "{what}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_the_document_does_not_describe_is_noticed() {
+    let portico = Portico::start().await;
+    let good = portico.api.call("GET", "/whoami", None).await;
+    let told = |change: &dyn Fn(&mut Value)| {
+        let mut body = good.json();
+        change(&mut body);
+        Response { body: body.to_string().into_bytes(), ..good.clone() }
+    };
+    let plain = {
+        let mut plain = good.clone();
+        plain.fields.iter_mut().find(|(name, _)| name == "content-type").unwrap().1 =
+            "text/plain".into();
+        plain
+    };
+    let nameless = {
+        let mut nameless = good.clone();
+        nameless.fields.retain(|(name, _)| name != "x-request-id");
+        nameless
+    };
+    let at = "/api/v1/whoami";
+    document::check("GET", at, b"", &good);
+    document::check(
+        "GET",
+        at,
+        b"",
+        &told(&|body| body["expires_at"] = json!("2030-01-01T00:00:00Z")),
+    );
+    let post = "/api/v1/api-keys";
+    for (what, method, target, sent, answer) in [
+        ("a field more", "GET", at, "", told(&|body| body["more"] = json!(1))),
+        (
+            "a field less",
+            "GET",
+            at,
+            "",
+            told(&|body| drop(body.as_object_mut().unwrap().remove("expires_at"))),
+        ),
+        ("another type", "GET", at, "", told(&|body| body["tenant_name"] = json!(1))),
+        ("no UUID", "GET", at, "", told(&|body| body["tenant_id"] = json!("x"))),
+        ("no time", "GET", at, "", told(&|body| body["expires_at"] = json!("soon"))),
+        ("no such scope", "GET", at, "", told(&|body| body["scopes"] = json!(["all"]))),
+        ("another status", "GET", at, "", Response { status: 201, ..good.clone() }),
+        ("another kind", "GET", at, "", plain),
+        ("no request id", "GET", at, "", nameless),
+        ("no such path", "GET", "/api/v1/nobody", "", good.clone()),
+        ("no such method", "PUT", at, "", good.clone()),
+        ("a body nobody described", "GET", at, "{}", good.clone()),
+        ("a request that should not be taken", "POST", post, "{\"label\": 7}", good.clone()),
+    ] {
+        let check = || document::check(method, target, sent.as_bytes(), &answer);
+        assert!(catch_unwind(AssertUnwindSafe(check)).is_err(), "not noticed: {what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_may_be_written_with_a_fraction_of_nothing() {
+    let portico = Portico::start().await;
+    let order = json!({ "label": "an hour", "expires_in": 3600.0 });
+    let made = portico.api.call("POST", "/api-keys", Some(order)).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    for wait in ["soon", "-1", "1.5", ""] {
+        let refused = portico.api.call("POST", &format!("/sandboxes?wait={wait}"), None).await;
+        assert_eq!(refused.status, 422, "{wait}");
+    }
+}
