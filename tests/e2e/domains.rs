@@ -65,7 +65,7 @@ async fn register(api: &Api, level: &str, domain: &str) -> Value {
 }
 
 async fn verify(api: &Api, level: &str) -> Value {
-    api.ok("POST", &format!("{level}/preview-domain/verify"), Some(json!({}))).await
+    api.ok("POST", &format!("{level}/preview-domain/verify"), None).await
 }
 
 /// The record of a name in an answer.
@@ -125,6 +125,10 @@ async fn a_domain_is_registered_verified_used_and_deleted() {
     assert_eq!(record(&right, "*.opendesigns.test")["status"], "missing");
     assert_eq!((&right["short_hosts"], &right["source"]), (&json!(false), &json!("tenant")));
     assert_eq!(portico.visit(get(&host)).await.status, 200, "at once");
+    let told = portico.running.store.all_events_since(0, 1000).await.unwrap();
+    let told: Vec<_> = told.iter().filter(|e| e.kind.name() == "preview_domain.verified").collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].data["preview_domain"], "opendesigns.test");
     let short = format!("{port}-mine.opendesigns.test");
     assert_eq!(portico.visit(get(&short)).await.status, 404, "that one does not lead here");
     assert_eq!(portico.visit(get(&target.host)).await.status, 200, "the platform's zone as well");
@@ -529,13 +533,13 @@ async fn an_exact_name_leads_to_its_sandbox_once_dns_leads_it_here() {
     assert_eq!((status, &error["code"]), (409, &json!("CONFLICT")));
     assert_eq!(portico.visit(get(host)).await.status, 404);
     let id = made["id"].as_str().unwrap();
-    let checked = api.ok("POST", &format!("/custom-domains/{id}/verify"), Some(json!({}))).await;
+    let checked = api.ok("POST", &format!("/custom-domains/{id}/verify"), None).await;
     assert_eq!(
         (&checked["status"], &checked["records"][0]["status"]),
         (&json!("pending"), &json!("missing"))
     );
     names.set(host, &[&format!("CNAME {TARGET}")]);
-    let checked = api.ok("POST", &format!("/custom-domains/{host}/verify"), Some(json!({}))).await;
+    let checked = api.ok("POST", &format!("/custom-domains/{host}/verify"), None).await;
     assert_eq!((&checked["status"], &checked["verified"]), (&json!("active"), &json!(true)));
     assert_eq!(portico.visit(get(host)).await.status, 200);
 

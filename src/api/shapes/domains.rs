@@ -191,6 +191,7 @@ pub(in crate::api) struct CustomDomainOrder {
     domain: Option<String>,
     hostname: Option<String>,
     sandbox_id: Uuid,
+    #[schema(minimum = 1)]
     port: Option<u16>,
 }
 
