@@ -135,7 +135,7 @@ fn decisions(c: &mut Criterion) {
         b.iter(|| verifier.verify(&ring, black_box(&token)).unwrap());
     });
     let visit = Visit::read(&head, arrival).unwrap();
-    let evidence = Evidence::gather(&visit.credentials, &ring, &mut verifier);
+    let evidence = Evidence::gather(&visit.credentials, &routes, &ring, &mut verifier);
     c.bench_function("decide", |b| {
         b.iter(|| decide(black_box(&visit), &evidence, &routes, &rules, now));
     });

@@ -76,6 +76,17 @@ fn is_special_v6(v6: Ipv6Addr) -> bool {
         || embedded.is_some_and(is_special_v4)
 }
 
+/// Whom an address counts for: with IPv6 whoever has one address has the other 2^64 of its network as well.
+pub fn holder(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,7 @@ use crate::control;
 use crate::dev::{self, DevFacts};
 use crate::follow::Follower;
 use crate::gate::Rules;
+use crate::limits::Limits;
 use crate::listen::{self, Bound, Entrance, ListenError};
 use crate::model::Driver;
 use crate::pages::Gallery;
@@ -24,7 +25,9 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::tls::Certificates;
 use crate::upstream::{Dialler, SandboxTls};
+use crate::usage;
 use crate::visitor::{Renewals, WorkerParts};
+use crate::visits::Counter;
 
 /// How long the control plane may take to finish its answers once visitors are gone.
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
@@ -111,7 +114,11 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         Some(_) => Some(dev::serve_demo(shutdown.watcher()).await?),
         None => None,
     };
+    let limits = Limits::new(config.limits, Arc::clone(&metrics));
+    tokio::spawn(limits.clone().keep(shutdown.watcher()));
+    let (meters, collector) = usage::channel(clock.clone(), config.usage.flush, config.workers);
     let parts = WorkerParts {
+        limits,
         routes: Arc::clone(&routes),
         gallery: Arc::new(Gallery::default()),
         metrics: Arc::clone(&metrics),
@@ -127,7 +134,11 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         forward: config.forward,
         hsts: config.tls.as_ref().map(|tls| tls.hsts).unwrap_or_default(),
         renewals: Renewals::default(),
+        counter: Counter::start(store.clone(), shutdown.watcher()),
+        meters,
     };
+    let progress = collector.progress();
+    tokio::spawn(collector.run(store.clone(), Arc::clone(&metrics), shutdown.watcher()));
     let entrances = entrances(&config, previews, secure.zip(certificates));
     let (changes, watcher) = (|| follower.subscribe(), shutdown.watcher());
     listen::start(entrances, &parts, config.listen.clone(), changes, &watcher)
@@ -141,7 +152,9 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         follower: follower.clone(),
         routes: Arc::clone(&routes),
         clock: clock.clone(),
+        tickets: Arc::default(),
         settings: Arc::new(settings),
+        usage: progress,
     };
     let dev = match &config.dev {
         Some(options) => {
@@ -186,6 +199,8 @@ fn api_settings(
         public_scheme: config.public_scheme,
         public_port,
         default_visibility: config.default_visibility,
+        prices: config.usage.prices,
+        allowed_origins: config.allowed_origins.clone(),
         default_port: config.dev.as_ref().and_then(|dev| dev.to).unwrap_or(defaults.default_port),
         permits_address: Arc::new(move |ip| rules.permits(ip)),
         ..defaults

@@ -1,11 +1,13 @@
 //! Serving the control API and the admin listener: whoever connects there is trusted more than a visitor, and not with our sockets.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use http::Request;
 use http_body::{Body, Frame, SizeHint};
@@ -72,8 +74,8 @@ async fn accept(listener: &TcpListener, router: &Router, settings: Settings, wat
     };
     let seats = Arc::new(Semaphore::new(seats));
     loop {
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
+        let (socket, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a control listener cannot accept connections for a moment");
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
@@ -87,13 +89,18 @@ async fn accept(listener: &TcpListener, router: &Router, settings: Settings, wat
         };
         let (router, watcher) = (router.clone(), watcher.clone());
         tokio::spawn(async move {
-            connection(socket, router, settings, watcher).await;
+            connection((socket, peer), router, settings, watcher).await;
             drop(seat);
         });
     }
 }
 
-async fn connection(socket: TcpStream, router: Router, settings: Settings, mut watcher: Watcher) {
+async fn connection(
+    (socket, peer): (TcpStream, SocketAddr),
+    router: Router,
+    settings: Settings,
+    mut watcher: Watcher,
+) {
     // Without either the connection is a little slower to answer, or to be given up.
     drop(socket.set_nodelay(true));
     #[cfg(target_os = "linux")]
@@ -102,7 +109,10 @@ async fn connection(socket: TcpStream, router: Router, settings: Settings, mut w
             .set_tcp_user_timeout((!settings.write.is_zero()).then_some(settings.write)),
     );
     let answer = service_fn(move |request: Request<Incoming>| {
-        router.clone().oneshot(request.map(|body| Prompt::new(body, settings.body)))
+        let mut request = request.map(|body| Prompt::new(body, settings.body));
+        // For the audit log.
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -146,6 +146,7 @@ async fn api_key(state: &ApiState, tenant: TenantId) -> Result<String> {
         hash,
         scopes: vec![KeyScope::All],
         expires_at: None,
+        binding: None,
     };
     state.store.put_api_key(key).await?;
     state.store.put_local_secret(KEY_SECRET, &secret).await?;

@@ -9,12 +9,12 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use crate::api::keys;
 use crate::clock::Clock;
 use crate::config::{
-    Command, DomainCommand, KeyCommand, SandboxCommand, TenantCommand, TokenCommand,
+    Command, DomainCommand, KeyCommand, SandboxCommand, ShareCommand, TenantCommand, TokenCommand,
     default_data_dir,
 };
 use crate::host::Authority;
 use crate::model::{CustomDomain, KeyScope, SandboxId, Tenant};
-use crate::store::{NewApiKey, SandboxFilter, Store};
+use crate::store::{Actor, AuditFilter, NewApiKey, SandboxFilter, Store};
 
 /// Runs an operator command and returns what to print.
 pub async fn run(command: Command) -> Result<String> {
@@ -27,6 +27,15 @@ pub async fn run(command: Command) -> Result<String> {
             sandboxes(&store, &find(&store, &tenant).await?).await
         }
         Command::Token(command) => token(command).await,
+        Command::Share(command) => share(command).await,
+        Command::Audit { tenant, limit, store } => {
+            let store = open(store.data).await?;
+            let tenant = match tenant {
+                Some(named) => Some(find(&store, &named).await?.id),
+                None => None,
+            };
+            audit(&store, AuditFilter { tenant, limit, ..AuditFilter::default() }).await
+        }
         Command::Dev(_)
         | Command::Serve { .. }
         | Command::Check { .. }
@@ -37,10 +46,16 @@ pub async fn run(command: Command) -> Result<String> {
 }
 
 async fn open(data: Option<PathBuf>) -> Result<Store> {
+    open_for("", data).await
+}
+
+/// Opens the store for a command that changes something; the audit log calls it by this name.
+async fn open_for(action: &str, data: Option<PathBuf>) -> Result<Store> {
     let data = data.unwrap_or_else(default_data_dir);
-    Store::open_dir(&data, Clock::system()).await.with_context(|| {
+    let store = Store::open_dir(&data, Clock::system()).await.with_context(|| {
         format!("cannot use the data directory {} (choose another with --data)", data.display())
-    })
+    })?;
+    Ok(store.on_behalf(Actor::operator(action)))
 }
 
 async fn find(store: &Store, named: &str) -> Result<Tenant> {
@@ -52,7 +67,7 @@ async fn find(store: &Store, named: &str) -> Result<Tenant> {
 async fn tenant(command: TenantCommand) -> Result<String> {
     match command {
         TenantCommand::Create { name, store } => {
-            let store = open(store.data).await?;
+            let store = open_for("tenant.create", store.data).await?;
             if store.tenants().await?.iter().any(|tenant| tenant.name == name) {
                 bail!("there is a tenant {name} already");
             }
@@ -72,11 +87,12 @@ async fn tenant(command: TenantCommand) -> Result<String> {
 async fn key(command: KeyCommand) -> Result<String> {
     match command {
         KeyCommand::Create { tenant, label, scopes, store } => {
-            let store = open(store.data).await?;
+            let store = open_for("api_key.create", store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
             let scopes = scopes.split(',').map(scope).collect::<Result<Vec<_>>>()?;
             let (secret, prefix, hash) = keys::generate();
-            let key = NewApiKey { tenant, label, prefix, hash, scopes, expires_at: None };
+            let key =
+                NewApiKey { tenant, label, prefix, hash, scopes, expires_at: None, binding: None };
             store.put_api_key(key).await?;
             Ok(secret)
         }
@@ -94,13 +110,14 @@ async fn key(command: KeyCommand) -> Result<String> {
             Ok(out)
         }
         KeyCommand::Revoke { tenant, id, store } => {
-            let store = open(store.data).await?;
+            let store = open_for("api_key.delete", store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
             store.revoke_api_key(tenant, id.parse().context("that is not a key's id")?).await?;
             Ok("revoked".into())
         }
         KeyCommand::RotateSigning { store } => {
-            let (key, _) = open(store.data).await?.rotate_signing_key().await?;
+            let (key, _) =
+                open_for("signing_key.rotate", store.data).await?.rotate_signing_key().await?;
             Ok(format!("new tokens are signed with {}; the key before still verifies", key.kid))
         }
     }
@@ -114,14 +131,14 @@ fn scope(name: &str) -> Result<KeyScope> {
 async fn domain(command: DomainCommand) -> Result<String> {
     match command {
         DomainCommand::Add { domain, tenant, store } => {
-            let store = open(store.data).await?;
+            let store = open_for("domain.create", store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
             let domain = name(&domain)?;
             store.put_domain(&domain, tenant, Some(Clock::system().now())).await?;
             Ok(format!("previews are served at {{port}}-{{slug}}.sandbox.{domain}"))
         }
         DomainCommand::Exact { fqdn, sandbox, port, tenant, store } => {
-            let store = open(store.data).await?;
+            let store = open_for("custom_domain.create", store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
             let sandbox: SandboxId = sandbox.parse().context("that is not a sandbox's id")?;
             // Refuses another tenant's sandbox.
@@ -131,7 +148,7 @@ async fn domain(command: DomainCommand) -> Result<String> {
             Ok(format!("{fqdn} leads to sandbox {sandbox}"))
         }
         DomainCommand::Remove { name: domain, store } => {
-            let store = open(store.data).await?;
+            let store = open_for("domain.delete", store.data).await?;
             let domain = name(&domain)?;
             if store.custom_domain(&domain).await?.is_some() {
                 store.delete_custom_domain(&domain).await?;
@@ -164,6 +181,25 @@ async fn sandboxes(store: &Store, tenant: &Tenant) -> Result<String> {
     Ok(out)
 }
 
+/// The newest changes, the last of them at the end.
+async fn audit(store: &Store, filter: AuditFilter) -> Result<String> {
+    let mut rows = store.audit_log(AuditFilter { newest_first: true, ..filter }).await?;
+    rows.reverse();
+    let mut out = String::new();
+    for row in rows {
+        let who = row.actor_label.as_deref().unwrap_or(&row.actor);
+        let user = row.external_user_id.map(|user| format!(" for {user}")).unwrap_or_default();
+        let from = row.peer.map(|peer| format!(" from {peer}")).unwrap_or_default();
+        let kind = serde_json::to_value(row.actor_kind)?;
+        let kind = kind.as_str().unwrap_or_default();
+        // Labels and ids are others' words: no control character of theirs reaches a terminal.
+        let what = format!("{}  {} {}", row.action, row.subject_kind, row.subject);
+        let line = format!("{}  {what}  {kind} {who}{user}{from}", row.at);
+        writeln!(out, "{}", line.replace(char::is_control, "?"))?;
+    }
+    Ok(out)
+}
+
 async fn token(command: TokenCommand) -> Result<String> {
     match command {
         TokenCommand::List { tenant, sandbox, store } => {
@@ -182,7 +218,7 @@ async fn token(command: TokenCommand) -> Result<String> {
             Ok(out)
         }
         TokenCommand::Revoke { tenant, sandbox, id, store } => {
-            let store = open(store.data).await?;
+            let store = open_for("preview_token.delete", store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
             let sandbox = sandbox.parse().context("that is not a sandbox's id")?;
             match id {
@@ -192,6 +228,33 @@ async fn token(command: TokenCommand) -> Result<String> {
                 }
                 None => drop(store.revoke_all_tokens(tenant, sandbox).await?),
             }
+            Ok("revoked".into())
+        }
+    }
+}
+
+async fn share(command: ShareCommand) -> Result<String> {
+    match command {
+        ShareCommand::List { tenant, sandbox, store } => {
+            let store = open(store.data).await?;
+            let tenant = find(&store, &tenant).await?.id;
+            let sandbox = sandbox.parse().context("that is not a sandbox's id")?;
+            let mut out = String::new();
+            for share in store.shares(tenant, sandbox).await? {
+                let port = share.port.map_or("any port".to_owned(), |port| format!("port {port}"));
+                let end = share.expires_at.map_or("no end".to_owned(), |at| format!("until {at}"));
+                let visits = share.tally.visits;
+                let (id, prefix, scope) = (share.id, share.prefix, share.scope);
+                writeln!(out, "{id}  {prefix}…  {scope:?}  {port}  {end}  {visits} visits")?;
+            }
+            Ok(out)
+        }
+        ShareCommand::Revoke { tenant, sandbox, id, store } => {
+            let store = open(store.data).await?;
+            let tenant = find(&store, &tenant).await?.id;
+            let sandbox = sandbox.parse().context("that is not a sandbox's id")?;
+            let id = id.parse().context("that is not a link's id")?;
+            store.revoke_share(tenant, sandbox, id).await.context("there is no such link")?;
             Ok("revoked".into())
         }
     }

@@ -72,7 +72,7 @@ fuzz_target!(|bytes: &[u8]| {
         has_body: parsed.framing != Framing::None,
     };
     let Ok(visit) = Visit::read(&parsed.head, arrival) else { return };
-    let evidence = Evidence::gather(&visit.credentials, &KEYS, &mut Verifier::new(4));
+    let evidence = Evidence::gather(&visit.credentials, &TABLES, &KEYS, &mut Verifier::new(4));
     match decide(&visit, &evidence, &TABLES, &Rules::default(), Timestamp::UNIX_EPOCH) {
         Decision::Forward(plan) => {
             assert!(

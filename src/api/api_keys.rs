@@ -17,19 +17,21 @@ use crate::model::{ApiKey, KeyScope};
 use crate::store::NewApiKey;
 
 /// The longest label, characters, and the longest lifetime, seconds.
-const LABEL: usize = 200;
-const MAX_LIFETIME: u64 = 10 * 366 * 24 * 3600;
+pub(super) const LABEL: usize = 200;
+pub(super) const MAX_LIFETIME: u64 = 10 * 366 * 24 * 3600;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::default().routes(routes!(list, create)).routes(routes!(revoke))
 }
 
-fn show(key: &ApiKey) -> Value {
+pub(super) fn show(key: &ApiKey) -> Value {
     json!({
         "id": key.id,
         "label": key.label,
         "prefix": key.prefix,
         "scopes": key.scopes,
+        "external_user_id": key.binding.as_ref().map(|binding| &binding.external_user_id),
+        "workspace_id": key.binding.as_ref().and_then(|binding| binding.workspace_id.as_ref()),
         "created_at": key.created_at,
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,
@@ -66,7 +68,7 @@ async fn create(
         serde_json::from_value::<Vec<KeyScope>>(value.clone()).ok().filter(|s| !s.is_empty())
     };
     let scopes = fields.get("scopes", "must be a list of known scopes", read).flatten();
-    let label = fields.text("label", LABEL).flatten();
+    let label = fields.text("label", LABEL).or_else(|| fields.text("name", LABEL)).flatten();
     let lifetime = fields.number("expires_in", (1, MAX_LIFETIME));
     fields.finish()?;
     let lifetime = lifetime
@@ -79,10 +81,15 @@ async fn create(
         hash,
         scopes: scopes.unwrap_or_else(|| vec![KeyScope::All]),
         expires_at: lifetime.and_then(|lifetime| state.clock.now().checked_add(lifetime).ok()),
+        binding: None,
     };
     let key = caller.store(&state).put_api_key(new).await?;
-    // The secret beside the record, once.
-    Ok((StatusCode::CREATED, Json(json!({ "data": show(&key), "token": secret }))).into_response())
+    // The secret beside the record and, for clients that keep only that, in it; once.
+    let mut shown = show(&key);
+    if let Value::Object(shown) = &mut shown {
+        shown.insert("token".to_owned(), secret.clone().into());
+    }
+    Ok((StatusCode::CREATED, Json(json!({ "data": shown, "token": secret }))).into_response())
 }
 
 /// Revokes an API key.

@@ -1,13 +1,16 @@
 //! Reading a JSON body field by field: every fault is kept, so that a caller learns of all of them at once. Keys that nobody asks for
 //! are ignored, as clients send more than we know.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::Problem;
+use super::{Problem, audit};
+use crate::store::Actor;
 
 /// A JSON object that was sent.
 #[derive(Debug, Default)]
@@ -21,8 +24,14 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let actor = request.extensions().get::<Arc<Actor>>().cloned();
         let raw = Bytes::from_request(request, state).await?;
-        Self::parse(raw)
+        let fields = Self::parse(raw)?;
+        if let Some(actor) = actor {
+            // A body is read once; a second time would change nothing.
+            actor.changes.get_or_init(|| audit::changes(&fields.map));
+        }
+        Ok(fields)
     }
 }
 

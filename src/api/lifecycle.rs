@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
-use super::sandboxes::{MAX_LIFETIME, MAX_OBJECT, answer, find};
+use super::sandboxes::{MAX_LIFETIME, MAX_OBJECT, answer};
 use super::shapes::{EnvData, EnvOrder, ExtendOrder, SandboxData};
 use super::{ApiState, Problem};
 use crate::model::{Attributes, KeyScope, SandboxState};
@@ -60,7 +60,9 @@ async fn stop(
 /// One that is paused or stopped runs again.
 #[utoipa::path(
     post, path = "/sandboxes/{id}/resume", tag = "Sandboxes", operation_id = "resume_sandbox", security(("api_key" = ["sandboxes:write"])),
-    responses((status = 200, body = SandboxData), (status = 409, description = "`RESOURCE_STATE`: it cannot become so from the state it is in")),
+    responses((status = 200, body = SandboxData),
+        (status = 403, description = "`QUOTA_EXCEEDED`: the end user would have more than it may; `details` tells of what. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
+        (status = 409, description = "`RESOURCE_STATE`: it cannot become so from the state it is in")),
 )]
 async fn resume(
     state: State<ApiState>,
@@ -78,7 +80,7 @@ async fn transition(
     (to, from): (SandboxState, &[SandboxState]),
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = find(state, caller.tenant, path).await?;
+    let before = caller.sandbox(state, path).await?;
     if before.state == to {
         return answer(state, &before).await;
     }
@@ -108,7 +110,7 @@ async fn extend(
     mut fields: Fields,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = find(&state, caller.tenant, &path).await?;
+    let before = caller.sandbox(&state, &path).await?;
     let more = fields.number("timeout_sec", (1, MAX_LIFETIME)).or(before.attributes.timeout_sec);
     fields.finish()?;
     let lived = before.started_at.unwrap_or(before.created_at);
@@ -139,8 +141,9 @@ async fn env(
     caller: Caller,
     Path(path): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::SandboxesRead])?;
-    Ok(show_env(&find(&state, caller.tenant, &path).await?.attributes.env))
+    // Whoever may write it is shown it as well.
+    caller.needs(&[KeyScope::EnvRead, KeyScope::SandboxesWrite])?;
+    Ok(show_env(&caller.sandbox(&state, &path).await?.attributes.env))
 }
 
 /// Sets environment variables.
@@ -193,7 +196,7 @@ async fn change_env(
     change: impl FnOnce(&mut Map<String, Value>),
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = find(state, caller.tenant, path).await?;
+    let before = caller.sandbox(state, path).await?;
     let mut attributes = before.attributes;
     change(&mut attributes.env);
     if serde_json::to_vec(&attributes.env).map_or(0, |json| json.len()) > MAX_OBJECT {

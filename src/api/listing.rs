@@ -57,6 +57,16 @@ impl Paging {
     }
 }
 
+/// How many items a list with a cursor gives at once.
+pub(super) fn limit(query: &HashMap<String, String>) -> Result<u32, Problem> {
+    const USUAL: u32 = 100;
+    const MOST: u32 = 1000;
+    let Some(text) = query.get("limit") else { return Ok(USUAL) };
+    let limit = text.parse().ok().filter(|n| (1..=MOST).contains(n));
+    limit
+        .ok_or_else(|| Problem::field("limit", &format!("must be a whole number from 1 to {MOST}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,10 @@
 //! its path parameters in `complete::PLACES` and a new tag in `document::TAGS`, then `UPDATE_GOLDEN=1 cargo test --lib api::document`.
 
 mod api_keys;
+mod audit;
 mod auth;
+mod cors;
+mod delegation;
 mod document;
 mod embed;
 mod fields;
@@ -15,18 +18,25 @@ mod lifecycle;
 mod listing;
 mod previews;
 mod problem;
+mod quotas;
 mod readiness;
 mod render;
 mod sandboxes;
 mod settings;
 mod shapes;
+mod shares;
 mod tenant;
+mod tickets;
 mod tokens;
 mod upstream;
+mod usage;
+mod workspaces;
 
 pub use document::openapi;
 pub use problem::Problem;
 pub use settings::{ApiSettings, ApiState};
+pub use tenant::is_origin;
+pub use tickets::Tickets;
 pub use tokens::{Minted, TokenOrder, mint as mint_preview_token};
 
 use axum::Router;
@@ -43,6 +53,7 @@ pub fn router(state: ApiState) -> Router {
         .method_not_allowed_fallback(problem::method_not_allowed)
         .fallback(problem::no_such_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(cors::layer(&state))
         .layer(middleware::from_fn(problem::with_request_id))
         .with_state(state)
 }
@@ -51,12 +62,19 @@ pub fn router(state: ApiState) -> Router {
 fn described() -> OpenApiRouter<ApiState> {
     let v1 = OpenApiRouter::default()
         .merge(api_keys::routes())
+        .merge(audit::routes())
+        .merge(delegation::routes())
         .merge(document::routes())
         .merge(lifecycle::routes())
         .merge(previews::routes())
+        .merge(quotas::routes())
         .merge(readiness::routes())
         .merge(sandboxes::routes())
+        .merge(shares::routes())
         .merge(tenant::routes())
-        .merge(tokens::routes());
+        .merge(tokens::routes())
+        .merge(usage::routes())
+        .merge(tickets::routes())
+        .merge(workspaces::routes());
     OpenApiRouter::default().nest("/api/v1", v1).merge(embed::routes())
 }

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use super::auth::Caller;
 use super::fields::Fields;
 use super::shapes::{ExposeOrder, ExposedData, PreviewData, PreviewList, PreviewOrder};
-use super::{ApiState, Problem, render, sandboxes};
+use super::{ApiState, Problem, render};
 use crate::model::{KeyScope, PreviewId, Protocol, Sandbox, SandboxState};
 use crate::store::NewPreview;
 
@@ -29,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 }
 
 async fn live(state: &ApiState, caller: &Caller, path: &str) -> Result<Sandbox, Problem> {
-    let sandbox = sandboxes::find(state, caller.tenant, path).await?;
+    let sandbox = caller.sandbox(state, path).await?;
     if sandbox.state == SandboxState::Destroyed {
         return Err(Problem::not_found("sandbox"));
     }
@@ -76,7 +76,8 @@ async fn create(
         caller.store(&state).put_preview(caller.tenant, sandbox.id, new).await?;
     state.follower.reached(version).await?;
     let zone = render::zone(&state, caller.tenant).await?;
-    let shown = render::preview(&state, &zone, &sandbox, &preview, state.clock.now());
+    let shares = state.store.preview_shares(sandbox.id).await?;
+    let shown = render::preview(&state, &zone, &sandbox, (&preview, shares.get(&preview.id)));
     Ok((StatusCode::CREATED, Json(json!({ "data": shown }))).into_response())
 }
 
@@ -91,13 +92,13 @@ async fn list(
     Path(path): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::PreviewsRead, KeyScope::PreviewsWrite])?;
-    let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let zone = render::zone(&state, caller.tenant).await?;
-    let now = state.clock.now();
     let previews = state.store.previews(caller.tenant, sandbox.id).await?;
+    let shares = state.store.preview_shares(sandbox.id).await?;
     let shown: Vec<Value> = previews
         .iter()
-        .map(|preview| render::preview(&state, &zone, &sandbox, preview, now))
+        .map(|p| render::preview(&state, &zone, &sandbox, (p, shares.get(&p.id))))
         .collect();
     Ok(Json(json!({ "data": shown })))
 }
@@ -117,10 +118,11 @@ async fn show(
     Path((path, preview)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::PreviewsRead, KeyScope::PreviewsWrite])?;
-    let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let preview = state.store.preview(caller.tenant, sandbox.id, preview_id(&preview)?).await?;
     let zone = render::zone(&state, caller.tenant).await?;
-    let shown = render::preview(&state, &zone, &sandbox, &preview, state.clock.now());
+    let shares = state.store.preview_shares(sandbox.id).await?;
+    let shown = render::preview(&state, &zone, &sandbox, (&preview, shares.get(&preview.id)));
     Ok(Json(json!({ "data": shown })))
 }
 
@@ -137,7 +139,7 @@ async fn remove(
     Path((path, preview)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     caller.needs(&[KeyScope::PreviewsWrite])?;
-    let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let version = caller
         .store(&state)
         .delete_preview(caller.tenant, sandbox.id, preview_id(&preview)?)

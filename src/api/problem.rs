@@ -5,11 +5,12 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::Request;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::{quotas, workspaces};
 use crate::follow::Behind;
 use crate::message::X_REQUEST_ID;
 use crate::store::StoreError;
@@ -22,13 +23,32 @@ pub struct Problem {
     code: &'static str,
     message: String,
     details: Map<String, Value>,
+    more: Option<Box<More>>,
     retry_after: Option<Duration>,
 }
+
+/// Members beside the error, and in it beside its code, for clients that look there.
+#[derive(Clone, Debug, Default)]
+struct More {
+    beside: Map<String, Value>,
+    within: Map<String, Value>,
+}
+
+/// The id of a request.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub(super) String);
 
 impl Problem {
     /// A problem with a status, a stable code and a sentence.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), details: Map::new(), retry_after: None }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            details: Map::new(),
+            more: None,
+            retry_after: None,
+        }
     }
 
     /// Nothing there, or another tenant's: one answer for both.
@@ -54,6 +74,26 @@ impl Problem {
         Self { code, ..self }
     }
 
+    /// When to come again.
+    #[must_use]
+    pub fn with_retry_after(self, after: Duration) -> Self {
+        Self { retry_after: Some(after), ..self }
+    }
+
+    /// A member beside the error.
+    #[must_use]
+    pub fn beside(mut self, name: &str, value: Value) -> Self {
+        self.more.get_or_insert_default().beside.insert(name.to_owned(), value);
+        self
+    }
+
+    /// A member of the error, beside its code.
+    #[must_use]
+    pub fn within(mut self, name: &str, value: Value) -> Self {
+        self.more.get_or_insert_default().within.insert(name.to_owned(), value);
+        self
+    }
+
     /// Details, by field.
     #[must_use]
     pub fn with_details(self, details: Map<String, Value>) -> Self {
@@ -75,11 +115,19 @@ impl From<StoreError> for Problem {
                 Self::new(StatusCode::CONFLICT, "CONFLICT", "Domain already registered")
             }
             StoreError::Exists => Self::new(StatusCode::CONFLICT, "CONFLICT", "It exists already."),
+            StoreError::WorkspaceExists(workspace) => {
+                let existing = workspaces::shown(&workspace);
+                let message = "A workspace of this name exists already.";
+                Self::new(StatusCode::CONFLICT, "WORKSPACE_NAME_EXISTS", message)
+                    .with_details(Map::from_iter([("existing".to_owned(), existing.clone())]))
+                    .within("existing", existing)
+            }
             StoreError::IdempotencyMismatch => Self::new(
                 StatusCode::CONFLICT,
                 "IDEMPOTENCY_PAYLOAD_MISMATCH",
                 "This idempotency key was used with another payload.",
             ),
+            StoreError::QuotaExceeded(exceeded) => quotas::exceeded(*exceeded),
             StoreError::Database(_)
             | StoreError::Migration(_)
             | StoreError::WrongSecretKey
@@ -135,18 +183,23 @@ impl Problem {
     }
 
     fn body(&self, request_id: &str) -> Value {
-        json!({
-            "ok": false,
-            "error": {
-                "code": self.code,
-                "message": self.message,
-                "details": self.details,
-                "retryable": self.retry_after.is_some(),
-                "retry_after_ms": self.retry_after.map_or(0, |after| after.as_millis()),
-                "request_id": request_id,
-            },
-            "request_id": request_id,
-        })
+        let mut error = Map::from_iter([
+            ("code".to_owned(), self.code.into()),
+            ("message".to_owned(), self.message.clone().into()),
+            ("details".to_owned(), Value::Object(self.details.clone())),
+            ("retryable".to_owned(), self.retry_after.is_some().into()),
+            ("retry_after_ms".to_owned(), json!(self.retry_after.unwrap_or_default().as_millis())),
+            ("request_id".to_owned(), request_id.into()),
+        ]);
+        let more = self.more.clone().unwrap_or_default();
+        error.extend(more.within);
+        let mut body = Map::from_iter([
+            ("ok".to_owned(), false.into()),
+            ("error".to_owned(), Value::Object(error)),
+            ("request_id".to_owned(), request_id.into()),
+        ]);
+        body.extend(more.beside);
+        Value::Object(body)
     }
 }
 
@@ -160,17 +213,23 @@ impl IntoResponse for Problem {
 }
 
 /// Gives every answer an id, writes the bodies of problems, and keeps answers out of caches.
-pub(super) async fn with_request_id(request: Request, next: Next) -> Response {
+pub(super) async fn with_request_id(mut request: Request, next: Next) -> Response {
     let id = format!("req_{}", uuid::Uuid::new_v4().simple());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let started = tokio::time::Instant::now();
+    request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     let problem = response.extensions_mut().remove::<Problem>();
     if let Some(problem) = problem.or_else(|| Problem::of_status(response.status())) {
         let headers = std::mem::take(response.headers_mut());
         response = (problem.status, Json(problem.body(&id))).into_response();
-        for (name, value) in headers.iter().filter(|(name, _)| **name == header::ALLOW) {
-            response.headers_mut().insert(name, value.clone());
+        let kept = |name: &HeaderName| {
+            *name == header::ALLOW
+                || *name == header::VARY
+                || name.as_str().starts_with("access-control-")
+        };
+        for (name, value) in headers.iter().filter(|(name, _)| kept(name)) {
+            response.headers_mut().append(name, value.clone());
         }
         if let Some(after) = problem.retry_after {
             response

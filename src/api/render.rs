@@ -1,10 +1,10 @@
 //! Sandboxes and previews as callers see them.
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{ApiState, Problem, upstream};
 use crate::model::{Preview, Sandbox, TenantId};
+use crate::store::PreviewShare;
 
 /// The zone a tenant's links are minted in: its own verified domain, else the platform's.
 pub(super) async fn zone(state: &ApiState, tenant: TenantId) -> Result<String, Problem> {
@@ -60,6 +60,8 @@ pub(super) fn sandbox(state: &ApiState, zone: &str, s: &Sandbox) -> Value {
         "always_on": a.always_on,
         "persistent": a.persistent,
         "workspace_id": a.workspace_id,
+        "workspace_name": null,
+        "workspace_slug": null,
         "project_id": a.project_id,
         "external_user_id": s.external_user_id,
         "external_project_id": s.external_project_id,
@@ -94,14 +96,14 @@ pub(super) fn sandbox(state: &ApiState, zone: &str, s: &Sandbox) -> Value {
     shown
 }
 
-/// A preview record.
+/// A preview record, and the newest link to it.
 pub(super) fn preview(
     state: &ApiState,
     zone: &str,
     sandbox: &Sandbox,
-    p: &Preview,
-    now: Timestamp,
+    (p, share): (&Preview, Option<&PreviewShare>),
 ) -> Value {
+    let now = state.clock.now();
     let expired = p.expires_at.is_some_and(|at| at <= now);
     let standing = match (p.deleted_at, expired) {
         (Some(_), _) => "deleted",
@@ -123,8 +125,8 @@ pub(super) fn preview(
         "url": preview_url(state, zone, sandbox, p.port),
         "expires_at": p.expires_at,
         "deleted_at": p.deleted_at,
-        "share_token_prefix": null,
-        "share_token_expires_at": null,
+        "share_token_prefix": share.map(|share| &share.prefix),
+        "share_token_expires_at": share.and_then(|share| share.expires_at),
         "metadata": p.metadata,
         "external_user_id": sandbox.external_user_id,
         "external_project_id": sandbox.external_project_id,

@@ -1,7 +1,6 @@
 //! Sandboxes: create, find, change, destroy.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use aws_lc_rs::digest;
 use axum::Json;
@@ -19,23 +18,19 @@ use super::shapes::{
     DestroyedData, IdempotencyHeader, PageQuery, SandboxChange, SandboxData, SandboxOrder,
     SandboxPage, SandboxQuery, WaitQuery,
 };
-use super::{ApiState, Problem, readiness, render, upstream};
+use super::{ApiState, Problem, readiness, render, upstream, workspaces};
 use crate::host::Slug;
-use crate::model::{
-    Attributes, Driver, KeyScope, Sandbox, SandboxId, SandboxState, TenantId, Upstream,
-};
+use crate::model::{Attributes, Driver, KeyScope, Sandbox, SandboxId, SandboxState, Upstream};
 use crate::store::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch};
 
 /// Longest texts, characters.
 const NAME: usize = 200;
-const EXTERNAL_ID: usize = 255;
+pub(super) const EXTERNAL_ID: usize = 255;
 const TEMPLATE: usize = 200;
 /// Tags of a sandbox, and the longest.
 const TAGS: (usize, usize) = (64, 100);
 /// The longest lifetime, seconds: a year.
 pub(super) const MAX_LIFETIME: u64 = 366 * 24 * 3600;
-/// The longest a create may wait for readiness, seconds: below the time after which the SDK gives up on an answer.
-const MAX_WAIT: u64 = 45;
 /// Metadata and environment as JSON, octets.
 pub(super) const MAX_OBJECT: usize = 64 << 10;
 /// The longest idempotency key, octets.
@@ -60,26 +55,12 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(update_tags))
 }
 
-/// A sandbox's id from a path. What is no id names nothing.
-pub(super) fn id(text: &str) -> Result<SandboxId, Problem> {
-    text.parse().map_err(|_| Problem::not_found("sandbox"))
-}
-
-/// A tenant's sandbox, live or destroyed.
-pub(super) async fn find(
-    state: &ApiState,
-    tenant: TenantId,
-    text: &str,
-) -> Result<Sandbox, Problem> {
-    state.store.sandbox(tenant, id(text)?).await.map_err(|error| match error {
-        crate::store::StoreError::NotFound => Problem::not_found("sandbox"),
-        other => other.into(),
-    })
-}
-
 pub(super) async fn answer(state: &ApiState, sandbox: &Sandbox) -> Result<Json<Value>, Problem> {
     let zone = render::zone(state, sandbox.tenant).await?;
-    Ok(Json(json!({ "data": render::sandbox(state, &zone, sandbox) })))
+    let mut shown = [render::sandbox(state, &zone, sandbox)];
+    workspaces::name_them(state, sandbox.tenant, &mut shown).await?;
+    let [shown] = shown;
+    Ok(Json(json!({ "data": shown })))
 }
 
 /// Creates a sandbox.
@@ -90,6 +71,7 @@ pub(super) async fn answer(state: &ApiState, sandbox: &Sandbox) -> Result<Json<V
     post, path = "/sandboxes", tag = "Sandboxes", operation_id = "create_sandbox", security(("api_key" = ["sandboxes:create"]), ("api_key" = ["sandboxes:write"])),
     params(WaitQuery, IdempotencyHeader), request_body = SandboxOrder,
     responses((status = 201, body = SandboxData),
+        (status = 403, description = "`QUOTA_EXCEEDED`: the end user would have more than it may; `details` tells of what. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
         (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone. `IDEMPOTENCY_PAYLOAD_MISMATCH`: the key came with another body before")),
 )]
 async fn create(
@@ -101,8 +83,11 @@ async fn create(
 ) -> Result<Response, Problem> {
     caller.needs(&[KeyScope::SandboxesCreate, KeyScope::SandboxesWrite])?;
     let idempotency = idempotency(&caller, &headers, &fields)?;
-    let wait = wait(&query)?;
-    let new = draft(&mut fields, &state)?;
+    let patience = readiness::patience(&query)?;
+    let mut attributes = Attributes::default();
+    workspaces::place(&state, caller.tenant, &mut fields, &mut attributes).await?;
+    let mut new = draft(&mut fields, &state, attributes)?;
+    caller.confine_new(&mut new)?;
     let created = caller.store(&state).create_sandbox(caller.tenant, new, idempotency).await?;
     let mut sandbox = match created {
         Created::Fresh(sandbox, version) => {
@@ -111,18 +96,10 @@ async fn create(
         }
         Created::Replayed(sandbox) => sandbox,
     };
-    if let Some(patience) = wait {
+    if let Some(patience) = patience {
         sandbox = readiness::wait(&state, sandbox, patience).await?;
     }
     Ok((StatusCode::CREATED, answer(&state, &sandbox).await?).into_response())
-}
-
-/// How long the caller wants to wait; more than we can is no fault.
-fn wait(query: &HashMap<String, String>) -> Result<Option<Duration>, Problem> {
-    let Some(text) = query.get("wait") else { return Ok(None) };
-    let seconds: u64 =
-        text.parse().map_err(|_| Problem::field("wait", "must be a number of seconds"))?;
-    Ok(Some(Duration::from_secs(seconds.min(MAX_WAIT))))
 }
 
 fn idempotency(
@@ -136,12 +113,18 @@ fn idempotency(
         .ok_or_else(|| Problem::field("Idempotency-Key", "must be 1 to 255 visible characters"))?;
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(digest::digest(&digest::SHA256, fields.raw()).as_ref());
-    Ok(Some(Idempotency { key: format!("{} POST /sandboxes {key}", caller.tenant), fingerprint }))
+    Ok(Some(Idempotency {
+        key: format!("{} POST /sandboxes {key}", caller.namespace()),
+        fingerprint,
+    }))
 }
 
-fn draft(fields: &mut Fields, state: &ApiState) -> Result<NewSandbox, Problem> {
-    let mut attributes =
-        Attributes { template_id: "miosa-sandbox".into(), ..Attributes::default() };
+fn draft(
+    fields: &mut Fields,
+    state: &ApiState,
+    mut attributes: Attributes,
+) -> Result<NewSandbox, Problem> {
+    attributes.template_id = "miosa-sandbox".into();
     read_attributes(fields, &mut attributes);
     if fields.has("env") {
         attributes.env = object(fields, "env").unwrap_or_default();
@@ -181,7 +164,7 @@ fn slug(fields: &mut Fields) -> Option<Slug> {
     }
 }
 
-fn object(fields: &mut Fields, name: &str) -> Option<Map<String, Value>> {
+pub(super) fn object(fields: &mut Fields, name: &str) -> Option<Map<String, Value>> {
     let object = fields.object(name)?;
     let size = serde_json::to_vec(&object).map_or(0, |json| json.len());
     if size > MAX_OBJECT {
@@ -270,12 +253,16 @@ async fn list(
         external_user_id: text("external_user_id"),
         external_project_id: text("external_project_id"),
         external_workspace_id: text("external_workspace_id"),
+        workspace_id: text("workspace_id"),
+        within: caller.binding().cloned(),
         offset: paging.offset,
         limit: paging.limit,
     };
     let (sandboxes, total) = state.store.sandboxes(caller.tenant, filter).await?;
     let zone = render::zone(&state, caller.tenant).await?;
-    let items = sandboxes.iter().map(|sandbox| render::sandbox(&state, &zone, sandbox)).collect();
+    let mut items: Vec<Value> =
+        sandboxes.iter().map(|sandbox| render::sandbox(&state, &zone, sandbox)).collect();
+    workspaces::name_them(&state, caller.tenant, &mut items).await?;
     Ok(Json(paging.wrap(items, total)))
 }
 
@@ -290,7 +277,7 @@ async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesRead])?;
-    answer(&state, &find(&state, caller.tenant, &id).await?).await
+    answer(&state, &caller.sandbox(&state, &id).await?).await
 }
 
 /// Finds a sandbox by its name.
@@ -304,7 +291,15 @@ async fn by_name(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesRead])?;
-    answer(&state, &state.store.sandbox_by_name(caller.tenant, &name).await?).await
+    let Some(binding) = caller.binding() else {
+        return answer(&state, &state.store.sandbox_by_name(caller.tenant, &name).await?).await;
+    };
+    // The newest of its own: one of somebody else's with this name is not in the way.
+    let filter = SandboxFilter { within: Some(binding.clone()), ..SandboxFilter::default() };
+    let (own, _) = state.store.sandboxes(caller.tenant, filter).await?;
+    let named = own.iter().rev().find(|sandbox| sandbox.name.as_ref() == Some(&name));
+    let found = named.or_else(|| own.iter().find(|sandbox| sandbox.slug.as_str() == name));
+    answer(&state, found.ok_or_else(|| Problem::not_found("sandbox"))?).await
 }
 
 /// Changes a sandbox.
@@ -312,7 +307,9 @@ async fn by_name(
 /// What is not named stays. A new slug retires the old host at once.
 #[utoipa::path(
     patch, path = "/sandboxes/{id}", tag = "Sandboxes", operation_id = "update_sandbox", security(("api_key" = ["sandboxes:write"])), request_body = SandboxChange,
-    responses((status = 200, body = SandboxData), (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone")),
+    responses((status = 200, body = SandboxData),
+        (status = 403, description = "`QUOTA_EXCEEDED`: the end user would have more than it may; `details` tells of what. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
+        (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone")),
 )]
 async fn update(
     State(state): State<ApiState>,
@@ -321,11 +318,12 @@ async fn update(
     mut fields: Fields,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = find(&state, caller.tenant, &path).await?;
+    let before = caller.sandbox(&state, &path).await?;
     if before.state == SandboxState::Destroyed {
         return Err(Problem::not_found("sandbox"));
     }
     let mut attributes = before.attributes.clone();
+    workspaces::place(&state, caller.tenant, &mut fields, &mut attributes).await?;
     read_attributes(&mut fields, &mut attributes);
     let mut upstream = read_upstream(&mut fields, &state);
     let driver = match (&upstream, before.driver) {
@@ -363,6 +361,7 @@ async fn update(
         attributes: (attributes != before.attributes).then_some(attributes),
     };
     fields.finish()?;
+    caller.confine_patch(&before, &patch)?;
     let (sandbox, version) =
         caller.store(&state).update_sandbox(caller.tenant, before.id, patch).await?;
     state.follower.reached(version).await?;
@@ -396,7 +395,7 @@ async fn destroy(
     Path(path): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::SandboxesWrite])?;
-    let sandbox = find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let (sandbox, version) =
         caller.store(&state).destroy_sandbox(caller.tenant, sandbox.id).await?;
     state.follower.reached(version).await?;

@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::tickets::Tickets;
 use crate::clock::Clock;
 use crate::follow::Follower;
 use crate::model::{Driver, Links, Visibility};
 use crate::routes::Routes;
 use crate::store::Store;
+use crate::usage::{Prices, Progress};
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
@@ -20,8 +22,12 @@ pub struct ApiState {
     pub routes: Arc<Routes>,
     /// Wall time.
     pub clock: Clock,
+    /// Tickets for streams that have not been used yet.
+    pub tickets: Arc<Tickets>,
     /// The settings.
     pub settings: Arc<ApiSettings>,
+    /// How far the counts of usage go.
+    pub usage: Progress,
 }
 
 /// Settings of the API.
@@ -43,6 +49,10 @@ pub struct ApiSettings {
     pub token_default_ttl: u64,
     /// Visibility of a preview whose creator names none.
     pub default_visibility: Visibility,
+    /// What is asked for what is used.
+    pub prices: Prices,
+    /// Origins whose pages may call the API, beside those that tenants name.
+    pub allowed_origins: Vec<String>,
     /// Whether an address may be dialled at all.
     pub permits_address: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
 }
@@ -58,6 +68,8 @@ impl Default for ApiSettings {
             token_max_ttl: 86_400,
             token_default_ttl: 3_600,
             default_visibility: Visibility::Public,
+            prices: Prices::default(),
+            allowed_origins: Vec::new(),
             permits_address: Arc::new(|_| true),
         }
     }

@@ -9,10 +9,10 @@ use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
-use super::shapes::{BrandingAnswer, BrandingOrder, Me, PolicyData, PolicyOrder};
-use super::{ApiState, Problem};
+use super::shapes::{BrandingAnswer, BrandingOrder, Me, PlanData, PolicyData, PolicyOrder};
+use super::{ApiState, Problem, quotas};
 use crate::host::Authority;
-use crate::model::{Branding, FrameSource, KeyScope, TenantPolicy};
+use crate::model::{Branding, FrameSource, KeyScope, SandboxState, TenantPolicy};
 
 /// Each field and its other names.
 const FIELDS: [(&str, &[&str]); 6] = [
@@ -28,12 +28,15 @@ const LONGEST: usize = 2048;
 /// Origins, embedding sources and methods in a policy.
 const MAX_ORIGINS: usize = 64;
 const MAX_METHODS: usize = 16;
+/// The longest that share links can be limited to, seconds: ten years.
+const MAX_SHARE: u64 = 3660 * 24 * 3600;
 /// Origins and sources together, octets: they go out in a field of every page, and many a server stops reading at 8 KiB.
 const MAX_EMBEDDERS: usize = 6 << 10;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::default()
         .routes(routes!(whoami))
+        .routes(routes!(plan))
         .routes(routes!(branding, set_branding, delete_branding))
         .routes(routes!(policy, set_policy))
 }
@@ -46,15 +49,48 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 async fn whoami(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
     let tenant =
         state.store.tenant(caller.tenant).await?.ok_or_else(|| Problem::not_found("tenant"))?;
+    let token = caller.token.as_ref();
+    let binding = caller.binding();
     Ok(Json(json!({
+        "type": if token.is_some() { "delegation_token" } else { "api_key" },
         "tenant_id": tenant.id,
         "tenant_name": tenant.name,
         "key_id": caller.key.id,
         "key_label": caller.key.label,
         "key_prefix": caller.key.prefix,
-        "scopes": caller.key.scopes,
-        "expires_at": caller.key.expires_at,
+        "token_id": token.map(|token| token.id),
+        "user_id": token.map(|token| &token.user_id),
+        "external_user_id": binding.map(|binding| &binding.external_user_id),
+        "workspace_id": binding.and_then(|binding| binding.workspace_id.as_ref()),
+        "sandbox_ids": token.map(|token| &token.binding.sandboxes),
+        "scopes": caller.scopes(),
+        "expires_at": token.map_or(caller.key.expires_at, |token| Some(token.expires_at)),
     })))
+}
+
+/// Gives what the tenant has and may have.
+///
+/// There is one plan: what this installation allows.
+#[utoipa::path(
+    get, path = "/tenant/plan", tag = "Tenant", operation_id = "get_plan", security(("api_key" = ["tenant:read"])),
+    responses((status = 200, body = PlanData)),
+)]
+async fn plan(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.needs(&[KeyScope::TenantRead])?;
+    let tenant =
+        state.store.tenant(caller.tenant).await?.ok_or_else(|| Problem::not_found("tenant"))?;
+    let counts = state.store.count_sandboxes(caller.tenant).await?;
+    let total: u64 = counts.values().sum();
+    let running = counts.get(&SandboxState::Running).copied().unwrap_or_default();
+    Ok(Json(json!({ "data": {
+        "id": tenant.id,
+        "tenant_id": tenant.id,
+        "name": tenant.name,
+        "plan": "self-hosted",
+        "created_at": tenant.created_at,
+        "limits": { "preview_token_max_seconds": state.settings.token_max_ttl },
+        "usage": { "sandboxes": total, "running_sandboxes": running, "sandboxes_by_state": counts },
+    } })))
 }
 
 fn show(branding: Option<&Branding>) -> Json<Value> {
@@ -170,6 +206,8 @@ async fn set_policy(
         read_methods: fields.texts("read_methods", (MAX_METHODS, 32)).unwrap_or_default(),
         read_allows_upgrade: fields.flag("read_allows_upgrade").unwrap_or(true),
         miosa_messages: fields.flag("miosa_messages").unwrap_or(false),
+        limits: quotas::preview_limits(&mut fields),
+        max_share_seconds: fields.number("max_share_seconds", (1, MAX_SHARE)),
     };
     if !policy.allowed_origins.iter().all(|origin| is_origin(origin)) {
         fields.fault(
@@ -207,7 +245,7 @@ fn frame_ancestors(fields: &mut Fields) -> Vec<FrameSource> {
 }
 
 /// An origin exactly as browsers send it: lower case, no path, no default port.
-fn is_origin(origin: &str) -> bool {
+pub fn is_origin(origin: &str) -> bool {
     let Some((scheme, rest)) = origin.split_once("://") else { return false };
     let default = match scheme {
         "https" => 443,

@@ -11,8 +11,9 @@ use utoipa_axum::routes;
 use super::auth::Caller;
 use super::fields::Fields;
 use super::shapes::{self, MintedToken, PreviewTokenList, SentToken};
-use super::{ApiState, Problem, render, sandboxes};
+use super::{ApiState, Problem, render};
 use crate::model::{KeyScope, PreviewTokenRecord, Sandbox, SandboxState, TokenId, TokenScope};
+use crate::store::Store;
 use crate::token::Claims;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -52,6 +53,16 @@ pub async fn mint(
     sandbox: &Sandbox,
     order: TokenOrder,
 ) -> Result<Minted, Problem> {
+    mint_as(&state.store, state, sandbox, order).await
+}
+
+/// Mints a token in the name that the store is written to in.
+async fn mint_as(
+    store: &Store,
+    state: &ApiState,
+    sandbox: &Sandbox,
+    order: TokenOrder,
+) -> Result<Minted, Problem> {
     // Whole seconds: that is what the token itself says.
     let now =
         Timestamp::from_second(state.clock.now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -85,14 +96,14 @@ pub async fn mint(
             "The token could not be signed.",
         )
     })?;
-    state.store.record_token(sandbox.tenant, &record).await?;
+    store.record_token(sandbox.tenant, &record).await?;
     let zone = render::zone(state, sandbox.tenant).await?;
     let url = format!("{}/?mt={token}", render::preview_url(state, &zone, sandbox, order.url_port));
     Ok(Minted { record, token, url })
 }
 
 async fn live(state: &ApiState, caller: &Caller, path: &str) -> Result<Sandbox, Problem> {
-    let sandbox = sandboxes::find(state, caller.tenant, path).await?;
+    let sandbox = caller.sandbox(state, path).await?;
     if sandbox.state == SandboxState::Destroyed {
         return Err(Problem::not_found("sandbox"));
     }
@@ -129,7 +140,8 @@ async fn create(
             .with_code("invalid_scope")
     })?;
     let url_port = port.unwrap_or(sandbox.default_port);
-    let minted = mint(&state, &sandbox, TokenOrder { expires_in, scope, port, url_port }).await?;
+    let order = TokenOrder { expires_in, scope, port, url_port };
+    let minted = mint_as(&caller.store(&state), &state, &sandbox, order).await?;
     Ok(Json(json!({
         "id": minted.record.id,
         "token": minted.token,
@@ -154,7 +166,7 @@ async fn list(
     Path(path): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(&[KeyScope::PreviewsRead, KeyScope::PreviewsWrite])?;
-    let sandbox = sandboxes::find(&state, caller.tenant, &path).await?;
+    let sandbox = caller.sandbox(&state, &path).await?;
     let tokens = state.store.tokens(caller.tenant, sandbox.id).await?;
     let show = |token: &PreviewTokenRecord| {
         json!({
@@ -216,7 +228,7 @@ async fn revoke_one(
     token: TokenId,
 ) -> Result<StatusCode, Problem> {
     caller.needs(&[KeyScope::PreviewsWrite])?;
-    let sandbox = sandboxes::find(state, caller.tenant, path).await?;
+    let sandbox = caller.sandbox(state, path).await?;
     let version = caller.store(state).revoke_token(caller.tenant, sandbox.id, token).await?;
     state.follower.reached(version).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -50,6 +50,20 @@ pub enum Command {
     /// List and revoke preview tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// List and withdraw share links
+    #[command(subcommand)]
+    Share(ShareCommand),
+    /// Show who changed what, when and from where
+    Audit {
+        /// Only what concerns this tenant, by id or name
+        #[arg(long)]
+        tenant: Option<String>,
+        /// How many of the newest changes
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+        #[command(flatten)]
+        store: StoreArg,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -284,6 +298,35 @@ pub enum TokenCommand {
         sandbox: String,
         /// The token's id; all tokens without it
         id: Option<String>,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+}
+
+/// `portico share`.
+#[derive(Debug, Subcommand)]
+pub enum ShareCommand {
+    /// List the links that open a sandbox, without their tokens
+    List {
+        /// The tenant, by id or name
+        #[arg(long)]
+        tenant: String,
+        /// The sandbox's id
+        #[arg(long)]
+        sandbox: String,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// Withdraw one link
+    Revoke {
+        /// The tenant, by id or name
+        #[arg(long)]
+        tenant: String,
+        /// The sandbox's id
+        #[arg(long)]
+        sandbox: String,
+        /// The link's id
+        id: String,
         #[command(flatten)]
         store: StoreArg,
     },

@@ -9,14 +9,22 @@ use toml::Value;
 
 use super::cli::MAX_WORKERS;
 use super::reader::Reader;
-use super::{Config, ConfigError, FORBIDDEN_PORTS, TlsConfig, default_data_dir, default_workers};
+use super::{
+    Config, ConfigError, FORBIDDEN_PORTS, TlsConfig, UsageConfig, default_data_dir, default_workers,
+};
 use crate::address::AddressRules;
+use crate::api::is_origin;
 use crate::clock::Clock;
 use crate::host::Authority;
 use crate::model::Visibility;
 use crate::telemetry::{LogFormat, LogSettings};
 use crate::upstream::SandboxTls;
-use crate::{control, forward, listen, tls, wire};
+use crate::usage::Prices;
+use crate::{control, forward, limits, listen, tls, wire};
+
+/// How often counts of usage may be written. More seldom than this, and a crash loses more of them than was promised.
+const MIN_FLUSH: Duration = Duration::from_millis(100);
+const MAX_FLUSH: Duration = Duration::from_secs(30);
 
 /// Reads a file. The error lists every fault.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
@@ -107,23 +115,34 @@ fn read(r: &mut Reader) -> Config {
         listen: listen::Settings { behind_https: is_https && tls.is_none(), ..visitors(r) },
         control: control(r),
         forward: sandboxes(r),
+        limits: previews(r),
         networks: networks(r),
         sandbox_authorities: r.text("networks.sandbox_authorities", "a path", |text| {
             (!text.is_empty()).then(|| PathBuf::from(text))
         }),
         forbidden_ports: forbidden_ports(r),
-        default_visibility: r
-            .text("preview.default_visibility", "\"public\" or \"private\"", |text| match text {
-                "public" => Some(Visibility::Public),
-                "private" => Some(Visibility::Private),
-                _ => None,
-            })
-            .unwrap_or(Visibility::Public),
+        default_visibility: default_visibility(r).unwrap_or(Visibility::Public),
+        allowed_origins: allowed_origins(r),
         drain: r.duration("shutdown.drain").unwrap_or(Duration::from_secs(30)),
         tls,
+        usage: usage(r),
         log: log(r),
         dev: None,
     }
+}
+
+fn default_visibility(r: &mut Reader) -> Option<Visibility> {
+    r.text("preview.default_visibility", "\"public\" or \"private\"", |text| match text {
+        "public" => Some(Visibility::Public),
+        "private" => Some(Visibility::Private),
+        _ => None,
+    })
+}
+
+fn allowed_origins(r: &mut Reader) -> Vec<String> {
+    let expected = "an origin such as \"https://app.example.com\"";
+    let read = |item: &Value| item.as_str().filter(|text| is_origin(text)).map(str::to_owned);
+    r.list("api.allowed_origins", expected, read).unwrap_or_default()
 }
 
 fn forbidden_ports(r: &mut Reader) -> Vec<u16> {
@@ -217,6 +236,29 @@ fn sandboxes(r: &mut Reader) -> forward::Settings {
     }
 }
 
+/// Below this a second's worth would be less than one piece that is read at a time.
+const LEAST_BANDWIDTH: u64 = 16 << 10;
+
+fn previews(r: &mut Reader) -> limits::Settings {
+    let default = limits::Settings::default();
+    let mut number = |name: &str, most, default| {
+        r.number(&format!("limits.{name}"), (0, most)).unwrap_or(default)
+    };
+    let settings = limits::Settings {
+        requests: number("sandbox_requests", 10_000_000, default.requests),
+        sockets: number("sandbox_sockets", 10_000_000, default.sockets),
+        rate: number("sandbox_rate", 1_000_000, default.rate),
+        burst: number("sandbox_burst", 1_000_000, default.burst),
+        public_rate: number("public_rate", 1_000_000, default.public_rate),
+        public_burst: number("public_burst", 1_000_000, default.public_burst),
+        bandwidth: r.number("limits.sandbox_bandwidth", (0, 1 << 40)).unwrap_or(default.bandwidth),
+    };
+    if (1..LEAST_BANDWIDTH).contains(&settings.bandwidth) {
+        r.fault("limits.sandbox_bandwidth", "must be 0 or at least 16384");
+    }
+    settings
+}
+
 fn response_head(r: &mut Reader, default: wire::Limits) -> wire::Limits {
     let size =
         |r: &mut Reader, name: &str, bounds, default| r.size(name, bounds).unwrap_or(default);
@@ -263,6 +305,18 @@ fn networks(r: &mut Reader) -> AddressRules {
         r.list(key, expected, |item| item.as_str()?.parse::<IpNet>().ok()).unwrap_or_default()
     };
     AddressRules { allow: list("networks.allow"), deny: list("networks.deny"), own: Vec::new() }
+}
+
+fn usage(r: &mut Reader) -> UsageConfig {
+    let default = UsageConfig::default();
+    let flush = r.duration("usage.flush").unwrap_or(default.flush);
+    if !(MIN_FLUSH..=MAX_FLUSH).contains(&flush) {
+        r.fault("usage.flush", "must be from 100ms to 30s");
+    }
+    let mut price = |key: &str| r.price(key).unwrap_or_default();
+    let prices =
+        Prices { vcpu_hour: price("usage.price_vcpu_hour"), gib: price("usage.price_gib") };
+    UsageConfig { flush, prices }
 }
 
 fn log(r: &mut Reader) -> LogSettings {

@@ -5,8 +5,8 @@ mod file;
 mod reader;
 
 pub use cli::{
-    Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, StoreArg,
-    TenantCommand, TokenCommand,
+    Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, ShareCommand,
+    StoreArg, TenantCommand, TokenCommand,
 };
 pub use file::{check, load, parse};
 
@@ -17,7 +17,8 @@ use std::time::Duration;
 use crate::address::AddressRules;
 use crate::model::Visibility;
 use crate::telemetry::LogSettings;
-use crate::{control, forward, listen, tls};
+use crate::usage::Prices;
+use crate::{control, forward, limits, listen, tls};
 
 /// Everything a process needs to know to start.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub struct Config {
     pub control: control::Settings,
     /// Deadlines towards sandboxes.
     pub forward: forward::Settings,
+    /// What each preview may use at once.
+    pub limits: limits::Settings,
     /// The authorities that certificates of sandboxes' https ports are verified against; `None`: they are not verified.
     pub sandbox_authorities: Option<PathBuf>,
     /// Where sandboxes may be dialled.
@@ -52,14 +55,33 @@ pub struct Config {
     pub forbidden_ports: Vec<u16>,
     /// Visibility of a preview whose creator names none.
     pub default_visibility: Visibility,
+    /// Origins whose pages may call the control API, beside those that tenants name.
+    pub allowed_origins: Vec<String>,
     /// How long draining may take.
     pub drain: Duration,
     /// TLS, if it is spoken here.
     pub tls: Option<TlsConfig>,
+    /// How usage is counted.
+    pub usage: UsageConfig,
     /// The log.
     pub log: LogSettings,
     /// Development mode, if this is it.
     pub dev: Option<DevOptions>,
+}
+
+/// How usage is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct UsageConfig {
+    /// How often counts are written.
+    pub flush: Duration,
+    /// What is asked for it.
+    pub prices: Prices,
+}
+
+impl Default for UsageConfig {
+    fn default() -> Self {
+        Self { flush: Duration::from_secs(5), prices: Prices::default() }
+    }
 }
 
 /// How TLS is spoken to visitors.
@@ -153,10 +175,13 @@ pub fn dev(options: &DevOptions) -> Config {
         listen: listen::Settings::default(),
         control: control::Settings::default(),
         forward: forward::Settings::default(),
+        // On one's own machine all visitors come from one address, and a page of a dev server is made of very many files.
+        limits: limits::Settings { public_rate: 0, ..limits::Settings::default() },
         sandbox_authorities: None,
         networks: AddressRules::default(),
         forbidden_ports: FORBIDDEN_PORTS.to_vec(),
         default_visibility: Visibility::Public,
+        allowed_origins: Vec::new(),
         drain: Duration::from_secs(5),
         tls: Some(TlsConfig {
             listen: local(options.https_port),
@@ -165,6 +190,7 @@ pub fn dev(options: &DevOptions) -> Config {
             hsts: Duration::ZERO,
             redirect: false,
         }),
+        usage: UsageConfig::default(),
         log: options.log.settings("warn,portico::access=info"),
         dev: Some(options.clone()),
     }

@@ -95,6 +95,21 @@ impl Reader {
         })
     }
 
+    /// A price in cents with up to three decimals, as thousandths of a cent.
+    pub(super) fn price(&mut self, key: &str) -> Option<u64> {
+        self.read(key, "a number of cents from 0 to 1000000 such as 4 or 0.125", |value| {
+            let text = match value {
+                Value::Integer(_) | Value::Float(_) => value.to_string(),
+                _ => return None,
+            };
+            let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
+            let (whole, decimals) = (whole.parse::<u64>().ok()?, decimals.trim_end_matches('0'));
+            let thousandths = format!("{decimals:0<3}");
+            (whole <= 1_000_000 && thousandths.len() == 3)
+                .then(|| Some(whole * 1000 + thousandths.parse::<u64>().ok()?))?
+        })
+    }
+
     /// Yes or no.
     pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
         self.read(key, "true or false", Value::as_bool)

@@ -14,7 +14,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::model::{Subject, Version};
+use crate::model::{ShareId, Subject, Version};
 use crate::routes::{PortRule, Route, Routes, SlugScope, TenantView};
 use crate::store::{RoutedSandbox, Store, StoreError};
 use crate::token::KeyRing;
@@ -202,6 +202,10 @@ impl Following {
                     self.routes.revoke_token(*id, expires_at);
                 }
             }
+            Subject::Share(id) => match self.store.share_link(*id).await? {
+                Some(share) => self.routes.put_share(share),
+                None => self.routes.remove_share(*id),
+            },
             Subject::SigningKeys => set_keys(&self.routes, &self.store.signing_keys().await?),
         }
         Ok(())
@@ -236,6 +240,11 @@ async fn load(store: &Store, routes: &Routes) -> Result<Version, StoreError> {
         let domains = snapshot.domains.iter().map(|domain| domain.domain.as_str()).collect();
         let exact = snapshot.custom_domains.iter().map(|exact| exact.fqdn.as_str()).collect();
         routes.keep_only(&present, &domains, &exact);
+        let shares: HashSet<ShareId> = snapshot.shares.iter().map(|share| share.id).collect();
+        routes.keep_shares(|share| shares.contains(&share.id));
+    }
+    for share in snapshot.shares {
+        routes.put_share(share);
     }
     for exact in snapshot.custom_domains {
         routes.put_custom_domain(exact);

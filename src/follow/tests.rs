@@ -9,7 +9,7 @@ use crate::model::{
     Branding, CustomDomain, Driver, PreviewTokenRecord, Profile, Protocol, SandboxId, SandboxState,
     TenantId, TenantPolicy, TokenId, TokenScope, Upstream, UpstreamHost, Visibility,
 };
-use crate::store::{Created, NewPreview, NewSandbox, SandboxPatch};
+use crate::store::{Created, NewPreview, NewSandbox, NewShare, SandboxPatch};
 
 /// One write. Numbers choose among what there is.
 #[derive(Clone, Debug)]
@@ -40,6 +40,13 @@ enum Write {
         which: u8,
     },
     RevokeAll {
+        which: u8,
+    },
+    Share {
+        which: u8,
+        preview: bool,
+    },
+    Unshare {
         which: u8,
     },
     Domain {
@@ -80,6 +87,8 @@ fn write() -> impl Strategy<Value = Write> {
         1 => any::<u8>().prop_map(|which| Write::Withdraw { which }),
         1 => any::<u8>().prop_map(|which| Write::Revoke { which }),
         1 => any::<u8>().prop_map(|which| Write::RevokeAll { which }),
+        3 => (any::<u8>(), any::<bool>()).prop_map(|(which, preview)| Write::Share { which, preview }),
+        1 => any::<u8>().prop_map(|which| Write::Unshare { which }),
         2 => (0..2_u8, any::<bool>()).prop_map(|(which, verified)| Write::Domain { which, verified }),
         1 => (0..2_u8).prop_map(|which| Write::DropDomain { which }),
         2 => any::<u8>().prop_map(|which| Write::Exact { which }),
@@ -165,6 +174,34 @@ impl World {
             }
             Write::RevokeAll { which } => {
                 store.revoke_all_tokens(tenant, self.pick(*which)?).await.ok()?;
+            }
+            Write::Share { which, preview } => {
+                let sandbox = self.pick(*which)?;
+                let preview = if *preview {
+                    Some(store.previews(tenant, sandbox).await.ok()?.pop()?)
+                } else {
+                    None
+                };
+                let new = NewShare {
+                    sandbox,
+                    preview: preview.as_ref().map(|preview| preview.id),
+                    port: preview.map(|preview| preview.port),
+                    scope: TokenScope::Read,
+                    token: "ms_token".into(),
+                    hash: {
+                        let mut hash = [0; 32];
+                        hash[..16].copy_from_slice(TokenId::new().0.as_bytes());
+                        hash
+                    },
+                    prefix: "ms_token".into(),
+                    expires_at: Some(self.clock.now() + Duration::from_hours(1)),
+                };
+                store.create_share(tenant, new).await.ok()?;
+            }
+            Write::Unshare { which } => {
+                let sandbox = self.pick(*which)?;
+                let share = store.shares(tenant, sandbox).await.ok()?.pop()?;
+                store.revoke_share(tenant, sandbox, share.id).await.ok()?;
             }
             Write::Domain { which, verified } => {
                 let verified_at = verified.then_some(self.clock.now());

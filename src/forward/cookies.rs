@@ -5,7 +5,7 @@ use http::header::{self, HeaderValue};
 
 use crate::gate::{PLAIN_SESSION_COOKIE, SESSION_COOKIE};
 use crate::headers::Headers;
-use crate::token::PREFIX;
+use crate::token;
 
 /// Drops `Domain` from every `Set-Cookie` (a cookie for a parent domain would reach other sandboxes), drops cookies that bear
 /// the name of ours, and leaves every other byte as it was.
@@ -41,7 +41,7 @@ fn is_ours(cookie: &[u8]) -> bool {
     let value = pair.get(name.len() + 1..).unwrap_or_default().trim_ascii();
     let name = trim_wide(name);
     // The plain name may be an app's own; with a value like ours it would be taken for our session.
-    let plain = name == PLAIN_SESSION_COOKIE.as_bytes() && value.starts_with(PREFIX.as_bytes());
+    let plain = name == PLAIN_SESSION_COOKIE.as_bytes() && token::is_ours(value);
     name.eq_ignore_ascii_case(SESSION_COOKIE.as_bytes()) || plain
 }
 

@@ -302,6 +302,7 @@ impl Forwarder {
                 is_websocket,
                 deadline: self.deadlines.deadline(),
                 idle: self.settings.tunnel_idle,
+                shapers: Default::default(),
             };
             return Ok(Forwarded::Switched(Switched { head: parsed.head, tunnel }));
         }

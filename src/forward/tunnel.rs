@@ -15,6 +15,7 @@ use super::frames::FrameTracker;
 use super::upgrade::close_frame;
 use crate::connection::Stream;
 use crate::deadline::{Deadline, Phase};
+use crate::limits::Shaper;
 
 /// How long a frame of the app's may take to end before a close frame of ours is given up.
 const LAST_FRAME: Duration = Duration::from_millis(50);
@@ -33,12 +34,25 @@ pub enum TunnelEnd {
 }
 
 /// What went through a tunnel, in octets.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TunnelTally {
     /// From the visitor.
     pub from_visitor: u64,
     /// From the sandbox.
     pub from_sandbox: u64,
+}
+
+impl TunnelTally {
+    fn of(up: &Half, down: &Half) -> Self {
+        Self { from_visitor: up.bytes, from_sandbox: down.bytes }
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            from_visitor: self.from_visitor - before.from_visitor,
+            from_sandbox: self.from_sandbox - before.from_sandbox,
+        }
+    }
 }
 
 /// The sandbox's side of a switched connection, waiting for the visitor's.
@@ -49,31 +63,42 @@ pub struct Tunnel {
     pub(super) is_websocket: bool,
     pub(super) deadline: Deadline,
     pub(super) idle: Duration,
+    /// What makes each direction wait, the visitor's first.
+    pub(super) shapers: [Option<Box<Shaper>>; 2],
 }
 
 impl Tunnel {
-    /// Runs the tunnel. `over` is polled whenever something happens; when it is ready the tunnel ends with that code and reason.
+    /// Lets each direction pass as fast as its shaper allows.
+    #[must_use]
+    pub fn shaped(self, shapers: [Option<Box<Shaper>>; 2]) -> Self {
+        Self { shapers, ..self }
+    }
+
+    /// Runs the tunnel. `over` is polled whenever something happens; when it is ready the tunnel ends with that code and reason. `moved`
+    /// learns of what has passed as soon as it has.
     pub async fn run(
         mut self,
-        mut visitor: Stream,
-        visitor_in: BytesMut,
+        (mut visitor, visitor_in): (Stream, BytesMut),
         scratch: &RefCell<Vec<u8>>,
+        mut moved: impl FnMut(TunnelTally),
         mut over: impl FnMut(&mut Context<'_>) -> Poll<(u16, &'static str)>,
     ) -> (TunnelEnd, TunnelTally) {
-        let mut up = Half { pending: visitor_in, ..Half::default() };
-        let mut down = Half::default();
-        down.frames.advance(&self.sandbox_in);
-        down.pending = std::mem::take(&mut self.sandbox_in);
+        let [upward, downward] = std::mem::take(&mut self.shapers);
+        let mut up = Half::new(visitor_in, upward);
+        let mut down = Half::new(std::mem::take(&mut self.sandbox_in), downward);
+        down.frames.advance(&down.pending);
         self.deadline.set(Phase::TunnelIdle, self.idle);
         let end = poll_fn(|cx| {
             if let Poll::Ready(why) = over(cx) {
                 return Poll::Ready(Err(why));
             }
-            let before = up.bytes + down.bytes;
+            let before = TunnelTally::of(&up, &down);
             let scratch = &mut *scratch.borrow_mut();
             let upward = up.poll(cx, &mut visitor, &mut self.sandbox, scratch);
             let downward = down.poll(cx, &mut self.sandbox, &mut visitor, scratch);
-            if up.bytes + down.bytes != before {
+            let now = TunnelTally::of(&up, &down);
+            if now != before {
+                moved(now.since(before));
                 self.deadline.set(Phase::TunnelIdle, self.idle);
             }
             match (upward, downward) {
@@ -91,15 +116,17 @@ impl Tunnel {
             Ok(end) => end,
             Err((code, reason)) => {
                 if self.is_websocket {
+                    let before = TunnelTally::of(&up, &down);
                     // The visitor may be gone already; then there is nobody to say goodbye to.
                     drop(
                         farewell(&mut self.sandbox, &mut visitor, &mut down, (code, reason)).await,
                     );
+                    moved(TunnelTally::of(&up, &down).since(before));
                 }
                 TunnelEnd::Ended(code)
             }
         };
-        (end, TunnelTally { from_visitor: up.bytes, from_sandbox: down.bytes })
+        (end, TunnelTally::of(&up, &down))
     }
 }
 
@@ -111,9 +138,18 @@ struct Half {
     ended: bool,
     finished: bool,
     bytes: u64,
+    shaper: Option<Box<Shaper>>,
 }
 
 impl Half {
+    /// Begins with what was read before there was a tunnel.
+    fn new(pending: BytesMut, mut shaper: Option<Box<Shaper>>) -> Self {
+        if let Some(shaper) = &mut shaper {
+            shaper.passed(pending.len());
+        }
+        Self { pending, shaper, ..Self::default() }
+    }
+
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -130,7 +166,13 @@ impl Half {
                 }
                 return Poll::Ready(Ok(()));
             }
+            if let Some(shaper) = &mut self.shaper {
+                ready!(shaper.poll_due(cx));
+            }
             let read = ready!(from.poll_read_slice(cx, scratch))?;
+            if let Some(shaper) = &mut self.shaper {
+                shaper.passed(read);
+            }
             if read == 0 {
                 self.ended = true;
                 continue;

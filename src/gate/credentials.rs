@@ -11,7 +11,9 @@ use smallvec::SmallVec;
 use super::RefusalReason;
 use super::visit::Seen;
 use crate::headers::Headers;
-use crate::token::{Claims, KeyRing, TokenError, Verifier};
+use crate::model::ShareLink;
+use crate::routes::Routes;
+use crate::token::{self, Claims, KeyRing, TokenError, Verifier};
 
 /// The session cookie: bound to its host by its prefix, so that no sibling can plant or read it.
 pub const SESSION_COOKIE: &str = "__Host-preview";
@@ -19,13 +21,11 @@ pub const SESSION_COOKIE: &str = "__Host-preview";
 pub const PLAIN_SESSION_COOKIE: &str = "preview";
 
 /// Query parameters that may carry a credential, the most trusted name first. They are ours only when the value begins with one
-/// of [`PREFIXES`]: an app's own `?token=` passes through untouched.
+/// of [`token::PREFIXES`]: an app's own `?token=` passes through untouched.
 const QUERY_NAMES: [&[u8]; 8] =
     [b"token", b"mt", b"mp", b"ms", b"preview_token", b"t", b"share", RETURNED.as_bytes()];
 /// The parameter under which a link opened in a frame comes back once, to show whether the browser kept the session.
 pub(super) const RETURNED: &str = "__preview";
-/// What our credentials begin with: preview tokens, share tokens, preview shares.
-const PREFIXES: [&str; 3] = ["mp_", "ms_", "miosa_pv_"];
 /// API keys: never accepted from a visitor, and never passed on to an app either.
 const API_KEY_PREFIX: &str = "msk_";
 const PREVIEW_TOKEN: HeaderName = HeaderName::from_static("x-miosa-preview-token");
@@ -69,14 +69,33 @@ pub type Credentials = SmallVec<[Credential; 2]>;
 
 /// The verified verdicts on a visit's credentials, in the same order.
 #[derive(Debug, Default)]
-pub struct Evidence(pub SmallVec<[Result<Arc<Claims>, TokenError>; 2]>);
+pub struct Evidence(pub SmallVec<[Result<Proof, TokenError>; 2]>);
+
+/// What a credential turned out to be. Whether it still holds, and here, is judged later.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// A preview token that we signed.
+    Token(Arc<Claims>),
+    /// A share link that we know.
+    Share(Arc<ShareLink>),
+}
 
 impl Evidence {
-    /// Verifies every credential through a worker's cache.
-    pub fn gather(credentials: &[Credential], ring: &KeyRing, verifier: &mut Verifier) -> Self {
-        Self(
-            credentials.iter().map(|credential| verifier.verify(ring, &credential.token)).collect(),
-        )
+    /// Verifies every credential: tokens through a worker's cache, share links by looking for them.
+    pub fn gather(
+        credentials: &[Credential],
+        routes: &Routes,
+        ring: &KeyRing,
+        verifier: &mut Verifier,
+    ) -> Self {
+        let mut verify = |token: &str| {
+            if token.starts_with(token::PREFIX) {
+                return verifier.verify(ring, token).map(Proof::Token);
+            }
+            let hash = token::share_hash(token).ok_or(TokenError::Malformed)?;
+            routes.share(&hash).map(Proof::Share).ok_or(TokenError::UnknownKey)
+        };
+        Self(credentials.iter().map(|credential| verify(&credential.token)).collect())
     }
 }
 
@@ -126,7 +145,7 @@ fn texts<'a>(headers: &'a Headers, name: &'a HeaderName) -> impl Iterator<Item =
 }
 
 fn is_ours(token: &str) -> bool {
-    PREFIXES.iter().any(|prefix| token.starts_with(prefix))
+    token::is_ours(token.as_bytes())
 }
 
 fn bearer(value: &str) -> Option<&str> {
@@ -151,7 +170,7 @@ fn our_parameter(parameter: &[u8]) -> Option<(usize, Cow<'_, [u8]>)> {
     let (name, value) = parameter.split_at_checked(eq)?;
     let rank = QUERY_NAMES.iter().position(|ours| *ours == name)?;
     let value: Cow<'_, [u8]> = percent_decode(value.get(1..)?).into();
-    PREFIXES.iter().any(|prefix| value.starts_with(prefix.as_bytes())).then_some((rank, value))
+    token::is_ours(&value).then_some((rank, value))
 }
 
 fn query(target: &[u8]) -> Option<&[u8]> {
@@ -229,8 +248,7 @@ fn cookie_name(pair: &[u8]) -> &[u8] {
 fn our_cookie(pair: &[u8]) -> Option<&[u8]> {
     let name = cookie_name(pair);
     let value = pair.trim_ascii_start().get(name.len() + 1..).unwrap_or_default().trim_ascii_end();
-    let plain = name == PLAIN_SESSION_COOKIE.as_bytes()
-        && value.starts_with(crate::token::PREFIX.as_bytes());
+    let plain = name == PLAIN_SESSION_COOKIE.as_bytes() && token::is_ours(value);
     (name == SESSION_COOKIE.as_bytes() || plain).then_some(value)
 }
 

@@ -5,7 +5,7 @@
 //! 3. The host must lead to a sandbox: an exact custom domain, or a label below a zone that this sandbox answers in.
 //! 4. The port must be one that may be previewed.
 //! 5. What is below `/.well-known/portico/` is ours and is answered here: no such request reaches an app, by whatever access.
-//! 6. Access: the port is public, or a credential holds for this sandbox, port, generation and moment.
+//! 6. Access: the port is public, or a credential (a token, a share link) holds for this sandbox, port, generation and moment.
 //! 7. What the access allows: methods by scope; for a cookie, that the request is not another site's doing.
 //! 8. A link that is being opened becomes a session and a clean address; in a frame, only once the browser is seen to keep the session.
 //! 9. Only now is the sandbox's state told.
@@ -15,11 +15,11 @@ use std::sync::Arc;
 use http::{Method, header};
 use jiff::Timestamp;
 
-use super::credentials::{self, Carrier, Evidence};
+use super::credentials::{self, Carrier, Evidence, Proof};
 use super::decision::{Decision, Grant, Moved, Plan, Refusal, RefusalReason, Strip, Subject};
 use super::visit::{SEC_FETCH_SITE, Visit};
 use crate::host::{Authority, PreviewLabel, SandboxName};
-use crate::model::{Driver, SandboxState, TokenScope};
+use crate::model::{Driver, SandboxState, ShareId, ShareLink, TokenScope};
 use crate::routes::{Route, Routes, SlugScope, TenantView};
 use crate::token::{Claims, TokenError};
 
@@ -82,6 +82,9 @@ pub fn decide(
         strip: strip(visit),
         upgrade: visit.intent.is_upgrade(),
         port: found.port,
+        by_credential: access.held.is_some(),
+        share: access.share(),
+        opens_link: access.share().is_some() && access.came_by(Carrier::Query),
         grant: access.grant,
         session_cookie,
         tenant: found.tenant,
@@ -108,8 +111,23 @@ pub fn still_allowed(
                 return Err(RefusalReason::TokenRevoked);
             }
         }
+        Grant::Share { id, .. } => match routes.share_by_id(*id) {
+            Some(link) => stands(&link, now)?,
+            None => return Err(RefusalReason::ShareRevoked),
+        },
     }
     running(route)
+}
+
+/// Whether a share link opens anything at all.
+fn stands(link: &ShareLink, now: Timestamp) -> Result<(), RefusalReason> {
+    if link.revoked_at.is_some() {
+        return Err(RefusalReason::ShareRevoked);
+    }
+    if link.expires_at.is_some_and(|at| at <= now) {
+        return Err(RefusalReason::ShareExpired);
+    }
+    Ok(())
 }
 
 /// When access ends if nothing changes until then.
@@ -118,6 +136,7 @@ pub fn allowed_until(grant: &Grant, route: &Route, port: u16) -> Option<Timestam
         Grant::Public => route.public_until(port),
         Grant::Preflight => None,
         Grant::Token { expires_at, .. } => Some(*expires_at),
+        Grant::Share { expires_at, .. } => *expires_at,
     }
 }
 
@@ -219,17 +238,27 @@ pub(super) struct Access {
     pub(super) held: Option<Held>,
 }
 
+/// What a credential that holds grants, and until when.
+pub(super) type Standing = (Grant, Option<Timestamp>);
+
 /// A credential that holds.
 pub(super) struct Held {
     pub(super) carrier: Carrier,
     /// Its place among the visit's credentials.
     pub(super) index: usize,
-    pub(super) expires_at: Timestamp,
+    pub(super) expires_at: Option<Timestamp>,
+    /// The share link that it is.
+    pub(super) share: Option<ShareId>,
 }
 
 impl Access {
     pub(super) fn came_by(&self, carrier: Carrier) -> bool {
         self.held.as_ref().is_some_and(|held| held.carrier == carrier)
+    }
+
+    /// The share link that came, whether or not access rests on it.
+    pub(super) fn share(&self) -> Option<ShareId> {
+        self.held.as_ref().and_then(|held| held.share)
     }
 }
 
@@ -269,7 +298,8 @@ impl Judging<'_> {
         for (index, (credential, verdict)) in candidates {
             match self.judge(verdict) {
                 Ok((grant, expires_at)) => {
-                    let held = Held { carrier: credential.carrier, index, expires_at };
+                    let (carrier, share) = (credential.carrier, grant.share());
+                    let held = Held { carrier, index, expires_at, share };
                     return Some(Ok(Access { grant, held: Some(held) }));
                 }
                 Err(reason) => fault = fault.or(Some(Err(reason))),
@@ -279,17 +309,31 @@ impl Judging<'_> {
     }
 
     /// What the session cookie is worth; `None` when there is none.
-    pub(super) fn by_cookie(&self) -> Option<Result<(Grant, Timestamp), RefusalReason>> {
+    pub(super) fn by_cookie(&self) -> Option<Result<Standing, RefusalReason>> {
         let mut all = self.visit.credentials.iter().zip(&self.evidence.0);
         let (_, verdict) = all.find(|(found, _)| found.carrier == Carrier::Cookie)?;
         Some(self.judge(verdict))
     }
 
-    fn judge(
-        &self,
-        verdict: &Result<Arc<Claims>, TokenError>,
-    ) -> Result<(Grant, Timestamp), RefusalReason> {
-        let claims = verdict.as_ref().map_err(|_| RefusalReason::InvalidToken)?;
+    fn judge(&self, verdict: &Result<Proof, TokenError>) -> Result<Standing, RefusalReason> {
+        match verdict {
+            Ok(Proof::Token(claims)) => self.judge_token(claims),
+            Ok(Proof::Share(link)) => self.judge_share(link),
+            Err(_) => Err(RefusalReason::InvalidToken),
+        }
+    }
+
+    fn judge_share(&self, link: &ShareLink) -> Result<Standing, RefusalReason> {
+        let Found { route, port, .. } = self.found;
+        if link.sandbox != route.sandbox || link.port.is_some_and(|only| only != *port) {
+            return Err(RefusalReason::WrongSubject);
+        }
+        stands(link, self.now)?;
+        let expires_at = link.expires_at;
+        Ok((Grant::Share { id: link.id, expires_at, scope: link.scope }, expires_at))
+    }
+
+    fn judge_token(&self, claims: &Claims) -> Result<Standing, RefusalReason> {
         let Found { route, port, .. } = self.found;
         if claims.sandbox != route.sandbox || claims.tenant != route.tenant {
             return Err(RefusalReason::WrongSubject);
@@ -311,7 +355,7 @@ impl Judging<'_> {
             Err(reason @ (RefusalReason::TokenExpired | RefusalReason::TokenRevoked)) => {
                 Err(reason)
             }
-            _ => Ok((grant, claims.expires_at)),
+            _ => Ok((grant, Some(claims.expires_at))),
         }
     }
 
@@ -339,7 +383,7 @@ impl Judging<'_> {
 
     /// What the access allows: methods by scope, then, for a cookie, the origin.
     fn allowed(&self, access: &Access) -> Result<(), RefusalReason> {
-        let Grant::Token { scope, .. } = access.grant else { return Ok(()) };
+        let Some(scope) = access.grant.scope() else { return Ok(()) };
         let (method, policy) = (&self.visit.head.method, &self.found.tenant.policy);
         let is_safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         let upgrade = self.visit.intent.is_upgrade();

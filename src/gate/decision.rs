@@ -9,7 +9,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use crate::fault::{Blame, Face, Fault, Recovery};
-use crate::model::{Profile, Protocol, SandboxId, TokenId, TokenScope};
+use crate::model::{Profile, Protocol, SandboxId, ShareId, TokenId, TokenScope};
 use crate::routes::{Route, TenantView};
 
 /// The verdict on a visit.
@@ -40,10 +40,16 @@ pub struct Plan {
     pub port: u16,
     /// What the access rests on; re-judged while the exchange is open.
     pub grant: Grant,
+    /// The share link that the visitor came by, if any: on a public port too, where access does not rest on it.
+    pub share: Option<ShareId>,
+    /// Whether the link itself was opened, and not what it leads to.
+    pub opens_link: bool,
     /// How the request is presented to the app.
     pub profile: Profile,
     /// How the app is spoken to.
     pub protocol: Protocol,
+    /// Whether it came with a credential that holds, needed or not.
+    pub by_credential: bool,
     /// What must be taken out before forwarding.
     pub strip: Strip,
     /// `Set-Cookie` value to add to the answer (a query credential on something that is no navigation).
@@ -70,6 +76,33 @@ pub enum Grant {
         /// What it allows.
         scope: TokenScope,
     },
+    /// A share link.
+    Share {
+        /// Which.
+        id: ShareId,
+        /// When it ends by itself; `None` = never.
+        expires_at: Option<Timestamp>,
+        /// What it allows.
+        scope: TokenScope,
+    },
+}
+
+impl Grant {
+    /// What it allows; `None` = everything.
+    pub fn scope(&self) -> Option<TokenScope> {
+        match self {
+            Self::Public | Self::Preflight => None,
+            Self::Token { scope, .. } | Self::Share { scope, .. } => Some(*scope),
+        }
+    }
+
+    /// The share link it is.
+    pub fn share(&self) -> Option<ShareId> {
+        match self {
+            Self::Share { id, .. } => Some(*id),
+            Self::Public | Self::Preflight | Self::Token { .. } => None,
+        }
+    }
 }
 
 /// What of ours a request carries. `forward` removes exactly this.
@@ -93,6 +126,8 @@ pub struct SignIn {
     pub location: Bytes,
     /// What it opens, for the log.
     pub subject: Subject,
+    /// The share link that it is, if it is one and is opened now: not when it comes back to show that the session was kept.
+    pub share: Option<ShareId>,
 }
 
 /// A sandbox and a port of it.
@@ -133,8 +168,8 @@ pub enum Says {
     Standing {
         /// Whether the port needs none.
         public: bool,
-        /// Until when the session that came holds, or why it does not; `None` when no cookie came.
-        cookie: Option<Result<Timestamp, RefusalReason>>,
+        /// Until when the session that came holds (`None`: it has no end), or why it does not; `None` when no cookie came.
+        cookie: Option<Result<Option<Timestamp>, RefusalReason>>,
     },
     /// No.
     Refused(RefusalReason),
@@ -214,6 +249,10 @@ pub enum RefusalReason {
     TokenExpired,
     /// It was revoked, by itself or with all of its sandbox.
     TokenRevoked,
+    /// A share link whose time is over.
+    ShareExpired,
+    /// A share link that was withdrawn.
+    ShareRevoked,
     /// It opens another sandbox or another port.
     WrongSubject,
     /// Its scope does not allow this method.
@@ -382,6 +421,24 @@ impl Fault for RefusalReason {
                     "token_revoked",
                     "Access to this preview has ended",
                     "Whoever shared it has withdrawn access. Ask them for a new link.",
+                );
+                &F
+            }
+            Self::ShareExpired => {
+                const F: Face = credential(
+                    StatusCode::GONE,
+                    "share_expired",
+                    "This link has expired",
+                    "It worked for a limited time only. Ask whoever shared it with you for a new one.",
+                );
+                &F
+            }
+            Self::ShareRevoked => {
+                const F: Face = credential(
+                    StatusCode::FORBIDDEN,
+                    "share_revoked",
+                    "This link was withdrawn",
+                    "Whoever shared it no longer does. Ask them for a new one.",
                 );
                 &F
             }

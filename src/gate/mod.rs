@@ -11,8 +11,8 @@ mod sign_in;
 mod visit;
 
 pub use credentials::{
-    Carrier, Credential, Credentials, Evidence, PLAIN_SESSION_COOKIE, SESSION_COOKIE, strip_cookie,
-    strip_query, strip_referer, strip_subprotocols,
+    Carrier, Credential, Credentials, Evidence, PLAIN_SESSION_COOKIE, Proof, SESSION_COOKIE,
+    strip_cookie, strip_query, strip_referer, strip_subprotocols,
 };
 pub use decide::{Rules, allowed_until, decide, still_allowed};
 pub use decision::{

@@ -112,7 +112,7 @@ impl Judging<'_> {
     /// A fresh token becomes the session. One that does not hold changes nothing: the session that is there goes on.
     fn renew(&self) -> Result<Says, RefusalReason> {
         let access = self.by_token().unwrap_or(Err(RefusalReason::SignInNeeded))?;
-        if matches!(access.grant, Grant::Token { scope: TokenScope::Terminal, .. }) {
+        if access.grant.scope() == Some(TokenScope::Terminal) {
             // It opens no preview, and must not take the place of a session that does.
             return Err(RefusalReason::InsufficientScope);
         }
@@ -120,7 +120,8 @@ impl Judging<'_> {
         Ok(Says::Renewed { cookie, renewal: self.renewal(&access) })
     }
 
-    /// What is open under the session that came along goes on under the new token, when that allows no less and lasts longer.
+    /// What is open under the session that came along goes on under the new token, when that allows no less and lasts longer. What is
+    /// open by a share link ends with the link, whatever comes after.
     fn renewal(&self, access: &Access) -> Option<Renewal> {
         let Some(Ok((Grant::Token { id: former, scope, expires_at, .. }, _))) = self.by_cookie()
         else {

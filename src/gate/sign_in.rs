@@ -14,6 +14,9 @@ use super::decide::{Access, Judging};
 use super::decision::{Decision, RefusalReason, SignIn};
 use super::visit::{Intent, SEC_FETCH_DEST, SEC_FETCH_SITE, keeps_bound};
 
+/// How long browsers are asked to keep a session that has no end, seconds: 400 days, which is the longest that they keep a cookie.
+const ENDLESS: i64 = 400 * 24 * 3600;
+
 impl Judging<'_> {
     /// Opening a link. The clean address has no credential, and the returned one never leads to itself, so this cannot loop. HEAD and
     /// programs that look ahead get nothing: a link is not used up by being looked at.
@@ -38,7 +41,8 @@ impl Judging<'_> {
             location = returning(&location, &self.visit.credentials.get(held.index)?.token);
         }
         let subject = self.found.subject();
-        Some(Decision::SignIn(SignIn { cookie: self.cookie(access)?, location, subject }))
+        let share = held.share.filter(|_| held.carrier == Carrier::Query);
+        Some(Decision::SignIn(SignIn { cookie: self.cookie(access)?, location, subject, share }))
     }
 
     /// Whether it is still to be seen that the browser keeps a session where this link is opened: in a frame that another site's page
@@ -71,7 +75,8 @@ impl Judging<'_> {
     pub(super) fn cookie(&self, access: &Access) -> Option<String> {
         let held = access.held.as_ref()?;
         let token = &self.visit.credentials.get(held.index)?.token;
-        let left = (held.expires_at.as_second() - self.now.as_second()).max(1);
+        let left =
+            held.expires_at.map_or(ENDLESS, |end| end.as_second() - self.now.as_second()).max(1);
         Some(if keeps_bound(&self.visit.authority.host, self.visit.arrival) {
             format!(
                 "{SESSION_COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=None; Partitioned; Max-Age={left}"

@@ -13,11 +13,11 @@ use crate::headers::Headers;
 use crate::host::Slug;
 use crate::message::{Minor, RequestHead};
 use crate::model::{
-    CustomDomain, Driver, Profile, Protocol, SandboxId, SandboxState, SigningKeyRecord,
-    TenantDomain, TenantId, TenantPolicy, TokenId, TokenScope, Visibility,
+    CustomDomain, Driver, Profile, Protocol, SandboxId, SandboxState, ShareId, ShareLink,
+    SigningKeyRecord, TenantDomain, TenantId, TenantPolicy, TokenId, TokenScope, Visibility,
 };
 use crate::routes::{PortRule, Route, Routes, SlugScope, TenantView};
-use crate::token::{Claims, KeyRing, Verifier};
+use crate::token::{Claims, KeyRing, Verifier, share_hash};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -110,6 +110,24 @@ impl World {
         self.ring.mint(&claims).unwrap()
     }
 
+    /// Makes a share link to the sandbox; `n` tells its token from others.
+    fn share(&self, n: u8, change: impl FnOnce(&mut ShareLink)) -> (String, ShareId) {
+        let token = format!("ms_{}", char::from(b'A' + n).to_string().repeat(43));
+        let mut link = ShareLink {
+            id: ShareId::new(),
+            hash: share_hash(&token).unwrap(),
+            sandbox: self.sandbox,
+            port: None,
+            scope: TokenScope::Read,
+            expires_at: None,
+            revoked_at: None,
+        };
+        change(&mut link);
+        let id = link.id;
+        self.routes.put_share(link);
+        (token, id)
+    }
+
     fn update(&self, change: impl FnOnce(&mut Route)) {
         let mut route = Route::clone(&self.routes.by_id(self.sandbox).unwrap());
         change(&mut route);
@@ -127,7 +145,8 @@ impl World {
             }
             Ok(visit) => {
                 let mut verifier = Verifier::new(4);
-                let evidence = Evidence::gather(&visit.credentials, &self.ring, &mut verifier);
+                let evidence =
+                    Evidence::gather(&visit.credentials, &self.routes, &self.ring, &mut verifier);
                 let rules = Rules { forbidden_ports: vec![22] };
                 decide(&visit, &evidence, &self.routes, &rules, at(0))
             }
@@ -148,7 +167,9 @@ impl World {
                 Says::Renewed { .. } => "renewed".into(),
                 Says::Standing { cookie, .. } => match cookie {
                     None => "no session".into(),
-                    Some(Ok(until)) => format!("until {}", until.as_second() - NOW),
+                    Some(Ok(until)) => until.map_or("endless".into(), |until| {
+                        format!("until {}", until.as_second() - NOW)
+                    }),
                     Some(Err(reason)) => format!("session {}", reason.face().label),
                 },
             },
@@ -847,20 +868,22 @@ fn requests() -> impl Strategy<Value = (Request, u8)> {
         ],
         0..4,
     );
-    (hosts, methods, fields, 0_u8..5, 0_u8..7).prop_map(|(host, method, fields, carrier, fault)| {
-        let mut request = Request::get(&host, "/").method(method);
-        for (name, value) in fields {
-            request = request.with(name, &value);
-        }
-        request = match carrier {
-            0 => Request { target: "/?mt=TOKEN".into(), ..request },
-            1 => request.with("x-miosa-preview-token", "TOKEN"),
-            2 => request.with("authorization", "Bearer TOKEN"),
-            3 => request.with("cookie", "a=1; __Host-preview=TOKEN"),
-            _ => request,
-        };
-        (request, fault)
-    })
+    (hosts, methods, fields, 0_u8..5, 0_u8..12).prop_map(
+        |(host, method, fields, carrier, fault)| {
+            let mut request = Request::get(&host, "/").method(method);
+            for (name, value) in fields {
+                request = request.with(name, &value);
+            }
+            request = match carrier {
+                0 => Request { target: "/?mt=TOKEN".into(), ..request },
+                1 => request.with("x-miosa-preview-token", "TOKEN"),
+                2 => request.with("authorization", "Bearer TOKEN"),
+                3 => request.with("cookie", "a=1; __Host-preview=TOKEN"),
+                _ => request,
+            };
+            (request, fault)
+        },
+    )
 }
 
 proptest! {
@@ -881,6 +904,18 @@ proptest! {
                 _ => {}
             }
         });
+        let token = if fault < 7 { token } else {
+            world.share(0, |link| {
+                link.scope = TokenScope::Interact;
+                match fault {
+                    7 => link.expires_at = Some(at(0)),
+                    8 => link.revoked_at = Some(at(0)),
+                    9 => link.sandbox = SandboxId::new(),
+                    10 => link.port = Some(1),
+                    _ => {}
+                }
+            }).0
+        };
         let mut request = request;
         request.target = request.target.replace("TOKEN", &token);
         for (_, value) in &mut request.fields {
@@ -889,10 +924,161 @@ proptest! {
         if let Decision::Forward(plan) = world.decide(&request) {
             let public = plan.route.is_public(plan.port, at(0));
             let preflight = request.method == Method::OPTIONS;
-            let granted = fault == 6 && plan.route.sandbox == world.sandbox;
+            let granted = matches!(fault, 6 | 11) && plan.route.sandbox == world.sandbox;
             prop_assert!(public || preflight || granted, "{:?} by fault {}", request, fault);
         }
     }
+}
+
+/// A change to a share link.
+type Change<'a> = &'a dyn Fn(&mut ShareLink);
+
+#[test]
+fn share_links_open_what_they_are_for_as_long_as_they_hold() {
+    let world = World::new();
+    let elsewhere = world.other;
+    let cases: [(Change<'_>, &str); 10] = [
+        (&|_| {}, "forward mine 3000"),
+        (&|link| link.port = Some(3000), "forward mine 3000"),
+        (&|link| link.port = Some(8080), "forbidden"),
+        (&|link| link.sandbox = elsewhere, "forbidden"),
+        (&|link| link.expires_at = Some(at(1)), "forward mine 3000"),
+        (&|link| link.expires_at = Some(at(0)), "share_expired"),
+        (&|link| link.revoked_at = Some(at(-1)), "share_revoked"),
+        // Withdrawn is what the owner meant, whatever the time says.
+        (
+            &|link| (link.revoked_at, link.expires_at) = (Some(at(-1)), Some(at(-2))),
+            "share_revoked",
+        ),
+        // Of another sandbox's link nothing is told, not even that it has ended.
+        (&|link| (link.sandbox, link.revoked_at) = (elsewhere, Some(at(-1))), "forbidden"),
+        (&|link| link.scope = TokenScope::Terminal, "insufficient_scope"),
+    ];
+    for (n, (change, outcome)) in (0..).zip(cases) {
+        let (token, _) = world.share(n, change);
+        for request in [
+            Request::get(MINE, &format!("/?ms={token}")),
+            Request::get(MINE, "/").with("authorization", &format!("Bearer {token}")),
+            Request::get(MINE, "/").with("x-miosa-preview-token", &token),
+            Request::get(MINE, "/").with("cookie", &format!("__Host-preview={token}")),
+            Request::get(MINE, "/").socket().with("sec-websocket-protocol", &token),
+        ] {
+            assert_eq!(world.outcome(&request), outcome, "{n}: {request:?}");
+        }
+    }
+    let unknown = format!("ms_{}", "z".repeat(43));
+    for unknown in [&unknown, &unknown.replace("ms_", "miosa_pv_"), "ms_short"] {
+        let request = Request::get(MINE, &format!("/?ms={unknown}"));
+        assert_eq!(world.outcome(&request), "invalid_token");
+    }
+    // Another generation of tokens has nothing to do with links.
+    world.update(|route| route.token_generation = 9);
+    let (token, id) = world.share(20, |_| {});
+    let request = Request::get(MINE, "/").with("x-miosa-preview-token", &token);
+    assert_eq!(world.outcome(&request), "forward mine 3000");
+    world.routes.remove_share(id);
+    assert_eq!(world.outcome(&request), "invalid_token");
+}
+
+#[test]
+fn a_share_link_reads_and_changes_nothing() {
+    let world = World::new();
+    let (token, _) = world.share(0, |_| {});
+    let (full, _) = world.share(1, |link| link.scope = TokenScope::Interact);
+    let check = |method: Method, token: &str, outcome: &str| {
+        let request = Request::get(MINE, "/").method(method).with("x-miosa-preview-token", token);
+        assert_eq!(world.outcome(&request), outcome);
+    };
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+        check(method, &token, "forward mine 3000");
+    }
+    check(Method::POST, &token, "insufficient_scope");
+    check(Method::POST, &full, "forward mine 3000");
+    // By cookie it takes the page's own origin, as with any session.
+    let post = Request::get(MINE, "/").method(Method::POST);
+    let post = post.with("cookie", &format!("__Host-preview={full}"));
+    assert_eq!(world.outcome(&post), "foreign_origin");
+    let own = post.with("origin", &format!("https://{MINE}"));
+    assert_eq!(world.outcome(&own), "forward mine 3000");
+    let socket =
+        Request::get(MINE, "/").socket().with("cookie", &format!("__Host-preview={token}"));
+    assert_eq!(world.outcome(&socket), "foreign_origin");
+    let own = socket.with("origin", &format!("https://{MINE}"));
+    assert_eq!(world.outcome(&own), "forward mine 3000");
+}
+
+#[test]
+fn opening_a_share_link_sets_a_session_and_is_noted_once() {
+    let world = World::new();
+    let (token, id) = world.share(0, |_| {});
+    let (short, _) = world.share(1, |link| link.expires_at = Some(at(60)));
+    let open = |token: &str| Request::get(MINE, &format!("/p?a=1&ms={token}")).navigating();
+    let signed_in = |request: &Request| match world.decide(request) {
+        Decision::SignIn(sign_in) => sign_in,
+        other => panic!("{other:?}"),
+    };
+    let sign_in = signed_in(&open(&token));
+    assert_eq!((&sign_in.location[..], sign_in.share), (&b"/p?a=1"[..], Some(id)));
+    let rest = "; Path=/; Secure; HttpOnly; SameSite=None; Partitioned; Max-Age=";
+    assert_eq!(sign_in.cookie, format!("__Host-preview={token}{rest}34560000"));
+    assert_eq!(signed_in(&open(&short)).cookie, format!("__Host-preview={short}{rest}60"));
+    // Looking is not opening.
+    for looking in [
+        open(&token).method(Method::HEAD),
+        open(&token).with("sec-purpose", "prefetch"),
+        Request::get(MINE, &format!("/?ms={token}")).with("user-agent", "Slackbot 1.0"),
+    ] {
+        assert_eq!(world.outcome(&looking), "neutral");
+    }
+    // In a frame it comes back once, which is no second visit.
+    let framed = |target: String, fields: &[(&str, &str)]| {
+        let request = Request::get(MINE, &target).navigating().with("sec-fetch-site", "cross-site");
+        fields.iter().fold(request, |request, (name, value)| request.with(name, value))
+    };
+    let first = signed_in(&framed(format!("/?ms={token}"), &[]));
+    assert_eq!(first.location, format!("/?__preview={token}"));
+    let cookie = format!("__Host-preview={token}");
+    let second = signed_in(&framed(format!("/?__preview={token}"), &[("cookie", &cookie)]));
+    assert_eq!((first.share, second.share), (Some(id), None));
+    // What comes by the session is the link's, too, and on a public port as well.
+    for (host, public) in [(MINE, false), ("8000-mine.sandbox.example", true)] {
+        let request = Request::get(host, "/").with("cookie", &cookie);
+        let Decision::Forward(plan) = world.decide(&request) else { panic!("not forwarded") };
+        assert_eq!((plan.share, plan.opens_link), (Some(id), false));
+        assert_eq!(plan.grant == Grant::Public, public);
+        let fetch = Request::get(host, &format!("/?ms={token}"));
+        let Decision::Forward(plan) = world.decide(&fetch) else { panic!("not forwarded") };
+        assert_eq!((plan.share, plan.opens_link), (Some(id), true));
+        assert_eq!(plan.strip.target.as_deref(), Some(&b"/"[..]));
+    }
+    // Without TLS the plain name is ours with such a value, and is taken out before the app.
+    let plain = Request { secure: false, ..open(&token) };
+    let plain = signed_in(&plain).cookie;
+    assert!(plain.starts_with(&format!("preview={token}; Path=/; HttpOnly; SameSite=Lax")));
+    let value = format!("preview={token}; a=1");
+    assert_eq!(strip_cookie(std::iter::once(value.as_bytes())).as_deref(), Some(&b"a=1"[..]));
+    let ask = Request::get(MINE, SESSION).with("cookie", &cookie);
+    assert_eq!(world.outcome(&ask), "endless");
+    let ask = Request::get(MINE, SESSION).with("cookie", &format!("__Host-preview={short}"));
+    assert_eq!(world.outcome(&ask), "until 60");
+}
+
+#[test]
+fn what_is_open_by_a_share_link_is_judged_again() {
+    let world = World::new();
+    let route = world.routes.by_id(world.sandbox).unwrap();
+    let (token, id) = world.share(0, |link| link.expires_at = Some(at(10)));
+    let request = Request::get(MINE, "/").with("x-miosa-preview-token", &token);
+    let Decision::Forward(plan) = world.decide(&request) else { panic!("not forwarded") };
+    assert_eq!(plan.grant.share(), Some(id));
+    let judge = |now| still_allowed(&plan.grant, &route, 3000, &world.routes, at(now));
+    assert_eq!(allowed_until(&plan.grant, &route, 3000), Some(at(10)));
+    assert_eq!((judge(9), judge(10)), (Ok(()), Err(RefusalReason::ShareExpired)));
+    let link = ShareLink::clone(&world.routes.share_by_id(id).unwrap());
+    world.routes.put_share(ShareLink { revoked_at: Some(at(5)), ..link });
+    assert_eq!(judge(9), Err(RefusalReason::ShareRevoked));
+    world.routes.remove_share(id);
+    assert_eq!(judge(9), Err(RefusalReason::ShareRevoked));
 }
 
 #[test]
@@ -903,7 +1089,10 @@ fn deciding_takes_no_time_from_anywhere_but_its_argument() {
     let head = Request::get(MINE, "/").with("x-miosa-preview-token", &token).head();
     let arrival = Arrival { peer: [127, 0, 0, 1].into(), secure: true, has_body: false };
     let visit = Visit::read(&head, arrival).unwrap();
-    let evidence = Evidence::gather(&visit.credentials, &world.ring, &mut Verifier::new(1));
+    let evidence = {
+        let mut verifier = Verifier::new(1);
+        Evidence::gather(&visit.credentials, &world.routes, &world.ring, &mut verifier)
+    };
     let judge = |now| decide(&visit, &evidence, &world.routes, &Rules::default(), now);
     assert!(matches!(judge(at(0)), Decision::Forward(_)));
     assert!(matches!(judge(at(0) + Duration::from_secs(1)), Decision::Refuse(_)));

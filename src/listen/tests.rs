@@ -15,6 +15,7 @@ use crate::fault::{Face, Fault};
 use crate::forward::ForwardError;
 use crate::gate::RefusalReason;
 use crate::headers::Headers;
+use crate::limits::Exceeded;
 use crate::message::{Minor, RequestHead, ResponseHead};
 use crate::model::{Branding, TenantId, TenantPolicy};
 use crate::pages::{Gallery, Occasion};
@@ -31,6 +32,10 @@ fn every_face() -> Vec<&'static Face> {
         Box::new(ShuttingDown),
         Box::new(Capped::Total),
         Box::new(Capped::Address),
+        Box::new(Exceeded::Requests),
+        Box::new(Exceeded::Sockets),
+        Box::new(Exceeded::Rate),
+        Box::new(Exceeded::Address),
         Box::new(Reason::BadHost),
         Box::new(Reason::Misdirected),
         Box::new(Reason::MethodNotAllowed),
@@ -43,6 +48,8 @@ fn every_face() -> Vec<&'static Face> {
         Box::new(Reason::InvalidToken),
         Box::new(Reason::TokenExpired),
         Box::new(Reason::TokenRevoked),
+        Box::new(Reason::ShareExpired),
+        Box::new(Reason::ShareRevoked),
         Box::new(Reason::CookiesBlocked),
         Box::new(Reason::NotAToken),
         Box::new(Reason::WrongSubject),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{KeyId, SandboxId, TenantId, TokenId};
+use super::{Binding, KeyId, SandboxId, TenantId, TokenId};
 
 /// What an API key may do. `All` (`*`) is the master scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -117,6 +117,8 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// Whom it is bound to; `None` = it is the tenant's own.
+    pub binding: Option<Binding>,
 }
 
 /// What a preview token allows (read = look, interact = everything, terminal = the terminal socket only).

@@ -1,6 +1,6 @@
 //! An entry of the `changes` log: what was written, never how. The follower re-reads the subject.
 
-use super::{SandboxId, TenantId, TokenId};
+use super::{SandboxId, ShareId, TenantId, TokenId};
 
 /// The position of a write in the log; grows by one a change.
 pub type Version = i64;
@@ -18,6 +18,8 @@ pub enum Subject {
     Sandbox(SandboxId),
     /// One preview token was revoked.
     Token(TokenId),
+    /// A share link was made or withdrawn.
+    Share(ShareId),
     /// The signing keys.
     SigningKeys,
 }

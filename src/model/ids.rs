@@ -112,8 +112,17 @@ id!(
     /// A preview record: one published port of a sandbox.
     PreviewId, Uuid::now_v7());
 id!(
+    /// A share link.
+    ShareId, Uuid::now_v7());
+id!(
     /// A minted preview token (`jti`).
     TokenId, Uuid::new_v4());
+id!(
+    /// A workspace.
+    WorkspaceId, Uuid::now_v7());
+id!(
+    /// A delegation token (`jti`). Later ones are greater, which is the order of their list.
+    ScopedTokenId, Uuid::now_v7());
 named_id!(
     /// Something that happened; the same however often it is told.
     EventId, "evt_");

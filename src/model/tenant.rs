@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Branding, FrameSource, SandboxId, TenantId};
+use super::{Branding, FrameSource, PreviewLimits, SandboxId, TenantId};
 
 /// What a tenant may adjust about access to its previews.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,10 @@ pub struct TenantPolicy {
     pub read_allows_upgrade: bool,
     /// Whether pages post their messages under the type `miosa:session-expired` as well.
     pub miosa_messages: bool,
+    /// How much one preview may use at once.
+    pub limits: PreviewLimits,
+    /// The longest that a share link made from now on may live, seconds; `None` = as long as its maker says.
+    pub max_share_seconds: Option<u64>,
 }
 
 impl Default for TenantPolicy {
@@ -29,6 +33,8 @@ impl Default for TenantPolicy {
             read_methods: Vec::new(),
             read_allows_upgrade: true,
             miosa_messages: false,
+            limits: PreviewLimits::default(),
+            max_share_seconds: None,
         }
     }
 }

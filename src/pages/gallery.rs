@@ -122,7 +122,8 @@ fn grpc_fields(
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let code = match status.as_u16() {
         400 | 431 => "13",
-        401 => "16",
+        // A share link that has expired is a credential that did.
+        401 | 410 => "16",
         403 => "7",
         404 => "12",
         429 | 502..=504 => "14",

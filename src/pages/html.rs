@@ -147,8 +147,8 @@ fn style(wear: &Wear) -> String {
 
 fn facts(face: &Face) -> String {
     let reason = match face.label {
-        "token_expired" => "expired",
-        "token_revoked" => "revoked",
+        "token_expired" | "share_expired" => "expired",
+        "token_revoked" | "share_revoked" => "revoked",
         "invalid_token" => "invalid",
         "cookies_blocked" => "blocked",
         _ => "missing",

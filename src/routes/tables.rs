@@ -10,7 +10,10 @@ use jiff::Timestamp;
 use rustc_hash::FxBuildHasher;
 
 use super::{Framing, Route, SlugScope, TenantView, Zone};
-use crate::model::{CustomDomain, SandboxId, TenantDomain, TenantId, TokenId, Version};
+use crate::model::{
+    CustomDomain, SandboxId, ShareHash, ShareId, ShareLink, TenantDomain, TenantId, TokenId,
+    Version,
+};
 use crate::token::KeyRing;
 
 /// Ids and zones are not chosen by strangers, so a fast hash does. Slugs and custom domains are: those maps keep the default, keyed hash.
@@ -35,6 +38,11 @@ pub struct Routes {
     zones: ArcSwap<HashMap<Arc<str>, Arc<Zone>, FxBuildHasher>>,
     custom_domains: DashMap<String, Arc<CustomDomain>>,
     revoked: ById<TokenId, Timestamp>,
+    /// Share links by what their tokens hash to, which nobody can choose, and by id.
+    shares: ById<ShareHash, Arc<ShareLink>>,
+    shares_by_id: ById<ShareId, Arc<ShareLink>>,
+    /// Origins that tenants allow, and how many times each is named.
+    origins: DashMap<Box<str>, usize>,
     key_ring: ArcSwap<KeyRing>,
     /// Whether previews are served on this machine's own names.
     local: bool,
@@ -57,6 +65,9 @@ impl Routes {
             zones: ArcSwap::from_pointee(zones.collect()),
             custom_domains: DashMap::new(),
             revoked: DashMap::default(),
+            shares: DashMap::default(),
+            shares_by_id: DashMap::default(),
+            origins: DashMap::new(),
             key_ring: ArcSwap::from_pointee(KeyRing::new(&[], 0)),
             local: platform_zones.iter().any(|z| z == "localhost" || z.ends_with(".localhost")),
             complete: AtomicBool::new(false),
@@ -116,9 +127,24 @@ impl Routes {
         self.tenants.get(&tenant).map(|view| Arc::clone(&view))
     }
 
+    /// Whether any tenant allows an origin.
+    pub fn is_allowed_origin(&self, origin: &str) -> bool {
+        self.origins.contains_key(origin)
+    }
+
     /// Whether one token was revoked by itself.
     pub fn is_revoked(&self, token: TokenId) -> bool {
         self.revoked.contains_key(&token)
+    }
+
+    /// The share link whose token has this hash, open or not.
+    pub fn share(&self, hash: &ShareHash) -> Option<Arc<ShareLink>> {
+        self.shares.get(hash).map(|found| Arc::clone(&found))
+    }
+
+    /// A share link by id, open or not.
+    pub fn share_by_id(&self, share: ShareId) -> Option<Arc<ShareLink>> {
+        self.shares_by_id.get(&share).map(|found| Arc::clone(&found))
     }
 
     /// The signing keys.
@@ -132,7 +158,17 @@ impl Routes {
     /// Enters or replaces a tenant.
     pub fn put_tenant(&self, tenant: TenantView) {
         let framing = Arc::new(self.framing(&tenant));
-        self.tenants.insert(tenant.id, Arc::new(TenantView { framing, ..tenant }));
+        // The new ones first: what is in both is never missing.
+        for origin in &tenant.policy.allowed_origins {
+            *self.origins.entry(origin.as_str().into()).or_default() += 1;
+        }
+        let former = self.tenants.insert(tenant.id, Arc::new(TenantView { framing, ..tenant }));
+        for origin in former.iter().flat_map(|former| &former.policy.allowed_origins) {
+            if let Some(mut count) = self.origins.get_mut(origin.as_str()) {
+                *count = count.saturating_sub(1);
+            }
+            self.origins.remove_if(origin.as_str(), |_, count| *count == 0);
+        }
     }
 
     fn framing(&self, tenant: &TenantView) -> Framing {
@@ -275,9 +311,30 @@ impl Routes {
         self.revoked.insert(token, expires_at);
     }
 
-    /// Forgets revoked tokens that have expired.
+    /// Forgets revoked tokens that have expired, and share links that ended long ago.
     pub fn forget_expired(&self, now: Timestamp) {
         self.revoked.retain(|_, expires_at| *expires_at > now);
+        self.keep_shares(|share| !share.is_forgotten(now));
+    }
+
+    /// Enters or replaces a share link.
+    pub fn put_share(&self, share: ShareLink) {
+        let share = Arc::new(share);
+        self.shares_by_id.insert(share.id, Arc::clone(&share));
+        self.shares.insert(share.hash, share);
+    }
+
+    /// Removes a share link.
+    pub fn remove_share(&self, share: ShareId) {
+        if let Some((_, share)) = self.shares_by_id.remove(&share) {
+            self.shares.remove(&share.hash);
+        }
+    }
+
+    /// Removes every share link that `keep` does not name.
+    pub fn keep_shares(&self, keep: impl Fn(&ShareLink) -> bool) {
+        self.shares.retain(|_, share| keep(share));
+        self.shares_by_id.retain(|_, share| keep(share));
     }
 
     /// Replaces the signing keys.
@@ -329,6 +386,8 @@ impl Routes {
         lines.extend(self.zones.load().values().map(|zone| format!("{zone:?}")));
         lines.extend(self.custom_domains.iter().map(|e| format!("{:?}", *e)));
         lines.extend(self.revoked.iter().map(|e| format!("revoked {} {}", e.key(), *e)));
+        lines.extend(self.shares.iter().map(|e| format!("{:?}", *e)));
+        lines.extend(self.shares_by_id.iter().map(|e| format!("{} {:?}", e.key(), *e)));
         lines.push(format!("{:?}", self.key_ring.load()));
         lines.sort();
         lines
@@ -339,7 +398,7 @@ impl Routes {
 mod tests {
     use super::*;
     use crate::host::Slug;
-    use crate::model::{Driver, Profile, SandboxState};
+    use crate::model::{Driver, Profile, REMEMBERED, SandboxState, TokenScope};
 
     fn route(id: SandboxId, tenant: TenantId, slug: &str) -> Route {
         Route {
@@ -417,5 +476,36 @@ mod tests {
         assert!(routes.is_revoked(token));
         routes.forget_expired(Timestamp::from_second(100).unwrap());
         assert!(!routes.is_revoked(token));
+    }
+
+    #[test]
+    fn share_links_are_found_until_they_are_forgotten_or_removed() {
+        let routes = Routes::new(&[]);
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let share = |n: u8, expires_at| ShareLink {
+            id: ShareId::new(),
+            hash: [n; 32],
+            sandbox: SandboxId::new(),
+            port: None,
+            scope: TokenScope::Read,
+            expires_at,
+            revoked_at: None,
+        };
+        let (endless, short) = (share(1, None), share(2, Some(at(100))));
+        for share in [&endless, &short] {
+            routes.put_share(share.clone());
+            assert_eq!(routes.share(&share.hash).as_deref(), Some(share));
+            assert_eq!(routes.share_by_id(share.id).as_deref(), Some(share));
+        }
+        let withdrawn = ShareLink { revoked_at: Some(at(50)), ..endless };
+        routes.put_share(withdrawn.clone());
+        assert_eq!(routes.share(&withdrawn.hash).as_deref(), Some(&withdrawn));
+        let forgotten = 50 + REMEMBERED.as_secs();
+        routes.forget_expired(at(forgotten - 1));
+        assert_eq!((routes.shares.len(), routes.shares_by_id.len()), (2, 2));
+        routes.forget_expired(at(forgotten));
+        assert!(routes.share(&withdrawn.hash).is_none() && routes.share(&short.hash).is_some());
+        routes.remove_share(short.id);
+        assert!(routes.shares.is_empty() && routes.shares_by_id.is_empty());
     }
 }

@@ -82,13 +82,14 @@ impl Store {
     }
 }
 
-fn write_subject(subject: &Subject) -> (&'static str, String) {
+pub(super) fn write_subject(subject: &Subject) -> (&'static str, String) {
     match subject {
         Subject::Tenant(id) => ("tenant", id.to_string()),
         Subject::Domain(name) => ("domain", name.clone()),
         Subject::CustomDomain(name) => ("custom_domain", name.clone()),
         Subject::Sandbox(id) => ("sandbox", id.to_string()),
         Subject::Token(id) => ("token", id.to_string()),
+        Subject::Share(id) => ("share", id.to_string()),
         Subject::SigningKeys => ("signing_keys", String::new()),
     }
 }
@@ -101,6 +102,7 @@ fn read_subject(kind: &str, key: &str) -> Result<Subject, StoreError> {
         "custom_domain" => Subject::CustomDomain(key.to_owned()),
         "sandbox" => Subject::Sandbox(key.parse().map_err(corrupt)?),
         "token" => Subject::Token(key.parse().map_err(corrupt)?),
+        "share" => Subject::Share(key.parse().map_err(corrupt)?),
         "signing_keys" => Subject::SigningKeys,
         _ => return Err(StoreError::Corrupt("change")),
     })

@@ -3,18 +3,19 @@
 use aws_lc_rs::rand;
 use sqlx::sqlite::SqliteRow;
 
+use super::audit::Touched;
 use super::rows::{Columns, from_json, json, millis};
 use super::{NewApiKey, Store, StoreError};
-use crate::model::{ApiKey, KeyId, SigningKeyRecord, Subject, TenantId, Version};
+use crate::model::{ApiKey, Binding, KeyId, SigningKeyRecord, Subject, TenantId, Version};
 
 /// Signing keys that are active at once: the newest signs, all verify.
 const ACTIVE_SIGNING_KEYS: u32 = 2;
 
-const COLUMNS: &str = "id, tenant, label, prefix, scopes, created_at, expires_at, revoked_at";
+const COLUMNS: &str = "id, tenant, label, prefix, scopes, created_at, expires_at, revoked_at, external_user_id, workspace_id";
 
 fn api_key(row: &SqliteRow) -> Result<ApiKey, StoreError> {
     let mut c = Columns::of(row);
-    Ok(ApiKey {
+    let mut key = ApiKey {
         id: c.id()?,
         tenant: c.id()?,
         label: c.take()?,
@@ -23,7 +24,15 @@ fn api_key(row: &SqliteRow) -> Result<ApiKey, StoreError> {
         created_at: c.moment()?,
         expires_at: c.optional_moment()?,
         revoked_at: c.optional_moment()?,
-    })
+        binding: None,
+    };
+    let (user, workspace_id): (Option<String>, _) = (c.take()?, c.take()?);
+    key.binding = user.map(|external_user_id| Binding {
+        external_user_id,
+        workspace_id,
+        sandboxes: Vec::new(),
+    });
+    Ok(key)
 }
 
 impl Store {
@@ -38,11 +47,13 @@ impl Store {
             created_at: self.clock.now(),
             expires_at: new.expires_at,
             revoked_at: None,
+            binding: new.binding,
         };
+        let binding = key.binding.as_ref();
         let mut tx = self.begin().await?;
         sqlx::query(
-            "INSERT INTO api_keys (id, tenant, label, prefix, hash, scopes, created_at, expires_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO api_keys (id, tenant, label, prefix, hash, scopes, created_at, expires_at, external_user_id, workspace_id) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )
         .bind(key.id.to_string())
         .bind(key.tenant.to_string())
@@ -52,10 +63,13 @@ impl Store {
         .bind(json(&key.scopes))
         .bind(millis(key.created_at))
         .bind(key.expires_at.map(millis))
+        .bind(binding.map(|binding| &binding.external_user_id))
+        .bind(binding.and_then(|binding| binding.workspace_id.as_ref()))
         .execute(&mut *tx)
         .await
         .map_err(StoreError::Database)?;
-        tx.commit().await.map_err(StoreError::Database)?;
+        let id = key.id.to_string();
+        self.finish(tx, Touched { kind: "api_key", id, tenant: key.tenant }).await?;
         Ok(key)
     }
 
@@ -63,6 +77,16 @@ impl Store {
     pub async fn api_key_by_hash(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
         let sql = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM api_keys WHERE hash = ?1"));
         let row = sqlx::query(sql).bind(&hash[..]).fetch_optional(&self.read).await;
+        row.map_err(StoreError::Database)?.as_ref().map(api_key).transpose()
+    }
+
+    /// One of a tenant's API keys, revoked or not.
+    pub async fn api_key(&self, tenant: TenantId, id: KeyId) -> Result<Option<ApiKey>, StoreError> {
+        let sql = sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM api_keys WHERE tenant = ?1 AND id = ?2"
+        ));
+        let row = sqlx::query(sql).bind(tenant.to_string()).bind(id.to_string());
+        let row = row.fetch_optional(&self.read).await;
         row.map_err(StoreError::Database)?.as_ref().map(api_key).transpose()
     }
 
@@ -85,8 +109,10 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(StoreError::Database)?;
-        tx.commit().await.map_err(StoreError::Database)?;
-        if done.rows_affected() == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+        if done.rows_affected() == 0 {
+            return Err(StoreError::NotFound);
+        }
+        self.finish(tx, Touched { kind: "api_key", id: key.to_string(), tenant }).await
     }
 
     /// The active signing keys, newest first.

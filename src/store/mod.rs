@@ -2,29 +2,42 @@
 //!
 //! No visitor's request ever waits for this part.
 
+mod audit;
 mod changes;
+mod delegation;
 mod events;
+mod idempotency;
 mod keys;
 mod open;
 mod previews;
+mod quotas;
 mod rows;
 mod sandboxes;
 mod secrets;
+mod shares;
 mod snapshot;
+mod spans;
 mod tenants;
 mod tokens;
+mod usage;
+mod usage_reports;
+mod workspaces;
 
+pub use audit::{Actor, ActorKind, AuditFilter, AuditRow};
 pub use open::Store;
+pub use quotas::{QuotaExceeded, QuotaUsage};
+pub use shares::{NewShare, PreviewShare};
 pub use snapshot::Sandboxes;
+pub use workspaces::{NewWorkspace, WorkspaceKey, WorkspacePatch};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::host::Slug;
 use crate::model::{
-    Attributes, CustomDomain, Driver, KeyScope, Profile, Protocol, Sandbox, SandboxId,
-    SandboxState, SigningKeyRecord, Tenant, TenantDomain, TenantId, TokenId, Upstream, Version,
-    Visibility,
+    Attributes, Binding, CustomDomain, Driver, KeyScope, Profile, Protocol, Sandbox, SandboxId,
+    SandboxState, ShareLink, SigningKeyRecord, Tenant, TenantDomain, TenantId, TokenId, Upstream,
+    Version, Visibility, Workspace,
 };
 
 /// What can go wrong with the store.
@@ -39,9 +52,15 @@ pub enum StoreError {
     /// The domain is registered to another tenant.
     #[error("domain taken")]
     DomainTaken,
+    /// A live workspace has this name.
+    #[error("a workspace of this name exists")]
+    WorkspaceExists(Box<Workspace>),
     /// The same idempotency key was used with another payload.
     #[error("idempotency key reused with another payload")]
     IdempotencyMismatch,
+    /// An end user would have more than it may.
+    #[error("quota {} exceeded", .0.quota)]
+    QuotaExceeded(Box<QuotaExceeded>),
     /// A stored secret cannot be decrypted with the key we were given.
     #[error("the stored secrets were encrypted with another key")]
     WrongSecretKey,
@@ -157,10 +176,50 @@ pub struct SandboxFilter {
     pub external_project_id: Option<String>,
     /// Only this workspace's.
     pub external_workspace_id: Option<String>,
+    /// Only this workspace's, by the id that its sandboxes carry.
+    pub workspace_id: Option<String>,
+    /// Only what exists for a delegated caller.
+    pub within: Option<Binding>,
     /// Skip this many.
     pub offset: u64,
     /// At most this many; `None` = all.
     pub limit: Option<u64>,
+}
+
+/// Which of what was used is asked for: a window of time, and of whom.
+#[derive(Clone, Debug)]
+pub struct UsageFilter {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Only this end user's.
+    pub external_user_id: Option<String>,
+    /// Only this project's.
+    pub external_project_id: Option<String>,
+    /// Only this workspace's, by the tenant's own id.
+    pub external_workspace_id: Option<String>,
+    /// Only this workspace's.
+    pub workspace_id: Option<String>,
+    /// Only this sandbox's.
+    pub sandbox: Option<SandboxId>,
+    /// From when on.
+    pub start: Timestamp,
+    /// Until when.
+    pub end: Timestamp,
+}
+
+/// What tells the groups of a report apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageGroup {
+    /// The end user.
+    ExternalUser,
+    /// The project.
+    ExternalProject,
+    /// The workspace, by the tenant's own id.
+    ExternalWorkspace,
+    /// The workspace.
+    Workspace,
+    /// The sandbox.
+    Sandbox,
 }
 
 /// A new or replaced preview of a port.
@@ -197,6 +256,8 @@ pub struct NewApiKey {
     pub scopes: Vec<KeyScope>,
     /// When it stops working.
     pub expires_at: Option<Timestamp>,
+    /// Whom it is bound to, if anybody.
+    pub binding: Option<Binding>,
 }
 
 /// Everything the follower needs to start but the sandboxes, read in one transaction at `version`.
@@ -212,6 +273,8 @@ pub struct Snapshot {
     pub custom_domains: Vec<CustomDomain>,
     /// Tokens revoked one by one that have not expired yet, and when they will.
     pub revoked_tokens: Vec<(TokenId, Timestamp)>,
+    /// All share links that open something, and those that did until lately.
+    pub shares: Vec<ShareLink>,
     /// The active signing keys.
     pub signing_keys: Vec<SigningKeyRecord>,
 }

@@ -12,6 +12,7 @@ use sqlx::{Sqlite, Transaction};
 use tokio::sync::watch;
 
 use super::StoreError;
+use super::audit::Actor;
 use super::secrets::SecretBox;
 use crate::clock::Clock;
 use crate::model::{Links, Subject, Version};
@@ -30,6 +31,8 @@ pub struct Store {
     pub(super) clock: Clock,
     pub(super) secrets: Arc<SecretBox>,
     written: Arc<watch::Sender<Version>>,
+    /// In whose name it is written to.
+    pub(super) actor: Option<Arc<Actor>>,
     /// The newest event of the write that is under way.
     pub(super) emitting: Arc<AtomicI64>,
     emitted: Arc<watch::Sender<i64>>,
@@ -64,6 +67,7 @@ impl Store {
             emitting: Arc::default(),
             emitted: Arc::new(watch::channel(0).0),
             links: Arc::default(),
+            actor: None,
         };
         store.prepare().await?;
         Ok(store)
@@ -82,7 +86,7 @@ impl Store {
         self.write.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::Database)
     }
 
-    /// Ends a write: appends to the log what it was about, commits, and wakes the follower.
+    /// Ends a write: appends to the logs what it was about and who did it, commits, and wakes the follower.
     pub(super) async fn commit(
         &self,
         mut tx: Transaction<'static, Sqlite>,
@@ -92,6 +96,7 @@ impl Store {
         for subject in subjects {
             version = self.log(&mut tx, subject).await?;
         }
+        self.audit(&mut tx, subjects).await?;
         // Before the commit: after it somebody else may be writing.
         let newest = self.emitting.swap(0, Ordering::Relaxed);
         tx.commit().await.map_err(StoreError::Database)?;

@@ -16,11 +16,11 @@ impl Store {
         let mut tx = self.begin().await?;
         live(&mut tx, tenant, sandbox).await?;
         let now = self.clock.now();
-        sqlx::query("UPDATE previews SET deleted_at = ?3 WHERE sandbox = ?1 AND port = ?2 AND deleted_at IS NULL")
+        let former: Option<String> = sqlx::query_scalar("UPDATE previews SET deleted_at = ?3 WHERE sandbox = ?1 AND port = ?2 AND deleted_at IS NULL RETURNING id")
             .bind(sandbox.to_string())
             .bind(new.port)
             .bind(millis(now))
-            .execute(&mut *tx)
+            .fetch_optional(&mut *tx)
             .await
             .map_err(StoreError::Database)?;
         let preview = Preview {
@@ -53,6 +53,15 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(StoreError::Database)?;
+        if let Some(former) = former {
+            // The port goes on under another record, and so do the links that open it.
+            sqlx::query("UPDATE shares SET preview = ?2 WHERE preview = ?1")
+                .bind(former)
+                .bind(preview.id.to_string())
+                .execute(&mut *tx)
+                .await
+                .map_err(StoreError::Database)?;
+        }
         let version = self.commit(tx, &[Subject::Sandbox(sandbox)]).await?;
         Ok((preview, version))
     }
@@ -91,13 +100,14 @@ impl Store {
         row.as_ref().map(rows::preview).transpose()?.ok_or(StoreError::NotFound)
     }
 
-    /// Takes a preview back: the port is private again. Twice is no error.
+    /// Takes a preview back: the port is private again, and the links to it are withdrawn. Twice is no error.
     pub async fn delete_preview(
         &self,
         tenant: TenantId,
         sandbox: SandboxId,
         preview: PreviewId,
     ) -> Result<Version, StoreError> {
+        let whole = self.sandbox(tenant, sandbox).await?;
         self.preview(tenant, sandbox, preview).await?;
         let mut tx = self.begin().await?;
         sqlx::query("UPDATE previews SET deleted_at = coalesce(deleted_at, ?2) WHERE id = ?1")
@@ -106,6 +116,8 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(StoreError::Database)?;
-        self.commit(tx, &[Subject::Sandbox(sandbox)]).await
+        let mut subjects = self.end_preview_shares(&mut tx, &whole, preview).await?;
+        subjects.push(Subject::Sandbox(sandbox));
+        self.commit(tx, &subjects).await
     }
 }

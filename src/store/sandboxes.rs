@@ -2,14 +2,14 @@
 
 use sqlx::{QueryBuilder, Row as _, Sqlite, Transaction};
 
+use super::delegation;
 use super::rows::{self, json, millis, word};
+use super::spans;
 use super::tenants::unique;
 use super::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch, Store, StoreError};
 use crate::host::Slug;
 use crate::model::{Sandbox, SandboxId, SandboxState, Subject, TenantId, Version};
 
-/// How long a create is remembered by its idempotency key, milliseconds.
-const REMEMBERED: i64 = 24 * 3600 * 1000;
 /// The scope of the platform's own zones.
 pub(super) const PLATFORM: &str = "";
 /// Digits of the id that a default slug has, shortest first.
@@ -34,6 +34,7 @@ impl Store {
         let id = new.id;
         let chosen = new.slug.clone();
         let mut sandbox = self.draft(tenant, new)?;
+        tx = self.within_quotas(tx, None, &sandbox).await?;
         insert(&mut tx, &sandbox).await?;
         if let Some(slug) = chosen {
             claim(&mut tx, tenant, id, &slug).await?;
@@ -47,14 +48,7 @@ impl Store {
                 .map_err(StoreError::Database)?;
         }
         if let Some(idempotency) = idempotency {
-            sqlx::query("INSERT INTO idempotency (id, fingerprint, sandbox, created_at) VALUES (?1, ?2, ?3, ?4)")
-                .bind(idempotency.key)
-                .bind(&idempotency.fingerprint[..])
-                .bind(id.to_string())
-                .bind(millis(self.clock.now()))
-                .execute(&mut *tx)
-                .await
-                .map_err(StoreError::Database)?;
+            self.remember(&mut tx, idempotency, id).await?;
         }
         self.emit_sandbox(&mut tx, None, &sandbox).await?;
         let version = self.commit(tx, &[Subject::Sandbox(id)]).await?;
@@ -92,37 +86,6 @@ impl Store {
             started_at: (new.state == SandboxState::Running).then_some(now),
             destroyed_at: None,
         })
-    }
-
-    async fn remembered(
-        &self,
-        tx: &mut Tx,
-        idempotency: &Idempotency,
-    ) -> Result<Option<Sandbox>, StoreError> {
-        sqlx::query("DELETE FROM idempotency WHERE created_at < ?1")
-            .bind(millis(self.clock.now()) - REMEMBERED)
-            .execute(&mut **tx)
-            .await
-            .map_err(StoreError::Database)?;
-        let row = sqlx::query(
-            "SELECT i.fingerprint, s.* FROM idempotency i JOIN sandboxes s ON s.id = i.sandbox WHERE i.id = ?1",
-        )
-        .bind(&idempotency.key)
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(StoreError::Database)?;
-        let Some(row) = row else { return Ok(None) };
-        if row.get::<&[u8], _>(0) != &idempotency.fingerprint[..] {
-            return Err(StoreError::IdempotencyMismatch);
-        }
-        let sandbox = sqlx::query(
-            "SELECT s.* FROM idempotency i JOIN sandboxes s ON s.id = i.sandbox WHERE i.id = ?1",
-        )
-        .bind(&idempotency.key)
-        .fetch_one(&mut **tx)
-        .await
-        .map_err(StoreError::Database)?;
-        rows::sandbox(&sandbox).map(Some)
     }
 
     /// A sandbox of a tenant, destroyed or not.
@@ -194,6 +157,12 @@ impl Store {
                 query.push(condition).push_bind(id);
             }
         }
+        if let Some(workspace) = filter.workspace_id {
+            query.push(" AND json_extract(attributes, '$.workspace_id') = ").push_bind(workspace);
+        }
+        if let Some(binding) = filter.within {
+            delegation::restrict(&mut query, binding);
+        }
         for tag in filter.tags {
             query
                 .push(" AND EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ")
@@ -226,6 +195,7 @@ impl Store {
         }
         let before = sandbox.clone();
         apply(&mut sandbox, patch);
+        tx = self.within_quotas(tx, Some(&before), &sandbox).await?;
         sandbox.updated_at = self.clock.now();
         if sandbox.state == SandboxState::Running && sandbox.started_at.is_none() {
             sandbox.started_at = Some(sandbox.updated_at);
@@ -236,7 +206,7 @@ impl Store {
         Ok((sandbox, version))
     }
 
-    /// Destroys a sandbox: its slug is free, its previews and tokens are worthless. Destroying twice is no error.
+    /// Destroys a sandbox: its slug is free, its previews, tokens and share links are worthless. Destroying twice is no error.
     pub async fn destroy_sandbox(
         &self,
         tenant: TenantId,
@@ -261,6 +231,7 @@ impl Store {
                 sqlx::query(sql).bind(id.to_string()).bind(millis(now)).execute(&mut *tx).await;
             done.map_err(StoreError::Database)?;
         }
+        let mut subjects = self.end_shares_of(&mut tx, id).await?;
         let exact = sqlx::query("DELETE FROM custom_domains WHERE sandbox = ?1 RETURNING fqdn")
             .bind(id.to_string());
         let exact = exact.fetch_all(&mut *tx).await.map_err(StoreError::Database)?;
@@ -271,8 +242,7 @@ impl Store {
         sandbox.token_generation += 1;
         write(&mut tx, &sandbox).await?;
         self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
-        let mut subjects: Vec<_> =
-            exact.iter().map(|row| Subject::CustomDomain(row.get(0))).collect();
+        subjects.extend(exact.iter().map(|row| Subject::CustomDomain(row.get(0))));
         subjects.push(Subject::Sandbox(id));
         let version = self.commit(tx, &subjects).await?;
         Ok((sandbox, version))
@@ -396,7 +366,8 @@ async fn insert(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
                token_generation, default_port, profile, external_user_id, external_project_id, external_workspace_id, \
                metadata, tags, attributes, updated_at, started_at, destroyed_at) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
-    bind(sql, s).execute(&mut **tx).await.map(drop).map_err(StoreError::Database)
+    bind(sql, s).execute(&mut **tx).await.map_err(StoreError::Database)?;
+    spans::begin(tx, s).await
 }
 
 async fn write(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
@@ -405,7 +376,8 @@ async fn write(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
                external_user_id = ?13, external_project_id = ?14, external_workspace_id = ?15, metadata = ?16, \
                tags = ?17, attributes = ?18, updated_at = ?19, started_at = ?20, destroyed_at = ?21 \
                WHERE id = ?1 AND tenant = ?2";
-    bind(sql, s).execute(&mut **tx).await.map(drop).map_err(StoreError::Database)
+    bind(sql, s).execute(&mut **tx).await.map_err(StoreError::Database)?;
+    spans::follow(tx, s).await
 }
 
 fn bind<'q>(

@@ -81,6 +81,7 @@ impl Store {
                     Ok((c.id()?, c.moment()?))
                 })
                 .collect::<Result<_, StoreError>>()?,
+            shares: self.share_links(&mut tx).await?,
             signing_keys: self.signing_keys().await?,
         };
         Ok((snapshot, Sandboxes::of(tx).await?))

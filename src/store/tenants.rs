@@ -1,5 +1,7 @@
 //! Tenants, their faces, rules and domains.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Sqlite, Transaction};
@@ -7,7 +9,8 @@ use sqlx::{Sqlite, Transaction};
 use super::rows::{Columns, json, millis};
 use super::{Store, StoreError};
 use crate::model::{
-    Branding, CustomDomain, Subject, Tenant, TenantDomain, TenantId, TenantPolicy, Version,
+    Branding, CustomDomain, SandboxState, Subject, Tenant, TenantDomain, TenantId, TenantPolicy,
+    Version,
 };
 
 pub(super) fn tenant(row: &SqliteRow) -> Result<Tenant, StoreError> {
@@ -70,6 +73,25 @@ impl Store {
             .bind(id.to_string())
             .fetch_optional(&self.read);
         row.await.map_err(StoreError::Database)?.as_ref().map(tenant).transpose()
+    }
+
+    /// How many sandboxes a tenant has, by state, without those that are destroyed.
+    pub async fn count_sandboxes(
+        &self,
+        id: TenantId,
+    ) -> Result<BTreeMap<SandboxState, u64>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT state, count(*) FROM sandboxes WHERE tenant = ?1 AND destroyed_at IS NULL GROUP BY state",
+        )
+        .bind(id.to_string())
+        .fetch_all(&self.read)
+        .await
+        .map_err(StoreError::Database)?;
+        let count = |row: &SqliteRow| {
+            let mut c = Columns::of(row);
+            Ok((c.word()?, c.count()?))
+        };
+        rows.iter().map(count).collect()
     }
 
     /// Sets or removes a tenant's face.

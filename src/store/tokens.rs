@@ -2,6 +2,7 @@
 
 use sqlx::sqlite::SqliteRow;
 
+use super::audit::Touched;
 use super::rows::{Columns, millis, word};
 use super::sandboxes::live;
 use super::{Store, StoreError};
@@ -39,7 +40,8 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(StoreError::Database)?;
-        tx.commit().await.map_err(StoreError::Database)
+        let id = token.id.to_string();
+        self.finish(tx, Touched { kind: "preview_token", id, tenant }).await
     }
 
     /// A sandbox's tokens, newest first.

@@ -86,6 +86,8 @@ pub struct AccessLine<'a> {
     pub sandbox: Option<&'a str>,
     /// The tenant's id of the end user.
     pub external_user_id: Option<&'a str>,
+    /// The share link that the visitor came by, by its id.
+    pub share: Option<&'a str>,
     /// The port.
     pub port: Option<u16>,
     /// The code of an answer of ours.
@@ -145,6 +147,7 @@ impl AccessLine<'_> {
                     tenant = self.tenant,
                     sandbox = self.sandbox,
                     external_user_id = self.external_user_id,
+                    share = self.share,
                     port = self.port,
                     code = self.code,
                     cause = self.cause,
@@ -182,6 +185,7 @@ impl Lines {
         self.text(",\"tenant\":", line.tenant);
         self.text(",\"sandbox\":", line.sandbox);
         self.text(",\"external_user_id\":", line.external_user_id);
+        self.text(",\"share\":", line.share);
         self.number(",\"port\":", line.port.map(u64::from));
         self.text(",\"code\":", line.code);
         self.text(",\"cause\":", line.cause);

@@ -42,6 +42,26 @@ pub enum Handshake {
     Failed,
 }
 
+/// A limit of previews that was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limited {
+    /// Requests under way at one sandbox: refused.
+    Requests,
+    /// Sockets open at one sandbox: refused.
+    Sockets,
+    /// Requests a second at one sandbox: refused.
+    Rate,
+    /// Requests a second of one address: refused.
+    Address,
+    /// Octets a second at one sandbox: made to wait.
+    Bandwidth,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RequestLabels {
     source: &'static str,
@@ -82,6 +102,9 @@ pub struct Metrics {
     /// Visitors' connections turned away by a cap.
     pub connections_capped: Counter,
     handshakes: [Counter; 3],
+    limited: [Counter; 5],
+    /// Sandboxes at which something goes on, or did until lately.
+    pub loads: Gauge,
     /// Switched connections open.
     pub tunnels: Gauge,
     /// Exchanges cut because access ended.
@@ -97,6 +120,10 @@ pub struct Metrics {
     pub knowledge_version: Gauge,
     /// Changes written and not yet applied to the tables.
     pub knowledge_lag: Gauge,
+    /// Counts of usage that are not in the store yet.
+    pub usage_pending: Gauge,
+    /// Batches of usage that could not be written and are written again.
+    pub usage_write_failures: Counter,
     certificate_reloads: [Counter; 2],
     certificate_expiry: CertificateExpiry,
 }
@@ -154,6 +181,8 @@ impl Metrics {
         let handshakes = Family::<OutcomeLabels, Counter>::default();
         let help = "Beginnings of visitors' connections, by outcome";
         r.register("handshakes", help, handshakes.clone());
+        let limited = Family::<LimitLabels, Counter>::default();
+        r.register("limited", "Requests refused and pieces delayed, by limit", limited.clone());
         let reloads = Family::<OutcomeLabels, Counter>::default();
         r.register("certificate_reloads", "Changed certificates, by outcome", reloads.clone());
         let certificate_expiry = CertificateExpiry::default();
@@ -195,6 +224,9 @@ impl Metrics {
             ),
             handshakes: ["full", "resumed", "failed"]
                 .map(|outcome| handshakes.get_or_create(&OutcomeLabels { outcome }).clone()),
+            limited: ["requests", "sockets", "rate", "address", "bandwidth"]
+                .map(|limit| limited.get_or_create(&LimitLabels { limit }).clone()),
+            loads: gauge(r, "visited_sandboxes", "Sandboxes visited at the moment or lately"),
             tunnels: gauge(r, "tunnels", "Switched connections (WebSocket and others) open"),
             access_ended: counter(
                 r,
@@ -219,6 +251,12 @@ impl Metrics {
                 r,
                 "knowledge_lag",
                 "Changes written and not yet applied to the tables",
+            ),
+            usage_pending: gauge(r, "usage_pending", "Counts of usage not in the store yet, rows"),
+            usage_write_failures: counter(
+                r,
+                "usage_write_failures",
+                "Batches of usage that could not be written, and wait",
             ),
             certificate_reloads: ["loaded", "refused"]
                 .map(|outcome| reloads.get_or_create(&OutcomeLabels { outcome }).clone()),
@@ -283,6 +321,18 @@ impl Metrics {
             Handshake::Full => full.inc(),
             Handshake::Resumed => resumed.inc(),
             Handshake::Failed => failed.inc(),
+        };
+    }
+
+    /// Counts a limit of previews that was reached.
+    pub fn limited(&self, limit: Limited) {
+        let [requests, sockets, rate, address, bandwidth] = &self.limited;
+        match limit {
+            Limited::Requests => requests.inc(),
+            Limited::Sockets => sockets.inc(),
+            Limited::Rate => rate.inc(),
+            Limited::Address => address.inc(),
+            Limited::Bandwidth => bandwidth.inc(),
         };
     }
 

@@ -8,15 +8,16 @@ use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
+use super::delegation;
 use crate::model::{SandboxId, SigningKeyRecord, TenantId, TokenId, TokenScope};
 
 /// What every preview token begins with.
 pub const PREFIX: &str = "mp_";
 /// The longest token that is looked at, octets.
-const MAX_TOKEN: usize = 4096;
+pub(super) const MAX_TOKEN: usize = 4096;
 /// The longest `kid`.
 const MAX_KID: usize = 64;
-const ISSUER: &str = "previews";
+pub(super) const ISSUER: &str = "previews";
 const AUDIENCE: &str = "preview";
 const KIND: &str = "mp";
 
@@ -101,6 +102,7 @@ pub struct KeyRing {
     newest: Option<String>,
     serial: u64,
     validation: Validation,
+    delegations: Validation,
 }
 
 impl std::fmt::Debug for KeyRing {
@@ -115,18 +117,18 @@ impl std::fmt::Debug for KeyRing {
 impl KeyRing {
     /// A ring of these keys. `serial` tells one ring from the next, so that caches can notice a rotation.
     pub fn new(keys: &[SigningKeyRecord], serial: u64) -> Self {
-        let mut validation = Validation::new(Algorithm::HS256);
-        // No clock here: expiry changes while a verified token is cached, so the gate judges it on every request.
-        validation.validate_exp = false;
-        validation.set_required_spec_claims::<&str>(&[]);
-        validation.set_audience(&[AUDIENCE]);
-        validation.set_issuer(&[ISSUER]);
         let newest = keys.iter().max_by_key(|key| key.created_at).map(|key| key.kid.clone());
         let keys = keys.iter().map(|key| {
             let decoding = DecodingKey::from_secret(&key.secret);
             (key.kid.clone(), Key { decoding, encoding: EncodingKey::from_secret(&key.secret) })
         });
-        Self { keys: keys.collect(), newest, serial, validation }
+        Self {
+            keys: keys.collect(),
+            newest,
+            serial,
+            validation: validation(AUDIENCE),
+            delegations: validation(delegation::AUDIENCE),
+        }
     }
 
     /// The ring's serial.
@@ -136,10 +138,9 @@ impl KeyRing {
 
     /// Signs claims with the newest key: `mp_<compact JWT>`.
     pub fn mint(&self, claims: &Claims) -> Result<String, TokenError> {
-        let kid = self.newest.as_ref().ok_or(TokenError::NoKey)?;
-        let key = self.keys.get(kid).ok_or(TokenError::NoKey)?;
+        let (kid, key) = self.signer()?;
         let mut header = Header::new(Algorithm::HS256);
-        header.kid = Some(kid.clone());
+        header.kid = Some(kid.to_owned());
         let wire = WireClaims {
             iss: ISSUER.into(),
             aud: AUDIENCE.into(),
@@ -154,8 +155,7 @@ impl KeyRing {
             exp: claims.expires_at.as_second(),
             eu: claims.external_user_id.clone(),
         };
-        let jwt = jsonwebtoken::encode(&header, &wire, &key.encoding)
-            .map_err(|_| TokenError::Malformed)?;
+        let jwt = jsonwebtoken::encode(&header, &wire, key).map_err(|_| TokenError::Malformed)?;
         let token = format!("{PREFIX}{jwt}");
         if token.len() > MAX_TOKEN { Err(TokenError::Malformed) } else { Ok(token) }
     }
@@ -169,12 +169,23 @@ impl KeyRing {
         let jwt = token.strip_prefix(PREFIX).ok_or(TokenError::Malformed)?;
         let key = self.key(jwt)?;
         let decoded = jsonwebtoken::decode::<WireClaims>(jwt, &key.decoding, &self.validation);
-        let wire = decoded.map_err(|error| match error.kind() {
-            jsonwebtoken::errors::ErrorKind::InvalidSignature
-            | jsonwebtoken::errors::ErrorKind::InvalidAlgorithm => TokenError::Signature,
-            _ => TokenError::Malformed,
-        })?;
+        let wire = decoded.map_err(|error| refusal(&error))?;
         claims(wire.claims)
+    }
+
+    /// The newest key and its name.
+    pub(super) fn signer(&self) -> Result<(&str, &EncodingKey), TokenError> {
+        let kid = self.newest.as_ref().ok_or(TokenError::NoKey)?;
+        let key = self.keys.get(kid).ok_or(TokenError::NoKey)?;
+        Ok((kid, &key.encoding))
+    }
+
+    /// What a delegation token is verified with.
+    pub(super) fn for_delegations(
+        &self,
+        jwt: &str,
+    ) -> Result<(&DecodingKey, &Validation), TokenError> {
+        Ok((&self.key(jwt)?.decoding, &self.delegations))
     }
 
     /// The key that the header names: the name only indexes the ring, and decides the algorithm.
@@ -192,6 +203,24 @@ impl KeyRing {
             return Err(TokenError::Signature);
         }
         self.keys.get(&header.kid).ok_or(TokenError::UnknownKey)
+    }
+}
+
+fn validation(audience: &str) -> Validation {
+    let mut validation = Validation::new(Algorithm::HS256);
+    // No clock here: expiry changes while a verified token is cached, so it is judged on every request.
+    validation.validate_exp = false;
+    validation.set_required_spec_claims::<&str>(&[]);
+    validation.set_audience(&[audience]);
+    validation.set_issuer(&[ISSUER]);
+    validation
+}
+
+pub(super) fn refusal(error: &jsonwebtoken::errors::Error) -> TokenError {
+    match error.kind() {
+        jsonwebtoken::errors::ErrorKind::InvalidSignature
+        | jsonwebtoken::errors::ErrorKind::InvalidAlgorithm => TokenError::Signature,
+        _ => TokenError::Malformed,
     }
 }
 

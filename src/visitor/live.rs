@@ -9,9 +9,10 @@ use std::task::{Context, Poll, Waker};
 use jiff::Timestamp;
 use slab::Slab;
 
-use crate::body::BodyError;
+use crate::body::{BodyError, Payload};
 use crate::gate::{Grant, RefusalReason, Renewal, allowed_until};
-use crate::model::{SandboxId, Subject, TokenId};
+use crate::limits::{Permit, Shaper};
+use crate::model::{SandboxId, ShareId, Subject, TokenId};
 use crate::routes::Route;
 
 /// Why an exchange is ended from outside.
@@ -73,7 +74,7 @@ impl Live {
             ended: self.0.over.get().then_some(Ending::Shutdown),
         };
         let key = self.0.entries.borrow_mut().insert(entry);
-        Watch { live: self.clone(), key }
+        Watch { live: self.clone(), key, permit: Permit::default() }
     }
 
     /// Judges again every exchange that `subjects` are about (`None`: every one there is), and ends those that fail.
@@ -171,13 +172,17 @@ impl Live {
 }
 
 fn is_expired(grant: &Grant, now: Timestamp) -> bool {
-    matches!(grant, Grant::Token { expires_at, .. } if *expires_at <= now)
+    match grant {
+        Grant::Public | Grant::Preflight => false,
+        Grant::Token { expires_at, .. } => *expires_at <= now,
+        Grant::Share { expires_at, .. } => expires_at.is_some_and(|at| at <= now),
+    }
 }
 
 fn token_of(grant: &Grant) -> Option<TokenId> {
     match grant {
         Grant::Token { id, .. } => Some(*id),
-        Grant::Public | Grant::Preflight => None,
+        Grant::Public | Grant::Preflight | Grant::Share { .. } => None,
     }
 }
 
@@ -190,15 +195,18 @@ impl Entry {
 struct Concerned {
     sandboxes: HashSet<SandboxId>,
     tokens: HashSet<TokenId>,
+    shares: HashSet<ShareId>,
 }
 
 impl Concerned {
     fn of(subjects: &[Subject]) -> Self {
-        let mut concerned = Self { sandboxes: HashSet::new(), tokens: HashSet::new() };
+        let mut concerned =
+            Self { sandboxes: HashSet::new(), tokens: HashSet::new(), shares: HashSet::new() };
         for subject in subjects {
             match subject {
                 Subject::Sandbox(id) => drop(concerned.sandboxes.insert(*id)),
                 Subject::Token(id) => drop(concerned.tokens.insert(*id)),
+                Subject::Share(id) => drop(concerned.shares.insert(*id)),
                 // Keys, faces and names do not change what an open exchange rests on.
                 Subject::Tenant(_)
                 | Subject::Domain(_)
@@ -210,8 +218,12 @@ impl Concerned {
     }
 
     fn includes(&self, entry: &Entry) -> bool {
-        let mut grants = entry.former.iter().chain([&entry.grant]).filter_map(token_of);
-        self.sandboxes.contains(&entry.sandbox) || grants.any(|id| self.tokens.contains(&id))
+        let mut grants = entry.former.iter().chain([&entry.grant]);
+        self.sandboxes.contains(&entry.sandbox)
+            || grants.any(|grant| {
+                token_of(grant).is_some_and(|id| self.tokens.contains(&id))
+                    || grant.share().is_some_and(|id| self.shares.contains(&id))
+            })
     }
 }
 
@@ -220,9 +232,26 @@ impl Concerned {
 pub struct Watch {
     live: Live,
     key: usize,
+    /// What the exchange takes of its sandbox's limits, for as long as it is open.
+    permit: Permit,
 }
 
 impl Watch {
+    /// Keeps a permit until the exchange ends.
+    pub fn hold(&mut self, permit: Permit) {
+        self.permit = permit;
+    }
+
+    /// A body as fast as the sandbox's bandwidth lets it pass.
+    pub fn shape(&self, body: Payload) -> Payload {
+        self.permit.shape(body)
+    }
+
+    /// The same for one direction of a tunnel.
+    pub fn shaper(&self) -> Option<Box<Shaper>> {
+        self.permit.shaper()
+    }
+
     /// Ready with the reason once the exchange has been ended.
     pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         let mut entries = self.live.0.entries.borrow_mut();
@@ -334,5 +363,23 @@ mod tests {
             let expired = Ending::Access(RefusalReason::TokenExpired);
             assert_eq!(ended(&mut watch).await, Some(expired));
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_open_by_a_share_link_ends_with_it_and_with_no_other() {
+        let (sandbox, peer) = (SandboxId::new(), IpAddr::from([127, 0, 0, 1]));
+        let (mine, other) = (ShareId::new(), ShareId::new());
+        let share = |id| Grant::Share { id, expires_at: None, scope: TokenScope::Read };
+        let live = Live::default();
+        let mut watch = live.watch(&share(mine), (&route(sandbox), 3000), peer);
+        let withdrawn = |grant: &Grant, _, _| match grant.share() {
+            Some(_) => Err(RefusalReason::ShareRevoked),
+            None => Ok(None),
+        };
+        live.judge_again(Some(&[Subject::Share(other), Subject::Token(TokenId::new())]), withdrawn);
+        assert_eq!(ended(&mut watch).await, None);
+        live.judge_again(Some(&[Subject::Share(mine)]), withdrawn);
+        let revoked = Ending::Access(RefusalReason::ShareRevoked);
+        assert_eq!(ended(&mut watch).await, Some(revoked));
     }
 }

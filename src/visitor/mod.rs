@@ -23,9 +23,11 @@ use std::task::Poll;
 
 use crate::fault::Fault;
 use crate::forward::Outgoing;
-use crate::gate::{Arrival, Decision, Evidence, Grant, Intent, Plan, RefusalReason, Visit, decide};
+use crate::gate::{Arrival, Decision, Grant, Intent, Plan, RefusalReason, Visit, decide};
 use crate::host::Authority;
+use crate::limits::Entry;
 use crate::message::{Framing, Peer, RequestHead};
+use crate::model::ShareId;
 use reply::Refused;
 
 /// Serves one request.
@@ -76,8 +78,7 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
             Err(fault) => return last(unread(worker, record, &arriving.head, &fault)),
         }
     }
-    let ring = worker.routes.key_ring();
-    let evidence = Evidence::gather(&visit.credentials, &ring, &mut worker.verifier.borrow_mut());
+    let evidence = worker.evidence(&visit.credentials);
     match decide(&visit, &evidence, &worker.routes, &worker.rules, worker.clock.now()) {
         Decision::Forward(plan) => {
             let readable_socket = is_readable_socket(&visit);
@@ -86,6 +87,9 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
         }
         Decision::SignIn(sign_in) => {
             record.subject(&sign_in.subject);
+            if let Some(share) = sign_in.share {
+                opened(worker, &mut record, share);
+            }
             Reply::Answer(reply::sign_in(record, sign_in))
         }
         Decision::Session(session) => {
@@ -110,6 +114,12 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
             refuse(worker, record, &arriving.head, refused)
         }
     }
+}
+
+/// Notes that a share link was opened.
+fn opened(worker: &Worker, record: &mut Record, share: ShareId) {
+    record.share(share);
+    worker.visits.opened(share, worker.clock.now());
 }
 
 /// The answer to a request about which nothing is decided.
@@ -146,9 +156,34 @@ struct Visited {
     readable_socket: bool,
 }
 
+impl Visited {
+    /// What went wrong with a plan, for whom it is told. Who came without a credential is told nothing of the sandbox, not even what
+    /// is wrong with it.
+    fn refused<'a>(&'a self, plan: &'a Plan, stranger: bool, fault: &'a dyn Fault) -> Refused<'a> {
+        Refused {
+            fault: if stranger { &RefusalReason::SignInNeeded } else { fault },
+            tenant: Some(plan.tenant.as_ref()),
+            host: &self.authority.host,
+            subject: (!stranger).then_some((plan.route.slug.as_str(), plan.port)),
+            readable_socket: self.readable_socket,
+        }
+    }
+}
+
 /// Whether a refusal should be told as a close code: a browser's script opened this WebSocket, and can read nothing else.
 fn is_readable_socket(visit: &Visit<'_>) -> bool {
     visit.intent == Intent::WebSocket && visit.head.headers.contains_key(http::header::ORIGIN)
+}
+
+/// What the limits judge by.
+fn entry<'a>(plan: &'a Plan, peer: &Peer) -> Entry<'a> {
+    Entry {
+        sandbox: plan.route.sandbox,
+        tenant: &plan.tenant.policy.limits,
+        peer: peer.ip,
+        is_stranger: !plan.by_credential,
+        is_socket: plan.upgrade,
+    }
 }
 
 async fn forward(
@@ -158,8 +193,20 @@ async fn forward(
     arriving: Arriving,
 ) -> Reply {
     record.plan(&plan);
-    let place = (&*plan.route, plan.port);
-    let mut watch = worker.live.watch(&plan.grant, place, arriving.peer.ip);
+    let is_stranger = plan.grant == Grant::Preflight;
+    let permit = match worker.limits.admit(&entry(&plan, &arriving.peer), record.started()) {
+        Ok(permit) => permit,
+        Err(exceeded) => {
+            let refused = visited.refused(&plan, is_stranger, &exceeded);
+            return refuse(worker, record, &arriving.head, refused);
+        }
+    };
+    if let Some(share) = plan.share {
+        worker.visits.passed(share, plan.opens_link, worker.clock.now());
+    }
+    record.goes_on(worker, &plan);
+    let mut watch = worker.live.watch(&plan.grant, (&*plan.route, plan.port), arriving.peer.ip);
+    watch.hold(permit);
     // What a page needs if this fails; the head itself goes to the sandbox.
     let asked = reply::Asked::of(&arriving.head);
     let outgoing = Outgoing {
@@ -167,7 +214,7 @@ async fn forward(
         authority: &visited.authority,
         head: arriving.head,
         framing: arriving.framing,
-        body: record.count_request_body(arriving.body),
+        body: watch.shape(record.count_request_body(arriving.body)),
         peer: &arriving.peer,
         secure: arriving.secure,
         request_id: record.id(),
@@ -192,16 +239,8 @@ async fn forward(
         }
     };
     record.cause(fault);
-    // Who came without a credential is told nothing of the sandbox, not even what is wrong with it.
-    let stranger = plan.grant == Grant::Preflight && !matches!(sent, Err(Ending::Shutdown));
-    let refused = Refused {
-        fault: if stranger { &RefusalReason::SignInNeeded } else { fault },
-        tenant: Some(plan.tenant.as_ref()),
-        host: &visited.authority.host,
-        subject: (!stranger).then_some((plan.route.slug.as_str(), plan.port)),
-        readable_socket: visited.readable_socket,
-    };
-    refuse(worker, record, &asked.into_head(), refused)
+    let stranger = is_stranger && !matches!(sent, Err(Ending::Shutdown));
+    refuse(worker, record, &asked.into_head(), visited.refused(&plan, stranger, fault))
 }
 
 fn refuse(

@@ -20,9 +20,10 @@ use crate::fault::{Blame, Face, Fault};
 use crate::forward::{TunnelEnd, TunnelTally};
 use crate::gate::{Grant, Plan, Refusal, Subject};
 use crate::message::{Peer, RequestId};
-use crate::model::{IdText, TenantId};
+use crate::model::{IdText, Place, ShareId, TenantId};
 use crate::routes::Route;
 use crate::telemetry::{AccessLine, Gravity, Metrics, Source};
+use crate::usage::{Tally, Tunnelled};
 
 /// How a request ends of which nothing else was noted.
 const UNFINISHED: &str = "aborted";
@@ -41,7 +42,10 @@ pub struct Record {
     target: Bytes,
     tenant: Option<TenantId>,
     route: Option<(Arc<Route>, u16)>,
+    /// Where usage is counted as it comes about, once the visit was let through.
+    tally: Option<Tally>,
     access: &'static str,
+    share: Option<ShareId>,
     status: StatusCode,
     source: Source,
     face: Option<&'static Face>,
@@ -75,7 +79,9 @@ impl Record {
             target,
             tenant: None,
             route: None,
+            tally: None,
             access: "none",
+            share: None,
             status: StatusCode::OK,
             source: Source::Proxy,
             face: None,
@@ -92,9 +98,24 @@ impl Record {
         &self.id
     }
 
+    /// When the request's head had come.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Notes the host that was asked for.
     pub fn host(&mut self, host: &Arc<str>) {
         self.host = Some(Arc::clone(host));
+    }
+
+    /// Notes that the visit goes on to the app. From here on it is usage, whatever becomes of it.
+    pub fn goes_on(&mut self, worker: &Worker, plan: &Plan) {
+        let place = Place {
+            sandbox: plan.route.sandbox,
+            port: plan.port,
+            share: plan.share.map(|share| share.0),
+        };
+        self.tally = Some(worker.meter.enter(place));
     }
 
     /// Notes what was decided.
@@ -105,7 +126,14 @@ impl Record {
             Grant::Public => "public",
             Grant::Preflight => "preflight",
             Grant::Token { .. } => "token",
+            Grant::Share { .. } => "share",
         };
+        self.share = plan.share;
+    }
+
+    /// Notes the share link that the visitor came by.
+    pub fn share(&mut self, share: ShareId) {
+        self.share = Some(share);
     }
 
     /// Notes what the request was about, whether or not the visitor may know of it.
@@ -124,8 +152,7 @@ impl Record {
 
     /// Notes the head of the app's answer.
     pub fn answered_by_app(&mut self, status: StatusCode) {
-        self.status = status;
-        self.source = Source::App;
+        self.answered(status, Source::App);
         let took = self.started.elapsed();
         self.first_byte = Some(took);
         self.metrics.first_byte(took);
@@ -138,8 +165,15 @@ impl Record {
 
     /// Notes an answer of ours that is no fault.
     pub fn answered_by_us(&mut self, status: StatusCode) {
+        self.answered(status, Source::Proxy);
+    }
+
+    fn answered(&mut self, status: StatusCode, source: Source) {
         self.status = status;
-        self.source = Source::Proxy;
+        self.source = source;
+        if let Some(tally) = &self.tally {
+            tally.answered(status);
+        }
     }
 
     /// Notes an answer of ours that tells of a fault.
@@ -165,10 +199,16 @@ impl Record {
     pub fn count_request_body(&self, body: Payload) -> Payload {
         match body {
             Payload::Stream(body) => {
-                Payload::stream(CountedBody { body, count: Rc::clone(&self.received) })
+                let (count, tally) = (Rc::clone(&self.received), self.tally.clone());
+                Payload::stream(CountedBody { body, count, tally })
             }
             whole => whole,
         }
+    }
+
+    /// Counts a tunnel's time and octets as usage while it is open.
+    pub fn tunnel(&self) -> Option<Tunnelled> {
+        self.tally.as_ref().map(Tally::tunnel)
     }
 
     /// Notes how a tunnel went.
@@ -185,7 +225,11 @@ impl Record {
 
     /// Counts octets of an answer's body.
     pub fn sent(&mut self, octets: usize) {
-        self.sent += u64::try_from(octets).unwrap_or(u64::MAX);
+        let octets = u64::try_from(octets).unwrap_or(u64::MAX);
+        self.sent += octets;
+        if let Some(tally) = &self.tally {
+            tally.sent(octets);
+        }
     }
 
     /// Notes that everything went out, unless it is known already why that is not all there was to say.
@@ -231,6 +275,7 @@ impl Record {
     fn log(&self, took: Duration) {
         let route = self.route.as_ref().map(|(route, _)| route);
         let (mut tenant, mut sandbox) = (IdText::default(), IdText::default());
+        let mut share = IdText::default();
         let line = AccessLine {
             request_id: self.id.as_str(),
             peer: self.peer.text.to_str().unwrap_or_default(),
@@ -248,6 +293,7 @@ impl Record {
             tenant: self.tenant.as_ref().map(|id| id.text(&mut tenant)),
             sandbox: route.map(|route| route.sandbox.text(&mut sandbox)),
             external_user_id: route.and_then(|route| route.external_user_id.as_deref()),
+            share: self.share.map(|id| id.text(&mut share)),
             port: self.route.as_ref().map(|(_, port)| *port),
             code: self.face.map(|face| face.label),
             cause: self.cause.as_deref(),
@@ -268,6 +314,7 @@ fn micros(took: Duration) -> u64 {
 struct CountedBody {
     body: Pin<Box<dyn Cuttable>>,
     count: Rc<Cell<u64>>,
+    tally: Option<Tally>,
 }
 
 impl Body for CountedBody {
@@ -284,6 +331,9 @@ impl Body for CountedBody {
         {
             let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
             self.count.set(self.count.get() + length);
+            if let Some(tally) = &self.tally {
+                tally.received(length);
+            }
         }
         polled
     }

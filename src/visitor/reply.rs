@@ -187,16 +187,16 @@ pub(super) fn app(mut record: Record, watch: Watch, forwarded: Forwarded, plan: 
     if let Some(cookie) = cookie {
         head.headers.append(header::SET_COOKIE, cookie);
     }
-    let body = match body {
+    let body = match watch.shape(body) {
         // Here already: nothing of it will be cut.
-        Payload::Empty | Payload::Full(_) => {
+        body @ (Payload::Empty | Payload::Full(_)) => {
             if let Payload::Full(bytes) = &body {
                 record.sent(bytes.len());
             }
             record.complete();
             body
         }
-        Payload::Stream(_) => Payload::cuttable(WatchedBody { body, watch, record }),
+        body @ Payload::Stream(_) => Payload::cuttable(WatchedBody { body, watch, record }),
     };
     Reply::Answer(Answer { head, framing, body, close: false })
 }

@@ -93,7 +93,7 @@ pub(super) fn answer(
                 "public": public,
                 "cookie": cookie.is_some(),
                 "valid": matches!(cookie, Some(Ok(_))),
-                "expires_at": cookie.and_then(Result::ok),
+                "expires_at": cookie.and_then(Result::ok).flatten(),
                 "code": cookie.and_then(Result::err).map(|reason| reason.face().label),
             });
             let mut answer = reply::ours(StatusCode::OK);

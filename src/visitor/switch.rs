@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use super::{Ending, Record, Watch, Worker};
 use crate::connection::{Outbox, Stream};
 use crate::fault::{Face, Fault};
-use crate::forward::{Switched, Tunnel, TunnelEnd, close_frame, refusal_head};
+use crate::forward::{Switched, Tunnel, TunnelEnd, TunnelTally, close_frame, refusal_head};
 use crate::message::{RequestHead, ResponseHead};
 
 /// Close code when the process ends (RFC 6455 section 7.4.1).
@@ -41,7 +41,8 @@ impl Switch {
     pub(super) fn tunnel(mut record: Record, watch: Watch, switched: Switched) -> Self {
         record.answered_by_app(switched.head.status);
         record.settle();
-        let kind = Kind::Tunnel(Box::new((switched.tunnel, watch)));
+        let tunnel = switched.tunnel.shaped([watch.shaper(), watch.shaper()]);
+        let kind = Kind::Tunnel(Box::new((tunnel, watch)));
         Self { head: switched.head, kind, record: Some(record) }
     }
 
@@ -81,7 +82,7 @@ pub fn run(
             if say(stream, frame).await.is_ok()
                 && let Some(mut record) = record
             {
-                record.tunnelled(TunnelEnd::Closed, crate::forward::TunnelTally::default());
+                record.tunnelled(TunnelEnd::Closed, TunnelTally::default());
             }
         }),
     }
@@ -95,6 +96,12 @@ async fn pass(
     worker: &Rc<Worker>,
 ) {
     worker.metrics.tunnels.inc();
+    let tunnelled = record.as_ref().and_then(Record::tunnel);
+    let moved = |tally: TunnelTally| {
+        if let Some(tunnelled) = &tunnelled {
+            tunnelled.moved(tally.from_visitor, tally.from_sandbox);
+        }
+    };
     let over = |cx: &mut Context<'_>| {
         watch.poll_ended(cx).map(|ending| {
             // Noted at once: when the process ends, the goodbye may be cut short.
@@ -110,7 +117,7 @@ async fn pass(
             }
         })
     };
-    let (end, tally) = tunnel.run(stream, read_ahead, &worker.scratch, over).await;
+    let (end, tally) = tunnel.run((stream, read_ahead), &worker.scratch, moved, over).await;
     worker.metrics.tunnels.dec();
     if let Some(mut record) = record {
         record.tunnelled(end, tally);

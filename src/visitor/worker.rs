@@ -14,8 +14,9 @@ use super::{Live, Renewals};
 use crate::clock::Clock;
 use crate::deadline::Deadlines;
 use crate::forward::{self, Forwarder};
-use crate::gate::{self, Grant, RefusalReason, Renewal, Rules};
+use crate::gate::{self, Credential, Evidence, Grant, RefusalReason, Renewal, Rules};
 use crate::headers::Headers;
+use crate::limits::Limits;
 use crate::message::{RequestId, RequestIds};
 use crate::model::{SandboxId, Subject};
 use crate::pages::Gallery;
@@ -23,6 +24,8 @@ use crate::routes::Routes;
 use crate::telemetry::{Metrics, flush_access};
 use crate::token::Verifier;
 use crate::upstream::Dialler;
+use crate::usage::{Meter, Meters};
+use crate::visits::{Counter, Visits};
 
 /// Verified tokens each worker remembers.
 const VERIFIED_TOKENS: usize = 8192;
@@ -48,6 +51,8 @@ pub struct WorkerParts {
     pub clock: Clock,
     /// Settings of the gate.
     pub rules: Rules,
+    /// What each preview may use at once.
+    pub limits: Limits,
     /// Where sandboxes may be dialled.
     pub dialler: Dialler,
     /// Deadlines and limits towards sandboxes.
@@ -56,6 +61,10 @@ pub struct WorkerParts {
     pub hsts: Duration,
     /// Sessions that were renewed.
     pub renewals: Renewals,
+    /// Where visits by share links are counted.
+    pub counter: Counter,
+    /// Where each worker's counters come from.
+    pub meters: Meters,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,11 +86,14 @@ pub struct Worker {
     pub(super) gallery: Arc<Gallery>,
     pub(super) clock: Clock,
     pub(super) rules: Rules,
+    pub(super) limits: Limits,
     pub(super) verifier: RefCell<Verifier>,
     pub(super) forwarder: Forwarder,
     pub(super) live: Live,
     pub(super) renewals: Renewals,
+    pub(super) visits: Visits,
     pub(super) scratch: RefCell<Vec<u8>>,
+    pub(super) meter: Meter,
     hsts: Option<HeaderValue>,
     ids: RequestIds,
     /// The `Date` of the second it was made for.
@@ -106,11 +118,14 @@ impl Worker {
             gallery: parts.gallery,
             clock: parts.clock,
             rules: parts.rules,
+            limits: parts.limits,
             verifier: RefCell::new(Verifier::new(VERIFIED_TOKENS)),
             forwarder,
             live: Live::default(),
             renewals: parts.renewals,
+            visits: parts.counter.visits(),
             scratch: RefCell::new(vec![0; SCRATCH]),
+            meter: parts.meters.meter(),
             hsts: promise(parts.hsts),
             ids: RequestIds::default(),
             date: RefCell::new((i64::MIN, HeaderValue::from_static(""))),
@@ -135,8 +150,12 @@ impl Worker {
                         self.judge_again(grant, sandbox, port)
                     });
                     flush_access();
+                    self.meter.tick();
                 }
-                _ = pool.tick() => self.forwarder.sweep(),
+                _ = pool.tick() => {
+                    self.forwarder.sweep();
+                    self.visits.hand_over();
+                }
                 () = &mut sweeping => {}
             }
         }
@@ -182,6 +201,12 @@ impl Worker {
         if let Ok(until) = judged {
             self.live.renew(renewal, until, self.clock.now());
         }
+    }
+
+    /// What the credentials of a visit are.
+    pub(super) fn evidence(&self, credentials: &[Credential]) -> Evidence {
+        let ring = self.routes.key_ring();
+        Evidence::gather(credentials, &self.routes, &ring, &mut self.verifier.borrow_mut())
     }
 
     pub(super) fn next_request_id(&self) -> RequestId {

@@ -50,7 +50,7 @@ test('every page can be looked at, whatever is stored as the tenant\'s face', as
   const pages = readdirSync(rendered).map((file) => [path.basename(file, '.json'), JSON.parse(readFileSync(path.join(rendered, file), 'utf8'))]);
   rmSync(rendered, { recursive: true });
   const statuses = new Set(pages.map(([, page]) => page.status));
-  for (const status of [400, 401, 403, 404, 408, 414, 429, 431, 502, 503, 504]) assert.ok(statuses.has(status), `no page with ${status}`);
+  for (const status of [400, 401, 403, 404, 408, 410, 414, 429, 431, 502, 503, 504]) assert.ok(statuses.has(status), `no page with ${status}`);
   const chrome = await browser();
   t.after(() => chrome.close());
   mkdirSync(shots, { recursive: true });
@@ -87,6 +87,10 @@ test('pages fit, keep to their policy and wear the tenant\'s face', async (t) =>
   await portico.api('POST', `/sandboxes/${stopped.id}/stop`, {});
   const paused = await portico.preview('paused', 3000);
   await portico.api('POST', `/sandboxes/${paused.id}/pause`, {});
+  const brief = await portico.api('POST', `/sandboxes/${dead.id}/shares`, { expires_in: 1 });
+  const withdrawn = await portico.api('POST', `/sandboxes/${dead.id}/shares`, {});
+  await portico.api('DELETE', `/sandboxes/${dead.id}/shares/${withdrawn.share_id}`);
+  await new Promise((resolve) => setTimeout(resolve, 1_100));
   const port = portico.port;
   portico.operate('domain', 'add', 'opendesigns.localhost', '--tenant', 'dev');
   const pages = {
@@ -99,9 +103,11 @@ test('pages fit, keep to their policy and wear the tenant\'s face', async (t) =>
     'wrong-port': `http://1-dead.${portico.facts.zone}:${port}/?mt=${dead.token}`,
     stopped: stopped.link,
     paused: paused.link,
+    'share-revoked': withdrawn.share_url,
+    'share-expired': brief.share_url,
   };
   const statuses = {
-    'not-found': 404, 'not-found-own-zone': 404, 'sign-in': 401, invalid: 401, 'nothing-listening': 502, 'bad-host': 400, 'wrong-port': 403, stopped: 502, paused: 503,
+    'not-found': 404, 'not-found-own-zone': 404, 'sign-in': 401, invalid: 401, 'nothing-listening': 502, 'bad-host': 400, 'wrong-port': 403, stopped: 502, paused: 503, 'share-revoked': 403, 'share-expired': 410,
   };
   const faces = {
     plain: null,

@@ -221,6 +221,17 @@ async fn an_operator_manages_tenants_keys_tokens_and_sandboxes_beside_the_runnin
     assert_eq!(run(&[&["token", "revoke"][..], &of, &on].concat()), "revoked");
     assert!(!tokens().contains("active"));
 
+    let path = format!("/sandboxes/{}/shares", sandbox.id);
+    let made = api.ok("POST", &path, Some(json!({}))).await;
+    let link = made["share_id"].as_str().unwrap();
+    let shares = || run(&[&["share", "list"][..], &of, &on].concat());
+    let line = shares();
+    assert!(line.starts_with(link) && line.contains("any port  no end  0 visits"), "{line}");
+    let token = made["url"].as_str().unwrap().rsplit('=').next().unwrap();
+    assert!(!line.contains(token), "{line}");
+    assert_eq!(run(&[&["share", "revoke", link][..], &of, &on].concat()), "revoked");
+    assert_eq!(shares(), "");
+
     let id = keys.split_whitespace().next().unwrap();
     assert_eq!(run(&[&["key", "revoke", id][..], &of].concat()), "revoked");
     eventually("the key is void", async || api.call("GET", "/whoami", None).await.status == 401)

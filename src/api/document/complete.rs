@@ -5,13 +5,22 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 /// What a placeholder stands for, by the path up to it; and whether it is a UUID.
-const PLACES: [(&str, &str, bool); 6] = [
+const PLACES: [(&str, &str, bool); 11] = [
     ("/api-keys/{id}", "The key's id.", true),
     ("/sandboxes/{id}", "The sandbox's id.", true),
+    (
+        "/external/{external_user_id}",
+        "The tenant's own id of the end user; slashes are part of it.",
+        false,
+    ),
+    ("/external-users/{external_user_id}", "The tenant's own id of the end user.", false),
     ("/by-name/{name}", "The sandbox's name; slashes are part of it.", false),
     ("/env/{key}", "The variable's name.", false),
+    ("/shares/{share}", "The link's id.", true),
     ("/previews/{preview}", "The preview's id.", true),
     ("/preview-tokens/{token}", "The token's id.", true),
+    ("/tokens/scoped/{id}", "The token's id.", true),
+    ("/workspaces/{id}", "The workspace's id.", true),
 ];
 
 /// Errors that follow from the shape of an operation: status, name, and what is said about it.
@@ -29,7 +38,7 @@ const SHARED: [(u16, &str, &str); 7] = [
     (
         403,
         "Forbidden",
-        "`insufficient_scope`: the key lacks the scope. `FORBIDDEN`: `X-Miosa-Tenant` names another tenant than the key's.",
+        "`insufficient_scope`: the key lacks the scope, or is bound to one end user. `FORBIDDEN`: `X-Miosa-Tenant` names another tenant than the key's.",
     ),
     (404, "NotFound", "`NOT_FOUND`: nothing there, or another tenant's."),
     (413, "TooLarge", "`TOO_LARGE`: the body is larger than 1 MiB."),

@@ -29,12 +29,17 @@ RFC 3339 in UTC. A change is answered once it is durable and this process serves
 All errors have one shape, `Error`, and every answer has `X-Request-Id`.";
 
 /// The groups of operations, in the order in which they are read.
-const TAGS: [(&str, &str); 6] = [
+const TAGS: [(&str, &str); 11] = [
     ("Sandboxes", "What is previewed: create, find, change, destroy."),
     ("Previews", "Published ports of a sandbox."),
     ("Preview tokens", "Credentials that open the private ports of one sandbox."),
+    ("Shares", "Links that open a sandbox or a preview for whoever has them."),
+    ("Usage", "What sandboxes took up, and what their visitors moved."),
+    ("Workspaces", "Groups of sandboxes."),
     ("Tenant", "The caller, its face on the pages that visitors meet, and its rules."),
+    ("Quotas", "What the tenant's end users may have."),
     ("API keys", "Credentials of this API, for keys with the scope `*`."),
+    ("Delegation", "Credentials for the browser of one end user."),
     ("Reference", "This document, and the script that a customer's page embeds previews with."),
 ];
 

@@ -18,6 +18,10 @@ pub(in crate::api) struct ApiKey {
     #[schema(examples("msk_live_Zk3vQ1a"))]
     prefix: String,
     scopes: Vec<KeyScope>,
+    /// The end user whose sandboxes it has, and no others; null = it is the tenant's own.
+    external_user_id: Option<String>,
+    /// The workspace that a bound key stays within.
+    workspace_id: Option<String>,
     created_at: Timestamp,
     /// When it stops working; null = never.
     expires_at: Option<Timestamp>,
@@ -27,8 +31,18 @@ pub(in crate::api) struct ApiKey {
 /// An API key that was just made.
 #[derive(ToSchema)]
 pub(in crate::api) struct MadeApiKey {
-    data: ApiKey,
+    data: ShownApiKey,
     /// The key itself, shown this once.
+    token: String,
+}
+
+/// An API key with its secret.
+#[derive(ToSchema)]
+pub(in crate::api) struct ShownApiKey {
+    #[serde(flatten)]
+    #[schema(inline)]
+    record: ApiKey,
+    /// The key itself, for clients that keep only `data`.
     token: String,
 }
 
@@ -38,6 +52,9 @@ pub(in crate::api) struct ApiKeyOrder {
     /// What people call it.
     #[schema(max_length = 200, examples("backend"))]
     label: Option<String>,
+    /// Another name of `label`.
+    #[schema(max_length = 200)]
+    name: Option<String>,
     /// What it may do; everything (`*`) when nothing is said.
     #[schema(min_items = 1)]
     scopes: Option<Vec<KeyScope>>,
@@ -49,12 +66,24 @@ pub(in crate::api) struct ApiKeyOrder {
 /// Who calls: the key and its tenant.
 #[derive(ToSchema)]
 pub(in crate::api) struct Me {
+    /// `api_key` or `delegation_token`.
+    r#type: String,
     tenant_id: Uuid,
     tenant_name: String,
     key_id: Uuid,
     key_label: String,
     /// The first characters of the key.
     key_prefix: String,
+    /// The delegation token, if it is one.
+    token_id: Option<Uuid>,
+    /// Whom the token was minted for.
+    user_id: Option<String>,
+    /// The end user that the caller is bound to.
+    external_user_id: Option<String>,
+    /// The workspace that the caller stays within.
+    workspace_id: Option<String>,
+    /// Sandboxes that the token has besides.
+    sandbox_ids: Option<Vec<Uuid>>,
     scopes: Vec<KeyScope>,
     /// When the key stops working; null = never.
     expires_at: Option<Timestamp>,

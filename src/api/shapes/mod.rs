@@ -37,17 +37,25 @@ macro_rules! pages {
     )+};
 }
 
+mod access;
 mod keys;
 mod previews;
+mod quotas;
 mod sandboxes;
+mod shares;
 mod tenant;
 mod tokens;
+mod usage;
 
+pub(super) use access::*;
 pub(super) use keys::*;
 pub(super) use previews::*;
+pub(super) use quotas::*;
 pub(super) use sandboxes::*;
+pub(super) use shares::*;
 pub(super) use tenant::*;
 pub(super) use tokens::*;
+pub(super) use usage::*;
 
 use serde_json::{Map, Value};
 use utoipa::ToSchema;

@@ -41,6 +41,9 @@ pub(in crate::api) struct Sandbox {
     always_on: bool,
     persistent: bool,
     workspace_id: Option<String>,
+    /// Null where `workspace_id` names none of the tenant's workspaces.
+    workspace_name: Option<String>,
+    workspace_slug: Option<String>,
     project_id: Option<String>,
     external_user_id: Option<String>,
     external_project_id: Option<String>,
@@ -170,8 +173,15 @@ pub(in crate::api) struct SandboxFields {
     persistent: Option<bool>,
     #[schema(max_length = 200)]
     template_id: Option<String>,
+    /// A workspace's id, or any other text that means something to the tenant.
     #[schema(max_length = 255)]
     workspace_id: Option<String>,
+    /// The workspace with this slug, where `workspace_id` is not sent.
+    #[schema(max_length = 200)]
+    workspace_slug: Option<String>,
+    /// The newest workspace of this name, where neither of the two is sent.
+    #[schema(max_length = 200)]
+    workspace_name: Option<String>,
     #[schema(max_length = 255)]
     project_id: Option<String>,
     /// The tenant's own id of the end user.
@@ -261,8 +271,10 @@ pub(in crate::api) struct SandboxQuery {
     external_user_id: Option<String>,
     /// Only those of this project.
     external_project_id: Option<String>,
-    /// Only those of this workspace.
+    /// Only those of this workspace, by the tenant's own id of it.
     external_workspace_id: Option<String>,
+    /// Only those that carry this `workspace_id`.
+    workspace_id: Option<String>,
 }
 
 /// The states that may be asked for.

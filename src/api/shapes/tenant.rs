@@ -60,13 +60,13 @@ pub(in crate::api) struct FaceOrder {
     #[schema(pattern = "^(#[0-9a-fA-F]{3}|#[0-9a-fA-F]{6})?$")]
     background_color: Option<String>,
     /// Another name of `product_name`.
-    #[schema(max_length = 120)]
+    #[schema(max_length = 2048)]
     name: Option<String>,
     /// Another name of `product_name`.
-    #[schema(max_length = 120)]
+    #[schema(max_length = 2048)]
     app_name: Option<String>,
     /// Another name of `product_name`.
-    #[schema(max_length = 120)]
+    #[schema(max_length = 2048)]
     custom_app_name: Option<String>,
     /// Another name of `logo_url`.
     #[schema(max_length = 2048)]
@@ -95,6 +95,36 @@ pub(in crate::api) struct Policy {
     read_allows_upgrade: bool,
     /// Whether pages post their messages under the type `miosa:session-expired` as well.
     miosa_messages: bool,
+    limits: PreviewLimits,
+}
+
+/// What one preview may use at once. The operator's limits hold beside these, and the smaller one counts.
+#[derive(ToSchema)]
+pub(in crate::api) struct PreviewLimits {
+    /// Requests under way.
+    requests_in_flight: Option<u32>,
+    /// WebSockets and other switched connections.
+    sockets: Option<u32>,
+    requests_per_second: Option<u32>,
+    /// Requests that may come at once after a pause.
+    burst: Option<u32>,
+    /// Bodies and WebSockets, both directions together.
+    bytes_per_second: Option<u64>,
+}
+
+/// The same, to be set. What is not named is left to the operator.
+#[derive(ToSchema)]
+pub(in crate::api) struct PreviewLimitsOrder {
+    #[schema(minimum = 1, maximum = 1000000)]
+    requests_in_flight: Option<u32>,
+    #[schema(minimum = 1, maximum = 1000000)]
+    sockets: Option<u32>,
+    #[schema(minimum = 1, maximum = 1000000)]
+    requests_per_second: Option<u32>,
+    #[schema(minimum = 1, maximum = 1000000)]
+    burst: Option<u32>,
+    #[schema(minimum = 16384, maximum = 1099511627776_u64)]
+    bytes_per_second: Option<u64>,
 }
 
 /// The whole policy: what is not named gets its default.
@@ -112,6 +142,7 @@ pub(in crate::api) struct PolicyOrder {
     read_methods: Option<Vec<Method>>,
     read_allows_upgrade: Option<bool>,
     miosa_messages: Option<bool>,
+    limits: Option<PreviewLimitsOrder>,
 }
 
 /// An origin as browsers send it.

@@ -16,7 +16,7 @@ pub use grpc::{Caller, GrpcSandbox, as_text, connect_tls, trusting};
 pub use http::{Connection, Response, eventually};
 pub use http2::Http2;
 pub use process::{Process, command};
-pub use proxy::{Api, Portico, SandboxHandle};
+pub use proxy::{Api, Portico, SandboxHandle, config_in};
 pub use relay::LenientRelay;
 pub use sandbox::FakeSandbox;
 pub use tls::{Authority, Secure, shake};

@@ -1,0 +1,178 @@
+//! Tickets: what a browser's `EventSource` and `WebSocket`, which cannot send an `Authorization` field, show in a URL instead. Good for one
+//! connection within a minute, so that a URL in a log or a history is worth nothing. They are kept in memory: a ticket is good at the
+//! process that gave it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use axum::Json;
+use axum::extract::State;
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::auth::{Caller, Credential};
+use super::{ApiState, Problem, keys, shapes};
+use crate::model::TenantId;
+
+const PREFIX: &str = "sset_";
+/// How long a ticket is good for, seconds.
+const LIFETIME: i64 = 60;
+/// Tickets of a tenant at once, and of all.
+const PER_TENANT: usize = 1024;
+const IN_ALL: usize = 16_384;
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(create)).routes(routes!(create_by_other_name))
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ticket {
+    tenant: TenantId,
+    credential: Credential,
+    expires_at: Timestamp,
+}
+
+/// The tickets that have not been used yet, by the hash of their secrets.
+#[derive(Debug, Default)]
+pub struct Tickets(Mutex<HashMap<[u8; 32], Ticket>>);
+
+impl Tickets {
+    /// Keeps a ticket; false when there are too many.
+    fn put(&self, hash: [u8; 32], ticket: Ticket, now: Timestamp) -> bool {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |all: &HashMap<_, Ticket>| {
+            let of_tenant = all.values().filter(|other| other.tenant == ticket.tenant).count();
+            all.len() >= IN_ALL || of_tenant >= PER_TENANT
+        };
+        if full(&all) {
+            all.retain(|_, ticket| ticket.expires_at > now);
+            if full(&all) {
+                return false;
+            }
+        }
+        all.insert(hash, ticket);
+        true
+    }
+
+    /// Takes a ticket: the next who shows it finds none.
+    fn take(&self, hash: &[u8; 32], now: Timestamp) -> Option<Credential> {
+        let ticket = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(hash)?;
+        (ticket.expires_at > now).then_some(ticket.credential)
+    }
+}
+/// Gives a ticket for one stream.
+///
+/// A browser's `EventSource` shows it as `?ticket=`, where it cannot send an `Authorization` field. It is worth what the caller is worth when it is shown.
+#[utoipa::path(
+    post, path = "/auth/sse-ticket", tag = "Delegation", operation_id = "create_ticket", security(("api_key" = [])),
+    responses((status = 200, body = shapes::Ticket),
+        (status = 429, description = "`rate_limit_exceeded`: too many tickets are waiting to be used")),
+)]
+async fn create(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
+    let mut random = [0; 32];
+    rand::fill(&mut random).map_err(|_| {
+        let message = "The ticket could not be made.";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
+    })?;
+    let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
+    let now = state.clock.now();
+    let expires_at = now.saturating_add(SignedDuration::from_secs(LIFETIME)).unwrap_or(now);
+    let ticket = Ticket { tenant: caller.tenant, credential: caller.credential, expires_at };
+    if !state.tickets.put(keys::hash(&secret), ticket, now) {
+        let message = "Too many tickets are waiting to be used.";
+        let wait = Duration::from_secs(LIFETIME.unsigned_abs());
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message)
+            .with_retry_after(wait));
+    }
+    Ok(Json(json!({ "ticket": secret, "expires_in": LIFETIME })))
+}
+
+/// Gives a ticket for one stream, by another name.
+#[utoipa::path(
+    post, path = "/sse/ticket", tag = "Delegation", operation_id = "create_ticket_by_other_name", security(("api_key" = [])),
+    responses((status = 200, body = shapes::Ticket),
+        (status = 429, description = "`rate_limit_exceeded`: too many tickets are waiting to be used")),
+)]
+async fn create_by_other_name(
+    state: State<ApiState>,
+    caller: Caller,
+) -> Result<Json<Value>, Problem> {
+    create(state, caller).await
+}
+
+/// Takes the ticket that a request shows, if it asks for a stream.
+pub(super) fn redeem(parts: &Parts, state: &ApiState) -> Option<Credential> {
+    if !asks_for_stream(parts) {
+        return None;
+    }
+    let pairs = parts.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    let mut tickets = pairs.filter(|(name, _)| *name == "ticket").map(|(_, ticket)| ticket);
+    let ticket = tickets.next().filter(|ticket| ticket.starts_with(PREFIX))?;
+    state.tickets.take(&keys::hash(ticket), state.clock.now())
+}
+
+fn asks_for_stream(parts: &Parts) -> bool {
+    let says = |name: header::HeaderName, word: &str| {
+        let value = parts.headers.get(name).and_then(|value| value.to_str().ok());
+        value.is_some_and(|value| value.to_ascii_lowercase().contains(word))
+    };
+    let path = parts.uri.path();
+    let by_path = path.ends_with("/stream") || path.ends_with("/events");
+    parts.method == Method::GET
+        && (by_path
+            || says(header::ACCEPT, "text/event-stream")
+            || says(header::UPGRADE, "websocket"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ScopedTokenId;
+
+    fn ticket(tenant: TenantId, second: i64) -> Ticket {
+        Ticket {
+            tenant,
+            credential: Credential::Token(ScopedTokenId::new()),
+            expires_at: Timestamp::from_second(second).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_ticket_is_taken_once_and_in_time() {
+        let (tickets, tenant) = (Tickets::default(), TenantId::new());
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert!(tickets.put([1; 32], ticket(tenant, 60), at(0)));
+        assert!(tickets.take(&[2; 32], at(1)).is_none());
+        assert!(tickets.take(&[1; 32], at(59)).is_some());
+        assert!(tickets.take(&[1; 32], at(59)).is_none());
+        assert!(tickets.put([1; 32], ticket(tenant, 60), at(0)));
+        assert!(tickets.take(&[1; 32], at(60)).is_none());
+    }
+
+    #[test]
+    fn one_tenant_does_not_use_up_the_room_of_another() {
+        let (tickets, tenant) = (Tickets::default(), TenantId::new());
+        let now = Timestamp::UNIX_EPOCH;
+        let hash = |n: usize| {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&n.to_le_bytes());
+            hash
+        };
+        for n in 0..PER_TENANT {
+            assert!(tickets.put(hash(n), ticket(tenant, 60), now));
+        }
+        assert!(!tickets.put(hash(PER_TENANT), ticket(tenant, 60), now));
+        assert!(tickets.put(hash(PER_TENANT), ticket(TenantId::new(), 60), now));
+        // What has expired makes room.
+        let later = Timestamp::from_second(61).unwrap();
+        assert!(tickets.put(hash(PER_TENANT + 1), ticket(tenant, 99), later));
+    }
+}
