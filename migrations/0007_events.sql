@@ -42,7 +42,8 @@ CREATE TABLE webhooks (
     updated_at BIGINT NOT NULL
 );
 CREATE INDEX webhooks_by_tenant ON webhooks (tenant, created_at);
-CREATE INDEX webhooks_due ON webhooks (due_at) WHERE due_at IS NOT NULL;
+-- Those that failed last wait in a line of their own.
+CREATE INDEX webhooks_due ON webhooks (failures > 0, due_at) WHERE due_at IS NOT NULL;
 
 CREATE TABLE deliveries (
     id TEXT PRIMARY KEY,

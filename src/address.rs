@@ -36,14 +36,70 @@ impl AddressRules {
 
     /// Whether a socket address is one that we listen on ourselves.
     pub fn is_own(&self, socket: SocketAddr) -> bool {
-        let ip = socket.ip().to_canonical();
-        self.own.iter().any(|own| {
-            let same_host = own.ip().to_canonical() == ip
-                || (own.ip().is_unspecified() && ip.is_loopback())
-                || (own.ip().is_loopback() && ip.is_loopback());
-            own.port() == socket.port() && same_host
-        })
+        is_among(&self.own, socket)
     }
+}
+
+fn is_among(own: &[SocketAddr], socket: SocketAddr) -> bool {
+    let ip = socket.ip().to_canonical();
+    own.iter().any(|own| {
+        let same_host = own.ip().to_canonical() == ip
+            || (own.ip().is_unspecified() && ip.is_loopback())
+            || (own.ip().is_loopback() && ip.is_loopback());
+        own.port() == socket.port() && same_host
+    })
+}
+
+/// Rules for addresses that tenants name and that are none of ours: only what is public, unless a network in `allow` names it.
+#[derive(Clone, Debug, Default)]
+pub struct PublicRules {
+    /// Networks that may be dialled although they are not public.
+    pub allow: Vec<IpNet>,
+    /// Networks that may not be dialled although they are: where sandboxes are.
+    pub deny: Vec<IpNet>,
+    /// Sockets of our own that may never be dialled, whatever `allow` says.
+    pub own: Vec<SocketAddr>,
+}
+
+impl PublicRules {
+    /// Whether an address may be dialled on some port.
+    pub fn permits(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        if self.allow.iter().any(|net| net.contains(&address)) {
+            return true;
+        }
+        is_public(address) && !self.deny.iter().any(|net| net.contains(&address))
+    }
+
+    /// Whether a socket address may be dialled.
+    pub fn permits_socket(&self, socket: SocketAddr) -> bool {
+        self.permits(socket.ip()) && !is_among(&self.own, socket)
+    }
+}
+
+/// Whether an address is one of the public internet, and not a disguise of another one.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => match v6.segments() {
+            // NAT64 leads to the IPv4 address in it.
+            [0x64, 0xff9b, 0, 0, 0, 0, a, b] => {
+                is_public_v4(Ipv4Addr::from((u32::from(a) << 16) | u32::from(b)))
+            }
+            // Special purposes with Teredo, 6to4, and documentation, all within what is otherwise public.
+            [0x2001, 0..=0x01ff | 0x0db8, ..] | [0x2002, ..] | [0x3fff, 0..=0x0fff, ..] => false,
+            [first, ..] => first & 0xe000 == 0x2000,
+        },
+    }
+}
+
+fn is_public_v4(v4: Ipv4Addr) -> bool {
+    let shared_or_reserved = match v4.octets() {
+        // Carriers' own, protocol assignments, 6to4 relays, benchmarks.
+        [100, 64..=127, ..] | [192, 0, 0, _] | [192, 88, 99, _] | [198, 18 | 19, ..] => true,
+        _ => v4.is_documentation(),
+    };
+    !is_special_v4(v4) && !v4.is_private() && !shared_or_reserved
 }
 
 fn is_special(address: IpAddr) -> bool {
@@ -145,5 +201,79 @@ mod tests {
         assert!(rules.permits_socket("127.0.0.1:3000".parse().unwrap()));
         assert!(!rules.permits_socket("127.0.0.1:8081".parse().unwrap()));
         assert!(!rules.permits_socket("[::ffff:127.0.0.1]:8081".parse().unwrap()));
+    }
+
+    #[test]
+    fn only_public_addresses_are_dialled_for_tenants_in_every_disguise() {
+        let rules = PublicRules {
+            deny: vec!["93.184.216.0/24".parse().unwrap()],
+            ..PublicRules::default()
+        };
+        for refused in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "100.127.255.255",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "198.18.0.1",
+            "198.51.100.7",
+            "203.0.113.5",
+            "192.88.99.1",
+            "240.0.0.1",
+            "93.184.216.34",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::ffff:169.254.169.254",
+            "fe80::1",
+            "fec0::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "ff02::1",
+            "64:ff9b::7f00:1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::808:808",
+            "2002:7f00:1::",
+            "2002:808:808::",
+            "2001::1",
+            "2001:db8::1",
+            "3fff::1",
+            "100::1",
+            "::ffff:0:127.0.0.1",
+        ] {
+            assert!(!rules.permits(refused.parse().unwrap()), "{refused}");
+        }
+        for public in [
+            "8.8.8.8",
+            "172.32.0.1",
+            "100.128.0.1",
+            "2606:4700::1111",
+            "2001:4860::8888",
+            "64:ff9b::808:808",
+        ] {
+            assert!(rules.permits(public.parse().unwrap()), "{public}");
+        }
+    }
+
+    #[test]
+    fn what_is_allowed_is_dialled_but_never_our_own() {
+        let open = PublicRules {
+            allow: vec!["127.0.0.0/8".parse().unwrap()],
+            own: vec!["127.0.0.1:8081".parse().unwrap()],
+            ..PublicRules::default()
+        };
+        assert!(open.permits_socket("127.0.0.1:9000".parse().unwrap()));
+        assert!(!open.permits_socket("127.0.0.1:8081".parse().unwrap()));
+        assert!(!open.permits_socket("[::1]:9000".parse().unwrap()));
     }
 }

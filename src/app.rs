@@ -7,12 +7,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use tokio::net::TcpListener;
 
+use crate::address::{AddressRules, PublicRules};
 use crate::admin::{self, AdminState};
 use crate::api::{self, ApiSettings, ApiState};
 use crate::clock::Clock;
 use crate::config::{Config, development};
 use crate::control;
 use crate::dev::{self, DevFacts};
+use crate::events::EventFeed;
 use crate::follow::Follower;
 use crate::gate::Rules;
 use crate::limits::Limits;
@@ -28,6 +30,7 @@ use crate::upstream::{Dialler, SandboxTls};
 use crate::usage;
 use crate::visitor::{Renewals, WorkerParts};
 use crate::visits::Counter;
+use crate::webhooks::{self, Sender};
 
 /// How long the control plane may take to finish its answers once visitors are gone.
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
@@ -147,7 +150,10 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
 
     let settings = api_settings(&config, public_port, &rules)?;
     store.set_links(settings.links());
+    let webhooks = webhook_sender(&config, &rules, &clock)?;
     let state = ApiState {
+        feed: EventFeed::start(store.clone()).await.context("cannot read the events")?,
+        webhooks: webhooks.clone(),
         store: store.clone(),
         follower: follower.clone(),
         routes: Arc::clone(&routes),
@@ -163,6 +169,8 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         }
         None => None,
     };
+    let told = Arc::clone(&metrics);
+    webhooks::start(store.clone(), webhooks, told, clock.clone(), shutdown.watcher());
     let admin_router = admin::router(AdminState { metrics, routes, follower });
     control::serve(api_listener, api::router(state), config.control, shutdown.watcher());
     control::serve(admin_listener, admin_router, config.control, shutdown.watcher());
@@ -188,7 +196,7 @@ fn entrances(
 fn api_settings(
     config: &Config,
     public_port: u16,
-    rules: &Arc<crate::address::AddressRules>,
+    rules: &Arc<AddressRules>,
 ) -> Result<ApiSettings> {
     let zone = config.zones.first().ok_or_else(|| anyhow!("no preview zone is configured"))?;
     let rules = Arc::clone(rules);
@@ -205,6 +213,17 @@ fn api_settings(
         permits_address: Arc::new(move |ip| rules.permits(ip)),
         ..defaults
     })
+}
+
+/// Tells webhooks wherever they are, but for what is ours: our own listeners, and the networks of the sandboxes.
+fn webhook_sender(config: &Config, networks: &AddressRules, clock: &Clock) -> Result<Sender> {
+    let rules = PublicRules {
+        allow: config.webhooks.allow.clone(),
+        deny: networks.allow.clone(),
+        own: networks.own.clone(),
+    };
+    Sender::new(Arc::new(config.webhooks.clone()), rules, clock.clone())
+        .context("cannot use the file that webhooks.authorities names")
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {

@@ -250,7 +250,7 @@ async fn share(command: ShareCommand) -> Result<String> {
             Ok(out)
         }
         ShareCommand::Revoke { tenant, sandbox, id, store } => {
-            let store = open(store.data).await?;
+            let store = open_for("share.delete", store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
             let sandbox = sandbox.parse().context("that is not a sandbox's id")?;
             let id = id.parse().context("that is not a link's id")?;

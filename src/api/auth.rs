@@ -12,7 +12,7 @@ use axum::http::{HeaderName, Method, StatusCode, header};
 use super::problem::RequestId;
 use super::{ApiState, Problem, audit, keys, tickets};
 use crate::model::{
-    ApiKey, Binding, KeyScope, Sandbox, SandboxId, ScopedToken, ScopedTokenId, TenantId,
+    ApiKey, Binding, Event, KeyScope, Sandbox, SandboxId, ScopedToken, ScopedTokenId, TenantId,
 };
 use crate::store::{Actor, ActorKind, NewSandbox, SandboxPatch, Store, StoreError};
 
@@ -54,6 +54,18 @@ impl Caller {
     /// The scopes it was given.
     pub(super) fn scopes(&self) -> &[KeyScope] {
         self.token.as_ref().map_or(&self.key.scopes, |token| &token.scopes)
+    }
+
+    /// Whether it would still be let in, for what stays open for long. A store that cannot be asked changes nothing.
+    pub(super) async fn is_still_valid(&self, state: &ApiState) -> bool {
+        judge(self.credential, state)
+            .await
+            .map_or_else(|problem| !problem.is_unauthorised(), |_| true)
+    }
+
+    /// Whether an event exists for this caller: a bound one hears of its own sandboxes.
+    pub(super) fn hears(&self, event: &Event) -> bool {
+        self.binding().is_none_or(|binding| binding.admits_event(event))
     }
 
     /// Requires one of the scopes. A bound caller has only those that are about single sandboxes.

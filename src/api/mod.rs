@@ -12,6 +12,7 @@ mod cors;
 mod delegation;
 mod document;
 mod embed;
+mod events;
 mod fields;
 pub mod keys;
 mod lifecycle;
@@ -30,6 +31,8 @@ mod tickets;
 mod tokens;
 mod upstream;
 mod usage;
+mod webhook_deliveries;
+mod webhooks;
 mod workspaces;
 
 pub use document::openapi;
@@ -65,6 +68,7 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(audit::routes())
         .merge(delegation::routes())
         .merge(document::routes())
+        .merge(events::routes())
         .merge(lifecycle::routes())
         .merge(previews::routes())
         .merge(quotas::routes())
@@ -72,9 +76,11 @@ fn described() -> OpenApiRouter<ApiState> {
         .merge(sandboxes::routes())
         .merge(shares::routes())
         .merge(tenant::routes())
+        .merge(tickets::routes())
         .merge(tokens::routes())
         .merge(usage::routes())
-        .merge(tickets::routes())
-        .merge(workspaces::routes());
+        .merge(workspaces::routes())
+        .merge(webhook_deliveries::routes())
+        .merge(webhooks::routes());
     OpenApiRouter::default().nest("/api/v1", v1).merge(embed::routes())
 }

@@ -68,6 +68,11 @@ impl Problem {
         Self::invalid(Map::from_iter([(name.to_owned(), json!([reason]))]))
     }
 
+    /// Whether it says that the caller is nobody.
+    pub fn is_unauthorised(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+    }
+
     /// Another code for the same.
     #[must_use]
     pub fn with_code(self, code: &'static str) -> Self {
@@ -122,6 +127,16 @@ impl From<StoreError> for Problem {
                     .with_details(Map::from_iter([("existing".to_owned(), existing.clone())]))
                     .within("existing", existing)
             }
+            StoreError::TooManyWebhooks => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "WEBHOOK_LIMIT_REACHED",
+                "There are as many webhooks as there may be; delete one first.",
+            ),
+            StoreError::WebhookInactive => Self::new(
+                StatusCode::CONFLICT,
+                "RESOURCE_STATE",
+                "The webhook is not active; activate it first.",
+            ),
             StoreError::IdempotencyMismatch => Self::new(
                 StatusCode::CONFLICT,
                 "IDEMPOTENCY_PAYLOAD_MISMATCH",

@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::Caller;
-use super::fields::Fields;
+use super::fields::{Fields, whole};
 use super::shapes::{
     DefaultQuotasData, EffectivePolicy, PoliciesData, PoliciesOrder, QuotasData, QuotasOrder,
 };
@@ -57,7 +57,7 @@ pub(super) fn preview_limits(fields: &mut Fields) -> PreviewLimits {
     let mut number = |name: &str, (least, most): (u64, u64)| match sent.get(name) {
         None | Some(Value::Null) => None,
         Some(value) => {
-            let number = value.as_u64().filter(|number| (least..=most).contains(number));
+            let number = whole(value).filter(|number| (least..=most).contains(number));
             if number.is_none() {
                 let must = format!("{name} must be null or a whole number from {least} to {most}");
                 fields.fault("limits", &must);
@@ -79,7 +79,7 @@ pub(super) fn preview_limits(fields: &mut Fields) -> PreviewLimits {
 fn read(fields: &mut Fields) -> Quotas {
     let must = format!("must be null or a whole number from 0 to {MAX_CAP}");
     let mut cap = |name| {
-        let read = |value: &Value| value.as_u64().filter(|cap| *cap <= MAX_CAP);
+        let read = |value: &Value| whole(value).filter(|cap| *cap <= MAX_CAP);
         fields.get(name, &must, read).flatten()
     };
     Quotas {
@@ -134,7 +134,7 @@ async fn answer(state: &ApiState, caller: &Caller, user: &str) -> Result<Json<Va
 
 /// Tells an end user's quotas, and what it has.
 #[utoipa::path(
-    get, path = "/quotas/external/{*external_user_id}", tag = "Quotas", operation_id = "get_quotas", security(("api_key" = ["tenant:read"])),
+    get, path = "/quotas/external/{*external_user_id}", tag = "Quotas", operation_id = "get_quotas", security(("api_key" = ["quotas:read"]), ("api_key" = ["tenant:read"])),
     responses((status = 200, body = QuotasData)),
 )]
 async fn show(
@@ -150,7 +150,7 @@ async fn show(
 ///
 /// Replaces all of them.
 #[utoipa::path(
-    put, path = "/quotas/external/{*external_user_id}", tag = "Quotas", operation_id = "set_quotas", security(("api_key" = ["tenant:write"])), request_body = QuotasOrder,
+    put, path = "/quotas/external/{*external_user_id}", tag = "Quotas", operation_id = "set_quotas", security(("api_key" = ["quotas:write"]), ("api_key" = ["tenant:write"])), request_body = QuotasOrder,
     responses((status = 200, body = QuotasData)),
 )]
 async fn set(
@@ -168,7 +168,7 @@ async fn set(
 ///
 /// The tenant's default holds again.
 #[utoipa::path(
-    delete, path = "/quotas/external/{*external_user_id}", tag = "Quotas", operation_id = "delete_quotas", security(("api_key" = ["tenant:write"])),
+    delete, path = "/quotas/external/{*external_user_id}", tag = "Quotas", operation_id = "delete_quotas", security(("api_key" = ["quotas:write"]), ("api_key" = ["tenant:write"])),
     responses((status = 204, description = "Done")),
 )]
 async fn delete(
@@ -182,7 +182,7 @@ async fn delete(
 
 /// Tells what every end user without quotas of its own may have.
 #[utoipa::path(
-    get, path = "/quotas/default", tag = "Quotas", operation_id = "get_default_quotas", security(("api_key" = ["tenant:read"])),
+    get, path = "/quotas/default", tag = "Quotas", operation_id = "get_default_quotas", security(("api_key" = ["quotas:read"]), ("api_key" = ["tenant:read"])),
     responses((status = 200, body = DefaultQuotasData)),
 )]
 async fn default(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
@@ -194,7 +194,7 @@ async fn default(State(state): State<ApiState>, caller: Caller) -> Result<Json<V
 ///
 /// Replaces all of it.
 #[utoipa::path(
-    put, path = "/quotas/default", tag = "Quotas", operation_id = "set_default_quotas", security(("api_key" = ["tenant:write"])), request_body = QuotasOrder,
+    put, path = "/quotas/default", tag = "Quotas", operation_id = "set_default_quotas", security(("api_key" = ["quotas:write"]), ("api_key" = ["tenant:write"])), request_body = QuotasOrder,
     responses((status = 200, body = DefaultQuotasData)),
 )]
 async fn set_default(
@@ -209,7 +209,7 @@ async fn set_default(
 
 /// Takes the default quotas away.
 #[utoipa::path(
-    delete, path = "/quotas/default", tag = "Quotas", operation_id = "delete_default_quotas", security(("api_key" = ["tenant:write"])),
+    delete, path = "/quotas/default", tag = "Quotas", operation_id = "delete_default_quotas", security(("api_key" = ["quotas:write"]), ("api_key" = ["tenant:write"])),
     responses((status = 204, description = "Done")),
 )]
 async fn delete_default(
@@ -249,7 +249,7 @@ fn sections(quotas: Option<Quotas>) -> Json<Value> {
 
 /// Gives the rules about all end users.
 #[utoipa::path(
-    get, path = "/tenant/policy", tag = "Quotas", operation_id = "get_policy", security(("api_key" = ["tenant:read"])),
+    get, path = "/tenant/policy", tag = "Quotas", operation_id = "get_policy", security(("api_key" = ["quotas:read"]), ("api_key" = ["tenant:read"])),
     responses((status = 200, body = PoliciesData)),
 )]
 async fn policy(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
@@ -259,7 +259,7 @@ async fn policy(State(state): State<ApiState>, caller: Caller) -> Result<Json<Va
 
 /// Sets the rules about all end users.
 #[utoipa::path(
-    put, path = "/tenant/policy", tag = "Quotas", operation_id = "set_policy", security(("api_key" = ["tenant:write"])), request_body = PoliciesOrder,
+    put, path = "/tenant/policy", tag = "Quotas", operation_id = "set_policy", security(("api_key" = ["quotas:write"]), ("api_key" = ["tenant:write"])), request_body = PoliciesOrder,
     responses((status = 200, body = PoliciesData)),
 )]
 async fn set_policy(
@@ -287,7 +287,7 @@ async fn put_policy(
 
 /// Takes the rules about all end users away.
 #[utoipa::path(
-    delete, path = "/tenant/policy", tag = "Quotas", operation_id = "delete_policy", security(("api_key" = ["tenant:write"])),
+    delete, path = "/tenant/policy", tag = "Quotas", operation_id = "delete_policy", security(("api_key" = ["quotas:write"]), ("api_key" = ["tenant:write"])),
     responses((status = 204, description = "Done")),
 )]
 async fn delete_policy(
@@ -300,7 +300,7 @@ async fn delete_policy(
 
 /// Gives the rules about one end user.
 #[utoipa::path(
-    get, path = "/external-users/{external_user_id}/policy", tag = "Quotas", operation_id = "get_user_policy", security(("api_key" = ["tenant:read"])),
+    get, path = "/external-users/{external_user_id}/policy", tag = "Quotas", operation_id = "get_user_policy", security(("api_key" = ["quotas:read"]), ("api_key" = ["tenant:read"])),
     responses((status = 200, body = PoliciesData)),
 )]
 async fn user_policy(
@@ -314,7 +314,7 @@ async fn user_policy(
 
 /// Sets the rules about one end user.
 #[utoipa::path(
-    put, path = "/external-users/{external_user_id}/policy", tag = "Quotas", operation_id = "set_user_policy", security(("api_key" = ["tenant:write"])), request_body = PoliciesOrder,
+    put, path = "/external-users/{external_user_id}/policy", tag = "Quotas", operation_id = "set_user_policy", security(("api_key" = ["quotas:write"]), ("api_key" = ["tenant:write"])), request_body = PoliciesOrder,
     responses((status = 200, body = PoliciesData)),
 )]
 async fn set_user_policy(
@@ -328,7 +328,7 @@ async fn set_user_policy(
 
 /// Takes the rules about one end user away.
 #[utoipa::path(
-    delete, path = "/external-users/{external_user_id}/policy", tag = "Quotas", operation_id = "delete_user_policy", security(("api_key" = ["tenant:write"])),
+    delete, path = "/external-users/{external_user_id}/policy", tag = "Quotas", operation_id = "delete_user_policy", security(("api_key" = ["quotas:write"]), ("api_key" = ["tenant:write"])),
     responses((status = 204, description = "Done")),
 )]
 async fn delete_user_policy(
@@ -342,7 +342,7 @@ async fn delete_user_policy(
 
 /// Tells the rules that hold for one end user, and whose they are.
 #[utoipa::path(
-    get, path = "/external-users/{external_user_id}/effective-policy", tag = "Quotas", operation_id = "get_effective_policy", security(("api_key" = ["tenant:read"])),
+    get, path = "/external-users/{external_user_id}/effective-policy", tag = "Quotas", operation_id = "get_effective_policy", security(("api_key" = ["quotas:read"]), ("api_key" = ["tenant:read"])),
     responses((status = 200, body = EffectivePolicy)),
 )]
 async fn effective_policy(

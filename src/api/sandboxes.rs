@@ -193,10 +193,10 @@ fn read_attributes(fields: &mut Fields, a: &mut Attributes) {
         }
     }
     let mut number =
-        |name: &str| fields.number(name, (1, 1 << 24)).and_then(|n| u32::try_from(n).ok());
-    a.cpu_count = number("cpu_count").or(a.cpu_count);
-    a.memory_mb = number("memory_mb").or(a.memory_mb);
-    a.disk_size_mb = number("disk_size_mb").or_else(|| number("disk_mb")).or(a.disk_size_mb);
+        |names: &[&str]| fields.number_of(names, (1, 1 << 24)).and_then(|n| u32::try_from(n).ok());
+    a.cpu_count = number(&["cpu_count"]).or(a.cpu_count);
+    a.memory_mb = number(&["memory_mb"]).or(a.memory_mb);
+    a.disk_size_mb = number(&["disk_size_mb", "disk_mb"]).or(a.disk_size_mb);
     a.timeout_sec = fields.number("timeout_sec", (1, MAX_LIFETIME)).or(a.timeout_sec);
     a.idle_timeout_sec =
         fields.number("idle_timeout_sec", (0, MAX_LIFETIME)).or(a.idle_timeout_sec);

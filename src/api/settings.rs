@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::tickets::Tickets;
 use crate::clock::Clock;
+use crate::events::EventFeed;
 use crate::follow::Follower;
 use crate::model::{Driver, Links, Visibility};
 use crate::routes::Routes;
 use crate::store::Store;
 use crate::usage::{Prices, Progress};
+use crate::webhooks::Sender;
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
@@ -20,6 +22,10 @@ pub struct ApiState {
     pub follower: Follower,
     /// The tables, for the signing keys.
     pub routes: Arc<Routes>,
+    /// What happens, for streams.
+    pub feed: EventFeed,
+    /// What tells webhooks.
+    pub webhooks: Sender,
     /// Wall time.
     pub clock: Clock,
     /// Tickets for streams that have not been used yet.

@@ -14,8 +14,9 @@ use utoipa_axum::routes;
 
 use super::auth::Caller;
 use super::fields::Fields;
-use super::shapes::{self, MadePreviewShare, PreviewShareOrder, ShareList};
+use super::shapes::{self, PreviewShareOrder, ShareList, ShareOrder, SharedPreview};
 use super::{ApiState, Problem, render};
+
 use crate::model::{KeyScope, PreviewId, Sandbox, SandboxState, Share, TokenScope};
 use crate::store::NewShare;
 use crate::token::{PREVIEW_SHARE_PREFIX, SHARE_PREFIX, share_hash};
@@ -54,7 +55,7 @@ async fn end(
     let tenant = state.store.tenant(caller.tenant).await?;
     let most = tenant.and_then(|tenant| tenant.policy.max_share_seconds);
     let longest = most.unwrap_or(LONGEST).min(LONGEST);
-    let asked = LIFE.into_iter().find_map(|name| fields.number(name, (1, longest)));
+    let asked = fields.number_of(&LIFE, (1, longest));
     let unsaid = match (default, most) {
         (Some(default), Some(most)) => Some(default.min(most)),
         (default, most) => default.or(most),
@@ -150,14 +151,11 @@ fn show(state: &ApiState, zone: &str, sandbox: &Sandbox, share: &Share) -> Value
     })
 }
 
-/// Shares a sandbox.
-///
-/// Whoever has the link sees the ports that it opens, without any other credential.
+/// Shares a sandbox by a link.
 #[utoipa::path(
-    post, path = "/sandboxes/{id}/shares", tag = "Shares", operation_id = "create_share", security(("api_key" = ["previews:write"])), request_body = shapes::ShareOrder,
+    post, path = "/sandboxes/{id}/shares", tag = "Share links", operation_id = "create_share", security(("api_key" = ["previews:write"])), request_body = ShareOrder,
     responses((status = 201, body = shapes::Share),
-        (status = 422, description = "`invalid_scope`: no link may have this scope. `VALIDATION_ERROR`: every other field that cannot be taken is named in `details`"),
-        (status = 500, description = "`INTERNAL_ERROR`: the machine has no randomness to give")),
+        (status = 422, description = "`invalid_scope`: links do not have this scope. `VALIDATION_ERROR`: every other field that cannot be taken is named in `details`")),
 )]
 async fn create(
     State(state): State<ApiState>,
@@ -177,11 +175,11 @@ async fn create(
     Ok((StatusCode::CREATED, Json(show(&state, &zone, &sandbox, &share))))
 }
 
-/// Lists the share links of a sandbox.
+/// Lists the links that open a sandbox at this moment.
 ///
-/// Those of its previews are among them.
+/// Those of its previews as well, newest first.
 #[utoipa::path(
-    get, path = "/sandboxes/{id}/shares", tag = "Shares", operation_id = "list_shares", security(("api_key" = ["previews:read"]), ("api_key" = ["previews:write"])),
+    get, path = "/sandboxes/{id}/shares", tag = "Share links", operation_id = "list_shares", security(("api_key" = ["previews:read"]), ("api_key" = ["previews:write"])),
     responses((status = 200, body = ShareList)),
 )]
 async fn list(
@@ -198,11 +196,11 @@ async fn list(
     Ok(Json(json!({ "data": shown })))
 }
 
-/// Withdraws a share link.
+/// Withdraws a link.
 ///
-/// What is open under it ends.
+/// What is open by it ends. Twice is no error.
 #[utoipa::path(
-    delete, path = "/sandboxes/{id}/shares/{share}", tag = "Shares", operation_id = "revoke_share", security(("api_key" = ["previews:write"])),
+    delete, path = "/sandboxes/{id}/shares/{share}", tag = "Share links", operation_id = "revoke_share", security(("api_key" = ["previews:write"])),
     responses((status = 204, description = "Done")),
 )]
 async fn revoke(
@@ -223,14 +221,13 @@ async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Shares a preview.
+/// Shares a preview by a link to its port.
 ///
 /// The link ends with the preview's record, if that has an end.
 #[utoipa::path(
-    post, path = "/sandboxes/{id}/previews/{preview}/share", tag = "Shares", operation_id = "share_preview", security(("api_key" = ["previews:write"])), request_body = PreviewShareOrder,
-    responses((status = 201, body = MadePreviewShare),
-        (status = 422, description = "`invalid_scope`: no link may have this scope. `VALIDATION_ERROR`: every other field that cannot be taken is named in `details`"),
-        (status = 500, description = "`INTERNAL_ERROR`: the machine has no randomness to give")),
+    post, path = "/sandboxes/{id}/previews/{preview}/share", tag = "Share links", operation_id = "share_preview", security(("api_key" = ["previews:write"])), request_body = PreviewShareOrder,
+    responses((status = 201, body = SharedPreview),
+        (status = 422, description = "`invalid_scope`: links do not have this scope. `VALIDATION_ERROR`: every other field that cannot be taken is named in `details`")),
 )]
 async fn share_preview(
     State(state): State<ApiState>,
@@ -277,9 +274,9 @@ async fn share_preview(
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
-/// Withdraws all share links of a preview.
+/// Withdraws every link to a preview.
 #[utoipa::path(
-    delete, path = "/sandboxes/{id}/previews/{preview}/share", tag = "Shares", operation_id = "unshare_preview", security(("api_key" = ["previews:write"])),
+    delete, path = "/sandboxes/{id}/previews/{preview}/share", tag = "Share links", operation_id = "unshare_preview", security(("api_key" = ["previews:write"])),
     responses((status = 204, description = "Done")),
 )]
 async fn unshare_preview(

@@ -16,7 +16,7 @@ use super::shapes::{
     UsageSessionPage, UsageSummary,
 };
 use super::{ApiState, Problem, render};
-use crate::model::{KeyScope, Owner, Provisioned, Sandbox, Span, TenantId, Traffic, Used};
+use crate::model::{KeyScope, Owner, Provisioned, Sandbox, ShareId, Span, TenantId, Traffic, Used};
 use crate::store::{UsageFilter, UsageGroup};
 use crate::usage::{Bucket, Series, Window, WindowError};
 
@@ -58,7 +58,7 @@ fn window(query: &Asked, now: Timestamp, default: &str) -> Result<Window, Proble
 
 fn filter(query: &Asked, tenant: TenantId, window: Window) -> Result<UsageFilter, Problem> {
     let id = |name: &str| text(query, name).map(str::to_owned);
-    let sandbox = text(query, "sandbox_id").map(str::parse).transpose();
+    let sandbox = query.get("sandbox_id").map(|text| text.parse()).transpose();
     Ok(UsageFilter {
         tenant,
         external_user_id: id("external_user_id"),
@@ -315,7 +315,7 @@ fn start_of_minute(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(ms - ms.rem_euclid(crate::model::MINUTE)).unwrap_or(at)
 }
 
-type Places = Vec<(u16, Option<uuid::Uuid>, Traffic)>;
+type Places = Vec<(u16, Option<ShareId>, Traffic)>;
 
 fn of_one(
     state: &ApiState,

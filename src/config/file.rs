@@ -10,7 +10,8 @@ use toml::Value;
 use super::cli::MAX_WORKERS;
 use super::reader::Reader;
 use super::{
-    Config, ConfigError, FORBIDDEN_PORTS, TlsConfig, UsageConfig, default_data_dir, default_workers,
+    Config, ConfigError, FORBIDDEN_PORTS, TlsConfig, UsageConfig, default_data_dir,
+    default_workers, webhooks,
 };
 use crate::address::AddressRules;
 use crate::api::is_origin;
@@ -48,6 +49,7 @@ pub fn check(path: &Path) -> Result<(Config, Vec<String>), ConfigError> {
     {
         faults.push(format!("networks.sandbox_authorities: {}: {error}", file.display()));
     }
+    faults.extend(webhooks::fault(&config.webhooks));
     if faults.is_empty() { Ok((config, warnings)) } else { Err(ConfigError(faults)) }
 }
 
@@ -123,6 +125,7 @@ fn read(r: &mut Reader) -> Config {
         forbidden_ports: forbidden_ports(r),
         default_visibility: default_visibility(r).unwrap_or(Visibility::Public),
         allowed_origins: allowed_origins(r),
+        webhooks: webhooks::read(r),
         drain: r.duration("shutdown.drain").unwrap_or(Duration::from_secs(30)),
         tls,
         usage: usage(r),

@@ -3,6 +3,7 @@
 mod cli;
 mod file;
 mod reader;
+mod webhooks;
 
 pub use cli::{
     Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, ShareCommand,
@@ -57,6 +58,8 @@ pub struct Config {
     pub default_visibility: Visibility,
     /// Origins whose pages may call the control API, beside those that tenants name.
     pub allowed_origins: Vec<String>,
+    /// How webhooks are told.
+    pub webhooks: crate::webhooks::Settings,
     /// How long draining may take.
     pub drain: Duration,
     /// TLS, if it is spoken here.
@@ -182,6 +185,7 @@ pub fn dev(options: &DevOptions) -> Config {
         forbidden_ports: FORBIDDEN_PORTS.to_vec(),
         default_visibility: Visibility::Public,
         allowed_origins: Vec::new(),
+        webhooks: webhooks::development(),
         drain: Duration::from_secs(5),
         tls: Some(TlsConfig {
             listen: local(options.https_port),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{KeyId, KeyScope, Sandbox, SandboxId, ScopedTokenId, TenantId};
+use super::{Event, KeyId, KeyScope, Sandbox, SandboxId, ScopedTokenId, TenantId};
 
 /// Whom a delegated caller acts for. Everything else of the tenant's does not exist for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,12 +18,23 @@ pub struct Binding {
 impl Binding {
     /// Whether a sandbox exists for this caller.
     pub fn admits(&self, sandbox: &Sandbox) -> bool {
-        let own = sandbox.external_user_id.as_ref() == Some(&self.external_user_id);
-        let within = match (&self.workspace_id, &sandbox.attributes.workspace_id) {
+        let workspace = sandbox.attributes.workspace_id.as_ref();
+        self.holds(sandbox.id, sandbox.external_user_id.as_ref(), workspace)
+    }
+
+    /// Whether an event is about a sandbox that exists for this caller.
+    pub fn admits_event(&self, event: &Event) -> bool {
+        let (user, workspace) = (event.external_user_id.as_ref(), event.workspace.as_ref());
+        event.sandbox.is_some_and(|sandbox| self.holds(sandbox, user, workspace))
+    }
+
+    fn holds(&self, id: SandboxId, user: Option<&String>, workspace: Option<&String>) -> bool {
+        let own = user == Some(&self.external_user_id);
+        let within = match (&self.workspace_id, workspace) {
             (Some(own), Some(other)) => own == other,
             (None, _) | (_, None) => true,
         };
-        (own || self.sandboxes.contains(&sandbox.id)) && within
+        (own || self.sandboxes.contains(&id)) && within
     }
 }
 

@@ -6,13 +6,14 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{EventId, Sandbox, SandboxId, SandboxState, TenantId};
 
 macro_rules! events {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)+) => {
         /// A kind of event.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         pub enum EventType {
             $($(#[$doc])* #[serde(rename = $text)] $name,)+
         }

@@ -3,9 +3,8 @@
 use std::ops::AddAssign;
 
 use jiff::Timestamp;
-use uuid::Uuid;
 
-use super::{Sandbox, SandboxId, SandboxState};
+use super::{Sandbox, SandboxId, SandboxState, ShareId};
 
 /// The length of the buckets that counts are written into, milliseconds.
 pub const MINUTE: i64 = 60_000;
@@ -18,7 +17,7 @@ pub struct Place {
     /// Its port.
     pub port: u16,
     /// The share link that let them in, if it was one.
-    pub share: Option<Uuid>,
+    pub share: Option<ShareId>,
 }
 
 /// What visitors moved.

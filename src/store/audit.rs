@@ -277,6 +277,9 @@ async fn tenant_of(tx: &mut Tx, kind: &str, key: &str) -> Result<Option<TenantId
         "token" => {
             "SELECT s.tenant FROM tokens t JOIN sandboxes s ON s.id = t.sandbox WHERE t.id = ?1"
         }
+        "share" => {
+            "SELECT s.tenant FROM shares h JOIN sandboxes s ON s.id = h.sandbox WHERE h.id = ?1"
+        }
         _ => return Ok(None),
     };
     let row = sqlx::query(sql).bind(key).fetch_optional(&mut **tx).await;

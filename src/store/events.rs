@@ -7,11 +7,9 @@ use serde_json::{Map, Value, json};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite, Transaction};
 
-use super::rows::{self, Columns, millis, word};
+use super::rows::{self, Columns, millis};
 use super::{Store, StoreError};
-use crate::model::{
-    DeliveryId, DeliveryState, Event, EventFilter, EventId, EventType, Sandbox, SandboxId, TenantId,
-};
+use crate::model::{Event, EventFilter, EventId, EventType, Sandbox, SandboxId, TenantId};
 
 type Tx = Transaction<'static, Sqlite>;
 
@@ -82,25 +80,7 @@ impl Store {
     /// Writes an event, and queues it for every active webhook that wants it. Whoever emits ends with [`Store::commit`], which wakes
     /// those who wait for events.
     pub(super) async fn emit(&self, tx: &mut Tx, new: NewEvent) -> Result<EventId, StoreError> {
-        let (id, now) = (EventId::new(), millis(self.clock.now()));
-        let row = sqlx::query(
-            "INSERT INTO events (id, tenant, kind, at, sandbox, workspace, external_workspace_id, external_user_id, data) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING seq",
-        )
-        .bind(id.to_string())
-        .bind(new.tenant.to_string())
-        .bind(new.kind.name())
-        .bind(now)
-        .bind(new.sandbox.map(|sandbox| sandbox.to_string()))
-        .bind(&new.workspace)
-        .bind(&new.external_workspace_id)
-        .bind(&new.external_user_id)
-        .bind(rows::json(&new.data))
-        .fetch_one(&mut **tx)
-        .await
-        .map_err(StoreError::Database)?;
-        let seq: i64 = row.get(0);
-        self.emitting.fetch_max(seq, Ordering::Relaxed);
+        let (id, seq) = self.insert_event(tx, &new).await?;
         let hooks = sqlx::query(
             "SELECT id, events FROM webhooks WHERE tenant = ?1 AND state = 'active' AND (workspace IS NULL OR workspace = ?2)",
         )
@@ -111,12 +91,40 @@ impl Store {
         .map_err(StoreError::Database)?;
         for hook in &hooks {
             let mut c = Columns::of(hook);
-            let (hook, filter) = (c.take::<&str>()?, c.json::<EventFilter>()?);
+            let (hook, filter) = (c.id()?, c.json::<EventFilter>()?);
             if filter.wants(new.kind) {
-                queue(tx, hook, seq, now).await?;
+                self.queue(tx, hook, seq, None).await?;
             }
         }
         Ok(id)
+    }
+
+    /// Writes an event, for nobody yet. Gives its id and its place.
+    pub(super) async fn insert_event(
+        &self,
+        tx: &mut Tx,
+        new: &NewEvent,
+    ) -> Result<(EventId, i64), StoreError> {
+        let id = EventId::new();
+        let row = sqlx::query(
+            "INSERT INTO events (id, tenant, kind, at, sandbox, workspace, external_workspace_id, external_user_id, data) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING seq",
+        )
+        .bind(id.to_string())
+        .bind(new.tenant.to_string())
+        .bind(new.kind.name())
+        .bind(millis(self.clock.now()))
+        .bind(new.sandbox.map(|sandbox| sandbox.to_string()))
+        .bind(&new.workspace)
+        .bind(&new.external_workspace_id)
+        .bind(&new.external_user_id)
+        .bind(rows::json(&new.data))
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(StoreError::Database)?;
+        let seq: i64 = row.get(0);
+        self.emitting.fetch_max(seq, Ordering::Relaxed);
+        Ok((id, seq))
     }
 
     /// Emits what has happened between two states of a sandbox; `None` before it was made.
@@ -215,28 +223,6 @@ impl Store {
 
 fn read(rows: &[SqliteRow]) -> Result<Vec<Event>, StoreError> {
     rows.iter().map(|row| event(&mut Columns::of(row))).collect()
-}
-
-/// Queues an event for a webhook.
-async fn queue(tx: &mut Tx, webhook: &str, event: i64, now: i64) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO deliveries (id, webhook, event, state, next_at, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
-    )
-    .bind(DeliveryId::new().to_string())
-    .bind(webhook)
-    .bind(event)
-    .bind(word(&DeliveryState::Pending))
-    .bind(now)
-    .execute(&mut **tx)
-    .await
-    .map_err(StoreError::Database)?;
-    sqlx::query("UPDATE webhooks SET due_at = min(coalesce(due_at, ?2), ?2) WHERE id = ?1")
-        .bind(webhook)
-        .bind(now)
-        .execute(&mut **tx)
-        .await
-        .map(drop)
-        .map_err(StoreError::Database)
 }
 
 /// The zone of the tenant's own that its links are minted in.

@@ -5,11 +5,14 @@
 mod audit;
 mod changes;
 mod delegation;
+mod deliveries;
+mod delivery_log;
 mod events;
 mod idempotency;
 mod keys;
 mod open;
 mod previews;
+mod prune;
 mod quotas;
 mod rows;
 mod sandboxes;
@@ -21,13 +24,16 @@ mod tenants;
 mod tokens;
 mod usage;
 mod usage_reports;
+mod webhooks;
 mod workspaces;
 
 pub use audit::{Actor, ActorKind, AuditFilter, AuditRow};
+pub use deliveries::{Backlog, Busy, Claim, Room, Settlement, Verdict};
 pub use open::Store;
 pub use quotas::{QuotaExceeded, QuotaUsage};
 pub use shares::{NewShare, PreviewShare};
 pub use snapshot::Sandboxes;
+pub use webhooks::{NewWebhook, WebhookPatch};
 pub use workspaces::{NewWorkspace, WorkspaceKey, WorkspacePatch};
 
 use jiff::Timestamp;
@@ -73,6 +79,12 @@ pub enum StoreError {
     /// A row that must be unique exists already.
     #[error("exists already")]
     Exists,
+    /// The tenant has as many webhooks as it may have.
+    #[error("too many webhooks")]
+    TooManyWebhooks,
+    /// The webhook is not told of anything at the moment.
+    #[error("the webhook is not active")]
+    WebhookInactive,
     /// A stored value does not parse: the file was written by something else.
     #[error("a stored value is not valid: {0}")]
     Corrupt(&'static str),

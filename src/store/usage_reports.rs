@@ -4,12 +4,11 @@ use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite};
-use uuid::Uuid;
 
 use super::rows::{Columns, millis, moment};
 use super::spans::{owner, shape};
 use super::{Store, StoreError, UsageFilter, UsageGroup};
-use crate::model::{Provisioned, Span, Traffic, Used};
+use crate::model::{Provisioned, ShareId, Span, Traffic, Used};
 
 /// The sums of a table of traffic, in the order in which [`traffic`] reads them.
 const SUMS: &str = "sum(t.requests), sum(t.bytes_in), sum(t.bytes_out), sum(t.websocket_ms), sum(t.status_1xx), \
@@ -130,7 +129,7 @@ impl Store {
     pub async fn traffic_by_place(
         &self,
         filter: &UsageFilter,
-    ) -> Result<Vec<(u16, Option<Uuid>, Traffic)>, StoreError> {
+    ) -> Result<Vec<(u16, Option<ShareId>, Traffic)>, StoreError> {
         let mut query = QueryBuilder::new(format!("SELECT t.port, t.share, {SUMS}"));
         query.push(" FROM usage_owners o JOIN usage_traffic t ON t.owner = o.id");
         restrict(&mut query, filter);

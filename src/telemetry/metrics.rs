@@ -1,7 +1,7 @@
 //! Prometheus metrics. No label value is ever chosen by a visitor, a tenant or a sandbox, so the number of series is fixed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -40,6 +40,17 @@ pub enum Handshake {
     Resumed,
     /// It came to nothing: TLS failed, or took too long, or a front did not say for whom it came.
     Failed,
+}
+
+/// How an attempt to tell a webhook went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryOutcome {
+    /// It was taken.
+    Delivered,
+    /// It failed and will be repeated.
+    Retried,
+    /// It failed for good.
+    GivenUp,
 }
 
 /// A limit of previews that was reached.
@@ -126,6 +137,9 @@ pub struct Metrics {
     pub usage_write_failures: Counter,
     certificate_reloads: [Counter; 2],
     certificate_expiry: CertificateExpiry,
+    deliveries: [Counter; 3],
+    delivery_backlog: Gauge,
+    delivery_overdue: Gauge<f64, AtomicU64>,
 }
 
 /// Told by the log's writer, which knows.
@@ -185,6 +199,12 @@ impl Metrics {
         r.register("limited", "Requests refused and pieces delayed, by limit", limited.clone());
         let reloads = Family::<OutcomeLabels, Counter>::default();
         r.register("certificate_reloads", "Changed certificates, by outcome", reloads.clone());
+        let deliveries = Family::<OutcomeLabels, Counter>::default();
+        let help = "Attempts to tell webhooks, by outcome";
+        r.register("webhook_deliveries", help, deliveries.clone());
+        let delivery_overdue = Gauge::<f64, AtomicU64>::default();
+        let help = "For how long the delivery that has waited longest is due";
+        r.register_with_unit("webhook_overdue", help, Unit::Seconds, delivery_overdue.clone());
         let certificate_expiry = CertificateExpiry::default();
         r.register_collector(Box::new(certificate_expiry.clone()));
         r.register_collector(Box::new(LostLines));
@@ -261,6 +281,10 @@ impl Metrics {
             certificate_reloads: ["loaded", "refused"]
                 .map(|outcome| reloads.get_or_create(&OutcomeLabels { outcome }).clone()),
             certificate_expiry,
+            deliveries: ["delivered", "retried", "given_up"]
+                .map(|outcome| deliveries.get_or_create(&OutcomeLabels { outcome }).clone()),
+            delivery_backlog: gauge(r, "webhook_queue", "Deliveries that are not settled"),
+            delivery_overdue,
             registry,
         }
     }
@@ -322,6 +346,22 @@ impl Metrics {
             Handshake::Resumed => resumed.inc(),
             Handshake::Failed => failed.inc(),
         };
+    }
+
+    /// Counts an attempt to tell a webhook.
+    pub fn webhook_told(&self, outcome: DeliveryOutcome) {
+        let [delivered, retried, given_up] = &self.deliveries;
+        match outcome {
+            DeliveryOutcome::Delivered => delivered.inc(),
+            DeliveryOutcome::Retried => retried.inc(),
+            DeliveryOutcome::GivenUp => given_up.inc(),
+        };
+    }
+
+    /// Notes how many deliveries wait, and for how long one of them should not have, milliseconds.
+    pub fn webhook_backlog(&self, deliveries: u64, overdue_ms: u64) {
+        self.delivery_backlog.set(i64::try_from(deliveries).unwrap_or(i64::MAX));
+        self.delivery_overdue.set(Duration::from_millis(overdue_ms).as_secs_f64());
     }
 
     /// Counts a limit of previews that was reached.

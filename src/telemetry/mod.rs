@@ -6,4 +6,4 @@ mod metrics;
 
 pub use access::{AccessLine, Gravity, flush as flush_access};
 pub use log::{LogError, LogFormat, LogGuard, LogSettings, init as init_log};
-pub use metrics::{Handshake, Limited, Metrics, Source};
+pub use metrics::{DeliveryOutcome, Handshake, Limited, Metrics, Source};

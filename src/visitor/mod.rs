@@ -201,9 +201,6 @@ async fn forward(
             return refuse(worker, record, &arriving.head, refused);
         }
     };
-    if let Some(share) = plan.share {
-        worker.visits.passed(share, plan.opens_link, worker.clock.now());
-    }
     record.goes_on(worker, &plan);
     let mut watch = worker.live.watch(&plan.grant, (&*plan.route, plan.port), arriving.peer.ip);
     watch.hold(permit);

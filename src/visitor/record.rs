@@ -110,12 +110,11 @@ impl Record {
 
     /// Notes that the visit goes on to the app. From here on it is usage, whatever becomes of it.
     pub fn goes_on(&mut self, worker: &Worker, plan: &Plan) {
-        let place = Place {
-            sandbox: plan.route.sandbox,
-            port: plan.port,
-            share: plan.share.map(|share| share.0),
-        };
+        let place = Place { sandbox: plan.route.sandbox, port: plan.port, share: plan.share };
         self.tally = Some(worker.meter.enter(place));
+        if let Some(share) = plan.share {
+            worker.visits.passed(share, plan.opens_link, worker.clock.now());
+        }
     }
 
     /// Notes what was decided.

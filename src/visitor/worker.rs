@@ -61,10 +61,10 @@ pub struct WorkerParts {
     pub hsts: Duration,
     /// Sessions that were renewed.
     pub renewals: Renewals,
-    /// Where visits by share links are counted.
-    pub counter: Counter,
     /// Where each worker's counters come from.
     pub meters: Meters,
+    /// Where visits by share links are counted.
+    pub counter: Counter,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

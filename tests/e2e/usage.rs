@@ -166,6 +166,27 @@ async fn http2_and_https_are_counted_alike() {
     assert_eq!((&seen["bytes_out"], &seen["responses"]["2xx"]), (&json!(15), &json!(3)));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_by_a_share_link_is_told_apart() {
+    let portico = Portico::start_with(often).await;
+    let api = &portico.api;
+    let sandbox = FakeSandbox::well_behaved().await;
+    let target = portico.private("mine", sandbox.port()).await;
+    let link = api.ok("POST", &format!("/sandboxes/{}/shares", target.id), Some(json!({}))).await;
+    let token = link["share_url"].as_str().unwrap().rsplit_once("ms=").unwrap().1.to_owned();
+    let (own, _) = api.token(&target.id, json!({})).await;
+    for credential in [&token, &own, &token] {
+        let field = format!("Cookie: __Host-preview={credential}\r\n");
+        assert_eq!(portico.visit(target.get("/", &field)).await.text(), "hello");
+    }
+    let seen = counted(api, &target.id, 3).await;
+    let [share] = &seen["shares"].as_array().unwrap()[..] else { panic!("{seen}") };
+    assert_eq!((&share["share_id"], &share["requests"]), (&link["share_id"], &json!(2)));
+    assert_eq!((&share["bytes_out"], &share["port"]), (&json!(10), &json!(sandbox.port())));
+    let [port] = &seen["ports"].as_array().unwrap()[..] else { panic!("{seen}") };
+    assert_eq!((&port["requests"], &port["bytes_out"]), (&json!(3), &json!(15)));
+}
+
 async fn visit(process: &Process, host: &str, times: usize) {
     let mut visitor = process.connect().await;
     for _ in 0..times {

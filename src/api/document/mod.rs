@@ -29,15 +29,20 @@ RFC 3339 in UTC. A change is answered once it is durable and this process serves
 All errors have one shape, `Error`, and every answer has `X-Request-Id`.";
 
 /// The groups of operations, in the order in which they are read.
-const TAGS: [(&str, &str); 11] = [
+const TAGS: &[(&str, &str)] = &[
     ("Sandboxes", "What is previewed: create, find, change, destroy."),
     ("Previews", "Published ports of a sandbox."),
     ("Preview tokens", "Credentials that open the private ports of one sandbox."),
-    ("Shares", "Links that open a sandbox or a preview for whoever has them."),
+    (
+        "Share links",
+        "Links that open a sandbox, or one published port of it, without any other credential.",
+    ),
     ("Usage", "What sandboxes took up, and what their visitors moved."),
     ("Workspaces", "Groups of sandboxes."),
     ("Tenant", "The caller, its face on the pages that visitors meet, and its rules."),
     ("Quotas", "What the tenant's end users may have."),
+    ("Webhooks", "Endpoints of the tenant's that are told of events."),
+    ("Events", "What happens, as streams of server-sent events."),
     ("API keys", "Credentials of this API, for keys with the scope `*`."),
     ("Delegation", "Credentials for the browser of one end user."),
     ("Reference", "This document, and the script that a customer's page embeds previews with."),
@@ -74,7 +79,8 @@ fn document() -> Value {
     let mut paths = complete::paths(part("/paths"));
     let schemas = schemas::complete(part("/components/schemas"), &paths);
     complete::bodies(&mut paths, &schemas);
-    let tags = TAGS.map(|(name, description)| json!({ "name": name, "description": description }));
+    let tag = |(name, about): &(&str, &str)| json!({ "name": name, "description": about });
+    let tags: Vec<Value> = TAGS.iter().map(tag).collect();
     json!({
         "openapi": "3.1.0",
         "info": {

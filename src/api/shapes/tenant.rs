@@ -35,7 +35,8 @@ pub(in crate::api) enum BrandingOrder {
 /// A face in its envelope. What is beside it means nothing.
 #[derive(ToSchema)]
 pub(in crate::api) struct FaceEnvelope {
-    branding: FaceOrder,
+    #[schema(required)]
+    branding: Option<FaceOrder>,
 }
 
 /// The features of a face. What is not named is not set.
@@ -95,6 +96,8 @@ pub(in crate::api) struct Policy {
     read_allows_upgrade: bool,
     /// Whether pages post their messages under the type `miosa:session-expired` as well.
     miosa_messages: bool,
+    /// The longest that share links made from now on may live, seconds; null = as long as their makers say.
+    max_share_seconds: Option<u64>,
     limits: PreviewLimits,
 }
 
@@ -142,6 +145,9 @@ pub(in crate::api) struct PolicyOrder {
     read_methods: Option<Vec<Method>>,
     read_allows_upgrade: Option<bool>,
     miosa_messages: Option<bool>,
+    /// The longest that share links may live, seconds.
+    #[schema(minimum = 1, maximum = 316224000)]
+    max_share_seconds: Option<u64>,
     limits: Option<PreviewLimitsOrder>,
 }
 

@@ -45,6 +45,28 @@ impl Authority {
         std::fs::write(self.files.path().join(format!("{file}.pem")), leaf.pem()).unwrap();
     }
 
+    /// A server's settings, with a certificate for these names.
+    pub fn server(&self, names: &[&str]) -> rustls::ServerConfig {
+        let names: Vec<String> = names.iter().copied().map(str::to_owned).collect();
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], key)
+            .unwrap()
+    }
+
+    /// A file with the authority's own certificate.
+    pub fn certificate(&self) -> std::path::PathBuf {
+        let file = self.files.path().join("authority.crt");
+        std::fs::write(&file, self.issuer.pem()).unwrap();
+        file
+    }
+
     /// A visitor's settings: this authority is trusted, these protocols are offered.
     pub fn client(&self, protocols: &[&str]) -> ClientConfig {
         self.client_of(rustls::ALL_VERSIONS, protocols)

@@ -1,0 +1,16 @@
+//! Webhooks: telling tenants' endpoints of events, by HTTP, until they have taken them or are given up. Endpoints are strangers: each
+//! is reached at a checked address only, has a deadline, and delays nobody but itself.
+
+mod deliver;
+mod message;
+mod schedule;
+mod send;
+mod settings;
+mod sign;
+mod target;
+
+pub use deliver::start;
+pub use message::{envelope, header_fault, our_headers};
+pub use send::{Attempt, Sender, TrustError};
+pub use settings::Settings;
+pub use target::TargetError;
