@@ -68,7 +68,7 @@ async fn create(
         serde_json::from_value::<Vec<KeyScope>>(value.clone()).ok().filter(|s| !s.is_empty())
     };
     let scopes = fields.get("scopes", "must be a list of known scopes", read).flatten();
-    let label = fields.text("label", LABEL).or_else(|| fields.text("name", LABEL)).flatten();
+    let label = fields.text_of(&["label", "name"], LABEL).flatten();
     let lifetime = fields.number("expires_in", (1, MAX_LIFETIME));
     fields.finish()?;
     let lifetime = lifetime

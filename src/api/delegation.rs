@@ -175,8 +175,7 @@ async fn list(
 ) -> Result<Json<Value>, Problem> {
     caller.must_be_unbound()?;
     let limit = limit(&query)?;
-    let before = query.get("before").filter(|text| !text.is_empty());
-    let before = before.map(|text| text.parse::<ScopedTokenId>());
+    let before = query.get("before").map(|text| text.parse::<ScopedTokenId>());
     let before = before.transpose().map_err(|_| Problem::field("before", "must be a cursor"))?;
     // One more than is shown tells whether there is more.
     let page = (before, limit + 1);
@@ -225,7 +224,7 @@ async fn create_key(
     if scopes.is_none() {
         fields.fault("scopes", "must name at least one scope");
     }
-    let label = fields.text("label", LABEL).or_else(|| fields.text("name", LABEL)).flatten();
+    let label = fields.text_of(&["label", "name"], LABEL).flatten();
     let workspace_id = fields.text("workspace_id", EXTERNAL_ID).flatten();
     let now = state.clock.now();
     let must = "must be a moment in the future, such as 2030-01-01T00:00:00Z";

@@ -63,13 +63,18 @@ impl Fields {
         &self.raw
     }
 
-    /// An object within, or the whole when there is none of that name (both shapes are in use).
+    /// An object within, or the whole when there is none of that name (both shapes are in use). What has the name and is something else
+    /// is a fault.
     pub(super) fn unwrapped(mut self, name: &str) -> Self {
         match self.map.get_mut(name) {
             Some(Value::Object(inner)) => {
                 Self { map: std::mem::take(inner), faults: self.faults, raw: self.raw }
             }
-            _ => self,
+            None | Some(Value::Null) => self,
+            Some(_) => {
+                self.fault(name, "must be an object");
+                self
+            }
         }
     }
 
@@ -126,6 +131,16 @@ impl Fields {
         self.get(name, &must, |value| whole(value).filter(|n| (least..=most).contains(n))).flatten()
     }
 
+    /// A field that has several names: the first that says something counts, and the others must be of the right kind all the same.
+    pub(super) fn number_of(&mut self, names: &[&str], bounds: (u64, u64)) -> Option<u64> {
+        names.iter().filter_map(|name| self.number(name, bounds)).reduce(|first, _| first)
+    }
+
+    /// The same for text; `None` when none was sent, `Some(None)` when the first was null or empty.
+    pub(super) fn text_of(&mut self, names: &[&str], longest: usize) -> Option<Option<String>> {
+        names.iter().filter_map(|name| self.text(name, longest)).reduce(|first, _| first)
+    }
+
     /// A port.
     pub(super) fn port(&mut self, name: &str) -> Option<u16> {
         self.number(name, (1, 65535)).and_then(|port| u16::try_from(port).ok())
@@ -173,7 +188,7 @@ impl Fields {
 }
 
 /// A whole number; 60.0 is one as well (JSON Schema, section 6.1.1), and some clients send it.
-fn whole(value: &Value) -> Option<u64> {
+pub(super) fn whole(value: &Value) -> Option<u64> {
     let from_fraction = || {
         let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
         number.to_string().parse().ok()

@@ -51,12 +51,11 @@ async fn create(
 ) -> Result<Response, Problem> {
     caller.needs(&[KeyScope::PreviewsWrite])?;
     let sandbox = live(&state, &caller, &path).await?;
-    let lifetime = ["expires_in", "expires_in_sec", "ttl_seconds"]
-        .into_iter()
-        .find_map(|name| fields.number(name, (1, MAX_LIFETIME)));
+    let lifetime =
+        fields.number_of(&["expires_in", "expires_in_sec", "ttl_seconds"], (1, MAX_LIFETIME));
     let lifetime = lifetime
         .map(|seconds| SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)));
-    let name = fields.text("label", NAME).or_else(|| fields.text("name", NAME)).flatten();
+    let name = fields.text_of(&["label", "name"], NAME).flatten();
     if matches!(fields.raw_value("port"), None | Some(Value::Null)) {
         fields.fault("port", "is required");
     }

@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::Caller;
-use super::fields::Fields;
+use super::fields::{Fields, whole};
 use super::shapes::{
     DefaultQuotasData, EffectivePolicy, PoliciesData, PoliciesOrder, QuotasData, QuotasOrder,
 };
@@ -57,7 +57,7 @@ pub(super) fn preview_limits(fields: &mut Fields) -> PreviewLimits {
     let mut number = |name: &str, (least, most): (u64, u64)| match sent.get(name) {
         None | Some(Value::Null) => None,
         Some(value) => {
-            let number = value.as_u64().filter(|number| (least..=most).contains(number));
+            let number = whole(value).filter(|number| (least..=most).contains(number));
             if number.is_none() {
                 let must = format!("{name} must be null or a whole number from {least} to {most}");
                 fields.fault("limits", &must);
@@ -79,7 +79,7 @@ pub(super) fn preview_limits(fields: &mut Fields) -> PreviewLimits {
 fn read(fields: &mut Fields) -> Quotas {
     let must = format!("must be null or a whole number from 0 to {MAX_CAP}");
     let mut cap = |name| {
-        let read = |value: &Value| value.as_u64().filter(|cap| *cap <= MAX_CAP);
+        let read = |value: &Value| whole(value).filter(|cap| *cap <= MAX_CAP);
         fields.get(name, &must, read).flatten()
     };
     Quotas {

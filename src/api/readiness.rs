@@ -1,5 +1,6 @@
 //! Is a sandbox ready: asked once, or told as a stream.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use crate::model::{KeyScope, Sandbox, SandboxState, Subject};
 
 /// How long the stream waits before it says "timeout".
 const STREAM: Duration = Duration::from_mins(2);
+/// The longest a create may wait for readiness, seconds: below the time after which the SDK gives up on an answer.
+const MAX_WAIT: u64 = 45;
 /// The components a client may look for; all of them stand or fall with the sandbox's address here.
 const COMPONENTS: [&str; 8] = [
     "command_agent",
@@ -77,6 +80,14 @@ async fn stream(
         Ok(Event::default().event(name).data(verdict(&sandbox).to_string()))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+/// How long a caller wants to wait; more than we can is no fault.
+pub(super) fn patience(query: &HashMap<String, String>) -> Result<Option<Duration>, Problem> {
+    let Some(text) = query.get("wait") else { return Ok(None) };
+    let seconds: u64 =
+        text.parse().map_err(|_| Problem::field("wait", "must be a number of seconds"))?;
+    Ok(Some(Duration::from_secs(seconds.min(MAX_WAIT))))
 }
 
 /// Waits until a sandbox is ready, can no longer become so, or patience ends; gives back what it is then.

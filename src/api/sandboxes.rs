@@ -1,7 +1,6 @@
 //! Sandboxes: create, find, change, destroy.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use aws_lc_rs::digest;
 use axum::Json;
@@ -35,8 +34,6 @@ const TEMPLATE: usize = 200;
 const TAGS: (usize, usize) = (64, 100);
 /// The longest lifetime, seconds: a year.
 pub(super) const MAX_LIFETIME: u64 = 366 * 24 * 3600;
-/// The longest a create may wait for readiness, seconds: below the time after which the SDK gives up on an answer.
-const MAX_WAIT: u64 = 45;
 /// Metadata and environment as JSON, octets.
 pub(super) const MAX_OBJECT: usize = 64 << 10;
 /// The longest idempotency key, octets.
@@ -87,7 +84,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     caller.needs(&[KeyScope::SandboxesCreate, KeyScope::SandboxesWrite])?;
     let idempotency = idempotency(&caller, &headers, &fields)?;
-    let wait = wait(&query)?;
+    let patience = readiness::patience(&query)?;
     let mut attributes = Attributes::default();
     workspaces::place(&state, caller.tenant, &mut fields, &mut attributes).await?;
     let mut new = draft(&mut fields, &state, attributes)?;
@@ -102,18 +99,10 @@ async fn create(
         }
         Created::Replayed(sandbox) => sandbox,
     };
-    if let Some(patience) = wait {
+    if let Some(patience) = patience {
         sandbox = readiness::wait(&state, sandbox, patience).await?;
     }
     Ok((StatusCode::CREATED, answer(&state, &sandbox).await?).into_response())
-}
-
-/// How long the caller wants to wait; more than we can is no fault.
-fn wait(query: &HashMap<String, String>) -> Result<Option<Duration>, Problem> {
-    let Some(text) = query.get("wait") else { return Ok(None) };
-    let seconds: u64 =
-        text.parse().map_err(|_| Problem::field("wait", "must be a number of seconds"))?;
-    Ok(Some(Duration::from_secs(seconds.min(MAX_WAIT))))
 }
 
 fn idempotency(
@@ -215,10 +204,10 @@ fn read_attributes(fields: &mut Fields, a: &mut Attributes) {
         }
     }
     let mut number =
-        |name: &str| fields.number(name, (1, 1 << 24)).and_then(|n| u32::try_from(n).ok());
-    a.cpu_count = number("cpu_count").or(a.cpu_count);
-    a.memory_mb = number("memory_mb").or(a.memory_mb);
-    a.disk_size_mb = number("disk_size_mb").or_else(|| number("disk_mb")).or(a.disk_size_mb);
+        |names: &[&str]| fields.number_of(names, (1, 1 << 24)).and_then(|n| u32::try_from(n).ok());
+    a.cpu_count = number(&["cpu_count"]).or(a.cpu_count);
+    a.memory_mb = number(&["memory_mb"]).or(a.memory_mb);
+    a.disk_size_mb = number(&["disk_size_mb", "disk_mb"]).or(a.disk_size_mb);
     a.timeout_sec = fields.number("timeout_sec", (1, MAX_LIFETIME)).or(a.timeout_sec);
     a.idle_timeout_sec =
         fields.number("idle_timeout_sec", (0, MAX_LIFETIME)).or(a.idle_timeout_sec);

@@ -55,7 +55,7 @@ async fn end(
     let tenant = state.store.tenant(caller.tenant).await?;
     let most = tenant.and_then(|tenant| tenant.policy.max_share_seconds);
     let longest = most.unwrap_or(LONGEST).min(LONGEST);
-    let asked = LIFE.into_iter().find_map(|name| fields.number(name, (1, longest)));
+    let asked = fields.number_of(&LIFE, (1, longest));
     let unsaid = match (default, most) {
         (Some(default), Some(most)) => Some(default.min(most)),
         (default, most) => default.or(most),

@@ -135,9 +135,8 @@ async fn set_branding(
     caller.needs(&[KeyScope::TenantWrite])?;
     let mut fields = fields.unwrapped("branding");
     let mut read = FIELDS.iter().map(|(name, aliases)| {
-        let names = std::iter::once(name).chain(aliases.iter());
-        // The first that was sent counts; the others must be texts all the same.
-        names.filter_map(|name| fields.text(name, LONGEST)).reduce(|first, _| first).flatten()
+        let names: Vec<&str> = std::iter::once(*name).chain(aliases.iter().copied()).collect();
+        fields.text_of(&names, LONGEST).flatten()
     });
     let mut next = || read.next().flatten();
     let branding = Branding {

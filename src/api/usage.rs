@@ -58,7 +58,7 @@ fn window(query: &Asked, now: Timestamp, default: &str) -> Result<Window, Proble
 
 fn filter(query: &Asked, tenant: TenantId, window: Window) -> Result<UsageFilter, Problem> {
     let id = |name: &str| text(query, name).map(str::to_owned);
-    let sandbox = text(query, "sandbox_id").map(str::parse).transpose();
+    let sandbox = query.get("sandbox_id").map(|text| text.parse()).transpose();
     Ok(UsageFilter {
         tenant,
         external_user_id: id("external_user_id"),

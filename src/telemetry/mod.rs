@@ -3,7 +3,9 @@
 mod access;
 mod log;
 mod metrics;
+mod outcomes;
 
 pub use access::{AccessLine, Gravity, flush as flush_access};
 pub use log::{LogError, LogFormat, LogGuard, LogSettings, init as init_log};
-pub use metrics::{CommandResult, DeliveryOutcome, Handshake, Limited, Metrics, Source, Wakes};
+pub use metrics::Metrics;
+pub use outcomes::{CommandResult, DeliveryOutcome, Handshake, Limited, Source, Wakes};

@@ -91,13 +91,14 @@ fn all_paths(sandbox: &str) -> BTreeSet<String> {
 }
 
 /// Calls that are for every caller: they are about the caller itself, or give it its own.
-const FOR_EVERYBODY: [(&str, &str); 6] = [
+const FOR_EVERYBODY: [(&str, &str); 7] = [
     ("GET", "/whoami"),
     ("GET", "/sandboxes"),
     ("POST", "/sandboxes"),
     ("POST", "/auth/sse-ticket"),
     ("POST", "/sse/ticket"),
     ("GET", "/openapi.json"),
+    ("GET", "/docs"),
 ];
 
 /// Reads a status and leaves: a stream would not end.

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 /// What a placeholder stands for, by the path up to it; and whether it is a UUID.
-const PLACES: [(&str, &str, bool); 16] = [
+const PLACES: &[(&str, &str, bool)] = &[
     ("/bulk/jobs/{id}", "The job's id.", true),
     ("/api-keys/{id}", "The key's id.", true),
     ("/custom-domains/{id}", "The name's id, or the name.", false),
@@ -60,12 +60,15 @@ pub(super) const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// Every path with its operations completed.
 pub(super) fn paths(described: Map<String, Value>) -> Map<String, Value> {
-    let complete = |(path, mut item): (String, Value)| {
+    let complete = |(routed, mut item): (String, Value)| {
         // The router's word for "the rest of the path" is none of OpenAPI's.
-        let path = path.replace("{*", "{");
+        let path = routed.replace("{*", "{");
         for method in METHODS {
             if let Some(Value::Object(operation)) = item.get_mut(method) {
                 complete(&path, operation);
+                if routed != path {
+                    takes_slashes(operation);
+                }
             }
         }
         (path, item)
@@ -116,6 +119,16 @@ fn complete(path: &str, operation: &mut Map<String, Value>) {
     for (status, name, _) in SHARED.iter().filter(|(status, ..)| is_possible(*status)) {
         let shared = json!({ "$ref": format!("#/components/responses/{name}") });
         responses.entry(status.to_string()).or_insert(shared);
+    }
+}
+
+/// Says of the last parameter in a path that the slashes in it need not be escaped.
+fn takes_slashes(operation: &mut Map<String, Value>) {
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    let is_in_path = |parameter: &&mut Value| parameter.get("in").is_some_and(|at| at == "path");
+    let last = parameters.into_iter().flatten().filter(is_in_path).last();
+    if let Some(Value::Object(parameter)) = last {
+        parameter.insert("x-takes-slashes".into(), true.into());
     }
 }
 

@@ -73,7 +73,10 @@ pub(super) fn of(schema: &Value, document: &Value) -> Vec<Piece> {
         return joined(options.map(|option| of(option, document)), " or ");
     }
     if let Some(words) = schema.get("enum").and_then(Value::as_array) {
-        return joined(words.iter().map(|word| vec![Piece::code(word.to_string())]), ", ");
+        return joined(
+            words.iter().map(|word| vec![Piece::code(word.as_str().unwrap_or("null"))]),
+            ", ",
+        );
     }
     let name = match schema.get("type") {
         Some(Value::String(name)) => vec![name.as_str()],
@@ -98,6 +101,17 @@ pub(super) fn of(schema: &Value, document: &Value) -> Vec<Piece> {
         other => vec![Piece::code(other)],
     };
     joined(name.iter().map(one), " or ")
+}
+
+/// Takes "or null" off the end.
+pub(super) fn without_null(kind: &mut Vec<Piece>) {
+    if let [rest @ .., _, null] = kind.as_slice()
+        && null.is_code
+        && null.text == "null"
+        && !rest.is_empty()
+    {
+        kind.truncate(rest.len());
+    }
 }
 
 fn joined(parts: impl Iterator<Item = Vec<Piece>>, between: &str) -> Vec<Piece> {
@@ -189,7 +203,7 @@ mod tests {
                 json!({"type": "string", "maxLength": 3, "pattern": "^a"}),
                 "text, at most 3 characters like ^a",
             ),
-            (json!({"type": "string", "enum": ["a", "b"]}), "\"a\", \"b\""),
+            (json!({"type": "string", "enum": ["a", "b"]}), "a, b"),
             (
                 json!({"anyOf": [{"type": "null"}, {"$ref": "#/components/schemas/Cat"}]}),
                 "Cat or null",

@@ -29,7 +29,7 @@ RFC 3339 in UTC. A change is answered once it is durable and this process serves
 All errors have one shape, `Error`, and every answer has `X-Request-Id`.";
 
 /// The groups of operations, in the order in which they are read.
-const TAGS: [(&str, &str); 14] = [
+const TAGS: &[(&str, &str)] = &[
     ("Sandboxes", "What is previewed: create, find, change, destroy."),
     ("Previews", "Published ports of a sandbox."),
     ("Preview tokens", "Credentials that open the private ports of one sandbox."),
@@ -83,7 +83,8 @@ fn document() -> Value {
     let mut paths = complete::paths(part("/paths"));
     let schemas = schemas::complete(part("/components/schemas"), &paths);
     complete::bodies(&mut paths, &schemas);
-    let tags = TAGS.map(|(name, description)| json!({ "name": name, "description": description }));
+    let tag = |(name, about): &(&str, &str)| json!({ "name": name, "description": about });
+    let tags: Vec<Value> = TAGS.iter().map(tag).collect();
     json!({
         "openapi": "3.1.0",
         "info": {

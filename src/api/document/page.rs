@@ -60,6 +60,8 @@ struct Operation {
     id: String,
     method: String,
     path: Vec<Piece>,
+    /// The summary as the entry of a list.
+    title: String,
     summary: Vec<Piece>,
     description: Vec<Piece>,
     is_open: bool,
@@ -175,6 +177,7 @@ impl Operation {
             id: text(said, "operationId").to_owned(),
             method: method.to_uppercase(),
             path: kind::path(path),
+            title: text(said, "summary").trim_end_matches('.').replace('`', ""),
             summary: kind::marked(text(said, "summary")),
             description: kind::marked(text(said, "description")),
             is_open,
@@ -206,9 +209,13 @@ fn bodies(schema: &Value, document: &Value) -> Vec<Body> {
     let whole = kind::resolve(schema, document);
     let forms = list(whole, "anyOf");
     let forms = if forms.is_empty() { std::slice::from_ref(schema) } else { forms };
-    let form = |form: &Value| Body {
-        kind: kind::of(form, document),
-        fields: fields(kind::resolve(form, document), document),
+    let form = |form: &Value| {
+        let mut fields = fields(kind::resolve(form, document), document);
+        // A field that need not be sent may be null as well: that goes without saying.
+        for field in &mut fields {
+            kind::without_null(&mut field.kind);
+        }
+        Body { kind: kind::of(form, document), fields }
     };
     forms.iter().map(form).collect()
 }

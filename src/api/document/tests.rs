@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::complete::METHODS;
+use super::schemas::UNMARKED;
 use super::{TAGS, document, openapi};
 use crate::model::KeyScope;
 
@@ -45,7 +46,7 @@ fn the_document_in_the_repository_is_the_one_that_is_served() {
 fn every_operation_says_what_it_does_and_who_may_call_it() {
     let mut ids = BTreeSet::new();
     let mut used = BTreeSet::new();
-    let tags = TAGS.map(|(name, _)| name);
+    let tags: Vec<&str> = TAGS.iter().map(|(name, _)| *name).collect();
     each_operation(|name, operation| {
         assert!(is_text(operation.get("summary")), "{name} has no summary");
         let id = operation["operationId"].as_str().unwrap();
@@ -122,6 +123,11 @@ fn a_field_of_an_answer_is_required_and_one_of_a_request_is_not() {
     let required = |name: &str| document["components"]["schemas"][name]["required"].clone();
     assert!(required("Sandbox").as_array().unwrap().contains(&Value::from("destroyed_at")));
     assert_eq!(required("SandboxOrder"), Value::Null);
+    for (name, field) in UNMARKED {
+        let known = &document["components"]["schemas"][name]["properties"][field];
+        assert!(known.is_object(), "{name} has no {field}");
+        assert!(!required(name).as_array().is_some_and(|all| all.contains(&Value::from(field))));
+    }
     assert_eq!(required("PreviewOrder"), serde_json::json!(["port"]));
     // What is composed in the code is one object here.
     let order = document["components"]["schemas"]["SandboxOrder"]["properties"].clone();

@@ -64,7 +64,7 @@ pub(in crate::api) struct WorkspaceOrder {
 #[derive(ToSchema)]
 #[schema(examples(json!({"name": "@alex"})))]
 pub(in crate::api) struct WorkspaceChange {
-    #[schema(min_length = 1, max_length = 200, pattern = r"\S")]
+    #[schema(nullable = false, min_length = 1, max_length = 200, pattern = r"\S")]
     name: Option<String>,
     #[schema(max_length = 2000)]
     description: Option<String>,

@@ -2,8 +2,8 @@
 //! what is declared here is held by the tests, which check every answer they see, and every request that was taken, against the document.
 //!
 //! A field of an answer is always there: `Option` means that it may be null. One that may be missing says
-//! `#[schema(extensions(("x-may-be-missing" = json!(true))))]`. A field of a request that is an `Option` may be missing or null. Envelopes
-//! are not generic, as the document would then repeat what is in them.
+//! `#[schema(extensions(("x-may-be-missing" = json!(true))))]`. A field of a request that is an `Option` may be missing or null. On
+//! lists and references the macro drops it, and they are named in `document/schemas.rs`. Envelopes are not generic, as the document would then repeat what is in them.
 
 #![expect(dead_code, reason = "declared, never made: the document is what becomes of them")]
 #![expect(
@@ -97,6 +97,11 @@ pub(super) struct Error {
     /// The same as in `X-Request-Id`.
     #[schema(examples("req_3f2a1c9be0d44b1f8a6c5d7e90123456"))]
     request_id: String,
+    /// The code once more, where clients look for it here.
+    #[schema(extensions(("x-may-be-missing" = json!(true))))]
+    code: Option<String>,
+    /// The scopes that were asked for and that the caller does not have itself.
+    invalid_scopes: Option<Vec<String>>,
 }
 
 /// What went wrong.

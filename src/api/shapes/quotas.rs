@@ -96,7 +96,6 @@ pub(in crate::api) struct CapsOrder {
 /// Rules about end users.
 #[derive(ToSchema)]
 pub(in crate::api) struct Policies {
-    #[schema(extensions(("x-may-be-missing" = json!(true))))]
     quotas: Caps,
 }
 

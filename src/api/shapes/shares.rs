@@ -12,12 +12,18 @@ envelopes!(ShareList(Vec<Share>));
 #[derive(ToSchema)]
 #[schema(examples(json!({"expires_in": 86400, "scope": "read"})))]
 pub(in crate::api) struct ShareOrder {
-    /// How long the link lives, seconds; without end when nothing is said. Also called `ttl_seconds` and `expires_in_sec`. The policy's
-    /// `max_share_seconds` may allow less.
+    /// How long the link lives, seconds; without end when nothing is said. The policy's `max_share_seconds` may allow less.
     #[schema(minimum = 1, maximum = 316224000)]
     expires_in: Option<u64>,
+    /// Another name of `expires_in`.
+    #[schema(minimum = 1, maximum = 316224000)]
+    ttl_seconds: Option<u64>,
+    /// Another name of `expires_in`.
+    #[schema(minimum = 1, maximum = 316224000)]
+    expires_in_sec: Option<u64>,
     /// What it allows: `read`, and nothing else.
-    scope: Option<TokenScope>,
+    #[schema(inline)]
+    scope: Option<ShareScope>,
     /// The only port it opens; every port when nothing is said.
     #[schema(minimum = 1, maximum = 65535)]
     port: Option<u16>,
@@ -27,11 +33,18 @@ pub(in crate::api) struct ShareOrder {
 #[derive(ToSchema)]
 #[schema(examples(json!({"ttl_seconds": 3600})))]
 pub(in crate::api) struct PreviewShareOrder {
-    /// How long the link lives, seconds; an hour when nothing is said. Also called `expires_in` and `expires_in_sec`.
+    /// How long the link lives, seconds; an hour when nothing is said. The policy's `max_share_seconds` may allow less.
     #[schema(minimum = 1, maximum = 316224000)]
     ttl_seconds: Option<u64>,
+    /// Another name of `ttl_seconds`.
+    #[schema(minimum = 1, maximum = 316224000)]
+    expires_in: Option<u64>,
+    /// Another name of `ttl_seconds`.
+    #[schema(minimum = 1, maximum = 316224000)]
+    expires_in_sec: Option<u64>,
     /// What it allows: `interact` when nothing is said, or `read`.
-    scope: Option<TokenScope>,
+    #[schema(inline)]
+    scope: Option<PreviewShareScope>,
 }
 
 /// A share link.
@@ -86,4 +99,19 @@ pub(in crate::api) struct SharedPreviewFacts {
     share_token_expires_at: Option<Timestamp>,
     port: u16,
     scope: TokenScope,
+}
+
+/// What a link to a sandbox may allow.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::api) enum ShareScope {
+    Read,
+}
+
+/// What a link to a preview may allow.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::api) enum PreviewShareScope {
+    Interact,
+    Read,
 }

@@ -37,7 +37,8 @@ pub(in crate::api) enum BrandingOrder {
 /// A face in its envelope. What is beside it means nothing.
 #[derive(ToSchema)]
 pub(in crate::api) struct FaceEnvelope {
-    branding: FaceOrder,
+    #[schema(required)]
+    branding: Option<FaceOrder>,
 }
 
 /// The features of a face. What is not named is not set.
@@ -62,13 +63,13 @@ pub(in crate::api) struct FaceOrder {
     #[schema(pattern = "^(#[0-9a-fA-F]{3}|#[0-9a-fA-F]{6})?$")]
     background_color: Option<String>,
     /// Another name of `product_name`.
-    #[schema(max_length = 120)]
+    #[schema(max_length = 2048)]
     name: Option<String>,
     /// Another name of `product_name`.
-    #[schema(max_length = 120)]
+    #[schema(max_length = 2048)]
     app_name: Option<String>,
     /// Another name of `product_name`.
-    #[schema(max_length = 120)]
+    #[schema(max_length = 2048)]
     custom_app_name: Option<String>,
     /// Another name of `logo_url`.
     #[schema(max_length = 2048)]

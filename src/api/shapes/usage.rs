@@ -69,7 +69,6 @@ pub(in crate::api) struct UsageReport {
     /// Traffic is counted up to here; what sandboxes took up, to the moment.
     as_of: Timestamp,
     /// All groups together, when a `bucket` was asked for.
-    #[schema(extensions(("x-may-be-missing" = json!(true))))]
     timeseries: Option<Vec<UsageBucket>>,
 }
 

@@ -38,7 +38,7 @@ pub fn scopes() -> impl Iterator<Item = &'static str> {
 pub fn check(method: &str, target: &str, body: &[u8], answer: &Response) {
     let what = format!("{method} {target}: {}", answer.status);
     let path = target.split('?').next().unwrap();
-    let at = operations().filter(|(_, template, _)| fits(template, path));
+    let at = operations().filter(|(_, template, said)| fits(template, path, takes_slashes(said)));
     let best = at.max_by_key(|(_, template, _)| template.split('{').next().unwrap().len());
     let Some((_, template, _)) = best else {
         assert_eq!(answer.status, 404, "{what}: the document knows no such path");
@@ -126,11 +126,16 @@ fn keys(object: &Value) -> Vec<&String> {
     object.as_object().map(Map::keys).into_iter().flatten().collect()
 }
 
-fn fits(template: &str, path: &str) -> bool {
+/// Whether the last placeholder takes the rest of the path.
+fn takes_slashes(said: &Value) -> bool {
+    let parameters = said["parameters"].as_array().into_iter().flatten();
+    parameters.into_iter().any(|parameter| parameter["x-takes-slashes"] == true)
+}
+
+fn fits(template: &str, path: &str, takes_slashes: bool) -> bool {
     let (mut parts, mut wanted) = (path.split('/'), template.split('/').peekable());
     while let Some(part) = wanted.next() {
-        // The last placeholder of a path by name, or by a user's id, takes the rest.
-        if matches!(part, "{name}" | "{external_user_id}") && wanted.peek().is_none() {
+        if takes_slashes && part.starts_with('{') && wanted.peek().is_none() {
             return parts.next().is_some();
         }
         if !parts.next().is_some_and(|own| part.starts_with('{') || part == own) {
