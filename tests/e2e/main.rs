@@ -23,6 +23,7 @@ mod certificates;
 mod command_line;
 mod compute;
 mod control;
+mod crash;
 mod deadlines;
 mod delegation;
 mod document;
