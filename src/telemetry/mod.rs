@@ -2,8 +2,10 @@
 
 mod access;
 mod log;
+mod machines;
 mod metrics;
 
 pub use access::{AccessLine, Gravity, flush as flush_access};
 pub use log::{LogError, LogFormat, LogGuard, LogSettings, init as init_log};
-pub use metrics::{CommandResult, DeliveryOutcome, Handshake, Limited, Metrics, Source, Wakes};
+pub use machines::{CommandResult, Machines, Wakes};
+pub use metrics::{DeliveryOutcome, Handshake, Limited, Metrics, Source};
