@@ -51,6 +51,8 @@ static TABLES: LazyLock<Routes> = LazyLock::new(|| {
         ports: Box::new([rule]),
         external_user_id: None,
         activity: None,
+        workspace: None,
+        project: None,
     };
     routes.put_sandbox(route, vec![SlugScope::Platform]);
     routes.set_version(1);

@@ -119,6 +119,19 @@ pub(super) fn is_empty(filter: &SandboxFilter) -> bool {
     filter.state.is_none() && filter.tags.is_empty() && texts.iter().all(|text| text.is_none())
 }
 
+/// The list of what is never found.
+pub(super) fn nothing(paging: Paging) -> Response {
+    let mut around = paging.wrap(Vec::new(), 0);
+    count(&mut around, Map::new());
+    Json(around).into_response()
+}
+
+fn count(around: &mut Value, counts: Map<String, Value>) {
+    if let Some(meta) = around.get_mut("meta").and_then(Value::as_object_mut) {
+        meta.insert("state_counts".into(), Value::Object(counts));
+    }
+}
+
 /// The list: a page, or everything, in which case no more than a batch of it is held in memory at once.
 pub(super) async fn answer(
     state: ApiState,
@@ -148,9 +161,7 @@ pub(super) async fn answer(
     } else {
         paging.around_all(total)
     };
-    if let Some(meta) = around.get_mut("meta").and_then(Value::as_object_mut) {
-        meta.insert("state_counts".into(), Value::Object(counts));
-    }
+    count(&mut around, counts);
     if is_whole {
         return Ok(Json(around).into_response());
     }

@@ -238,7 +238,7 @@ async fn list(
     caller.needs(&[KeyScope::SandboxesRead])?;
     let paging = Paging::read(&query)?;
     let Some(mut filter) = filter::of_query(&query)? else {
-        return Ok(Json(paging.wrap(Vec::new(), 0)).into_response());
+        return Ok(filter::nothing(paging));
     };
     filter.within = caller.binding().cloned();
     filter::answer(state, caller.tenant, filter, paging).await

@@ -116,7 +116,7 @@ impl Job {
         let (result, told) = match ran.result {
             Ok(output) => match protocol::answer(&output, (verb, sandbox), &self.rules) {
                 Ok(upstream) => {
-                    self.metrics.command(verb.place(), CommandResult::Done);
+                    self.metrics.machines.command(verb.place(), CommandResult::Done);
                     tracing::info!(target: "portico::lifecycle", sandbox = %sandbox.id, tenant = %sandbox.tenant, verb = verb.word(), "command done");
                     return CommandEnd::Done(upstream);
                 }
@@ -125,7 +125,7 @@ impl Job {
             Err(fault @ CommandFault::TimedOut) => (CommandResult::TimedOut, fault.to_string()),
             Err(fault) => (CommandResult::Failed, fault.to_string()),
         };
-        self.metrics.command(verb.place(), result);
+        self.metrics.machines.command(verb.place(), result);
         tracing::warn!(
             target: "portico::lifecycle",
             sandbox = %sandbox.id, tenant = %sandbox.tenant, verb = verb.word(),

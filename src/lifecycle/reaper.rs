@@ -89,7 +89,7 @@ impl Reaper {
         match self.store.move_sandbox(due.tenant, due.id, wanted).await {
             Ok((sandbox, Some(_))) => {
                 let why = if idle { "idle" } else { "timeout" };
-                self.metrics.sandbox_ended(idle);
+                self.metrics.machines.sandbox_ended(idle);
                 tracing::info!(
                     target: "portico::lifecycle",
                     sandbox = %due.id, tenant = %due.tenant, why, state = ?sandbox.state,

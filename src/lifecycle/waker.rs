@@ -121,7 +121,7 @@ impl Waker {
     /// Has a sandbox woken, and waits until it runs, but not for long.
     pub async fn wake(&self, waking: Waking) -> Woken {
         let full = || {
-            self.metrics.wake(Wakes::Full);
+            self.metrics.machines.wake(Wakes::Full);
             Woken::Waiting
         };
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else { return full() };
@@ -201,13 +201,13 @@ impl Desk {
         let is_starting = self.flights.get(&id).is_some_and(|flight| flight.is_starting);
         let begins = !is_starting && route.state != SandboxState::Resuming;
         if begins && !self.pay(&waking) {
-            self.metrics.wake(Wakes::Spent);
+            self.metrics.machines.wake(Wakes::Spent);
             return tell(reply, Woken::Spent);
         }
         let flight = self.flights.entry(id).or_default();
         flight.waiting.retain(|waiter| !waiter.reply.is_closed());
         if flight.waiting.len() >= self.settings.waiting_per_sandbox && !begins {
-            self.metrics.wake(Wakes::Full);
+            self.metrics.machines.wake(Wakes::Full);
             return tell(reply, Woken::Waiting);
         }
         flight.waiting.push(Waiter { reply, _place: place });
@@ -232,7 +232,7 @@ impl Desk {
         }
         match started {
             Ok(true) => {
-                self.metrics.wake(Wakes::Started);
+                self.metrics.machines.wake(Wakes::Started);
                 tracing::info!(
                     target: "portico::lifecycle",
                     sandbox = %waking.sandbox, tenant = %waking.tenant, port = waking.port, by = %waking.by,
@@ -245,12 +245,12 @@ impl Desk {
                 self.answer(waking.sandbox, Woken::Judge);
             }
             Err(StoreError::QuotaExceeded(_)) => {
-                self.metrics.wake(Wakes::Spent);
+                self.metrics.machines.wake(Wakes::Spent);
                 self.answer(waking.sandbox, Woken::Refused);
             }
             Err(error) => {
                 tracing::warn!(sandbox = %waking.sandbox, %error, cause = ?error, "a sandbox could not be woken");
-                self.metrics.wake(Wakes::Failed);
+                self.metrics.machines.wake(Wakes::Failed);
                 self.answer(waking.sandbox, Woken::Waiting);
             }
         }
@@ -268,7 +268,7 @@ impl Desk {
             return;
         }
         let runs = route.is_some_and(|route| route.serves());
-        self.metrics.wake(if runs { Wakes::Woken } else { Wakes::Failed });
+        self.metrics.machines.wake(if runs { Wakes::Woken } else { Wakes::Failed });
         self.answer(id, Woken::Judge);
     }
 

@@ -12,23 +12,8 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{CommandResult, DeliveryOutcome, Handshake, Limited, Source, Wakes};
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct CommandLabels {
-    verb: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ResultLabels {
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ReasonLabels {
-    reason: &'static str,
-}
+use super::machines::Machines;
+use super::{DeliveryOutcome, Handshake, Limited, Source};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct LimitLabels {
@@ -99,9 +84,8 @@ pub struct Metrics {
     pub usage_write_failures: Counter,
     certificate_reloads: [Counter; 2],
     certificate_expiry: CertificateExpiry,
-    wakes: [Counter; 5],
-    commands: [[Counter; 3]; 5],
-    sandboxes_ended: [Counter; 2],
+    /// What happens to sandboxes and their machines.
+    pub machines: Machines,
     deliveries: [Counter; 3],
     delivery_backlog: Gauge,
     delivery_overdue: Gauge<f64, AtomicU64>,
@@ -164,13 +148,6 @@ impl Metrics {
         r.register("limited", "Requests refused and pieces delayed, by limit", limited.clone());
         let reloads = Family::<OutcomeLabels, Counter>::default();
         r.register("certificate_reloads", "Changed certificates, by outcome", reloads.clone());
-        let wakes = Family::<ResultLabels, Counter>::default();
-        r.register("wakes", "Visits that could wake a sandbox, by result", wakes.clone());
-        let commands = Family::<CommandLabels, Counter>::default();
-        r.register("commands", "Commands for sandboxes, by verb and result", commands.clone());
-        let ended = Family::<ReasonLabels, Counter>::default();
-        let help = "Sandboxes whose time was over, by reason";
-        r.register("sandboxes_ended", help, ended.clone());
         let deliveries = Family::<OutcomeLabels, Counter>::default();
         let help = "Attempts to tell webhooks, by outcome";
         r.register("webhook_deliveries", help, deliveries.clone());
@@ -253,14 +230,7 @@ impl Metrics {
             certificate_reloads: ["loaded", "refused"]
                 .map(|outcome| reloads.get_or_create(&OutcomeLabels { outcome }).clone()),
             certificate_expiry,
-            wakes: ["started", "woken", "failed", "full", "spent"]
-                .map(|result| wakes.get_or_create(&ResultLabels { result }).clone()),
-            commands: ["create", "start", "stop", "pause", "destroy"].map(|verb| {
-                ["done", "failed", "timed_out"]
-                    .map(|result| commands.get_or_create(&CommandLabels { verb, result }).clone())
-            }),
-            sandboxes_ended: ["timeout", "idle"]
-                .map(|reason| ended.get_or_create(&ReasonLabels { reason }).clone()),
+            machines: Machines::register(r),
             deliveries: ["delivered", "retried", "given_up"]
                 .map(|outcome| deliveries.get_or_create(&OutcomeLabels { outcome }).clone()),
             delivery_backlog: gauge(r, "webhook_queue", "Deliveries that are not settled"),
@@ -291,38 +261,6 @@ impl Metrics {
     pub fn fault(&self, face: &crate::fault::Face) {
         let labels = FaultLabels { code: face.label, blame: face.blame.label() };
         self.faults.get_or_create(&labels).inc();
-    }
-
-    /// Counts a visit that could wake a sandbox.
-    pub fn wake(&self, result: Wakes) {
-        let [started, woken, failed, full, spent] = &self.wakes;
-        match result {
-            Wakes::Started => started.inc(),
-            Wakes::Woken => woken.inc(),
-            Wakes::Failed => failed.inc(),
-            Wakes::Full => full.inc(),
-            Wakes::Spent => spent.inc(),
-        };
-    }
-
-    /// Counts a command, by the place of its verb in the order of create, start, stop, pause, destroy.
-    pub fn command(&self, place: usize, result: CommandResult) {
-        let Some([done, failed, timed_out]) = self.commands.get(place) else { return };
-        match result {
-            CommandResult::Done => done.inc(),
-            CommandResult::Failed => failed.inc(),
-            CommandResult::TimedOut => timed_out.inc(),
-        };
-    }
-
-    /// Counts a sandbox whose time was over, for want of visits or by its age.
-    pub fn sandbox_ended(&self, idle: bool) {
-        let [timeout, for_want_of_visits] = &self.sandboxes_ended;
-        if idle {
-            for_want_of_visits.inc()
-        } else {
-            timeout.inc()
-        };
     }
 
     /// Counts an attempt to connect to a sandbox.

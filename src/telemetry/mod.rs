@@ -2,10 +2,12 @@
 
 mod access;
 mod log;
+mod machines;
 mod metrics;
 mod outcomes;
 
 pub use access::{AccessLine, Gravity, flush as flush_access};
 pub use log::{LogError, LogFormat, LogGuard, LogSettings, init as init_log};
+pub use machines::{CommandResult, Machines, Wakes};
 pub use metrics::Metrics;
-pub use outcomes::{CommandResult, DeliveryOutcome, Handshake, Limited, Source, Wakes};
+pub use outcomes::{DeliveryOutcome, Handshake, Limited, Source};

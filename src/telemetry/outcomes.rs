@@ -30,32 +30,6 @@ pub enum Handshake {
     Failed,
 }
 
-/// What became of a visit that could wake a sandbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wakes {
-    /// It began a start.
-    Started,
-    /// A start that somebody waited for succeeded.
-    Woken,
-    /// It did not.
-    Failed,
-    /// Too many wait already.
-    Full,
-    /// The tenant's budget is spent.
-    Spent,
-}
-
-/// What became of a command of the operator's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommandResult {
-    /// It did what it was asked.
-    Done,
-    /// It did not, or said so in a way that makes no sense.
-    Failed,
-    /// It did not in time.
-    TimedOut,
-}
-
 /// How an attempt to tell a webhook went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryOutcome {

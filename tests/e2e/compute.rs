@@ -71,25 +71,25 @@ async fn a_machine_lives_from_create_to_destroy_by_commands() {
     let get = "GET / HTTP/1.1\r\nHost: 3000-vm.sandbox.localhost\r\n\r\n";
     assert_eq!(portico.visit(get).await.text(), "hello");
 
-    let pausing = portico.api.ok("POST", &format!("{path}/pause"), Some(json!({}))).await;
+    let pausing = portico.api.ok("POST", &format!("{path}/pause"), None).await;
     assert_eq!(pausing["state"], "pausing");
     assert_eq!(portico.visit(get).await.field("x-preview-error"), Some("sandbox_paused"));
     is_in(&portico.api, &id, "paused").await;
-    let resuming = portico.api.ok("POST", &format!("{path}/resume"), Some(json!({}))).await;
+    let resuming = portico.api.ok("POST", &format!("{path}/resume"), None).await;
     assert_eq!(resuming["state"], "resuming");
     let again = is_in(&portico.api, &id, "running").await;
     assert!(again["address_generation"].as_u64() > running["address_generation"].as_u64());
     assert_eq!(portico.visit(get).await.text(), "hello");
-    let stopped = portico.api.ok("POST", &format!("{path}/stop"), Some(json!({}))).await;
+    let stopped = portico.api.ok("POST", &format!("{path}/stop"), None).await;
     assert_eq!(stopped["state"], "stopped");
     assert_eq!(portico.visit(get).await.status, 502);
     commands.has_verbs(&id, &["create", "pause", "start", "stop"]).await;
-    let refused = portico.api.call("POST", &format!("{path}/pause"), Some(json!({}))).await;
+    let refused = portico.api.call("POST", &format!("{path}/pause"), None).await;
     assert_eq!((refused.status, &refused.json()["error"]["code"]), (409, &json!("RESOURCE_STATE")));
     let gone = portico.api.ok("DELETE", &path, None).await;
     assert_eq!(gone["state"], "destroyed");
     commands.has_verbs(&id, &["create", "pause", "start", "stop", "destroy"]).await;
-    let refused = portico.api.call("POST", &format!("{path}/resume"), Some(json!({}))).await;
+    let refused = portico.api.call("POST", &format!("{path}/resume"), None).await;
     assert_eq!((refused.status, &refused.json()["error"]["code"]), (409, &json!("RESOURCE_STATE")));
     let done = ["create", "destroy"]
         .map(|verb| format!("portico_commands_total{{verb=\"{verb}\",result=\"done\"}} 1"));

@@ -63,8 +63,6 @@ pub(super) use tokens::*;
 pub(super) use usage::*;
 pub(super) use webhooks::*;
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -82,9 +80,6 @@ pub(super) struct PageFacts {
     total: u64,
     total_pages: u64,
     has_next_page: bool,
-    /// How many there are in each state, in lists of sandboxes.
-    #[schema(extensions(("x-may-be-missing" = json!(true))))]
-    state_counts: Option<BTreeMap<String, u64>>,
 }
 
 /// Why a call failed: the one shape of all errors.

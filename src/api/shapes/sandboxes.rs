@@ -11,7 +11,31 @@ use super::{DomainSource, Object};
 use crate::model::{Driver, Profile, SandboxState};
 
 envelopes!(SandboxData(Sandbox), DestroyedData(Destroyed), EnvData(Vec<Variable>));
-pages!(SandboxPage(Sandbox));
+
+/// Sandboxes, whole or by the page.
+#[derive(ToSchema)]
+pub(in crate::api) struct SandboxPage {
+    /// What is on this page; all there is when no paging was asked for.
+    data: Vec<Sandbox>,
+    meta: SandboxPageFacts,
+    /// What to send as `cursor` for the next page.
+    next_cursor: Option<String>,
+}
+
+/// Where a page is in a list of sandboxes.
+#[derive(ToSchema)]
+pub(in crate::api) struct SandboxPageFacts {
+    /// The page's number, from 1.
+    page: u64,
+    /// The longest a page is.
+    limit: u64,
+    /// How many there are in all.
+    total: u64,
+    total_pages: u64,
+    has_next_page: bool,
+    /// How many of them there are in each state.
+    state_counts: BTreeMap<String, u64>,
+}
 
 /// A sandbox.
 #[derive(ToSchema)]
