@@ -184,7 +184,7 @@ async fn list(
         Some("desc") => true,
         Some(_) => return Err(Problem::field("order", "must be asc or desc")),
     };
-    let after = query.get("after").map(|text| text.parse());
+    let after = query.get("after").filter(|text| !text.is_empty()).map(|text| text.parse());
     let limit = limit(&query)?;
     let filter = AuditFilter {
         tenant: Some(caller.tenant),

@@ -175,7 +175,9 @@ async fn list(
 ) -> Result<Json<Value>, Problem> {
     caller.must_be_unbound()?;
     let limit = limit(&query)?;
-    let before = query.get("before").map(|text| text.parse::<ScopedTokenId>());
+    // An empty one is the first page's.
+    let before = query.get("before").filter(|text| !text.is_empty());
+    let before = before.map(|text| text.parse::<ScopedTokenId>());
     let before = before.transpose().map_err(|_| Problem::field("before", "must be a cursor"))?;
     // One more than is shown tells whether there is more.
     let page = (before, limit + 1);

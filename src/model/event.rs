@@ -6,14 +6,16 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::{EventId, Sandbox, SandboxId, SandboxState, TenantId};
 
 macro_rules! events {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)+) => {
         /// A kind of event.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum EventType {
             $($(#[$doc])* #[serde(rename = $text)] $name,)+
         }
@@ -62,6 +64,17 @@ events! {
     /// A webhook is being tried out.
     WebhookTest = "webhook.test",
 }
+
+// Not derived: the macro does not see through ours to the names.
+impl PartialSchema for EventType {
+    fn schema() -> RefOr<Schema> {
+        let names = Self::ALL.iter().map(|kind| kind.name());
+        let schema = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
+        schema.description(Some("A kind of event.")).into()
+    }
+}
+
+impl ToSchema for EventType {}
 
 impl EventType {
     /// The part before the first dot.

@@ -91,7 +91,7 @@ fn all_paths(sandbox: &str) -> BTreeSet<String> {
 }
 
 /// Calls that are for every caller: they are about the caller itself, or give it its own.
-const FOR_EVERYBODY: [(&str, &str); 7] = [
+const FOR_EVERYBODY: &[(&str, &str)] = &[
     ("GET", "/whoami"),
     ("GET", "/sandboxes"),
     ("POST", "/sandboxes"),
@@ -99,6 +99,8 @@ const FOR_EVERYBODY: [(&str, &str); 7] = [
     ("POST", "/sse/ticket"),
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
+    ("GET", "/events/stream"),
+    ("GET", "/tenant/events/stream"),
 ];
 
 /// Reads a status and leaves: a stream would not end.

@@ -217,3 +217,20 @@ async fn a_stream_ends_when_the_process_does() {
     eventually("it is closed", async || stream.connection.rest().await.is_empty()).await;
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_caller_hears_of_its_own_sandboxes_only() {
+    let portico = Portico::start().await;
+    let order = json!({"user_id": "ada", "scopes": ["sandboxes:read"], "expires_in_seconds": 600});
+    let minted = portico.api.call("POST", "/tokens/scoped", Some(order)).await.json();
+    let token = minted["token"].as_str().unwrap();
+    for path in ["/events/stream", "/tenant/events/stream?scope=all"] {
+        let mut stream = Stream::open_with(&portico, token, (path, "")).await.unwrap();
+        for user in ["eve", "ada"] {
+            let order = json!({"external_user_id": user});
+            assert_eq!(portico.api.call("POST", "/sandboxes", Some(order)).await.status, 201);
+        }
+        let heard = stream.next().await;
+        assert_eq!(heard.data["external_user_id"], "ada", "{path}: {heard:?}");
+    }
+}

@@ -183,7 +183,12 @@ fn the_example_configuration_has_no_faults_and_its_comments_are_the_defaults() {
     let given = portico::config::parse(text).expect("the example is valid");
     // These examples are no defaults: directories, files, networks and a number of cores of one machine, and TLS itself.
     let mut examples = vec!["data =", "file =", "allow =", "deny =", "workers =", "public_port ="];
-    examples.extend(["sandbox_authorities =", "proxy_protocol_from =", "forwarded_from ="]);
+    examples.extend([
+        "sandbox_authorities =",
+        "authorities =",
+        "proxy_protocol_from =",
+        "forwarded_from =",
+    ]);
     examples.extend(["create =", "start =", "stop =", "pause =", "destroy ="]);
     examples.extend(["listen = \"0.0.0.0:443\"", "certificates =", "directory ="]);
     let lines = text

@@ -9,8 +9,12 @@ const PREFIX: &str = "#/components/schemas/";
 /// Marks a field of an answer that is not always there.
 const MAY_BE_MISSING: &str = "x-may-be-missing";
 /// Fields that cannot bear the mark: lists and references.
-pub(super) const UNMARKED: [(&str, &str); 3] =
-    [("Error", "invalid_scopes"), ("Policies", "quotas"), ("UsageReport", "timeseries")];
+pub(super) const UNMARKED: &[(&str, &str)] = &[
+    ("Error", "invalid_scopes"),
+    ("ErrorFacts", "existing"),
+    ("Policies", "quotas"),
+    ("UsageReport", "timeseries"),
+];
 
 /// Completes the declared schemas for the operations that use them.
 pub(super) fn complete(
@@ -32,7 +36,7 @@ pub(super) fn complete(
         reach(operation.get("responses"), &schemas, &mut answered);
     }
     schemas.retain(|name, _| asked.contains(name) || answered.contains(name));
-    for (name, field) in UNMARKED {
+    for &(name, field) in UNMARKED {
         let field =
             schemas.get_mut(name).and_then(|s| s.pointer_mut(&format!("/properties/{field}")));
         if let Some(Value::Object(field)) = field {

@@ -157,7 +157,8 @@ pub(in crate::api) struct Revoked {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct ScopedTokenQuery {
     /// The `next_cursor` of the page before.
-    before: Option<Uuid>,
+    #[param(pattern = "^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$")]
+    before: Option<String>,
     /// The length of a page; 100 when nothing is said.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
@@ -288,7 +289,7 @@ pub(in crate::api) struct AuditSubject {
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct AuditQuery {
     /// The `next_cursor` of the page before.
-    #[param(pattern = "^[0-9]{1,18}$")]
+    #[param(pattern = "^[0-9]{0,18}$")]
     after: Option<String>,
     /// The length of a page; 100 when nothing is said.
     #[param(minimum = 1, maximum = 1000)]

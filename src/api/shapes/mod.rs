@@ -116,4 +116,6 @@ pub(super) struct ErrorFacts {
     /// How long to wait before that, milliseconds.
     retry_after_ms: u64,
     request_id: String,
+    /// What is there already and has the name.
+    existing: Option<Workspace>,
 }
