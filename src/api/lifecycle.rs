@@ -129,7 +129,7 @@ fn show_env(env: &Map<String, Value>) -> Json<Value> {
 
 /// Lists environment variables.
 #[utoipa::path(
-    get, path = "/sandboxes/{id}/env", tag = "Sandboxes", operation_id = "list_sandbox_env", security(("api_key" = ["sandboxes:read"])),
+    get, path = "/sandboxes/{id}/env", tag = "Sandboxes", operation_id = "list_sandbox_env", security(("api_key" = ["env:read"]), ("api_key" = ["sandboxes:write"])),
     responses((status = 200, body = EnvData)),
 )]
 async fn env(

@@ -188,6 +188,8 @@ fn the_example_configuration_has_no_faults_and_its_comments_are_the_defaults() {
         "authorities =",
         "proxy_protocol_from =",
         "forwarded_from =",
+        "resolvers =",
+        "target =",
     ]);
     examples.extend(["create =", "start =", "stop =", "pause =", "destroy ="]);
     examples.extend(["listen = \"0.0.0.0:443\"", "certificates =", "directory ="]);

@@ -240,9 +240,9 @@ fn goaways(to: To<'_>) -> Vec<Case> {
 fn windows(to: To<'_>) -> Vec<Case> {
     let most = (1 << 31) - 1;
     let few = Comes(|f| f.kind == DATA && f.payload.len() == 1);
-    // All at once: the sandbox may take some of it meanwhile, but never as fast as this.
-    let mut beyond =
-        frame(HEADERS, END_HEADERS, 1, to.block("POST", &[("content-length", "100000000")]));
+    // The sandbox takes none of it, so that no window is given back meanwhile.
+    let fields = [("content-length", "100000000"), ("x-unread", "1")];
+    let mut beyond = frame(HEADERS, END_HEADERS, 1, to.block("POST", &fields));
     for _ in 0..1000 {
         beyond.extend(frame(DATA, 0, 1, vec![0; 16 << 10]));
     }
