@@ -6,8 +6,10 @@ use crate::host::Authority;
 
 /// The longest domain: with the longest label and `sandbox.` before it it is still a host name.
 const MAX_DOMAIN: usize = 253 - 64 - 8;
+/// Below which every name is this machine's (RFC 6761 section 6.3).
+const LOCAL: &str = "localhost";
 /// Names that lead nowhere on the public internet, whatever is below them.
-const SPECIAL: [&str; 6] = ["localhost", "local", "internal", "onion", "arpa", "invalid"];
+const SPECIAL: [&str; 6] = [LOCAL, "local", "internal", "onion", "arpa", "invalid"];
 
 /// Why a name cannot be registered; the text is shown to API callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +55,9 @@ pub fn registrable(text: &str, own: &[&str]) -> Result<String, DomainError> {
     if own.iter().any(|own| overlap(name, own)) {
         return Err(DomainError::Platform);
     }
-    if SPECIAL.iter().any(|special| is_at_or_below(name, special)) {
+    // A platform on this machine's own names is somebody's development; their tenants are on this machine as well.
+    let is_local = is_at_or_below(name, LOCAL) && own.iter().any(|own| is_at_or_below(own, LOCAL));
+    if !is_local && SPECIAL.iter().any(|special| is_at_or_below(name, special)) {
         return Err(DomainError::Special);
     }
     if psl::domain_str(name).is_none() {
@@ -122,6 +126,14 @@ mod tests {
         ] {
             assert_eq!(read(text), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn a_development_platform_has_tenants_on_this_machine() {
+        let own = ["sandbox.localhost"];
+        assert_eq!(registrable("brand.localhost", &own).as_deref(), Ok("brand.localhost"));
+        assert_eq!(registrable("a.sandbox.localhost", &own), Err(DomainError::Platform));
+        assert_eq!(registrable("printer.local", &own), Err(DomainError::Special));
     }
 
     #[test]

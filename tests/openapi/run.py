@@ -1,5 +1,5 @@
 """Puts the API document to the test: schemathesis sends what it allows and what it forbids to a fresh `portico dev`, and every answer must
-be one that it describes: no 500, no other status, content type, header or body, nothing taken that it forbids.
+be one that it describes: no 500, no other status, content type, header or body.
 
     run.py [options of schemathesis run]
 """
