@@ -90,6 +90,7 @@ fuzz_target!(|bytes: &[u8]| {
         Decision::Session(session) => {
             assert!(!matches!(session.says, Says::Renewed { .. }), "a session without a token");
         }
+        Decision::Wake(_) => panic!("a start for somebody without a token"),
         Decision::Moved(_) | Decision::Neutral(_) | Decision::Refuse(_) => {}
     }
 });
