@@ -113,4 +113,4 @@ if (existsSync(file)) Object.assign(kept, JSON.parse(readFileSync(file)));
 for (const line of await opendesigns.setUp(DOMAIN, `http://127.0.0.1:${PORT}/hooks/portico`, kept)) console.log(`set-up: ${line}`);
 mkdirSync(KEPT, { recursive: true });
 writeFileSync(file, JSON.stringify(kept), { mode: 0o600 });
-server.listen(PORT, '127.0.0.1', () => console.log(`OpenDesigns: http://localhost:${PORT}/`));
+server.listen(PORT, '127.0.0.1', () => console.log(`OpenDesigns: http://app.${DOMAIN}:${PORT}/`));

@@ -138,7 +138,7 @@ def main():
     KEPT.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(kept))
     file.chmod(0o600)
-    print(f"OpenDesigns: http://localhost:{PORT}/", flush=True)
+    print(f"OpenDesigns: http://app.{DOMAIN}:{PORT}/", flush=True)
     app.run("127.0.0.1", PORT, threaded=True)
 
 
