@@ -282,7 +282,6 @@ async fn what_is_nobodys_or_the_platforms_is_refused() {
         "192.0.2.1",
         "::1",
         "localhost",
-        "x.localhost",
         "sandbox.localhost",
         "proxy.platform.test",
         "platform.test",
