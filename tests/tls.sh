@@ -82,6 +82,9 @@ listen = "127.0.0.1:$admin"
 data = "$work/data"
 [networks]
 allow = ["127.0.0.0/8"]
+[limits]
+# The load comes from one address.
+public_rate = 0
 [log]
 format = "json"
 filter = "warn,portico::access=info"
