@@ -71,6 +71,17 @@ impl Fault for RefusalReason {
         ) -> Face {
             Face { status, label, title, text, blame: Blame::Visitor, recovery: Recovery::None }
         }
+        /// Of the sandbox, which may be back by itself: the page looks again after so many seconds.
+        const fn sandbox(
+            status: StatusCode,
+            label: &'static str,
+            title: &'static str,
+            text: &'static str,
+            seconds: u64,
+        ) -> Face {
+            let recovery = Recovery::Reload { after: Duration::from_secs(seconds) };
+            Face { status, label, title, text, blame: Blame::Sandbox, recovery }
+        }
         const fn credential(
             status: StatusCode,
             label: &'static str,
@@ -263,36 +274,33 @@ impl Fault for RefusalReason {
                 &F
             }
             Self::Starting => {
-                const F: Face = Face {
-                    status: StatusCode::SERVICE_UNAVAILABLE,
-                    label: "sandbox_starting",
-                    title: "Your preview is starting",
-                    text: "This page opens it as soon as it is ready.",
-                    blame: Blame::Sandbox,
-                    recovery: Recovery::Reload { after: Duration::from_secs(2) },
-                };
+                const F: Face = sandbox(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "sandbox_starting",
+                    "Your preview is starting",
+                    "This page opens it as soon as it is ready.",
+                    2,
+                );
                 &F
             }
             Self::Paused => {
-                const F: Face = Face {
-                    status: StatusCode::SERVICE_UNAVAILABLE,
-                    label: "sandbox_paused",
-                    title: "This preview is paused",
-                    text: "It continues when its owner resumes it. This page opens it then.",
-                    blame: Blame::Sandbox,
-                    recovery: Recovery::Reload { after: Duration::from_secs(5) },
-                };
+                const F: Face = sandbox(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "sandbox_paused",
+                    "This preview is paused",
+                    "It continues when its owner resumes it. This page opens it then.",
+                    5,
+                );
                 &F
             }
             Self::Waking => {
-                const F: Face = Face {
-                    status: StatusCode::SERVICE_UNAVAILABLE,
-                    label: "sandbox_waking",
-                    title: "Your preview is waking up",
-                    text: "It was paused and is being started again. This page opens it as soon as it is ready.",
-                    blame: Blame::Sandbox,
-                    recovery: Recovery::Reload { after: Duration::from_secs(2) },
-                };
+                const F: Face = sandbox(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "sandbox_waking",
+                    "Your preview is waking up",
+                    "It was paused and is being started again. This page opens it as soon as it is ready.",
+                    2,
+                );
                 &F
             }
             Self::WakesSpent => {
@@ -307,14 +315,13 @@ impl Fault for RefusalReason {
                 &F
             }
             Self::NotRunning => {
-                const F: Face = Face {
-                    status: StatusCode::BAD_GATEWAY,
-                    label: "sandbox_not_running",
-                    title: "This preview is not running",
-                    text: "It has been stopped. Its owner can start it again.",
-                    blame: Blame::Sandbox,
-                    recovery: Recovery::Reload { after: Duration::from_secs(5) },
-                };
+                const F: Face = sandbox(
+                    StatusCode::BAD_GATEWAY,
+                    "sandbox_not_running",
+                    "This preview is not running",
+                    "It has been stopped. Its owner can start it again.",
+                    5,
+                );
                 &F
             }
         }
