@@ -12,10 +12,11 @@
     reason = "a bench is a script: whatever goes wrong ends it"
 )]
 
+mod support;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ use portico::follow::Follower;
 use portico::routes::Routes;
 use portico::store::Store;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+
+use support::Process;
 
 /// Callers at the same time, each with a connection of its own.
 const CALLERS: usize = 16;
@@ -40,7 +43,7 @@ fn main() {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let time = Duration::from_secs(if quick { 1 } else { 10 });
     let data = tempfile::tempdir().expect("a directory");
-    let process = Process::start(data.path());
+    let server = Server::start(data.path());
     println!(
         "| call | callers | a second | CPU, ms a call | median, ms | p99, ms |\n|---|---|---|---|---|---|"
     );
@@ -53,17 +56,17 @@ fn main() {
             format!("{{\"slug\":\"site-{n}\",\"external_user_id\":\"user-{}\"}}", n % 100),
         )
     };
-    let sandbox = process.one_sandbox();
+    let sandbox = server.one_sandbox();
     let mint = |id: &str| {
         ("POST", format!("/api/v1/sandboxes/{id}/preview-token"), "{\"expires_in\":900}".to_owned())
     };
     let show = |id: &str| ("GET", format!("/api/v1/sandboxes/{id}"), String::new());
     for callers in [1, CALLERS] {
-        process.measure("create a sandbox", (callers, time), &sandbox, &create);
-        process.measure("mint a preview token", (callers, time), &sandbox, &mint);
-        process.measure("show a sandbox", (callers, time), &sandbox, &show);
+        server.measure("create a sandbox", (callers, time), &sandbox, &create);
+        server.measure("mint a preview token", (callers, time), &sandbox, &mint);
+        server.measure("show a sandbox", (callers, time), &sandbox, &show);
     }
-    drop(process);
+    drop(server);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(lag(data.path(), time));
 }
@@ -71,28 +74,21 @@ fn main() {
 /// What is asked for: method, path, body.
 type Call = (&'static str, String, String);
 
-/// The program, ready. Dropping it ends it.
-struct Process {
-    child: Child,
+/// The program, and how its API is called.
+struct Server {
+    process: Process,
     api: SocketAddr,
     key: String,
 }
 
-impl Process {
+impl Server {
     fn start(data: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
-            .args(["dev", "--json", "--log", "off", "--data"])
-            .arg(data)
-            .args(["--port", "0", "--https-port", "0", "--api-port", "0", "--admin-port", "0"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("portico");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");
-        let facts: serde_json::Value = serde_json::from_str(&line).expect("facts");
+        let (process, facts) = Process::start(data);
+        let facts: serde_json::Value = serde_json::from_str(&facts).expect("facts");
         let text = |name: &str| facts.get(name).and_then(|v| v.as_str()).expect(name).to_owned();
         let api = text("api_url").trim_start_matches("http://").parse().expect("an address");
-        Self { child, api, key: text("api_key") }
+        let key = text("api_key");
+        Self { process, api, key }
     }
 
     fn caller(&self) -> Caller {
@@ -109,8 +105,7 @@ impl Process {
 
     /// CPU time so far.
     fn cpu(&self) -> Duration {
-        let stat =
-            std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("stat");
+        let stat = self.process.proc("stat");
         let fields = stat.rsplit(") ").next().expect("fields").split(' ');
         let ticks: u64 = fields.skip(11).take(2).map(|n| n.parse::<u64>().expect("ticks")).sum();
         Duration::from_millis(ticks * 1000 / TICKS)
@@ -149,13 +144,6 @@ impl Process {
             quantile(&mut took, 50),
             quantile(&mut took, 99)
         );
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.child.kill().expect("kill");
-        self.child.wait().expect("wait");
     }
 }
 

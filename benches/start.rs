@@ -11,12 +11,14 @@
     reason = "a bench is a script: whatever goes wrong ends it"
 )]
 
-use std::io::{BufRead as _, BufReader};
+mod support;
+
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+
+use support::Process;
 
 /// Starts of each size; the median is told.
 const ROUNDS: usize = 5;
@@ -32,8 +34,8 @@ fn main() {
         let mut rounds: Vec<(Duration, u64)> = (0..ROUNDS)
             .map(|_| {
                 let started = Instant::now();
-                let process = Process::start(data.path());
-                (started.elapsed(), process.resident())
+                let (process, _) = Process::start(data.path());
+                (started.elapsed(), resident(&process))
             })
             .collect();
         rounds.sort();
@@ -42,38 +44,11 @@ fn main() {
     }
 }
 
-/// The program, ready. Dropping it ends it.
-struct Process(Child);
-
-impl Process {
-    fn start(data: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
-            .args(["dev", "--json", "--log", "off", "--data"])
-            .arg(data)
-            .args(["--port", "0", "--https-port", "0", "--api-port", "0", "--admin-port", "0"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("portico");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");
-        assert!(line.contains("preview_url"), "{line}");
-        Self(child)
-    }
-
-    /// Resident memory, KiB.
-    fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()));
-        let status = status.expect("a status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-        line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.0.kill().expect("kill");
-        self.0.wait().expect("wait");
-    }
+/// Resident memory, KiB.
+fn resident(process: &Process) -> u64 {
+    let status = process.proc("status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
 }
 
 /// Writes sandboxes as the store would, only not one by one. Every tenth publishes a port, every hundredth is destroyed.
