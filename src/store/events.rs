@@ -10,7 +10,9 @@ use sqlx::{Row as _, Sqlite, Transaction};
 use super::rows::{self, Columns, millis};
 use super::slugs::host_of;
 use super::{Store, StoreError};
-use crate::model::{Event, EventFilter, EventId, EventType, Sandbox, SandboxId, TenantId};
+use crate::model::{
+    Event, EventFilter, EventId, EventType, Sandbox, SandboxId, TenantId, WebhookId,
+};
 
 type Tx = Transaction<'static, Sqlite>;
 
@@ -81,21 +83,19 @@ impl Store {
     /// Writes an event, and queues it for every active webhook that wants it. Whoever emits ends with [`Store::commit`], which wakes
     /// those who wait for events.
     pub(super) async fn emit(&self, tx: &mut Tx, new: NewEvent) -> Result<EventId, StoreError> {
-        let (id, seq) = self.insert_event(tx, &new).await?;
-        let hooks = sqlx::query(
-            "SELECT id, events FROM webhooks WHERE tenant = ?1 AND state = 'active' AND (workspace IS NULL OR workspace = ?2)",
-        )
-        .bind(new.tenant.to_string())
-        .bind(&new.workspace)
-        .fetch_all(&mut **tx)
-        .await
-        .map_err(StoreError::Database)?;
-        for hook in &hooks {
-            let mut c = Columns::of(hook);
-            let (hook, filter) = (c.id()?, c.json::<EventFilter>()?);
-            if filter.wants(new.kind) {
-                self.queue(tx, hook, seq, None).await?;
-            }
+        let hooks = listeners(tx, new.tenant, new.workspace.as_deref()).await?;
+        self.emit_to(tx, &new, &hooks).await
+    }
+
+    async fn emit_to(
+        &self,
+        tx: &mut Tx,
+        new: &NewEvent,
+        hooks: &[(WebhookId, EventFilter)],
+    ) -> Result<EventId, StoreError> {
+        let (id, seq) = self.insert_event(tx, new).await?;
+        for (hook, _) in hooks.iter().filter(|(_, filter)| filter.wants(new.kind)) {
+            self.queue(tx, *hook, seq, None).await?;
         }
         Ok(id)
     }
@@ -140,8 +140,11 @@ impl Store {
             return Ok(());
         }
         let data = self.sandbox_facts(tx, after).await?;
+        let workspace = after.attributes.workspace_id.as_deref();
+        let hooks = listeners(tx, after.tenant, workspace).await?;
         for kind in happened {
-            self.emit(tx, NewEvent::of_sandbox(after, kind, data.clone())).await?;
+            let event = NewEvent::of_sandbox(after, kind, data.clone());
+            self.emit_to(tx, &event, &hooks).await?;
         }
         Ok(())
     }
@@ -220,6 +223,27 @@ impl Store {
             .map_err(StoreError::Database)?;
         Ok(row.map_or(0, |row| row.get(0)))
     }
+}
+
+/// The active webhooks that may hear of what happens in a workspace, and what each wants to.
+async fn listeners(
+    tx: &mut Tx,
+    tenant: TenantId,
+    workspace: Option<&str>,
+) -> Result<Vec<(WebhookId, EventFilter)>, StoreError> {
+    let hooks = sqlx::query(
+        "SELECT id, events FROM webhooks WHERE tenant = ?1 AND state = 'active' AND (workspace IS NULL OR workspace = ?2)",
+    )
+    .bind(tenant.to_string())
+    .bind(workspace)
+    .fetch_all(&mut **tx)
+    .await
+    .map_err(StoreError::Database)?;
+    let hook = |row| {
+        let mut c = Columns::of(row);
+        Ok((c.id()?, c.json()?))
+    };
+    hooks.iter().map(hook).collect()
 }
 
 fn read(rows: &[SqliteRow]) -> Result<Vec<Event>, StoreError> {
