@@ -1,6 +1,6 @@
 //! CPU time per request and memory per connection of the proxy process: Portico beside nginx, `HAProxy` and a bare relay, on the same work in one run.
 //!
-//! `cargo bench --bench load` (`-- --quick` for a short run). See `benches/README.md` for what the numbers mean.
+//! `cargo bench --bench peers` (`-- --quick` for a short run). See `benches/README.md` for what the numbers mean.
 //! Everything is on loopback, and bounded in count and time.
 
 #![allow(
@@ -16,14 +16,15 @@
     reason = "a bench is a script: whatever goes wrong ends it"
 )]
 
-mod peers;
+mod field;
+mod results;
 mod roles;
-mod visitors;
+mod load;
 
 use std::time::Duration;
 
-use peers::{Names, Peer};
-use visitors::{Ask, CONNECTIONS, H2_CONNECTIONS, H2_STREAMS, Idle};
+use field::{Names, Peer};
+use load::{Ask, CONNECTIONS, H2_CONNECTIONS, H2_STREAMS, Idle};
 
 /// Connections held open to see what one costs.
 const HELD: usize = 1000;
@@ -40,7 +41,7 @@ fn main() {
             memory();
         }
         Some("--role-compare") => compare(quick),
-        _ => std::process::exit(peers::on_core_0("--role-compare", &arguments[1..])),
+        _ => std::process::exit(field::on_core_0("--role-compare", &arguments[1..])),
     }
 }
 
@@ -61,12 +62,12 @@ struct Field {
 impl Field {
     fn start(with_floor: bool) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let origin = peers::spawn_self("--role-origin", None, 0);
-        let floor = with_floor.then(|| peers::spawn_self("--role-floor", Some(origin.plain), 1));
-        let (portico, names) = peers::spawn_portico(directory.path(), origin.plain);
+        let origin = field::spawn_self("--role-origin", None, 0);
+        let floor = with_floor.then(|| field::spawn_self("--role-floor", Some(origin.plain), 1));
+        let (portico, names) = field::spawn_portico(directory.path(), origin.plain);
         let others = [
-            peers::spawn_nginx(directory.path(), origin.plain, &names),
-            peers::spawn_haproxy(directory.path(), origin.plain, &names),
+            field::spawn_nginx(directory.path(), origin.plain, &names),
+            field::spawn_haproxy(directory.path(), origin.plain, &names),
         ];
         let peers = others.into_iter().flatten().chain([portico]).collect();
         Self { _directory: directory, origin, floor, peers, names }
@@ -98,16 +99,16 @@ struct Row<'a> {
 fn rows(field: &Field, quick: bool) -> Vec<Row<'_>> {
     let requests = if quick { 10_000 } else { 40_000 };
     let authority = &field.names.authority;
-    let h1 = visitors::tls(authority, b"http/1.1", true);
-    let h2 = visitors::tls(authority, b"h2", true);
-    let full = visitors::tls(authority, b"http/1.1", false);
+    let h1 = load::tls(authority, b"http/1.1", true);
+    let h2 = load::tls(authority, b"h2", true);
+    let full = load::tls(authority, b"http/1.1", false);
     let plain = |name: &str, ask: Ask, count, target| Row {
         name: name.to_owned(),
         count,
         has_floor: true,
         target,
         work: Box::new(move |peer: &Peer, count| {
-            runtime().block_on(visitors::http1(peer.plain, None, &ask, count));
+            runtime().block_on(load::http1(peer.plain, None, &ask, count));
         }),
     };
     let secure = |name: String, ask: Ask, (tls, count, target), how: How| Row {
@@ -119,9 +120,9 @@ fn rows(field: &Field, quick: bool) -> Vec<Row<'_>> {
             let to = peer.tls.expect("TLS");
             runtime().block_on(async {
                 match how {
-                    How::Http1 => visitors::http1(to, Some(&tls), &ask, count).await,
-                    How::Http2 => visitors::http2(to, &tls, &ask, count).await,
-                    How::Handshakes => visitors::handshakes(to, &tls, &ask, count).await,
+                    How::Http1 => load::http1(to, Some(&tls), &ask, count).await,
+                    How::Http2 => load::http2(to, &tls, &ask, count).await,
+                    How::Handshakes => load::handshakes(to, &tls, &ask, count).await,
                 }
             });
         }),
@@ -250,16 +251,16 @@ fn memory() {
         let field = Field::start(false);
         let authority = &field.names.authority;
         let (h1, h2) =
-            (visitors::tls(authority, b"http/1.1", true), visitors::tls(authority, b"h2", true));
+            (load::tls(authority, b"http/1.1", true), load::tls(authority, b"h2", true));
         let ask = field.ask("/small", true);
         let cost = |peer: &Peer| {
             let to = (peer.plain, peer.tls.expect("TLS"));
             runtime().block_on(async {
                 // What the first ones bring into being is not theirs alone.
-                drop(visitors::idle(kind, to, (&h1, &h2), &ask, 64).await);
+                drop(load::idle(kind, to, (&h1, &h2), &ask, 64).await);
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 let before = resident(&peer.pids);
-                let held = visitors::idle(kind, to, (&h1, &h2), &ask, HELD).await;
+                let held = load::idle(kind, to, (&h1, &h2), &ask, HELD).await;
                 // The app's side of what is kept alive is given up after four seconds.
                 tokio::time::sleep(Duration::from_secs(6)).await;
                 let spent = resident(&peer.pids) - before;
