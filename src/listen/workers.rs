@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
+use tokio::runtime::LocalOptions;
 use tokio::sync::broadcast;
-use tokio::task::LocalSet;
 
 use super::handshake::{self, Entrance, NotOpened, Opened};
 use super::{Settings, http1, http2, respond};
@@ -101,18 +102,25 @@ pub fn start(
     for (number, doors) in doors.into_iter().enumerate() {
         let (parts, caps) = (parts.clone(), Arc::clone(&caps));
         let (changes, watcher) = (changes(), watcher.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (built, is_built) = mpsc::sync_channel(1);
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             // The process waits for this one, so that the last lines are written.
+            // Its tasks never leave this thread, so it is made here.
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = match builder.enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(built.send(Err(error))),
+            };
+            drop(built.send(Ok(())));
             let staying = watcher.clone();
-            let tasks = LocalSet::new();
-            tasks.block_on(&runtime, run(doors, parts, caps, changes, watcher));
+            runtime.block_on(run(doors, parts, caps, changes, watcher));
             // What was still open is noted as it is dropped.
-            drop(tasks);
+            drop(runtime);
             crate::telemetry::flush_access();
             drop(staying);
         })?;
     }
+        is_built.recv().map_err(|_| io::Error::other("a worker could not start"))??;
     Ok(())
 }
 
