@@ -9,6 +9,7 @@ pub use h2_send::{H2Send, H2SendError};
 pub use h2_stream::H2Stream;
 pub use outbox::Outbox;
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -22,6 +23,14 @@ use outbox::MAX_SLICES;
 use tls::Tls;
 
 /// A byte stream. One type for every transport, so that nothing above is generic over it.
+/// Up to this much is read into one buffer a thread, and what has come is copied to where it is wanted: that buffer stays in the
+/// processor's cache, and what is kept is no larger than what came.
+const SMALL: usize = 8 << 10;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SMALL].into());
+}
+
 #[derive(Debug)]
 pub struct Stream(Transport);
 
@@ -48,7 +57,7 @@ impl Stream {
         Self(Transport::H2(Box::new(stream)))
     }
 
-    /// Reads into the spare capacity of `buf`, at least `room` bytes of it. Ready(0) is the end of the stream.
+    /// Reads to the end of `buf`, about `room` bytes at most. Ready(0) is the end of the stream.
     pub fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -57,6 +66,12 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         match &mut self.0 {
             Transport::Tcp(socket) => {
+            Transport::Tcp(socket) if room <= SMALL => SCRATCH.with_borrow_mut(|scratch| {
+                let mut read = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
+                ready!(Pin::new(socket).poll_read(cx, &mut read))?;
+                buf.extend_from_slice(read.filled());
+                Poll::Ready(Ok(read.filled().len()))
+            }),
                 // Wait without reserving: an idle connection should not hold a buffer.
                 ready!(socket.poll_read_ready(cx))?;
                 buf.reserve(room);

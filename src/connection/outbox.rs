@@ -1,5 +1,6 @@
 //! Bytes waiting to be written: small pieces copied together, large ones kept as they are.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
@@ -9,6 +10,15 @@ use bytes::{Buf, Bytes, BytesMut};
 const COPY_BELOW: usize = 2048;
 /// Slices handed to one `writev`.
 pub(super) const MAX_SLICES: usize = 16;
+/// The smallest and the largest buffer worth keeping for the next answer, and how many of them a thread keeps.
+const WORTH: usize = 256;
+const SPARE: usize = 16 << 10;
+const SPARES: usize = 16;
+
+thread_local! {
+    /// Buffers of queues that have been written: the next ones begin with them, still warm and large enough.
+    static SPARE_TAILS: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Bytes waiting to be written, small pieces copied together and large ones kept as they are.
 #[derive(Debug, Default)]
@@ -38,22 +48,33 @@ impl Outbox {
 
     /// Lets a writer append to the tail.
     pub fn write_with(&mut self, write: impl FnOnce(&mut BytesMut)) {
-        let before = self.tail.len();
-        write(&mut self.tail);
-        self.length += self.tail.len() - before;
+        let tail = self.tail();
+        let before = tail.len();
+        write(tail);
+        let added = tail.len() - before;
+        self.length += added;
     }
 
     /// Appends a piece.
     pub fn push(&mut self, piece: Bytes) {
         self.length += piece.len();
         if piece.len() < COPY_BELOW {
-            self.tail.extend_from_slice(&piece);
+            self.tail().extend_from_slice(&piece);
             return;
         }
         if !self.tail.is_empty() {
             self.queue.push_back(self.tail.split().freeze());
         }
         self.queue.push_back(piece);
+    }
+
+    fn tail(&mut self) -> &mut BytesMut {
+        if self.tail.capacity() == 0
+            && let Some(spare) = SPARE_TAILS.with_borrow_mut(Vec::pop)
+        {
+            self.tail = spare;
+        }
+        &mut self.tail
     }
 
     pub(super) fn slices<'a>(&'a self, into: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
@@ -78,10 +99,22 @@ impl Outbox {
             self.queue.pop_front();
         }
         if written >= self.tail.len() {
-            // `clear` keeps the buffer for the next answer on this connection.
-            self.tail.clear();
+            self.give_back();
         } else {
             self.tail.advance(written);
+        }
+    }
+
+    /// Everything has been written: an idle connection holds no buffer.
+    fn give_back(&mut self) {
+        let mut tail = std::mem::take(&mut self.tail);
+        tail.clear();
+        if (WORTH..=SPARE).contains(&tail.capacity()) {
+            SPARE_TAILS.with_borrow_mut(|spares| {
+                if spares.len() < SPARES {
+                    spares.push(tail);
+                }
+            });
         }
     }
 }
