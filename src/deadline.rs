@@ -1,7 +1,8 @@
 //! Deadlines that cost nothing while they are kept: a worker sweeps all of them a few times a second.
 //!
-//! A timer wheel charges every request for arming and disarming. Here arming is a store into a cell; a deadline
-//! fires at most one [`SWEEP`] late, which none of the limits it serves would notice.
+//! A timer wheel charges every request for arming and disarming, and asking for the time is a good part of that. Here arming is a store
+//! into a cell, and the time is that of the last sweep; a deadline fires up to two [`SWEEP`]s late, which none of the limits it serves
+//! would notice.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -47,21 +48,40 @@ impl std::fmt::Debug for Inner {
     }
 }
 
-/// All deadlines of one worker.
-#[derive(Clone, Debug, Default)]
-pub struct Deadlines(Rc<RefCell<Vec<Weak<Inner>>>>);
+/// All deadlines of one worker, and its coarse time.
+#[derive(Clone, Debug)]
+pub struct Deadlines(Rc<All>);
+
+#[derive(Debug)]
+struct All {
+    /// When the last sweep was.
+    now: Rc<Cell<Instant>>,
+    each: RefCell<Vec<Weak<Inner>>>,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        let now = Rc::new(Cell::new(Instant::now()));
+        Self(Rc::new(All { now, each: RefCell::default() }))
+    }
+}
 
 impl Deadlines {
     /// A new deadline, not set.
     pub fn deadline(&self) -> Deadline {
         let inner = Rc::new(Inner { at: Cell::new(None), waker: Cell::new(None) });
-        self.0.borrow_mut().push(Rc::downgrade(&inner));
-        Deadline(inner)
+        self.0.each.borrow_mut().push(Rc::downgrade(&inner));
+        Deadline { inner, now: Rc::clone(&self.0.now) }
+    }
+
+    /// The time, up to one [`SWEEP`] ago.
+    pub fn now(&self) -> Instant {
+        self.0.now.get()
     }
 
     /// Wakes everyone who waits, so that they look at what has changed around them.
     pub fn wake_all(&self) {
-        let all: Vec<_> = self.0.borrow().iter().filter_map(Weak::upgrade).collect();
+        let all: Vec<_> = self.0.each.borrow().iter().filter_map(Weak::upgrade).collect();
         for waker in all.iter().filter_map(|inner| inner.waker.take()) {
             waker.wake();
         }
@@ -70,8 +90,9 @@ impl Deadlines {
     /// Wakes everyone whose deadline has passed and forgets deadlines that were dropped.
     pub fn sweep(&self) {
         let now = Instant::now();
+        self.0.now.set(now);
         let mut wakers = Vec::new();
-        self.0.borrow_mut().retain(|weak| {
+        self.0.each.borrow_mut().retain(|weak| {
             let Some(inner) = weak.upgrade() else { return false };
             if inner.at.get().is_some_and(|(at, _)| at <= now) {
                 wakers.extend(inner.waker.take());
@@ -96,34 +117,44 @@ impl Deadlines {
 
 /// One deadline: a moment and what was being waited for.
 #[derive(Debug)]
-pub struct Deadline(Rc<Inner>);
+pub struct Deadline {
+    inner: Rc<Inner>,
+    now: Rc<Cell<Instant>>,
+}
 
 impl Deadline {
     /// Sets (or moves) the deadline. A zero duration means "no limit".
     pub fn set(&self, phase: Phase, after: Duration) {
-        self.0.at.set((!after.is_zero()).then(|| (Instant::now() + after, phase)));
+        // The time may be one sweep old by now.
+        let at = || self.now.get() + after + SWEEP;
+        self.inner.at.set((!after.is_zero()).then(|| (at(), phase)));
     }
 
     /// Takes the deadline away.
     pub fn clear(&self) {
-        self.0.at.set(None);
+        self.inner.at.set(None);
     }
 
     /// Whether it is set.
     pub fn is_set(&self) -> bool {
-        self.0.at.get().is_some()
+        self.inner.at.get().is_some()
+    }
+
+    /// The time, up to one [`SWEEP`] ago.
+    pub fn now(&self) -> Instant {
+        self.now.get()
     }
 
     /// Ready with the phase once the deadline has passed.
     pub fn poll_passed(&self, cx: &mut Context<'_>) -> Poll<Phase> {
-        if let Some((at, phase)) = self.0.at.get()
-            && at <= Instant::now()
+        if let Some((at, phase)) = self.inner.at.get()
+            && at <= self.now.get()
         {
             return Poll::Ready(phase);
         }
-        let known = self.0.waker.take();
+        let known = self.inner.waker.take();
         let waker = known.filter(|w| w.will_wake(cx.waker())).unwrap_or_else(|| cx.waker().clone());
-        self.0.waker.set(Some(waker));
+        self.inner.waker.set(Some(waker));
         Poll::Pending
     }
 }
@@ -135,7 +166,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_deadline_fires_within_one_sweep_and_names_its_phase() {
+    async fn a_deadline_fires_within_two_sweeps_and_names_its_phase() {
         let deadlines = Deadlines::default();
         let deadline = deadlines.deadline();
         deadline.set(Phase::RequestHead, Duration::from_secs(10));
@@ -170,6 +201,6 @@ mod tests {
         let deadlines = Deadlines::default();
         drop(deadlines.deadline());
         deadlines.sweep();
-        assert_eq!(deadlines.0.borrow().len(), 0);
+        assert_eq!(deadlines.0.each.borrow().len(), 0);
     }
 }

@@ -53,7 +53,7 @@ impl Conn {
             deadline: deadlines.deadline(),
             reused: false,
             idle_limit: Duration::MAX,
-            idle_since: Instant::now(),
+            idle_since: deadlines.now(),
         }
     }
 
@@ -61,6 +61,11 @@ impl Conn {
     pub(super) fn learn_timeout(&mut self, seconds: u32) {
         let theirs = Duration::from_secs(u64::from(seconds));
         self.idle_limit = theirs.saturating_sub(Duration::from_millis(1500)).max(MIN_IDLE);
+    }
+
+    /// For how long it has been idle, give or take a sweep.
+    fn age(&self) -> Duration {
+        self.deadline.now().saturating_duration_since(self.idle_since)
     }
 
     /// Takes the parts for a switched connection.
@@ -90,7 +95,7 @@ impl Pool {
         let list = idle.get_mut(key)?;
         let found = loop {
             let Some(mut conn) = list.pop() else { break None };
-            let age = conn.idle_since.elapsed();
+            let age = conn.age();
             let limit = self.idle_limit.min(conn.idle_limit);
             if age >= limit {
                 // The list is ordered by age: what is below is older.
@@ -115,7 +120,7 @@ impl Pool {
     /// Gives a connection back for reuse.
     pub(super) fn give_back(&self, key: PoolKey, mut conn: Conn) {
         conn.deadline.clear();
-        conn.idle_since = Instant::now();
+        conn.idle_since = conn.deadline.now();
         let mut idle = self.idle.borrow_mut();
         let list = idle.entry(key).or_default();
         if list.len() < self.per_key {
@@ -133,7 +138,7 @@ impl Pool {
     /// Closes what has been idle for too long.
     pub fn sweep(&self) {
         self.idle.borrow_mut().retain(|_, list| {
-            list.retain(|conn| conn.idle_since.elapsed() < self.idle_limit.min(conn.idle_limit));
+            list.retain(|conn| conn.age() < self.idle_limit.min(conn.idle_limit));
             !list.is_empty()
         });
     }
