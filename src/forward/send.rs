@@ -113,6 +113,7 @@ pub struct Forwarder {
     settings: Settings,
     metrics: Arc<Metrics>,
 }
+    counts: Arc<Counts>,
 
 impl Forwarder {
     /// A forwarder with an empty pool.
@@ -120,10 +121,10 @@ impl Forwarder {
         settings: Settings,
         dialler: Dialler,
         deadlines: Deadlines,
-        metrics: Arc<Metrics>,
+        (metrics, counts): (Arc<Metrics>, Arc<Counts>),
     ) -> Self {
         let pool = Pool::new(settings.keep_alive, settings.keep_per_port);
-        Self { pool, h2_pool: H2Pool::default(), dialler, deadlines, settings, metrics }
+        Self { pool, h2_pool: H2Pool::default(), dialler, deadlines, settings, metrics, counts }
     }
 
     /// Drops the connections that lead to a sandbox's former addresses; all of them when it is gone.
@@ -185,7 +186,7 @@ impl Forwarder {
             };
             let conn = match kept {
                 Some(conn) => {
-                    self.metrics.upstream_reused.inc();
+                    self.counts.upstream_reused.add(1);
                     conn
                 }
                 None => Conn::fresh(self.dial(plan).await?, &self.deadlines),
@@ -201,7 +202,7 @@ impl Forwarder {
             match exchange.head(early).await {
                 Ok(received) => return Ok(received),
                 Err((error, exchange)) if exchange.is_repeatable(&error) => {
-                    self.metrics.upstream_repeated.inc();
+                    self.counts.upstream_repeated.add(1);
                     body = exchange.into_request_body();
                     may_reuse = false;
                 }
@@ -247,7 +248,7 @@ impl Forwarder {
             match exchange.answer(&terms, early).await {
                 Ok(answer) => break answer,
                 Err((_, Some(again))) if may_repeat => {
-                    self.metrics.upstream_repeated.inc();
+                    self.counts.upstream_repeated.add(1);
                     body = again;
                     may_repeat = false;
                 }
@@ -271,7 +272,7 @@ impl Forwarder {
     async fn h2_connection(&self, plan: &Plan) -> Result<(SendRequest<Bytes>, bool), ForwardError> {
         let key = key(plan);
         if let Some(kept) = self.h2_pool.check_out(&key).await {
-            self.metrics.upstream_reused.inc();
+            self.counts.upstream_reused.add(1);
             return Ok((kept, true));
         }
         let _coming = self.h2_pool.announce(key);

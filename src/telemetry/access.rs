@@ -11,7 +11,7 @@ use tracing::Level;
 use tracing_appender::non_blocking::NonBlocking;
 
 /// A buffer this full is handed over at once; a [`flush`] hands over the rest.
-const FULL: usize = 16 << 10;
+const FULL: usize = 64 << 10;
 
 static WRITER: OnceLock<NonBlocking> = OnceLock::new();
 
@@ -54,6 +54,8 @@ pub enum Gravity {
 /// One request, as its line tells it.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessLine<'a> {
+    /// When it ended.
+    pub at: Timestamp,
     /// Its id.
     pub request_id: &'a str,
     /// The visitor's address.
@@ -164,36 +166,47 @@ impl AccessLine<'_> {
 
 impl Lines {
     fn add(&mut self, line: &AccessLine<'_>, gravity: Gravity) {
-        self.begin(match gravity {
+        self.begin(line.at);
+        let level = match gravity {
             Gravity::Info => "INFO",
             Gravity::Warn => "WARN",
             Gravity::Error => "ERROR",
-        });
-        self.text(",\"request_id\":", Some(line.request_id));
-        self.text(",\"peer\":", Some(line.peer));
-        self.text(",\"method\":", Some(line.method));
-        self.text(",\"host\":", Some(line.host));
-        self.text(",\"path\":", Some(line.path));
-        self.number(",\"status\":", Some(line.status.into()));
-        self.text(",\"source\":", Some(line.source));
-        self.text(",\"end\":", Some(line.end));
-        self.text(",\"access\":", Some(line.access));
-        self.number(",\"bytes_in\":", Some(line.bytes_in));
-        self.number(",\"bytes_out\":", Some(line.bytes_out));
-        self.number(",\"duration_us\":", Some(line.duration_us));
-        self.number(",\"first_byte_us\":", line.first_byte_us);
-        self.text(",\"tenant\":", line.tenant);
-        self.text(",\"sandbox\":", line.sandbox);
-        self.text(",\"external_user_id\":", line.external_user_id);
-        self.text(",\"share\":", line.share);
-        self.number(",\"port\":", line.port.map(u64::from));
-        self.text(",\"code\":", line.code);
-        self.text(",\"cause\":", line.cause);
+        };
+        let mut number = itoa::Buffer::new();
+        // Ids, addresses, methods, host names and our own words hold nothing that JSON would escape.
+        self.push(&["\",\"level\":\"", level, "\",\"request_id\":\"", line.request_id]);
+        self.push(&["\",\"peer\":\"", line.peer, "\",\"method\":\"", line.method]);
+        self.push(&["\",\"host\":\"", line.host, "\",\"path\":"]);
+        quote(&mut self.text, line.path);
+        self.push(&[",\"status\":", number.format(line.status), ",\"source\":\"", line.source]);
+        self.push(&["\",\"end\":\"", line.end, "\",\"access\":\"", line.access]);
+        self.push(&["\",\"bytes_in\":", number.format(line.bytes_in)]);
+        self.push(&[",\"bytes_out\":", number.format(line.bytes_out)]);
+        self.push(&[",\"duration_us\":", number.format(line.duration_us)]);
+        if let Some(first_byte) = line.first_byte_us {
+            self.push(&[",\"first_byte_us\":", number.format(first_byte)]);
+        }
+        self.plain(",\"tenant\":\"", line.tenant);
+        self.plain(",\"sandbox\":\"", line.sandbox);
+        if let Some(user) = line.external_user_id {
+            self.text.push_str(",\"external_user_id\":");
+            quote(&mut self.text, user);
+        }
+        self.plain(",\"share\":\"", line.share);
+        if let Some(port) = line.port {
+            self.push(&[",\"port\":", number.format(port)]);
+        }
+        self.plain(",\"code\":\"", line.code);
+        if let Some(cause) = line.cause {
+            self.text.push_str(",\"cause\":");
+            quote(&mut self.text, cause);
+        }
         self.text.push_str(",\"target\":\"portico::access\"}\n");
     }
 
-    fn begin(&mut self, level: &str) {
-        let millis = crate::clock::Clock::system().now().as_millisecond();
+    /// The moment, up to its closing quote.
+    fn begin(&mut self, at: Timestamp) {
+        let millis = at.as_millisecond();
         let second = millis.div_euclid(1000);
         if second != self.second || self.prefix.is_empty() {
             self.second = second;
@@ -201,22 +214,22 @@ impl Lines {
             self.prefix = format!("{{\"timestamp\":\"{}.", at.trim_end_matches('Z'));
         }
         self.text.push_str(&self.prefix);
-        // Writing to memory does not fail.
-        write!(self.text, "{:03}Z\",\"level\":\"{level}\"", millis.rem_euclid(1000)).ok();
+        // With a leading one, so that there are always three digits behind it.
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(1000 + millis.rem_euclid(1000));
+        self.push(&[digits.get(1..).unwrap_or_default(), "Z"]);
     }
 
-    /// A field and its value; nothing when there is none.
-    fn text(&mut self, name: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.text.push_str(name);
-            quote(&mut self.text, value);
-        }
+    /// Appends pieces as they are.
+    fn push(&mut self, pieces: &[&str]) {
+        self.text.reserve(pieces.iter().map(|piece| piece.len()).sum());
+        pieces.iter().for_each(|piece| self.text.push_str(piece));
     }
 
-    fn number(&mut self, name: &str, value: Option<u64>) {
+    /// A field whose value needs no escapes; nothing when there is none.
+    fn plain(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
-            self.text.push_str(name);
-            self.text.push_str(itoa::Buffer::new().format(value));
+            self.push(&[name, value, "\""]);
         }
     }
 }

@@ -9,21 +9,15 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::counts::{AllCounts, Counts};
 use super::machines::Machines;
-use super::{DeliveryOutcome, Handshake, Limited, Source};
+use super::{DeliveryOutcome, Handshake, Limited};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct LimitLabels {
     limit: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RequestLabels {
-    source: &'static str,
-    class: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -37,22 +31,12 @@ struct OutcomeLabels {
     outcome: &'static str,
 }
 
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-const SECONDS: [f64; 14] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
-
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: [[Counter; 5]; 2],
+    counts: AllCounts,
     faults: Family<FaultLabels, Counter>,
-    request_seconds: Histogram,
-    first_byte_seconds: Histogram,
-    /// Octets of request bodies and of what visitors sent into tunnels.
-    pub received_bytes: Counter,
-    /// Octets of answers' bodies and of what tunnels sent to visitors.
-    pub sent_bytes: Counter,
     /// Visitors' connections open.
     pub connections: Gauge,
     /// Visitors' connections accepted.
@@ -68,10 +52,6 @@ pub struct Metrics {
     /// Exchanges cut because access ended.
     pub access_ended: Counter,
     dials: [Counter; 2],
-    /// Requests sent over a connection that was kept.
-    pub upstream_reused: Counter,
-    /// Requests sent a second time because a kept connection turned out to be closed.
-    pub upstream_repeated: Counter,
     /// Sandboxes in the tables.
     pub sandboxes: Gauge,
     /// The version of the last change applied to the tables.
@@ -131,12 +111,8 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("portico");
         let r = &mut registry;
-        let requests = Family::<RequestLabels, Counter>::default();
-        r.register(
-            "requests",
-            "Requests answered, by who answered and status class",
-            requests.clone(),
-        );
+        let counts = AllCounts::default();
+        r.register_collector(Box::new(counts.clone()));
         let faults = Family::<FaultLabels, Counter>::default();
         r.register("faults", "Answers of ours, by code and by who is to blame", faults.clone());
         let dials = Family::<OutcomeLabels, Counter>::default();
@@ -157,29 +133,9 @@ impl Metrics {
         let certificate_expiry = CertificateExpiry::default();
         r.register_collector(Box::new(certificate_expiry.clone()));
         r.register_collector(Box::new(LostLines));
-        let histogram = |r: &mut Registry, name: &str, help: &str| {
-            let histogram = Histogram::new(SECONDS);
-            r.register_with_unit(name, help, Unit::Seconds, histogram.clone());
-            histogram
-        };
-        let by_class = |source| {
-            CLASSES.map(|class| requests.get_or_create(&RequestLabels { source, class }).clone())
-        };
         Self {
-            requests: [by_class(Source::App.label()), by_class(Source::Proxy.label())],
+            counts,
             faults,
-            request_seconds: histogram(
-                r,
-                "request_duration",
-                "From a request's head to the end of its answer",
-            ),
-            first_byte_seconds: histogram(
-                r,
-                "first_byte",
-                "From a request's head to the head of the app's answer",
-            ),
-            received_bytes: counter(r, "received_bytes", "Octets of bodies received from visitors"),
-            sent_bytes: counter(r, "sent_bytes", "Octets of bodies sent to visitors"),
             connections: gauge(r, "connections", "Visitors' connections open"),
             connections_accepted: counter(
                 r,
@@ -204,12 +160,6 @@ impl Metrics {
             ),
             dials: ["made", "failed"]
                 .map(|outcome| dials.get_or_create(&OutcomeLabels { outcome }).clone()),
-            upstream_reused: counter(r, "upstream_reused", "Requests sent over a kept connection"),
-            upstream_repeated: counter(
-                r,
-                "upstream_repeated",
-                "Requests sent again after a kept connection had closed",
-            ),
             sandboxes: gauge(r, "sandboxes", "Sandboxes in the routing tables"),
             knowledge_version: gauge(
                 r,
@@ -239,22 +189,9 @@ impl Metrics {
         }
     }
 
-    /// Counts an answered request.
-    pub fn answered(&self, source: Source, status: http::StatusCode, took: Duration) {
-        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
-        let row = match source {
-            Source::App => &self.requests[0],
-            Source::Proxy => &self.requests[1],
-        };
-        if let Some(counter) = row.get(class) {
-            counter.inc();
-        }
-        self.request_seconds.observe(took.as_secs_f64());
-    }
-
-    /// Notes how long the app took to begin its answer.
-    pub fn first_byte(&self, took: Duration) {
-        self.first_byte_seconds.observe(took.as_secs_f64());
+    /// The counters of another worker.
+    pub fn worker(&self) -> Arc<Counts> {
+        self.counts.worker()
     }
 
     /// Counts an answer of ours by its code.

@@ -1,12 +1,14 @@
 //! What is seen from outside: metrics and the log. Knows nothing of hosts, tokens or sandboxes but their labels.
 
 mod access;
+mod counts;
 mod log;
 mod machines;
 mod metrics;
 mod outcomes;
 
 pub use access::{AccessLine, Gravity, flush as flush_access};
+pub use counts::{Count, Counts};
 pub use log::{LogError, LogFormat, LogGuard, LogSettings, init as init_log};
 pub use machines::{CommandResult, Machines, Wakes};
 pub use metrics::Metrics;

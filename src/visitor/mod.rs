@@ -80,10 +80,11 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
         }
     }
     let evidence = worker.evidence(&visit.credentials);
-    let decide = || decide(&visit, &evidence, &worker.routes, &worker.rules, worker.clock.now());
-    let mut decision = decide();
+    let decide = |now| decide(&visit, &evidence, &worker.routes, &worker.rules, now);
+    let mut decision = decide(record.opened());
     if let Decision::Wake(wake) = decision {
-        decision = wake::wait(worker, &mut record, *wake, decide).await;
+        let again = || decide(worker.clock.now());
+        decision = boxed(wake::wait(worker, &mut record, *wake, again)).await;
     }
     match decision {
         Decision::Forward(plan) => {
@@ -205,7 +206,7 @@ async fn forward(
     (plan, visited): (Plan, Visited),
     arriving: Arriving,
 ) -> Reply {
-    record.plan(&plan, worker);
+    record.plan(&plan);
     // Who came without a credential is told nothing of the sandbox, not even what is wrong with it.
     let is_stranger = plan.grant == Grant::Preflight;
     let permit = match worker.limits.admit(&entry(&plan, &arriving.peer), record.started()) {
@@ -215,7 +216,7 @@ async fn forward(
             return refuse(worker, record, &arriving.head, refused);
         }
     };
-    record.goes_on(worker, &plan);
+    record.goes_on(&plan);
     let mut watch = worker.live.watch(&plan.grant, (&*plan.route, plan.port), arriving.peer.ip);
     watch.hold(permit);
     // What a page needs if this fails; the head itself goes to the sandbox.

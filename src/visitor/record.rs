@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{Arriving, Worker};
@@ -22,7 +23,7 @@ use crate::gate::{Grant, Plan, Refusal, Subject};
 use crate::message::{Peer, RequestId};
 use crate::model::{IdText, Place, ShareId, TenantId};
 use crate::routes::Route;
-use crate::telemetry::{AccessLine, Gravity, Metrics, Source};
+use crate::telemetry::{AccessLine, Gravity, Source};
 use crate::usage::{Tally, Tunnelled};
 
 /// How a request ends of which nothing else was noted.
@@ -33,8 +34,10 @@ const MAX_TEXT: usize = 512;
 /// The record of one request.
 #[derive(Debug)]
 pub struct Record {
-    metrics: Arc<Metrics>,
+    worker: Rc<Worker>,
     started: Instant,
+    /// The same moment by wall time.
+    opened: Timestamp,
     id: RequestId,
     peer: Rc<Peer>,
     method: Method,
@@ -54,26 +57,27 @@ pub struct Record {
     received: Rc<Cell<u64>>,
     sent: u64,
     end: &'static str,
-    /// When it began by wall time, if the sandbox wants to know when it was visited.
-    visited: Option<i64>,
+    /// Whether the sandbox wants to know when it was visited.
+    visited: bool,
 }
 
 impl Record {
     /// Opens the record of a request whose head was read.
-    pub fn open(worker: &Worker, arriving: &Arriving) -> Self {
+    pub fn open(worker: &Rc<Worker>, arriving: &Arriving) -> Self {
         let target = arriving.head.target.clone();
         Self::new(worker, Rc::clone(&arriving.peer), arriving.head.method.clone(), target)
     }
 
     /// Opens the record of bytes that never became a request.
-    pub fn unread(worker: &Worker, peer: &Rc<Peer>) -> Self {
+    pub fn unread(worker: &Rc<Worker>, peer: &Rc<Peer>) -> Self {
         Self::new(worker, Rc::clone(peer), Method::default(), Bytes::new())
     }
 
-    fn new(worker: &Worker, peer: Rc<Peer>, method: Method, target: Bytes) -> Self {
+    fn new(worker: &Rc<Worker>, peer: Rc<Peer>, method: Method, target: Bytes) -> Self {
         Self {
-            metrics: Arc::clone(&worker.metrics),
+            worker: Rc::clone(worker),
             started: Instant::now(),
+            opened: worker.clock.now(),
             id: worker.next_request_id(),
             peer,
             method,
@@ -92,7 +96,7 @@ impl Record {
             received: Rc::default(),
             sent: 0,
             end: UNFINISHED,
-            visited: None,
+            visited: false,
         }
     }
 
@@ -106,25 +110,28 @@ impl Record {
         self.started
     }
 
+    /// The same by wall time.
+    pub fn opened(&self) -> Timestamp {
+        self.opened
+    }
+
     /// Notes the host that was asked for.
     pub fn host(&mut self, host: &Arc<str>) {
         self.host = Some(Arc::clone(host));
     }
 
     /// Notes that the visit goes on to the app. From here on it is usage, whatever becomes of it.
-    pub fn goes_on(&mut self, worker: &Worker, plan: &Plan) {
+    pub fn goes_on(&mut self, plan: &Plan) {
         let place = Place { sandbox: plan.route.sandbox, port: plan.port, share: plan.share };
-        self.tally = Some(worker.meter.enter(place));
+        self.tally = Some(self.worker.meter.enter(place));
         if let Some(share) = plan.share {
-            worker.visits.passed(share, plan.opens_link, worker.clock.now());
+            self.worker.visits.passed(share, plan.opens_link, self.opened);
         }
     }
 
     /// Notes what was decided.
-    pub fn plan(&mut self, plan: &Plan, worker: &Worker) {
-        if plan.route.activity.is_some() {
-            self.visited = Some(worker.clock.now().as_millisecond());
-        }
+    pub fn plan(&mut self, plan: &Plan) {
+        self.visited = plan.route.activity.is_some();
         self.tenant = Some(plan.route.tenant);
         self.route = Some((Arc::clone(&plan.route), plan.port));
         self.access = match plan.grant {
@@ -139,11 +146,16 @@ impl Record {
 
     /// Notes that the sandbox is being visited at this moment.
     pub fn visit(&self) {
-        let Some(began) = self.visited else { return };
+        if self.visited {
+            self.visit_at(self.started.elapsed());
+        }
+    }
+
+    fn visit_at(&self, took: Duration) {
         let activity = self.route.as_ref().and_then(|(route, _)| route.activity.as_ref());
-        if let Some(activity) = activity {
-            let took = i64::try_from(self.started.elapsed().as_millis()).unwrap_or_default();
-            activity.touch(began.saturating_add(took));
+        if let Some(activity) = activity.filter(|_| self.visited) {
+            let took = i64::try_from(took.as_millis()).unwrap_or_default();
+            activity.touch(self.opened.as_millisecond().saturating_add(took));
         }
     }
 
@@ -171,7 +183,7 @@ impl Record {
         self.answered(status, Source::App);
         let took = self.started.elapsed();
         self.first_byte = Some(took);
-        self.metrics.first_byte(took);
+        self.worker.counts.first_byte(took);
     }
 
     /// Makes ready for a long time: what is kept of the request's head no longer holds all of it in memory.
@@ -196,7 +208,7 @@ impl Record {
     pub fn refused(&mut self, face: &'static Face) {
         self.answered_by_us(face.status);
         self.face = Some(face);
-        self.metrics.fault(face);
+        self.worker.metrics.fault(face);
     }
 
     /// Notes what an operator should know of a fault, beyond its public face.
@@ -276,13 +288,14 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.visit();
         let took = self.started.elapsed();
-        self.metrics.answered(self.source, self.status, took);
-        self.metrics.received_bytes.inc_by(self.received.get());
-        self.metrics.sent_bytes.inc_by(self.sent);
+        self.visit_at(took);
+        let counts = &self.worker.counts;
+        counts.answered(self.source, self.status, took);
+        counts.received_bytes.add(self.received.get());
+        counts.sent_bytes.add(self.sent);
         if self.end == "access_ended" {
-            self.metrics.access_ended.inc();
+            self.worker.metrics.access_ended.inc();
         }
         self.log(took);
     }
@@ -294,6 +307,7 @@ impl Record {
         let (mut tenant, mut sandbox) = (IdText::default(), IdText::default());
         let mut share = IdText::default();
         let line = AccessLine {
+            at: self.opened.checked_add(took).unwrap_or(self.opened),
             request_id: self.id.as_str(),
             peer: self.peer.text.to_str().unwrap_or_default(),
             method: self.method.as_str(),

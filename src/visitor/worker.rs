@@ -22,7 +22,7 @@ use crate::message::{RequestId, RequestIds};
 use crate::model::{SandboxId, Subject};
 use crate::pages::Gallery;
 use crate::routes::Routes;
-use crate::telemetry::{Metrics, flush_access};
+use crate::telemetry::{Counts, Metrics, flush_access};
 use crate::token::Verifier;
 use crate::upstream::Dialler;
 use crate::usage::{Meter, Meters};
@@ -86,6 +86,8 @@ pub struct Worker {
     pub deadlines: Deadlines,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// What this worker counts of every request.
+    pub(super) counts: Arc<Counts>,
     pub(super) gallery: Arc<Gallery>,
     pub(super) clock: Clock,
     pub(super) rules: Rules,
@@ -109,16 +111,18 @@ impl Worker {
     /// Puts a worker together, on the thread it will run on.
     pub fn new(parts: WorkerParts) -> Rc<Self> {
         let deadlines = Deadlines::default();
+        let counts = parts.metrics.worker();
         let forwarder = Forwarder::new(
             parts.forward,
             parts.dialler,
             deadlines.clone(),
-            Arc::clone(&parts.metrics),
+            (Arc::clone(&parts.metrics), Arc::clone(&counts)),
         );
         Rc::new(Self {
             routes: parts.routes,
             deadlines,
             metrics: parts.metrics,
+            counts,
             gallery: parts.gallery,
             clock: parts.clock,
             rules: parts.rules,
