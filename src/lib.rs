@@ -37,6 +37,7 @@ pub mod pages;
 pub mod routes;
 pub mod shutdown;
 pub mod store;
+pub mod stage;
 pub mod telemetry;
 pub mod tls;
 pub mod token;

@@ -28,6 +28,7 @@ const FLOORS: [&[&str]; 10] = [
         "message",
         "shutdown",
         "telemetry",
+        "stage",
     ],
     &["model"],
     &["wire", "token", "store", "tls", "dns"],

@@ -25,7 +25,8 @@ use crate::headers::{Headers, is_grpc};
 use crate::host::Authority;
 use crate::message::{Framing, Interim, Peer, RequestHead, RequestId, ResponseHead};
 use crate::model::{Protocol, SandboxId};
-use crate::telemetry::Metrics;
+use crate::stage::boxed;
+use crate::telemetry::{Counts, Metrics};
 use crate::upstream::{
     Conn, Dialler, Exchange, ExchangeError, H2Exchange, H2Pool, H2Terms, Pool, PoolKey, Received,
 };
@@ -71,8 +72,8 @@ pub struct Outgoing<'a> {
     pub plan: &'a Plan,
     /// The host as the visitor wrote it.
     pub authority: &'a Authority,
-    /// The request's head, as it came.
-    pub head: RequestHead,
+    /// The request's head, as it came. It is made into what the app gets.
+    pub head: &'a mut RequestHead,
     /// How its body is framed.
     pub framing: Framing,
     /// Its body.
@@ -112,8 +113,8 @@ pub struct Forwarder {
     deadlines: Deadlines,
     settings: Settings,
     metrics: Arc<Metrics>,
-}
     counts: Arc<Counts>,
+}
 
 impl Forwarder {
     /// A forwarder with an empty pool.
@@ -145,7 +146,7 @@ impl Forwarder {
         out: Outgoing<'_>,
         interim: &Interim,
     ) -> Result<Forwarded, ForwardError> {
-        let Outgoing { plan, authority, mut head, framing, body, .. } = out;
+        let Outgoing { plan, authority, head, framing, body, .. } = out;
         let from = Provenance {
             peer: out.peer,
             secure: out.secure,
@@ -153,17 +154,17 @@ impl Forwarder {
             request_id: out.request_id,
         };
         let expectation =
-            if plan.upgrade { Expectation::of(&head, &plan.strip.subprotocols) } else { None };
-        request::prepare(&mut head, &plan.strip, plan.profile, expectation.is_some(), from);
+            if plan.upgrade { Expectation::of(head, &plan.strip.subprotocols) } else { None };
+        request::prepare(head, &plan.strip, plan.profile, expectation.is_some(), from);
         let here = Here { authority, secure: out.secure, route: &plan.route, port: plan.port };
         if plan.protocol == Protocol::H2c {
             if expectation.is_some() {
                 return Err(ForwardError::NoSwitch);
             }
-            return self.send_h2c(plan, &head, (framing, body), (here, interim)).await;
+            return boxed(self.send_h2c(plan, head, (framing, body), (here, interim))).await;
         }
         let received =
-            self.exchange(plan, &head, (framing, body), (expectation.is_some(), interim)).await?;
+            self.exchange(plan, head, (framing, body), (expectation.is_some(), interim)).await?;
         self.receive(received, plan, here, expectation)
     }
 
@@ -189,7 +190,7 @@ impl Forwarder {
                     self.counts.upstream_reused.add(1);
                     conn
                 }
-                None => Conn::fresh(self.dial(plan).await?, &self.deadlines),
+                None => Conn::fresh(boxed(self.dial(plan)).await?, &self.deadlines),
             };
             let limits = (self.settings.first_byte_timeout, self.settings.head);
             let exchange = Exchange::new(conn, head, framing, body, limits);
@@ -276,7 +277,7 @@ impl Forwarder {
             return Ok((kept, true));
         }
         let _coming = self.h2_pool.announce(key);
-        let stream = self.dial(plan).await?;
+        let stream = boxed(self.dial(plan)).await?;
         Ok((self.h2_pool.begin(key, stream, &self.settings.head).await?, false))
     }
 

@@ -14,12 +14,12 @@ use super::Settings;
 use super::line::Line;
 use super::link::{Link, NoRequest, RequestBody};
 use super::respond::{self, Terms};
-use super::workers::boxed;
 use crate::body::Payload;
 use crate::connection::Stream;
 use crate::deadline::Phase;
 use crate::fault::Fault;
 use crate::message::{Framing, Interim, Minor, RequestHead};
+use crate::stage::boxed;
 use crate::visitor::{self, Reply, Worker};
 use crate::wire::{self, ConnectionField, ParsedRequest};
 

@@ -27,6 +27,7 @@ use crate::fault::{Blame, Face, Fault, Recovery};
 use crate::message::Peer;
 use crate::model::Subject;
 use crate::shutdown::{Stage, Watcher};
+use crate::stage::boxed;
 use crate::telemetry::Handshake;
 use crate::visitor::{self, Worker, WorkerParts};
 
@@ -237,14 +238,6 @@ async fn serve_one(
         }
     }
     drop(seat);
-}
-
-/// Each stage of a connection in a box of its own: while it idles, its task holds what idling takes and no more. A function, because what
-/// is boxed in place leaves its room in the task behind.
-pub(super) fn boxed<'a, T>(
-    stage: impl Future<Output = T> + 'a,
-) -> Pin<Box<dyn Future<Output = T> + 'a>> {
-    Box::pin(stage)
 }
 
 fn serve(opened: Opened, hall: &Hall) -> Pin<Box<dyn Future<Output = ()>>> {

@@ -22,6 +22,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+
 use crate::fault::Fault;
 use crate::forward::Outgoing;
 use crate::gate::{Arrival, Decision, Grant, Intent, Plan, Refusal, RefusalReason, Visit, decide};
@@ -29,6 +31,7 @@ use crate::host::Authority;
 use crate::limits::Entry;
 use crate::message::{Framing, Peer, RequestHead};
 use crate::model::ShareId;
+use crate::stage::boxed;
 use reply::Refused;
 
 /// Serves one request.
@@ -74,7 +77,7 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
     }
     if visit.takes_token() {
         let body = record.count_request_body(std::mem::take(&mut arriving.body));
-        match session::whole(body).await {
+        match boxed(session::whole(body)).await {
             Ok(body) => visit.take_token(&body),
             Err(fault) => return last(unread(worker, record, &arriving.head, &fault)),
         }
@@ -204,7 +207,7 @@ async fn forward(
     worker: &Rc<Worker>,
     mut record: Record,
     (plan, visited): (Plan, Visited),
-    arriving: Arriving,
+    mut arriving: Arriving,
 ) -> Reply {
     record.plan(&plan);
     // Who came without a credential is told nothing of the sandbox, not even what is wrong with it.
@@ -219,12 +222,13 @@ async fn forward(
     record.goes_on(&plan);
     let mut watch = worker.live.watch(&plan.grant, (&*plan.route, plan.port), arriving.peer.ip);
     watch.hold(permit);
-    // What a page needs if this fails; the head itself goes to the sandbox.
-    let asked = reply::Asked::of(&arriving.head);
+    // A browser takes a refusal of its WebSocket only in one of the subprotocols it named, and ours is taken out of the head.
+    let protocols =
+        plan.upgrade.then(|| arriving.head.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned());
     let outgoing = Outgoing {
         plan: &plan,
         authority: &visited.authority,
-        head: arriving.head,
+        head: &mut arriving.head,
         framing: arriving.framing,
         body: watch.shape(record.count_request_body(arriving.body)),
         peer: &arriving.peer,
@@ -252,7 +256,10 @@ async fn forward(
     };
     record.cause(fault);
     let stranger = is_stranger && !matches!(sent, Err(Ending::Shutdown));
-    refuse(worker, record, &asked.into_head(), visited.refused(&plan, stranger, fault))
+    if let Some(protocols) = protocols.flatten() {
+        arriving.head.headers.insert(SEC_WEBSOCKET_PROTOCOL, protocols);
+    }
+    refuse(worker, record, &arriving.head, visited.refused(&plan, stranger, fault))
 }
 
 fn refuse(

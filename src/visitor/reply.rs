@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::{Record, Switch, Watch, Worker};
@@ -16,9 +16,8 @@ use crate::certificate::Shown;
 use crate::fault::{Blame, Face, Fault, Recovery};
 use crate::forward::{self, Forwarded};
 use crate::gate::{Moved, Plan, RefusalReason, SignIn};
-use crate::headers::Headers;
 use crate::host::Authority;
-use crate::message::{Framing, Interim, Minor, Peer, RequestHead, ResponseHead, X_REQUEST_ID};
+use crate::message::{Framing, Interim, Peer, RequestHead, ResponseHead, X_REQUEST_ID};
 use crate::pages::{self, Occasion, grpc_trailers};
 use crate::routes::TenantView;
 
@@ -116,40 +115,6 @@ impl<'a> Refused<'a> {
     /// A request that was refused before its host was known to be well formed.
     pub(super) fn unread(fault: &'a dyn Fault) -> Self {
         Self { fault, tenant: None, host: "", subject: None, readable_socket: false }
-    }
-}
-
-/// What a page needs of a request's head when the head itself has gone to the sandbox.
-#[derive(Debug)]
-pub(super) struct Asked {
-    method: Method,
-    fields: [Option<HeaderValue>; 5],
-}
-
-impl Asked {
-    const KEPT: [HeaderName; 5] = [
-        header::CONTENT_TYPE,
-        HeaderName::from_static("sec-fetch-dest"),
-        header::ACCEPT,
-        header::SEC_WEBSOCKET_KEY,
-        header::SEC_WEBSOCKET_PROTOCOL,
-    ];
-
-    pub(super) fn of(head: &RequestHead) -> Self {
-        let fields = Self::KEPT.map(|name| head.headers.get(name).cloned());
-        Self { method: head.method.clone(), fields }
-    }
-
-    pub(super) fn into_head(self) -> RequestHead {
-        let fields = Self::KEPT.into_iter().zip(self.fields);
-        let headers: Headers = fields.filter_map(|(name, value)| Some((name, value?))).collect();
-        RequestHead {
-            method: self.method,
-            target: Bytes::new(),
-            authority: Bytes::new(),
-            minor: Minor::One,
-            headers,
-        }
     }
 }
 
