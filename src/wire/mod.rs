@@ -7,6 +7,7 @@ mod body;
 mod fault;
 mod glimpse;
 mod head;
+mod names;
 mod request;
 mod response;
 mod write;
