@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
 /// The longest host name, octets (RFC 1035 section 2.3.4).
 const MAX_HOST: usize = 253;
@@ -48,23 +47,18 @@ pub enum AuthorityError {
 impl Authority {
     /// Reads an authority (`Host` value or the authority of an absolute-form target).
     pub fn parse(bytes: &[u8]) -> Result<Self, AuthorityError> {
-        if bytes.contains(&b'@') {
+        if memchr::memchr(b'@', bytes).is_some() {
             return Err(AuthorityError::UserInfo);
         }
         if let Some(rest) = bytes.strip_prefix(b"[") {
             return Self::parse_ipv6(rest);
         }
-        let (host, port) = match bytes.iter().position(|b| *b == b':') {
+        let (host, port) = match memchr::memchr(b':', bytes) {
             None => (bytes, None),
             Some(at) => {
                 let (host, rest) = bytes.split_at_checked(at).unwrap_or((bytes, b""));
-                (
-                    host,
-                    Some(
-                        parse_port(rest.get(1..).unwrap_or_default())
-                            .ok_or(AuthorityError::Port)?,
-                    ),
-                )
+                let port = parse_port(rest.get(1..).unwrap_or_default());
+                (host, Some(port.ok_or(AuthorityError::Port)?))
             }
         };
         let host = host.strip_suffix(b".").unwrap_or(host);
@@ -74,15 +68,18 @@ impl Authority {
         if host.len() > MAX_HOST {
             return Err(AuthorityError::TooLong);
         }
-        if !host.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.')) {
+        // Without leaving early, so that it compiles to wide comparisons.
+        let plain = |b: u8| b.is_ascii_alphanumeric() | (b == b'-') | (b == b'.');
+        if !host.iter().fold(true, |all, b| all & plain(*b)) {
             return Err(AuthorityError::Character);
         }
         if !host.split(|b| *b == b'.').all(is_dns_label) {
             return Err(AuthorityError::Label);
         }
-        let mut lower: SmallVec<[u8; MAX_HOST]> = SmallVec::from_slice(host);
-        lower.make_ascii_lowercase();
-        let host = std::str::from_utf8(&lower).map_err(|_| AuthorityError::Character)?;
+        let host = std::str::from_utf8(host).map_err(|_| AuthorityError::Character)?;
+        if host.bytes().fold(false, |any, b| any | b.is_ascii_uppercase()) {
+            return Ok(Self { host: host.to_ascii_lowercase().into(), port });
+        }
         Ok(Self { host: host.into(), port })
     }
 

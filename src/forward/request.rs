@@ -1,7 +1,7 @@
 //! What a request looks like when it reaches the app: ours taken out, hop-by-hop fields taken out, one coherent story
 //! about where it came from.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
@@ -202,7 +202,15 @@ fn replace(headers: &mut Headers, name: HeaderName, value: Option<Bytes>) {
 }
 
 fn apply_profile(head: &mut RequestHead, profile: Profile, visitor: &Bytes, from: Provenance<'_>) {
-    let local = || Bytes::from(format!("localhost:{}", from.port));
+    let local = || {
+        const HOST: &[u8] = b"localhost:";
+        let mut port = itoa::Buffer::new();
+        let port = port.format(from.port).as_bytes();
+        let mut local = BytesMut::with_capacity(HOST.len() + port.len());
+        local.extend_from_slice(HOST);
+        local.extend_from_slice(port);
+        local.freeze()
+    };
     if profile != Profile::Public {
         head.authority = local();
     }
