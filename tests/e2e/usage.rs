@@ -31,7 +31,9 @@ async fn counted(api: &Api, sandbox: &str, requests: u64) -> Value {
     let mut seen = Value::Null;
     eventually("the requests are counted", async || {
         seen = usage(api, sandbox).await;
-        seen["requests"] == requests
+        let answers = seen["responses"].as_object().unwrap().values();
+        let answers: u64 = answers.map(|count| count.as_u64().unwrap()).sum();
+        seen["requests"] == requests && answers == requests
     })
     .await;
     seen
