@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::pipe::Pipe;
+
 /// Why a body ended before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
@@ -32,7 +34,21 @@ pub enum BodyError {
 pub trait Cuttable: Body<Data = Bytes, Error = BodyError> {
     /// Ready with the reason once the body has been cut.
     fn poll_cut(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BodyError>;
+
+    /// Moves octets of a body that is still long into an empty pipe, and says how many. `None`: not this body, or not at this point;
+    /// its frames are to be read.
+    fn poll_pour(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Option<Poll<Result<usize, BodyError>>> {
+        let _ = (cx, pipe);
+        None
+    }
 }
+
+/// What must be left of a body for [`Cuttable::poll_pour`]: less than this is copied sooner than moved.
+pub const POUR_FROM: u64 = 64 << 10;
 
 /// A body that only its own ends can end.
 struct Uncut<B>(B);
@@ -91,6 +107,18 @@ impl Payload {
         match self {
             Self::Empty | Self::Full(_) => Poll::Pending,
             Self::Stream(body) => body.as_mut().poll_cut(cx),
+        }
+    }
+
+    /// Moves octets of a long body into an empty pipe, where that can be done (see [`Cuttable::poll_pour`]).
+    pub fn poll_pour(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Option<Poll<Result<usize, BodyError>>> {
+        match self {
+            Self::Empty | Self::Full(_) => None,
+            Self::Stream(body) => body.as_mut().poll_pour(cx, pipe),
         }
     }
 

@@ -26,9 +26,10 @@ const FLOORS: [&[&str]; 10] = [
         "headers",
         "host",
         "message",
+        "pipe",
         "shutdown",
-        "telemetry",
         "stage",
+        "telemetry",
     ],
     &["model"],
     &["wire", "token", "store", "tls", "dns"],
@@ -42,11 +43,13 @@ const FLOORS: [&[&str]; 10] = [
 ];
 
 /// Words that build on other words.
-const NEIGHBOURS: [(&str, &str); 9] = [
+const NEIGHBOURS: [(&str, &str); 11] = [
     ("body", "fault"),
+    ("body", "pipe"),
     ("connection", "body"),
     ("connection", "deadline"),
     ("connection", "message"),
+    ("connection", "pipe"),
     ("domain", "host"),
     ("message", "body"),
     ("message", "headers"),

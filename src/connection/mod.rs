@@ -15,14 +15,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
+use crate::pipe::Pipe;
 use outbox::MAX_SLICES;
 use tls::Tls;
 
-/// A byte stream. One type for every transport, so that nothing above is generic over it.
 /// Up to this much is read into one buffer a thread, and what has come is copied to where it is wanted: that buffer stays in the
 /// processor's cache, and what is kept is no larger than what came.
 const SMALL: usize = 8 << 10;
@@ -31,6 +31,7 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SMALL].into());
 }
 
+/// A byte stream. One type for every transport, so that nothing above is generic over it.
 #[derive(Debug)]
 pub struct Stream(Transport);
 
@@ -65,13 +66,13 @@ impl Stream {
         room: usize,
     ) -> Poll<io::Result<usize>> {
         match &mut self.0 {
-            Transport::Tcp(socket) => {
             Transport::Tcp(socket) if room <= SMALL => SCRATCH.with_borrow_mut(|scratch| {
                 let mut read = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
                 ready!(Pin::new(socket).poll_read(cx, &mut read))?;
                 buf.extend_from_slice(read.filled());
                 Poll::Ready(Ok(read.filled().len()))
             }),
+            Transport::Tcp(socket) => {
                 // Wait without reserving: an idle connection should not hold a buffer.
                 ready!(socket.poll_read_ready(cx))?;
                 buf.reserve(room);
@@ -138,6 +139,44 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether its bytes can be moved to another socket by the kernel.
+    pub fn splices(&self) -> bool {
+        matches!(self.0, Transport::Tcp(_))
+    }
+
+    /// Moves at most so many octets that have come into an empty pipe. Ready(0) is the end of the stream.
+    pub fn poll_pour_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+        most: u64,
+    ) -> Poll<io::Result<usize>> {
+        let Transport::Tcp(socket) = &mut self.0 else { return unsupported() };
+        loop {
+            ready!(socket.poll_read_ready(cx))?;
+            match socket.try_io(Interest::READABLE, || pipe.fill(&*socket, most)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                moved => return Poll::Ready(moved),
+            }
+        }
+    }
+
+    /// Sends what a pipe holds, as far as that goes. Ready when something has gone.
+    pub fn poll_pour_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Poll<io::Result<usize>> {
+        let Transport::Tcp(socket) = &mut self.0 else { return unsupported() };
+        loop {
+            ready!(socket.poll_write_ready(cx))?;
+            match socket.try_io(Interest::WRITABLE, || pipe.drain(&*socket)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                moved => return Poll::Ready(moved),
+            }
+        }
+    }
+
     /// Ends our direction (`close_notify`, FIN, `END_STREAM`).
     pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.0 {
@@ -173,6 +212,11 @@ impl Stream {
             Transport::H2(_) => false,
         }
     }
+}
+
+/// Nobody pours what [`Stream::splices`] says no to.
+fn unsupported() -> Poll<io::Result<usize>> {
+    Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
 }
 
 /// For the HTTP/2 library, which reads and writes through these traits.

@@ -14,6 +14,7 @@ use crate::body::BodyError;
 use crate::connection::{Outbox, Stream};
 use crate::deadline::{Deadline, Phase};
 use crate::message::{Framing, RequestHead};
+use crate::pipe::Pipe;
 use crate::wire::{self, BodyDecoder, Decoded, Direction, HeadScan, ParsedRequest, RequestFault};
 
 /// Spare room asked for when reading heads and small bodies.
@@ -162,6 +163,28 @@ impl Link {
                 Poll::Ready(Err(BodyError::Stalled))
             }
         }
+    }
+
+    /// Sends what a pipe holds, to its last octet, under the same deadline.
+    pub(super) fn poll_pour_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Poll<Result<(), BodyError>> {
+        while !pipe.is_empty() {
+            match self.stream.poll_pour_out(cx, pipe) {
+                Poll::Ready(Ok(moved)) if moved > 0 => self.write_deadline.clear(),
+                Poll::Ready(_) => return Poll::Ready(Err(BodyError::Visitor)),
+                Poll::Pending => {
+                    if !self.write_deadline.is_set() {
+                        self.write_deadline.set(Phase::VisitorWrite, self.settings.write_idle);
+                    }
+                    ready!(self.write_deadline.poll_passed(cx));
+                    return Poll::Ready(Err(BodyError::Stalled));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {

@@ -11,8 +11,9 @@ use http::StatusCode;
 use http_body::Body;
 
 use super::link::Link;
-use crate::body::{BodyError, Payload};
+use crate::body::{BodyError, POUR_FROM, Payload};
 use crate::message::{Framing, Minor};
+use crate::pipe::Pipe;
 use crate::visitor::Answer;
 use crate::wire::{self, ConnectionField};
 
@@ -59,6 +60,7 @@ pub(super) async fn answer(
         done: false,
         starved: false,
         broken: None,
+        pipe: None,
     };
     poll_fn(|cx| sending.poll(cx, link)).await?;
     keep &= link.borrow().body_is_read();
@@ -73,6 +75,7 @@ struct Sending {
     done: bool,
     starved: bool,
     broken: Option<BodyError>,
+    pipe: Option<Pipe>,
 }
 
 impl Sending {
@@ -86,6 +89,7 @@ impl Sending {
             return Poll::Ready(Err(error));
         }
         loop {
+            ready!(self.poll_pour(cx, link))?;
             if self.broken.is_none() {
                 match self.fill(cx, link) {
                     Ok(starved) => self.starved = starved,
@@ -111,6 +115,53 @@ impl Sending {
                 return Poll::Ready(Err(BodyError::Visitor));
             }
         }
+    }
+
+    /// Moves a long body from socket to socket, for as long as both ends can do that. What follows is read and written.
+    fn poll_pour(
+        &mut self,
+        cx: &mut Context<'_>,
+        link: &Rc<RefCell<Link>>,
+    ) -> Poll<Result<(), BodyError>> {
+        loop {
+            if let Some(pipe) = &mut self.pipe {
+                ready!(link.borrow_mut().poll_pour_out(cx, pipe))?;
+            }
+            if !self.pours(&link.borrow()) {
+                break;
+            }
+            let pipe = match &mut self.pipe {
+                Some(pipe) => pipe,
+                // Without descriptors for one the body is copied.
+                None => match Pipe::new() {
+                    Ok(pipe) => self.pipe.insert(pipe),
+                    Err(_) => break,
+                },
+            };
+            match self.body.poll_pour(cx, pipe) {
+                None => break,
+                Some(Poll::Ready(moved)) => {
+                    self.sent += u64::try_from(moved?).unwrap_or(u64::MAX);
+                }
+                Some(Poll::Pending) => {
+                    ready!(link.borrow_mut().poll_gone(cx));
+                    return Poll::Ready(Err(BodyError::Visitor));
+                }
+            }
+        }
+        if let Some(pipe) = self.pipe.take() {
+            pipe.give_back();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether much of the body is left, and nothing is to be written before it.
+    fn pours(&self, link: &Link) -> bool {
+        let Some(Framing::Length(length)) = self.framing else { return false };
+        self.broken.is_none()
+            && length.saturating_sub(self.sent) >= POUR_FROM
+            && link.out.is_empty()
+            && link.stream.splices()
     }
 
     /// Takes pieces of the body until enough waits to be written. Tells whether the body has nothing more at the moment.

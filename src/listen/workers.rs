@@ -105,7 +105,6 @@ pub fn start(
         let (changes, watcher) = (changes(), watcher.clone());
         let (built, is_built) = mpsc::sync_channel(1);
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            // The process waits for this one, so that the last lines are written.
             // Its tasks never leave this thread, so it is made here.
             let mut builder = tokio::runtime::Builder::new_current_thread();
             let runtime = match builder.enable_all().build_local(LocalOptions::default()) {
@@ -113,6 +112,7 @@ pub fn start(
                 Err(error) => return drop(built.send(Err(error))),
             };
             drop(built.send(Ok(())));
+            // The process waits for this one, so that the last lines are written.
             let staying = watcher.clone();
             runtime.block_on(run(doors, parts, caps, changes, watcher));
             // What was still open is noted as it is dropped.
@@ -120,8 +120,8 @@ pub fn start(
             crate::telemetry::flush_access();
             drop(staying);
         })?;
-    }
         is_built.recv().map_err(|_| io::Error::other("a worker could not start"))??;
+    }
     Ok(())
 }
 

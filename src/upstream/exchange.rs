@@ -10,24 +10,22 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 
 use super::pool::{Conn, Pool, PoolKey};
+use super::response_body::ResponseBody;
 use crate::body::{BodyError, Payload};
 use crate::connection::Outbox;
 use crate::deadline::Phase;
 use crate::message::{Framing, RequestHead, ResponseHead};
-use crate::wire::{
-    self, BodyDecoder, Decoded, Direction, HeadScan, Limits, ParsedResponse, ResponseFault,
-};
+use crate::wire::{self, HeadScan, Limits, ParsedResponse, ResponseFault};
 
 /// How much of a request may wait to be written before more of its body is asked for.
 const HIGH_WATER: usize = 64 << 10;
 /// Interim answers before the final one; a sandbox that sends more is talking nonsense.
 pub(super) const MAX_INTERIM: u8 = 8;
-/// Spare room asked for when reading a head, and at most when a large body streams.
-const FIRST_READ: usize = 8 << 10;
-const LARGE_READ: usize = 256 << 10;
+/// Spare room asked for when reading a head.
+pub(super) const FIRST_READ: usize = 8 << 10;
 
 /// Why no answer came.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +83,7 @@ pub struct Received {
 /// An exchange under way.
 #[derive(Debug)]
 pub struct Exchange {
-    conn: Conn,
+    pub(super) conn: Conn,
     out: Outbox,
     body: Payload,
     framing: Framing,
@@ -182,20 +180,14 @@ impl Exchange {
         }
         let framing = if bodiless { Framing::None } else { parsed.framing };
         self.conn.deadline.clear();
-        Payload::stream(ResponseBody {
-            decoder: BodyDecoder::new(framing, Direction::Response),
-            exchange: Some(Box::new(self)),
-            reuse: keep.then_some(reuse),
-            idle,
-            room: FIRST_READ,
-        })
+        Payload::cuttable(ResponseBody::new(self, framing, keep.then_some(reuse), idle))
     }
 
-    fn upload_is_over(&self) -> bool {
+    pub(super) fn upload_is_over(&self) -> bool {
         self.upload == Upload::Done || (self.framing == Framing::None && self.out.is_empty())
     }
 
-    fn end(self, keep: bool, (pool, key): (Rc<Pool>, PoolKey)) {
+    pub(super) fn end(self, keep: bool, (pool, key): (Rc<Pool>, PoolKey)) {
         // Bytes that nobody asked for would be taken for the next request's answer.
         if keep && self.upload_is_over() && self.conn.inbuf.is_empty() {
             pool.give_back(key, self.conn);
@@ -254,7 +246,7 @@ impl Exchange {
     }
 
     /// Sends what can be sent of head and body. Ready(Ok) when there is nothing more to send.
-    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+    pub(super) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         loop {
             let starved = if self.upload == Upload::Refused || self.upload == Upload::Done {
                 false
@@ -326,91 +318,4 @@ impl Exchange {
 
 fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
-}
-
-/// The body of an answer, read from the sandbox on demand.
-#[derive(Debug)]
-pub struct ResponseBody {
-    exchange: Option<Box<Exchange>>,
-    decoder: BodyDecoder,
-    reuse: Option<(Rc<Pool>, PoolKey)>,
-    idle: Duration,
-    room: usize,
-}
-
-impl ResponseBody {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(exchange) = &mut self.exchange else { return Poll::Ready(None) };
-        if let Poll::Ready(Err(error)) = exchange.poll_upload(cx) {
-            return Poll::Ready(Some(Err(error)));
-        }
-        let conn = &mut exchange.conn;
-        loop {
-            match self.decoder.decode(&mut conn.inbuf).map_err(|_| BodyError::Sandbox)? {
-                Decoded::Data(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Decoded::Trailers(trailers) => {
-                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-                }
-                Decoded::Done => {
-                    self.end();
-                    return Poll::Ready(None);
-                }
-                Decoded::NeedMore => {}
-            }
-            match conn.stream.poll_fill(cx, &mut conn.inbuf, self.room) {
-                Poll::Ready(Ok(0)) => {
-                    self.decoder.end_of_stream().map_err(|_| BodyError::Sandbox)?;
-                    self.reuse = None;
-                    self.end();
-                    return Poll::Ready(None);
-                }
-                Poll::Ready(Ok(read)) => {
-                    conn.deadline.clear();
-                    // A full buffer says that more is waiting: ask for more at once the next time.
-                    if read >= self.room {
-                        self.room = (self.room * 4).min(LARGE_READ);
-                    }
-                }
-                Poll::Ready(Err(_)) => return Poll::Ready(Some(Err(BodyError::Sandbox))),
-                Poll::Pending => {
-                    if !conn.deadline.is_set() {
-                        conn.deadline.set(Phase::ResponseIdle, self.idle);
-                    }
-                    ready!(conn.deadline.poll_passed(cx));
-                    return Poll::Ready(Some(Err(BodyError::Stalled)));
-                }
-            }
-        }
-    }
-
-    fn end(&mut self) {
-        if let (Some(exchange), Some(reuse)) = (self.exchange.take(), self.reuse.take()) {
-            exchange.end(true, reuse);
-        }
-    }
-}
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.poll(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.exchange.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.exchange {
-            None => SizeHint::with_exact(0),
-            Some(_) => {
-                self.decoder.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
-            }
-        }
-    }
 }

@@ -19,6 +19,7 @@ use crate::gate::{Moved, Plan, RefusalReason, SignIn};
 use crate::host::Authority;
 use crate::message::{Framing, Interim, Peer, RequestHead, ResponseHead, X_REQUEST_ID};
 use crate::pages::{self, Occasion, grpc_trailers};
+use crate::pipe::Pipe;
 use crate::routes::TenantView;
 
 /// A request as it comes from a connection.
@@ -279,6 +280,30 @@ impl Cuttable for WatchedBody {
             self.record.broke(error);
             error
         })
+    }
+
+    fn poll_pour(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Option<Poll<Result<usize, BodyError>>> {
+        if let Poll::Ready(error) = self.as_mut().poll_cut(cx) {
+            return Some(Poll::Ready(Err(error)));
+        }
+        let this = &mut *self;
+        let poured = this.body.poll_pour(cx, pipe)?;
+        match &poured {
+            Poll::Pending => {}
+            Poll::Ready(Err(error)) => this.record.broke(*error),
+            Poll::Ready(Ok(moved)) => {
+                this.record.sent(*moved);
+                this.record.visit();
+                if this.body.is_end_stream() {
+                    this.record.complete();
+                }
+            }
+        }
+        Some(poured)
     }
 }
 

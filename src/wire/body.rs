@@ -95,6 +95,14 @@ impl BodyDecoder {
         }
     }
 
+    /// Notes that octets of a body of known length went another way, no more than are left.
+    pub fn passed(&mut self, octets: u64) {
+        if let State::Length(left) = self.state {
+            let left = left.saturating_sub(octets);
+            self.state = if left == 0 { State::Done } else { State::Length(left) };
+        }
+    }
+
     /// Takes what it can from the front of `buf`, without copying.
     pub fn decode(&mut self, buf: &mut BytesMut) -> Result<Decoded, BodyFault> {
         loop {
