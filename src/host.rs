@@ -1,5 +1,6 @@
 //! The grammar of preview hosts: bytes in, typed values or a named reason out. Knows no table of zones or sandboxes.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -210,6 +211,13 @@ impl Slug {
 
     /// The slug.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Found in a map by its text.
+impl Borrow<str> for Slug {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -44,7 +44,7 @@ impl Zone {
 }
 
 /// Where a slug is unique.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SlugScope {
     /// The platform's own zones.
     Platform,

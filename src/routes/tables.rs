@@ -1,15 +1,16 @@
 //! The tables. The dashmaps live in this file and no guard of theirs leaves it: what comes out is a clone of an `Arc`.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry as Place};
 use jiff::Timestamp;
 use rustc_hash::FxBuildHasher;
 
 use super::{Framing, Route, SlugScope, TenantView, Zone};
+use crate::host::Slug;
 use crate::model::{
     Audience, CustomDomain, SandboxId, ShareHash, ShareId, ShareLink, TenantDomain, TenantId,
     TokenId, Version,
@@ -23,16 +24,22 @@ type ById<K, V> = DashMap<K, V, FxBuildHasher>;
 #[derive(Debug)]
 struct Entry {
     route: Arc<Route>,
-    scopes: Box<[SlugScope]>,
+    scopes: Arc<Scopes>,
 }
+
+/// Where a slug leads to its sandbox.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Scopes(Box<[SlugScope]>);
 
 /// What is known. Read by everyone, written by the follower alone.
 #[derive(Debug)]
 pub struct Routes {
     sandboxes: ById<SandboxId, Entry>,
-    /// Slugs of the platform's zones, and of every tenant's domain.
-    platform_slugs: DashMap<Box<str>, SandboxId>,
-    tenant_slugs: DashMap<Arc<str>, HashMap<Box<str>, SandboxId>>,
+    /// Many sandboxes have the same scopes: each list is kept once.
+    scopes: Mutex<HashSet<Arc<Scopes>>>,
+    /// Slugs of the platform's zones, and of every tenant's domain. A route shares the text of its slug with them.
+    platform_slugs: DashMap<Slug, Arc<Route>>,
+    tenant_slugs: DashMap<Arc<str>, HashMap<Slug, Arc<Route>>>,
     tenants: ById<TenantId, Arc<TenantView>>,
     /// Few, and asked for by every request.
     zones: ArcSwap<HashMap<Arc<str>, Arc<Zone>, FxBuildHasher>>,
@@ -61,6 +68,7 @@ impl Routes {
         });
         Self {
             sandboxes: DashMap::default(),
+            scopes: Mutex::default(),
             platform_slugs: DashMap::new(),
             tenant_slugs: DashMap::new(),
             tenants: DashMap::default(),
@@ -109,14 +117,12 @@ impl Routes {
 
     /// The sandbox that holds a slug in a scope.
     pub fn by_slug(&self, scope: &SlugScope, slug: &str) -> Option<Arc<Route>> {
-        let id = match scope {
-            SlugScope::Platform => self.platform_slugs.get(slug).map(|id| *id),
+        match scope {
+            SlugScope::Platform => self.platform_slugs.get(slug).map(|route| Arc::clone(&route)),
             SlugScope::Tenant(_, domain) => {
-                self.tenant_slugs.get(domain).and_then(|slugs| slugs.get(slug).copied())
+                self.tenant_slugs.get(domain).and_then(|slugs| slugs.get(slug).map(Arc::clone))
             }
-        }?;
-        // A slug that changed hands between the two looks must not lead to its former holder.
-        self.by_id(id).filter(|route| route.slug.as_str() == slug)
+        }
     }
 
     /// A sandbox by id.
@@ -267,37 +273,76 @@ impl Routes {
     }
 
     /// Enters or replaces a sandbox. Slugs it no longer holds lead nowhere from then on.
-    pub fn put_sandbox(&self, route: Route, scopes: Vec<SlugScope>) {
-        let (id, slug) = (route.sandbox, route.slug.clone());
-        let entry = Entry { route: Arc::new(route), scopes: scopes.clone().into_boxed_slice() };
+    pub fn put_sandbox(&self, mut route: Route, mut scopes: Vec<SlugScope>) {
+        let id = route.sandbox;
+        scopes.sort_unstable();
+        let scopes = self.kept_once(Scopes(scopes.into()));
         // The route first, the slugs after: a slug never leads to nothing while its sandbox exists.
-        let former = self.sandboxes.insert(id, entry);
-        for scope in &scopes {
-            self.point(scope, slug.as_str(), id);
+        let (route, former) = match self.sandboxes.entry(id) {
+            Place::Occupied(mut place) => {
+                let known = &place.get().route.slug;
+                if *known == route.slug {
+                    route.slug = known.clone();
+                }
+                let route = Arc::new(route);
+                let entry = Entry { route: Arc::clone(&route), scopes: Arc::clone(&scopes) };
+                (route, Some(place.insert(entry)))
+            }
+            Place::Vacant(place) => {
+                let route = Arc::new(route);
+                let entry = Entry { route: Arc::clone(&route), scopes: Arc::clone(&scopes) };
+                drop(place.insert(entry));
+                (route, None)
+            }
+        };
+        for scope in &scopes.0 {
+            self.point(scope, &route);
         }
         if let Some(former) = former {
-            let kept = |scope: &SlugScope| former.route.slug == slug && scopes.contains(scope);
-            for scope in former.scopes.iter().filter(|scope| !kept(scope)) {
+            let kept =
+                |scope: &SlugScope| former.route.slug == route.slug && scopes.0.contains(scope);
+            for scope in former.scopes.0.iter().filter(|scope| !kept(scope)) {
                 self.unpoint(scope, former.route.slug.as_str(), id);
             }
+            self.forget_scopes(former.scopes);
         }
     }
 
     /// Removes a sandbox.
     pub fn remove_sandbox(&self, id: SandboxId) {
         if let Some((_, former)) = self.sandboxes.remove(&id) {
-            for scope in &former.scopes {
+            for scope in &former.scopes.0 {
                 self.unpoint(scope, former.route.slug.as_str(), id);
             }
+            self.forget_scopes(former.scopes);
         }
     }
 
-    fn point(&self, scope: &SlugScope, slug: &str, id: SandboxId) {
+    fn kept_once(&self, scopes: Scopes) -> Arc<Scopes> {
+        let mut lists = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lists.get(&scopes) {
+            return Arc::clone(known);
+        }
+        let scopes = Arc::new(scopes);
+        lists.insert(Arc::clone(&scopes));
+        scopes
+    }
+
+    /// A list that no sandbox has any more is not kept.
+    fn forget_scopes(&self, scopes: Arc<Scopes>) {
+        // Ours and the one that is kept. Only the follower makes others, and it is here.
+        if Arc::strong_count(&scopes) == 2 {
+            self.scopes.lock().unwrap_or_else(PoisonError::into_inner).remove(&scopes);
+        }
+    }
+
+    fn point(&self, scope: &SlugScope, route: &Arc<Route>) {
+        let (slug, route) = (route.slug.clone(), Arc::clone(route));
         match scope {
-            SlugScope::Platform => drop(self.platform_slugs.insert(slug.into(), id)),
+            SlugScope::Platform => drop(self.platform_slugs.insert(slug, route)),
             SlugScope::Tenant(_, domain) => {
                 let mut slugs = self.tenant_slugs.entry(Arc::clone(domain)).or_default();
-                slugs.insert(slug.into(), id);
+                slugs.insert(slug, route);
             }
         }
     }
@@ -306,11 +351,11 @@ impl Routes {
     fn unpoint(&self, scope: &SlugScope, slug: &str, id: SandboxId) {
         match scope {
             SlugScope::Platform => {
-                drop(self.platform_slugs.remove_if(slug, |_, holder| *holder == id));
+                drop(self.platform_slugs.remove_if(slug, |_, holder| holder.sandbox == id));
             }
             SlugScope::Tenant(_, domain) => {
                 let emptied = self.tenant_slugs.get_mut(domain).is_some_and(|mut slugs| {
-                    if slugs.get(slug) == Some(&id) {
+                    if slugs.get(slug).is_some_and(|holder| holder.sandbox == id) {
                         slugs.remove(slug);
                     }
                     slugs.is_empty()
@@ -390,14 +435,16 @@ impl Routes {
     pub(crate) fn dump(&self) -> Vec<String> {
         let mut lines = Vec::new();
         lines.extend(self.sandboxes.iter().map(|e| {
-            let mut scopes: Vec<_> = e.scopes.iter().map(|scope| format!("{scope:?}")).collect();
+            let mut scopes: Vec<_> = e.scopes.0.iter().map(|scope| format!("{scope:?}")).collect();
             scopes.sort();
             format!("{:?} {scopes:?}", e.route)
         }));
-        lines.extend(self.platform_slugs.iter().map(|e| format!("slug {} {}", e.key(), *e)));
+        let leads = |scope: &str, slug: &Slug, to: &Route| format!("slug {scope} {slug} {to:?}");
+        lines.extend(self.platform_slugs.iter().map(|e| leads("", e.key(), &e)));
         for domain in &self.tenant_slugs {
-            lines.extend(domain.iter().map(|(slug, id)| format!("{} {slug} {id}", domain.key())));
+            lines.extend(domain.iter().map(|(slug, to)| leads(domain.key(), slug, to)));
         }
+        lines.extend(self.scopes.lock().unwrap().iter().map(|scopes| format!("{scopes:?}")));
         lines.extend(self.tenants.iter().map(|e| format!("{:?}", *e)));
         lines.extend(self.zones.load().values().map(|zone| format!("{zone:?}")));
         lines.extend(self.custom_domains.iter().map(|e| format!("{:?}", *e)));
@@ -413,7 +460,6 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::Slug;
     use crate::model::{Driver, Profile, REMEMBERED, SandboxState, TokenScope};
 
     fn route(id: SandboxId, tenant: TenantId, slug: &str) -> Route {
@@ -463,6 +509,7 @@ mod tests {
         assert!(
             routes.platform_slugs.is_empty() && routes.tenant_slugs.is_empty() && routes.is_empty()
         );
+        assert!(routes.scopes.lock().unwrap().is_empty(), "nobody has these scopes any more");
     }
 
     #[test]
