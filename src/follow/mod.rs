@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::model::{ShareId, Subject, Version};
-use crate::routes::{PortRule, Route, Routes, SlugScope, TenantView};
+use crate::routes::{PartOf, PortRule, Route, Routes, SlugScope, TenantView};
 use crate::store::{RoutedSandbox, Store, StoreError};
 use crate::token::KeyRing;
 
@@ -290,6 +290,11 @@ fn put(routes: &Routes, sandbox: RoutedSandbox) {
         let former = routes.by_id(sandbox.id).and_then(|route| route.activity.clone());
         former.unwrap_or_default()
     });
+    let (workspace, project) = (sandbox.workspace, sandbox.project);
+    let part_of = (workspace.is_some() || project.is_some()).then(|| PartOf {
+        workspace: workspace.map(Into::into),
+        project: project.map(Into::into),
+    });
     let route = Route {
         sandbox: sandbox.id,
         tenant,
@@ -303,8 +308,7 @@ fn put(routes: &Routes, sandbox: RoutedSandbox) {
         default_port: sandbox.default_port,
         profile: sandbox.profile,
         external_user_id: sandbox.external_user_id.map(Into::into),
-        workspace: sandbox.workspace.map(Into::into),
-        project: sandbox.project.map(Into::into),
+        part_of: part_of.map(Box::new),
         activity,
     };
     routes.put_sandbox(route, scopes);
