@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustc_hash::FxHashSet;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
@@ -226,7 +227,7 @@ async fn load(store: &Store, routes: &Routes) -> Result<Version, StoreError> {
         routes.revoke_token(token, expires_at);
     }
     set_keys(routes, &snapshot.signing_keys);
-    let mut present = HashSet::new();
+    let mut present = FxHashSet::default();
     let replacing = routes.is_complete();
     while let Some(batch) = sandboxes.next().await? {
         for sandbox in batch {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use dashmap::{DashMap, Entry as Place};
 use jiff::Timestamp;
-use rustc_hash::FxBuildHasher;
+use rustc_hash::{FxBuildHasher, FxHashSet};
 
 use super::{Framing, Route, SlugScope, TenantView, Zone};
 use crate::host::Slug;
@@ -417,7 +417,7 @@ impl Routes {
     /// Removes what is not named: a newer snapshot is about to be loaded over these tables.
     pub fn keep_only(
         &self,
-        sandboxes: &HashSet<SandboxId>,
+        sandboxes: &FxHashSet<SandboxId>,
         domains: &HashSet<&str>,
         custom_domains: &HashSet<&str>,
     ) {
