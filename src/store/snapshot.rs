@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::custom_domains::custom_domain;
 use super::domains::{DOMAIN, preview_domain};
-use super::rows::{Columns, from_json, millis, moment};
+use super::rows::{Columns, from_json, json, millis, moment};
 use super::tenants::tenant;
 use super::{RoutedPort, RoutedSandbox, Snapshot, Store, StoreError};
 use crate::host::Slug;
@@ -101,23 +101,30 @@ impl Store {
         Ok((snapshot, Sandboxes::of(tx)))
     }
 
-    /// One sandbox, as the follower needs it; `None` when it is gone or destroyed.
-    pub async fn routed_sandbox(&self, id: SandboxId) -> Result<Option<RoutedSandbox>, StoreError> {
-        let mut tx = self.read.begin().await.map_err(StoreError::Database)?;
-        let text = async |tx: &mut Transaction<'static, Sqlite>, sql: String| {
-            let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(id.to_string());
-            query.fetch_optional(&mut **tx).await.map_err(StoreError::Database)
+    /// Some sandboxes, as the follower needs them, in any order and all as of one moment. Those that are gone or destroyed are
+    /// missing.
+    pub async fn routed_sandboxes(
+        &self,
+        ids: &[SandboxId],
+    ) -> Result<Vec<RoutedSandbox>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        // What a subquery gives is a text again, until `json` has read it.
+        let sql = format!(
+            "SELECT json_group_array(json_array({SANDBOX}, \
+             json((SELECT json_group_array({PORT}) FROM previews WHERE sandbox = s.id AND deleted_at IS NULL)), \
+             json((SELECT json_group_array(scope) FROM slugs WHERE sandbox = s.id)))) \
+             FROM sandboxes s WHERE id IN (SELECT value FROM json_each(?1)) AND destroyed_at IS NULL"
+        );
+        let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(json(&ids));
+        let rows: String = rows.fetch_one(&self.read).await.map_err(StoreError::Database)?;
+        let rows: Vec<(SandboxRow, Vec<PortRow>, Vec<String>)> = from_json(&rows)?;
+        let whole = |(row, ports, scopes): (_, Vec<PortRow>, _)| {
+            let ports = ports.into_iter().map(port).collect::<Result<_, _>>()?;
+            Ok(routed(row, ports, scopes))
         };
-        let sql = format!("SELECT {SANDBOX} FROM sandboxes WHERE id = ?1 AND destroyed_at IS NULL");
-        let Some(row): Option<String> = text(&mut tx, sql).await? else { return Ok(None) };
-        let of_it = "WHERE sandbox = ?1";
-        let ports =
-            format!("SELECT json_group_array({PORT}) FROM previews {of_it} AND deleted_at IS NULL");
-        let ports: Vec<PortRow> = from_json(&text(&mut tx, ports).await?.unwrap_or_default())?;
-        let scopes = format!("SELECT json_group_array(scope) FROM slugs {of_it}");
-        let scopes = from_json(&text(&mut tx, scopes).await?.unwrap_or_default())?;
-        let ports = ports.into_iter().map(port).collect::<Result<_, _>>()?;
-        Ok(Some(routed(from_json(&row)?, ports, scopes)))
+        rows.into_iter().map(whole).collect()
     }
 }
 
