@@ -1,6 +1,5 @@
 //! The grammar of preview hosts: bytes in, typed values or a named reason out. Knows no table of zones or sandboxes.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -163,7 +162,7 @@ impl<'a> PreviewLabel<'a> {
 /// not shaped like an id.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(into = "String")]
-pub struct Slug(Arc<str>);
+pub struct Slug(Box<str>);
 
 /// Why a string is no slug; the text is shown to API callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -216,13 +215,6 @@ impl Slug {
     }
 }
 
-/// Found in a map by its text.
-impl Borrow<str> for Slug {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
 impl<'de> Deserialize<'de> for Slug {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Text;
@@ -241,7 +233,7 @@ impl<'de> Deserialize<'de> for Slug {
 
 impl From<Slug> for String {
     fn from(slug: Slug) -> Self {
-        slug.0.to_string()
+        slug.0.into()
     }
 }
 

@@ -304,10 +304,8 @@ fn put(routes: &Routes, sandbox: RoutedSandbox) {
         former.unwrap_or_default()
     });
     let (workspace, project) = (sandbox.workspace, sandbox.project);
-    let part_of = (workspace.is_some() || project.is_some()).then(|| PartOf {
-        workspace: workspace.map(Into::into),
-        project: project.map(Into::into),
-    });
+    let part_of = (workspace.is_some() || project.is_some())
+        .then(|| PartOf { workspace: workspace.map(Into::into), project: project.map(Into::into) });
     let route = Route {
         sandbox: sandbox.id,
         tenant,

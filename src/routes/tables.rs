@@ -1,6 +1,8 @@
 //! The tables. The dashmaps live in this file and no guard of theirs leaves it: what comes out is a clone of an `Arc`.
 
+use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +12,6 @@ use jiff::Timestamp;
 use rustc_hash::{FxBuildHasher, FxHashSet};
 
 use super::{Framing, Route, SlugScope, TenantView, Zone};
-use crate::host::Slug;
 use crate::model::{
     Audience, CustomDomain, SandboxId, ShareHash, ShareId, ShareLink, TenantDomain, TenantId,
     TokenId, Version,
@@ -18,13 +19,54 @@ use crate::model::{
 use crate::token::KeyRing;
 
 /// Ids and zones are not chosen by strangers, so a fast hash does. Slugs and custom domains are: those maps keep the default, keyed hash.
-type ById<K, V> = DashMap<K, V, FxBuildHasher>;
+type FastMap<K, V> = DashMap<K, V, FxBuildHasher>;
 
-/// A sandbox and the scopes in which its slug leads to it.
+/// A route under its sandbox's id. A map of a million routes that held the ids as well would be three times as large.
 #[derive(Debug)]
-struct Entry {
-    route: Arc<Route>,
-    scopes: Arc<Scopes>,
+struct ById(Arc<Route>);
+
+impl Borrow<SandboxId> for ById {
+    fn borrow(&self) -> &SandboxId {
+        &self.0.sandbox
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.sandbox == other.0.sandbox
+    }
+}
+
+impl Eq for ById {}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.sandbox.hash(state);
+    }
+}
+
+/// A route under its slug.
+#[derive(Debug)]
+struct BySlug(Arc<Route>);
+
+impl Borrow<str> for BySlug {
+    fn borrow(&self) -> &str {
+        self.0.slug.as_str()
+    }
+}
+
+impl PartialEq for BySlug {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.slug == other.0.slug
+    }
+}
+
+impl Eq for BySlug {}
+
+impl Hash for BySlug {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.slug.as_str().hash(state);
+    }
 }
 
 /// Where a slug leads to its sandbox.
@@ -34,20 +76,21 @@ struct Scopes(Box<[SlugScope]>);
 /// What is known. Read by everyone, written by the follower alone.
 #[derive(Debug)]
 pub struct Routes {
-    sandboxes: ById<SandboxId, Entry>,
+    /// Every sandbox, and where its slug leads to it.
+    sandboxes: FastMap<ById, Arc<Scopes>>,
     /// Many sandboxes have the same scopes: each list is kept once.
     scopes: Mutex<HashSet<Arc<Scopes>>>,
-    /// Slugs of the platform's zones, and of every tenant's domain. A route shares the text of its slug with them.
-    platform_slugs: DashMap<Slug, Arc<Route>>,
-    tenant_slugs: DashMap<Arc<str>, HashMap<Slug, Arc<Route>>>,
-    tenants: ById<TenantId, Arc<TenantView>>,
+    /// Slugs of the platform's zones, and of every tenant's domain.
+    platform_slugs: DashMap<BySlug, ()>,
+    tenant_slugs: DashMap<Arc<str>, HashSet<BySlug>>,
+    tenants: FastMap<TenantId, Arc<TenantView>>,
     /// Few, and asked for by every request.
     zones: ArcSwap<HashMap<Arc<str>, Arc<Zone>, FxBuildHasher>>,
     custom_domains: DashMap<String, Arc<CustomDomain>>,
-    revoked: ById<TokenId, Timestamp>,
+    revoked: FastMap<TokenId, Timestamp>,
     /// Share links by what their tokens hash to, which nobody can choose, and by id.
-    shares: ById<ShareHash, Arc<ShareLink>>,
-    shares_by_id: ById<ShareId, Arc<ShareLink>>,
+    shares: FastMap<ShareHash, Arc<ShareLink>>,
+    shares_by_id: FastMap<ShareId, Arc<ShareLink>>,
     /// Origins that tenants allow, and how many times each is named.
     origins: DashMap<Box<str>, usize>,
     key_ring: ArcSwap<KeyRing>,
@@ -118,16 +161,19 @@ impl Routes {
     /// The sandbox that holds a slug in a scope.
     pub fn by_slug(&self, scope: &SlugScope, slug: &str) -> Option<Arc<Route>> {
         match scope {
-            SlugScope::Platform => self.platform_slugs.get(slug).map(|route| Arc::clone(&route)),
+            SlugScope::Platform => {
+                self.platform_slugs.get(slug).map(|found| Arc::clone(&found.key().0))
+            }
             SlugScope::Tenant(_, domain) => {
-                self.tenant_slugs.get(domain).and_then(|slugs| slugs.get(slug).map(Arc::clone))
+                let slugs = self.tenant_slugs.get(domain)?;
+                slugs.get(slug).map(|found| Arc::clone(&found.0))
             }
         }
     }
 
     /// A sandbox by id.
     pub fn by_id(&self, sandbox: SandboxId) -> Option<Arc<Route>> {
-        self.sandboxes.get(&sandbox).map(|entry| Arc::clone(&entry.route))
+        self.sandboxes.get(&sandbox).map(|found| Arc::clone(&found.key().0))
     }
 
     /// A tenant.
@@ -273,48 +319,36 @@ impl Routes {
     }
 
     /// Enters or replaces a sandbox. Slugs it no longer holds lead nowhere from then on.
-    pub fn put_sandbox(&self, mut route: Route, mut scopes: Vec<SlugScope>) {
-        let id = route.sandbox;
+    pub fn put_sandbox(&self, route: Route, mut scopes: Vec<SlugScope>) {
         scopes.sort_unstable();
-        let scopes = self.kept_once(Scopes(scopes.into()));
+        let (route, scopes) = (Arc::new(route), self.kept_once(Scopes(scopes.into())));
         // The route first, the slugs after: a slug never leads to nothing while its sandbox exists.
-        let (route, former) = match self.sandboxes.entry(id) {
-            Place::Occupied(mut place) => {
-                let known = &place.get().route.slug;
-                if *known == route.slug {
-                    route.slug = known.clone();
-                }
-                let route = Arc::new(route);
-                let entry = Entry { route: Arc::clone(&route), scopes: Arc::clone(&scopes) };
-                (route, Some(place.insert(entry)))
-            }
+        let former = match self.sandboxes.entry(ById(Arc::clone(&route))) {
+            Place::Occupied(place) => Some(place.replace_entry(Arc::clone(&scopes))),
             Place::Vacant(place) => {
-                let route = Arc::new(route);
-                let entry = Entry { route: Arc::clone(&route), scopes: Arc::clone(&scopes) };
-                drop(place.insert(entry));
-                (route, None)
+                drop(place.insert(Arc::clone(&scopes)));
+                None
             }
         };
         for scope in &scopes.0 {
             self.point(scope, &route);
         }
-        if let Some(former) = former {
-            let kept =
-                |scope: &SlugScope| former.route.slug == route.slug && scopes.0.contains(scope);
-            for scope in former.scopes.0.iter().filter(|scope| !kept(scope)) {
-                self.unpoint(scope, former.route.slug.as_str(), id);
+        if let Some((ById(former), former_scopes)) = former {
+            let kept = |scope: &SlugScope| former.slug == route.slug && scopes.0.contains(scope);
+            for scope in former_scopes.0.iter().filter(|scope| !kept(scope)) {
+                self.unpoint(scope, &former);
             }
-            self.forget_scopes(former.scopes);
+            self.forget_scopes(former_scopes);
         }
     }
 
     /// Removes a sandbox.
     pub fn remove_sandbox(&self, id: SandboxId) {
-        if let Some((_, former)) = self.sandboxes.remove(&id) {
-            for scope in &former.scopes.0 {
-                self.unpoint(scope, former.route.slug.as_str(), id);
+        if let Some((ById(former), scopes)) = self.sandboxes.remove(&id) {
+            for scope in &scopes.0 {
+                self.unpoint(scope, &former);
             }
-            self.forget_scopes(former.scopes);
+            self.forget_scopes(scopes);
         }
     }
 
@@ -337,25 +371,29 @@ impl Routes {
     }
 
     fn point(&self, scope: &SlugScope, route: &Arc<Route>) {
-        let (slug, route) = (route.slug.clone(), Arc::clone(route));
+        let route = BySlug(Arc::clone(route));
         match scope {
-            SlugScope::Platform => drop(self.platform_slugs.insert(slug, route)),
+            SlugScope::Platform => match self.platform_slugs.entry(route) {
+                Place::Occupied(place) => drop(place.replace_entry(())),
+                Place::Vacant(place) => drop(place.insert(())),
+            },
             SlugScope::Tenant(_, domain) => {
-                let mut slugs = self.tenant_slugs.entry(Arc::clone(domain)).or_default();
-                slugs.insert(slug, route);
+                self.tenant_slugs.entry(Arc::clone(domain)).or_default().replace(route);
             }
         }
     }
 
     /// A slug that another sandbox has taken over meanwhile is left to it.
-    fn unpoint(&self, scope: &SlugScope, slug: &str, id: SandboxId) {
+    fn unpoint(&self, scope: &SlugScope, former: &Route) {
+        let slug = former.slug.as_str();
         match scope {
             SlugScope::Platform => {
-                drop(self.platform_slugs.remove_if(slug, |_, holder| holder.sandbox == id));
+                let is_its = |holder: &BySlug, (): &()| holder.0.sandbox == former.sandbox;
+                drop(self.platform_slugs.remove_if(slug, is_its));
             }
             SlugScope::Tenant(_, domain) => {
                 let emptied = self.tenant_slugs.get_mut(domain).is_some_and(|mut slugs| {
-                    if slugs.get(slug).is_some_and(|holder| holder.sandbox == id) {
+                    if slugs.get(slug).is_some_and(|holder| holder.0.sandbox == former.sandbox) {
                         slugs.remove(slug);
                     }
                     slugs.is_empty()
@@ -411,7 +449,7 @@ impl Routes {
 
     /// Ids of all sandboxes.
     pub fn sandbox_ids(&self) -> Vec<SandboxId> {
-        self.sandboxes.iter().map(|entry| *entry.key()).collect()
+        self.sandboxes.iter().map(|entry| entry.key().0.sandbox).collect()
     }
 
     /// Removes what is not named: a newer snapshot is about to be loaded over these tables.
@@ -434,15 +472,10 @@ impl Routes {
     #[cfg(test)]
     pub(crate) fn dump(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        lines.extend(self.sandboxes.iter().map(|e| {
-            let mut scopes: Vec<_> = e.scopes.0.iter().map(|scope| format!("{scope:?}")).collect();
-            scopes.sort();
-            format!("{:?} {scopes:?}", e.route)
-        }));
-        let leads = |scope: &str, slug: &Slug, to: &Route| format!("slug {scope} {slug} {to:?}");
-        lines.extend(self.platform_slugs.iter().map(|e| leads("", e.key(), &e)));
+        lines.extend(self.sandboxes.iter().map(|e| format!("{:?} {:?}", e.key(), e.value())));
+        lines.extend(self.platform_slugs.iter().map(|e| format!("slug {:?}", e.key())));
         for domain in &self.tenant_slugs {
-            lines.extend(domain.iter().map(|(slug, to)| leads(domain.key(), slug, to)));
+            lines.extend(domain.iter().map(|to| format!("{} {to:?}", domain.key())));
         }
         lines.extend(self.scopes.lock().unwrap().iter().map(|scopes| format!("{scopes:?}")));
         lines.extend(self.tenants.iter().map(|e| format!("{:?}", *e)));
@@ -460,6 +493,7 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Slug;
     use crate::model::{Driver, Profile, REMEMBERED, SandboxState, TokenScope};
 
     fn route(id: SandboxId, tenant: TenantId, slug: &str) -> Route {
