@@ -241,6 +241,9 @@ async fn load(store: &Store, routes: &Routes) -> Result<Version, StoreError> {
     set_keys(routes, &snapshot.signing_keys);
     let mut present = FxHashSet::default();
     let replacing = routes.is_complete();
+    if !replacing {
+        routes.make_room(snapshot.sandboxes);
+    }
     while let Some(batch) = sandboxes.next().await? {
         for sandbox in batch {
             if replacing {

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -316,6 +316,22 @@ impl Routes {
     /// Removes an exact host name.
     pub fn remove_custom_domain(&self, fqdn: &str) {
         self.custom_domains.remove(fqdn);
+    }
+
+    /// Makes room for many sandboxes at once. Tables that grow look at every route again, and those are all over the memory.
+    pub fn make_room(&self, sandboxes: usize) {
+        fn reserve<K: Eq + Hash, V, S: BuildHasher + Clone>(
+            map: &DashMap<K, V, S>,
+            entries: usize,
+        ) {
+            let shards = map.shards();
+            for shard in shards {
+                let hash = |(key, _): &_| map.hasher().hash_one::<&K>(key);
+                shard.write().reserve(entries.div_ceil(shards.len().max(1)), hash);
+            }
+        }
+        reserve(&self.sandboxes, sandboxes);
+        reserve(&self.platform_slugs, sandboxes);
     }
 
     /// Enters or replaces a sandbox. Slugs it no longer holds lead nowhere from then on.

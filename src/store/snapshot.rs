@@ -80,8 +80,12 @@ impl Store {
         .fetch_all(&mut *tx)
         .await
         .map_err(StoreError::Database)?;
+        let count = "SELECT count(*) FROM sandboxes WHERE destroyed_at IS NULL";
+        let count: i64 =
+            sqlx::query_scalar(count).fetch_one(&mut *tx).await.map_err(StoreError::Database)?;
         let snapshot = Snapshot {
             version,
+            sandboxes: usize::try_from(count).unwrap_or_default(),
             tenants: tenants.iter().map(tenant).collect::<Result<_, _>>()?,
             domains: domains
                 .iter()
