@@ -3,6 +3,7 @@
 //! No method hands out a guard of a table: clones of `Arc` come out. Nothing here does I/O.
 
 mod framing;
+mod keys;
 mod tables;
 
 pub use framing::Framing;

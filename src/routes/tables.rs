@@ -1,8 +1,7 @@
 //! The tables. The dashmaps live in this file and no guard of theirs leaves it: what comes out is a clone of an `Arc`.
 
-use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +10,7 @@ use dashmap::{DashMap, Entry as Place};
 use jiff::Timestamp;
 use rustc_hash::{FxBuildHasher, FxHashSet};
 
+use super::keys::{ById, BySlug};
 use super::{Framing, Route, SlugScope, TenantView, Zone};
 use crate::model::{
     Audience, CustomDomain, SandboxId, ShareHash, ShareId, ShareLink, TenantDomain, TenantId,
@@ -20,54 +20,6 @@ use crate::token::KeyRing;
 
 /// Ids and zones are not chosen by strangers, so a fast hash does. Slugs and custom domains are: those maps keep the default, keyed hash.
 type FastMap<K, V> = DashMap<K, V, FxBuildHasher>;
-
-/// A route under its sandbox's id. A map of a million routes that held the ids as well would be three times as large.
-#[derive(Debug)]
-struct ById(Arc<Route>);
-
-impl Borrow<SandboxId> for ById {
-    fn borrow(&self) -> &SandboxId {
-        &self.0.sandbox
-    }
-}
-
-impl PartialEq for ById {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.sandbox == other.0.sandbox
-    }
-}
-
-impl Eq for ById {}
-
-impl Hash for ById {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.sandbox.hash(state);
-    }
-}
-
-/// A route under its slug.
-#[derive(Debug)]
-struct BySlug(Arc<Route>);
-
-impl Borrow<str> for BySlug {
-    fn borrow(&self) -> &str {
-        self.0.slug.as_str()
-    }
-}
-
-impl PartialEq for BySlug {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.slug == other.0.slug
-    }
-}
-
-impl Eq for BySlug {}
-
-impl Hash for BySlug {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.slug.as_str().hash(state);
-    }
-}
 
 /// Where a slug leads to its sandbox.
 #[derive(Debug, PartialEq, Eq, Hash)]
