@@ -37,8 +37,7 @@ fn route(sandbox: SandboxId, tenant: TenantId, slug: &str) -> Route {
         profile: Profile::default(),
         ports: Box::new([]),
         external_user_id: None,
-        workspace: None,
-        project: None,
+        part_of: None,
         activity: None,
     }
 }

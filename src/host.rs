@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The longest host name, octets (RFC 1035 section 2.3.4).
 const MAX_HOST: usize = 253;
@@ -156,9 +157,9 @@ impl<'a> PreviewLabel<'a> {
 
 /// A sandbox's name in its preview URLs: `[a-z0-9]([a-z0-9-]*[a-z0-9])?`, 1 to 57 octets, not `xn--…`, not `<1-5 digits>-…`, no reserved word,
 /// not shaped like an id.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Slug(Arc<str>);
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
+pub struct Slug(Box<str>);
 
 /// Why a string is no slug; the text is shown to API callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -211,16 +212,25 @@ impl Slug {
     }
 }
 
-impl TryFrom<String> for Slug {
-    type Error = SlugError;
-    fn try_from(text: String) -> Result<Self, SlugError> {
-        Self::parse(&text)
+impl<'de> Deserialize<'de> for Slug {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Slug;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a slug")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Slug, E> {
+                Slug::parse(text).map_err(E::custom)
+            }
+        }
+        from.deserialize_str(Text)
     }
 }
 
 impl From<Slug> for String {
     fn from(slug: Slug) -> Self {
-        slug.0.to_string()
+        slug.0.into()
     }
 }
 

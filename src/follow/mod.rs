@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::model::{ShareId, Subject, Version};
-use crate::routes::{PortRule, Route, Routes, SlugScope, TenantView};
+use crate::model::{SandboxId, ShareId, Subject, Version};
+use crate::routes::{PartOf, PortRule, Route, Routes, SlugScope, TenantView};
 use crate::store::{RoutedSandbox, Store, StoreError};
 use crate::token::KeyRing;
 
@@ -27,7 +28,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// How long a writer waits for its own write to be applied.
 const CATCH_UP: Duration = Duration::from_secs(5);
 /// Changes applied between two looks at the log.
-const BATCH: u32 = 1000;
+const BATCH: u16 = 1000;
 /// Changes that a worker may be behind before it looks at everything it has open instead.
 const ANNOUNCED: usize = 4096;
 /// How often revoked tokens that have expired are forgotten.
@@ -101,6 +102,9 @@ impl Follower {
     }
 }
 
+/// Sandboxes as they are now, by their ids.
+type Changed = FxHashMap<SandboxId, RoutedSandbox>;
+
 struct Following {
     store: Store,
     routes: Arc<Routes>,
@@ -140,23 +144,21 @@ impl Following {
     async fn catch_up(&self) -> Result<(), StoreError> {
         loop {
             let from = *self.applied.borrow();
-            let newest = self.store.version().await?;
-            self.known.store(newest, Ordering::Relaxed);
-            if newest <= from {
-                return Ok(());
-            }
-            let Some(changes) = self.store.changes_since(from, BATCH).await? else {
+            let Some(changes) = self.store.changes_since(from, BATCH.into()).await? else {
                 self.start_over().await?;
                 continue;
             };
             let Some(last) = changes.last().map(|change| change.version) else { return Ok(()) };
-            let mut subjects: Vec<Subject> = Vec::with_capacity(changes.len());
-            for change in changes {
-                // Subjects are read as they are now: a later change of the same one in this batch is covered.
-                if !subjects.contains(&change.subject) {
-                    self.apply(&change.subject).await?;
-                    subjects.push(change.subject);
-                }
+            let is_all = changes.len() < usize::from(BATCH);
+            let newest = if is_all { last } else { self.store.version().await? };
+            self.known.store(newest, Ordering::Relaxed);
+            // Subjects are read as they are now: a later change of the same one in this batch is covered.
+            let mut seen = HashSet::with_capacity(changes.len());
+            let fresh = changes.into_iter().map(|change| change.subject);
+            let subjects: Vec<Subject> = fresh.filter(|it| seen.insert(it.clone())).collect();
+            let mut sandboxes = self.sandboxes(&subjects).await?;
+            for subject in &subjects {
+                self.apply(subject, &mut sandboxes).await?;
             }
             self.routes.set_version(last);
             for subject in subjects {
@@ -178,7 +180,18 @@ impl Following {
         Ok(())
     }
 
-    async fn apply(&self, subject: &Subject) -> Result<(), StoreError> {
+    /// The sandboxes that changes are about. They are most of what changes, so they are read at once.
+    async fn sandboxes(&self, subjects: &[Subject]) -> Result<Changed, StoreError> {
+        let id = |subject: &Subject| match subject {
+            Subject::Sandbox(id) => Some(*id),
+            _ => None,
+        };
+        let ids: Vec<SandboxId> = subjects.iter().filter_map(id).collect();
+        let sandboxes = self.store.routed_sandboxes(&ids).await?;
+        Ok(sandboxes.into_iter().map(|sandbox| (sandbox.id, sandbox)).collect())
+    }
+
+    async fn apply(&self, subject: &Subject, sandboxes: &mut Changed) -> Result<(), StoreError> {
         match subject {
             Subject::Tenant(id) => {
                 if let Some(tenant) = self.store.tenant(*id).await? {
@@ -193,7 +206,7 @@ impl Following {
                 Some(exact) => self.routes.put_custom_domain(exact),
                 None => self.routes.remove_custom_domain(fqdn),
             },
-            Subject::Sandbox(id) => match self.store.routed_sandbox(*id).await? {
+            Subject::Sandbox(id) => match sandboxes.remove(id) {
                 Some(sandbox) => put(&self.routes, sandbox),
                 None => self.routes.remove_sandbox(*id),
             },
@@ -226,8 +239,11 @@ async fn load(store: &Store, routes: &Routes) -> Result<Version, StoreError> {
         routes.revoke_token(token, expires_at);
     }
     set_keys(routes, &snapshot.signing_keys);
-    let mut present = HashSet::new();
+    let mut present = FxHashSet::default();
     let replacing = routes.is_complete();
+    if !replacing {
+        routes.make_room(snapshot.sandboxes);
+    }
     while let Some(batch) = sandboxes.next().await? {
         for sandbox in batch {
             if replacing {
@@ -290,6 +306,9 @@ fn put(routes: &Routes, sandbox: RoutedSandbox) {
         let former = routes.by_id(sandbox.id).and_then(|route| route.activity.clone());
         former.unwrap_or_default()
     });
+    let (workspace, project) = (sandbox.workspace, sandbox.project);
+    let part_of = (workspace.is_some() || project.is_some())
+        .then(|| PartOf { workspace: workspace.map(Into::into), project: project.map(Into::into) });
     let route = Route {
         sandbox: sandbox.id,
         tenant,
@@ -303,8 +322,7 @@ fn put(routes: &Routes, sandbox: RoutedSandbox) {
         default_port: sandbox.default_port,
         profile: sandbox.profile,
         external_user_id: sandbox.external_user_id.map(Into::into),
-        workspace: sandbox.workspace.map(Into::into),
-        project: sandbox.project.map(Into::into),
+        part_of: part_of.map(Box::new),
         activity,
     };
     routes.put_sandbox(route, scopes);

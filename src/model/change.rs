@@ -6,7 +6,7 @@ use super::{SandboxId, ShareId, TenantId, TokenId};
 pub type Version = i64;
 
 /// What a change is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// A tenant: name, branding or policy.
     Tenant(TenantId),

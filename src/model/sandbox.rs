@@ -1,9 +1,11 @@
 //! A sandbox: the thing that is previewed.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -47,7 +49,7 @@ pub enum Driver {
 }
 
 /// The host part of an upstream address.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(untagged)]
 pub enum UpstreamHost {
     /// An address, dialled as it is.
@@ -65,6 +67,23 @@ pub struct Upstream {
     /// whose whole sandbox is one port; then every port maps to it as `(0, dialled)`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub port_map: Vec<(u16, u16)>,
+}
+
+impl<'de> Deserialize<'de> for UpstreamHost {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Host;
+        impl Visitor<'_> for Host {
+            type Value = UpstreamHost;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address or a host name")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<UpstreamHost, E> {
+                let ip = text.parse().map(UpstreamHost::Ip);
+                Ok(ip.unwrap_or_else(|_| UpstreamHost::Name(text.to_owned())))
+            }
+        }
+        from.deserialize_str(Host)
+    }
 }
 
 impl Driver {

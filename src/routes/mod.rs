@@ -3,6 +3,7 @@
 //! No method hands out a guard of a table: clones of `Arc` come out. Nothing here does I/O.
 
 mod framing;
+mod keys;
 mod tables;
 
 pub use framing::Framing;
@@ -39,12 +40,12 @@ impl Zone {
             SlugScope::Platform => true,
             SlugScope::Tenant(tenant, _) => *tenant == route.tenant,
         };
-        tenant && self.audience.admits(route.workspace.as_deref(), route.project.as_deref())
+        tenant && self.audience.admits(route.workspace(), route.project())
     }
 }
 
 /// Where a slug is unique.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SlugScope {
     /// The platform's own zones.
     Platform,
@@ -67,7 +68,16 @@ pub struct PortRule {
     pub expires_at: Option<Timestamp>,
 }
 
-/// What the data plane needs to know of a sandbox.
+/// What a sandbox belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartOf {
+    /// The workspace.
+    pub workspace: Option<Box<str>>,
+    /// The project.
+    pub project: Option<Box<str>>,
+}
+
+/// What the data plane needs to know of a sandbox. There may be a million: what few have is in a box.
 #[derive(Clone, Debug)]
 pub struct Route {
     /// Its id.
@@ -93,16 +103,24 @@ pub struct Route {
     /// Published ports.
     pub ports: Box<[PortRule]>,
     /// The tenant's id of the end user, for the log.
-    pub external_user_id: Option<Arc<str>>,
-    /// The workspace it belongs to.
-    pub workspace: Option<Arc<str>>,
-    /// The project it belongs to.
-    pub project: Option<Arc<str>>,
+    pub external_user_id: Option<Box<str>>,
+    /// What it belongs to, if to anything.
+    pub part_of: Option<Box<PartOf>>,
     /// When it was last visited, if it ends for want of visits.
     pub activity: Option<Arc<Activity>>,
 }
 
 impl Route {
+    /// The workspace it belongs to.
+    pub fn workspace(&self) -> Option<&str> {
+        self.part_of.as_ref().and_then(|of| of.workspace.as_deref())
+    }
+
+    /// The project it belongs to.
+    pub fn project(&self) -> Option<&str> {
+        self.part_of.as_ref().and_then(|of| of.project.as_deref())
+    }
+
     /// Whether it serves, as far as is known here.
     pub fn serves(&self) -> bool {
         let has_address = !self.driver.needs_address() || self.upstream.is_some();

@@ -1,14 +1,16 @@
 //! The tables. The dashmaps live in this file and no guard of theirs leaves it: what comes out is a clone of an `Arc`.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry as Place};
 use jiff::Timestamp;
-use rustc_hash::FxBuildHasher;
+use rustc_hash::{FxBuildHasher, FxHashSet};
 
+use super::keys::{ById, BySlug};
 use super::{Framing, Route, SlugScope, TenantView, Zone};
 use crate::model::{
     Audience, CustomDomain, SandboxId, ShareHash, ShareId, ShareLink, TenantDomain, TenantId,
@@ -17,30 +19,30 @@ use crate::model::{
 use crate::token::KeyRing;
 
 /// Ids and zones are not chosen by strangers, so a fast hash does. Slugs and custom domains are: those maps keep the default, keyed hash.
-type ById<K, V> = DashMap<K, V, FxBuildHasher>;
+type FastMap<K, V> = DashMap<K, V, FxBuildHasher>;
 
-/// A sandbox and the scopes in which its slug leads to it.
-#[derive(Debug)]
-struct Entry {
-    route: Arc<Route>,
-    scopes: Box<[SlugScope]>,
-}
+/// Where a slug leads to its sandbox.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Scopes(Box<[SlugScope]>);
 
 /// What is known. Read by everyone, written by the follower alone.
 #[derive(Debug)]
 pub struct Routes {
-    sandboxes: ById<SandboxId, Entry>,
+    /// Every sandbox, and where its slug leads to it.
+    sandboxes: FastMap<ById, Arc<Scopes>>,
+    /// Many sandboxes have the same scopes: each list is kept once.
+    scopes: Mutex<HashSet<Arc<Scopes>>>,
     /// Slugs of the platform's zones, and of every tenant's domain.
-    platform_slugs: DashMap<Box<str>, SandboxId>,
-    tenant_slugs: DashMap<Arc<str>, HashMap<Box<str>, SandboxId>>,
-    tenants: ById<TenantId, Arc<TenantView>>,
+    platform_slugs: DashMap<BySlug, ()>,
+    tenant_slugs: DashMap<Arc<str>, HashSet<BySlug>>,
+    tenants: FastMap<TenantId, Arc<TenantView>>,
     /// Few, and asked for by every request.
     zones: ArcSwap<HashMap<Arc<str>, Arc<Zone>, FxBuildHasher>>,
     custom_domains: DashMap<String, Arc<CustomDomain>>,
-    revoked: ById<TokenId, Timestamp>,
+    revoked: FastMap<TokenId, Timestamp>,
     /// Share links by what their tokens hash to, which nobody can choose, and by id.
-    shares: ById<ShareHash, Arc<ShareLink>>,
-    shares_by_id: ById<ShareId, Arc<ShareLink>>,
+    shares: FastMap<ShareHash, Arc<ShareLink>>,
+    shares_by_id: FastMap<ShareId, Arc<ShareLink>>,
     /// Origins that tenants allow, and how many times each is named.
     origins: DashMap<Box<str>, usize>,
     key_ring: ArcSwap<KeyRing>,
@@ -61,6 +63,7 @@ impl Routes {
         });
         Self {
             sandboxes: DashMap::default(),
+            scopes: Mutex::default(),
             platform_slugs: DashMap::new(),
             tenant_slugs: DashMap::new(),
             tenants: DashMap::default(),
@@ -109,19 +112,20 @@ impl Routes {
 
     /// The sandbox that holds a slug in a scope.
     pub fn by_slug(&self, scope: &SlugScope, slug: &str) -> Option<Arc<Route>> {
-        let id = match scope {
-            SlugScope::Platform => self.platform_slugs.get(slug).map(|id| *id),
-            SlugScope::Tenant(_, domain) => {
-                self.tenant_slugs.get(domain).and_then(|slugs| slugs.get(slug).copied())
+        match scope {
+            SlugScope::Platform => {
+                self.platform_slugs.get(slug).map(|found| Arc::clone(&found.key().0))
             }
-        }?;
-        // A slug that changed hands between the two looks must not lead to its former holder.
-        self.by_id(id).filter(|route| route.slug.as_str() == slug)
+            SlugScope::Tenant(_, domain) => {
+                let slugs = self.tenant_slugs.get(domain)?;
+                slugs.get(slug).map(|found| Arc::clone(&found.0))
+            }
+        }
     }
 
     /// A sandbox by id.
     pub fn by_id(&self, sandbox: SandboxId) -> Option<Arc<Route>> {
-        self.sandboxes.get(&sandbox).map(|entry| Arc::clone(&entry.route))
+        self.sandboxes.get(&sandbox).map(|found| Arc::clone(&found.key().0))
     }
 
     /// A tenant.
@@ -266,51 +270,98 @@ impl Routes {
         self.custom_domains.remove(fqdn);
     }
 
-    /// Enters or replaces a sandbox. Slugs it no longer holds lead nowhere from then on.
-    pub fn put_sandbox(&self, route: Route, scopes: Vec<SlugScope>) {
-        let (id, slug) = (route.sandbox, route.slug.clone());
-        let entry = Entry { route: Arc::new(route), scopes: scopes.clone().into_boxed_slice() };
-        // The route first, the slugs after: a slug never leads to nothing while its sandbox exists.
-        let former = self.sandboxes.insert(id, entry);
-        for scope in &scopes {
-            self.point(scope, slug.as_str(), id);
-        }
-        if let Some(former) = former {
-            let kept = |scope: &SlugScope| former.route.slug == slug && scopes.contains(scope);
-            for scope in former.scopes.iter().filter(|scope| !kept(scope)) {
-                self.unpoint(scope, former.route.slug.as_str(), id);
+    /// Makes room for many sandboxes at once. Tables that grow look at every route again, and those are all over the memory.
+    pub fn make_room(&self, sandboxes: usize) {
+        fn reserve<K: Eq + Hash, V, S: BuildHasher + Clone>(
+            map: &DashMap<K, V, S>,
+            entries: usize,
+        ) {
+            let shards = map.shards();
+            for shard in shards {
+                let hash = |(key, _): &_| map.hasher().hash_one::<&K>(key);
+                shard.write().reserve(entries.div_ceil(shards.len().max(1)), hash);
             }
+        }
+        reserve(&self.sandboxes, sandboxes);
+        reserve(&self.platform_slugs, sandboxes);
+    }
+
+    /// Enters or replaces a sandbox. Slugs it no longer holds lead nowhere from then on.
+    pub fn put_sandbox(&self, route: Route, mut scopes: Vec<SlugScope>) {
+        scopes.sort_unstable();
+        let (route, scopes) = (Arc::new(route), self.kept_once(Scopes(scopes.into())));
+        // The route first, the slugs after: a slug never leads to nothing while its sandbox exists.
+        let former = match self.sandboxes.entry(ById(Arc::clone(&route))) {
+            Place::Occupied(place) => Some(place.replace_entry(Arc::clone(&scopes))),
+            Place::Vacant(place) => {
+                drop(place.insert(Arc::clone(&scopes)));
+                None
+            }
+        };
+        for scope in &scopes.0 {
+            self.point(scope, &route);
+        }
+        if let Some((ById(former), former_scopes)) = former {
+            let kept = |scope: &SlugScope| former.slug == route.slug && scopes.0.contains(scope);
+            for scope in former_scopes.0.iter().filter(|scope| !kept(scope)) {
+                self.unpoint(scope, &former);
+            }
+            self.forget_scopes(former_scopes);
         }
     }
 
     /// Removes a sandbox.
     pub fn remove_sandbox(&self, id: SandboxId) {
-        if let Some((_, former)) = self.sandboxes.remove(&id) {
-            for scope in &former.scopes {
-                self.unpoint(scope, former.route.slug.as_str(), id);
+        if let Some((ById(former), scopes)) = self.sandboxes.remove(&id) {
+            for scope in &scopes.0 {
+                self.unpoint(scope, &former);
             }
+            self.forget_scopes(scopes);
         }
     }
 
-    fn point(&self, scope: &SlugScope, slug: &str, id: SandboxId) {
+    fn kept_once(&self, scopes: Scopes) -> Arc<Scopes> {
+        let mut lists = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lists.get(&scopes) {
+            return Arc::clone(known);
+        }
+        let scopes = Arc::new(scopes);
+        lists.insert(Arc::clone(&scopes));
+        scopes
+    }
+
+    /// A list that no sandbox has any more is not kept.
+    fn forget_scopes(&self, scopes: Arc<Scopes>) {
+        // Ours and the one that is kept. Only the follower makes others, and it is here.
+        if Arc::strong_count(&scopes) == 2 {
+            self.scopes.lock().unwrap_or_else(PoisonError::into_inner).remove(&scopes);
+        }
+    }
+
+    fn point(&self, scope: &SlugScope, route: &Arc<Route>) {
+        let route = BySlug(Arc::clone(route));
         match scope {
-            SlugScope::Platform => drop(self.platform_slugs.insert(slug.into(), id)),
+            SlugScope::Platform => match self.platform_slugs.entry(route) {
+                Place::Occupied(place) => drop(place.replace_entry(())),
+                Place::Vacant(place) => drop(place.insert(())),
+            },
             SlugScope::Tenant(_, domain) => {
-                let mut slugs = self.tenant_slugs.entry(Arc::clone(domain)).or_default();
-                slugs.insert(slug.into(), id);
+                self.tenant_slugs.entry(Arc::clone(domain)).or_default().replace(route);
             }
         }
     }
 
     /// A slug that another sandbox has taken over meanwhile is left to it.
-    fn unpoint(&self, scope: &SlugScope, slug: &str, id: SandboxId) {
+    fn unpoint(&self, scope: &SlugScope, former: &Route) {
+        let slug = former.slug.as_str();
         match scope {
             SlugScope::Platform => {
-                drop(self.platform_slugs.remove_if(slug, |_, holder| *holder == id));
+                let is_its = |holder: &BySlug, (): &()| holder.0.sandbox == former.sandbox;
+                drop(self.platform_slugs.remove_if(slug, is_its));
             }
             SlugScope::Tenant(_, domain) => {
                 let emptied = self.tenant_slugs.get_mut(domain).is_some_and(|mut slugs| {
-                    if slugs.get(slug) == Some(&id) {
+                    if slugs.get(slug).is_some_and(|holder| holder.0.sandbox == former.sandbox) {
                         slugs.remove(slug);
                     }
                     slugs.is_empty()
@@ -366,13 +417,13 @@ impl Routes {
 
     /// Ids of all sandboxes.
     pub fn sandbox_ids(&self) -> Vec<SandboxId> {
-        self.sandboxes.iter().map(|entry| *entry.key()).collect()
+        self.sandboxes.iter().map(|entry| entry.key().0.sandbox).collect()
     }
 
     /// Removes what is not named: a newer snapshot is about to be loaded over these tables.
     pub fn keep_only(
         &self,
-        sandboxes: &HashSet<SandboxId>,
+        sandboxes: &FxHashSet<SandboxId>,
         domains: &HashSet<&str>,
         custom_domains: &HashSet<&str>,
     ) {
@@ -389,15 +440,12 @@ impl Routes {
     #[cfg(test)]
     pub(crate) fn dump(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        lines.extend(self.sandboxes.iter().map(|e| {
-            let mut scopes: Vec<_> = e.scopes.iter().map(|scope| format!("{scope:?}")).collect();
-            scopes.sort();
-            format!("{:?} {scopes:?}", e.route)
-        }));
-        lines.extend(self.platform_slugs.iter().map(|e| format!("slug {} {}", e.key(), *e)));
+        lines.extend(self.sandboxes.iter().map(|e| format!("{:?} {:?}", e.key(), e.value())));
+        lines.extend(self.platform_slugs.iter().map(|e| format!("slug {:?}", e.key())));
         for domain in &self.tenant_slugs {
-            lines.extend(domain.iter().map(|(slug, id)| format!("{} {slug} {id}", domain.key())));
+            lines.extend(domain.iter().map(|to| format!("{} {to:?}", domain.key())));
         }
+        lines.extend(self.scopes.lock().unwrap().iter().map(|scopes| format!("{scopes:?}")));
         lines.extend(self.tenants.iter().map(|e| format!("{:?}", *e)));
         lines.extend(self.zones.load().values().map(|zone| format!("{zone:?}")));
         lines.extend(self.custom_domains.iter().map(|e| format!("{:?}", *e)));
@@ -430,10 +478,15 @@ mod tests {
             profile: Profile::default(),
             ports: Box::new([]),
             external_user_id: None,
-            workspace: None,
-            project: None,
+            part_of: None,
             activity: None,
         }
+    }
+
+    #[test]
+    fn a_route_is_small() {
+        // With the two counts of an `Arc` it fits a block of 192 bytes, the next of the allocator's sizes would be 224.
+        assert!(size_of::<Route>() <= 192 - 16, "{}", size_of::<Route>());
     }
 
     #[test]
@@ -463,6 +516,7 @@ mod tests {
         assert!(
             routes.platform_slugs.is_empty() && routes.tenant_slugs.is_empty() && routes.is_empty()
         );
+        assert!(routes.scopes.lock().unwrap().is_empty(), "nobody has these scopes any more");
     }
 
     #[test]

@@ -298,6 +298,8 @@ pub struct NewApiKey {
 pub struct Snapshot {
     /// The log's position.
     pub version: Version,
+    /// How many sandboxes there are; they follow in batches.
+    pub sandboxes: usize,
     /// All tenants.
     pub tenants: Vec<Tenant>,
     /// All tenants' domains.

@@ -356,11 +356,11 @@ impl Store {
         row.as_ref().map(link).transpose()
     }
 
-    /// All links that the tables hold.
+    /// All links that the tables hold. The sandbox of each is looked up: `IN` would first list the ids of all sandboxes.
     pub(super) async fn share_links(&self, tx: &mut Tx) -> Result<Vec<ShareLink>, StoreError> {
         let sql = format!(
             "SELECT {LINK} FROM shares WHERE ({ENDED} IS NULL OR {ENDED} > ?1) \
-             AND sandbox IN (SELECT id FROM sandboxes WHERE destroyed_at IS NULL)"
+             AND (SELECT destroyed_at IS NULL FROM sandboxes WHERE id = shares.sandbox)"
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(remembered_since(self.clock.now()))

@@ -1,17 +1,16 @@
 //! What the follower reads: everything at once, or one sandbox.
 //!
 //! There may be a million sandboxes, and a row at a time through the driver costs ten times what the database takes to find it. So
-//! rows come as JSON arrays, thousands in one.
+//! rows come as JSON arrays, a thousand in one, and while one array is worked on the next are read.
 
-use std::collections::HashMap;
-
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use sqlx::{Row as _, Sqlite, Transaction};
+use tokio::sync::mpsc;
 
 use super::custom_domains::custom_domain;
 use super::domains::{DOMAIN, preview_domain};
-use super::rows::{Columns, from_json, millis, moment};
+use super::rows::{Columns, from_json, json, millis, moment};
 use super::tenants::tenant;
 use super::{RoutedPort, RoutedSandbox, Snapshot, Store, StoreError};
 use crate::host::Slug;
@@ -19,8 +18,10 @@ use crate::model::{
     Driver, Profile, Protocol, SandboxId, SandboxState, TenantId, Upstream, Visibility,
 };
 
-/// Rows in one array.
-const BATCH: i64 = 5000;
+/// Rows in one array. More make each array larger than a processor's cache.
+const BATCH: i64 = 1000;
+/// Arrays that are read ahead.
+const AHEAD: usize = 4;
 /// What routing needs of a sandbox, in the order of [`SandboxRow`].
 const SANDBOX: &str = "json_array(id, tenant, slug, state, driver, json(upstream), address_generation, token_generation, \
                        default_port, profile, external_user_id, \
@@ -50,8 +51,9 @@ struct SandboxRow(
 #[derive(Deserialize)]
 struct PortRow(SandboxId, u16, Visibility, Option<Profile>, Protocol, Option<i64>);
 
+/// Sandboxes that have their slugs in the platform's zones, and those that have them in a tenant's domain.
 #[derive(Deserialize)]
-struct ScopeRow(SandboxId, String);
+struct SlugRows(Vec<SandboxId>, Vec<(SandboxId, String)>);
 
 impl Store {
     /// Everything as of one moment, but for the sandboxes: those follow in batches.
@@ -78,8 +80,12 @@ impl Store {
         .fetch_all(&mut *tx)
         .await
         .map_err(StoreError::Database)?;
+        let count = "SELECT count(*) FROM sandboxes WHERE destroyed_at IS NULL";
+        let count: i64 =
+            sqlx::query_scalar(count).fetch_one(&mut *tx).await.map_err(StoreError::Database)?;
         let snapshot = Snapshot {
             version,
+            sandboxes: usize::try_from(count).unwrap_or_default(),
             tenants: tenants.iter().map(tenant).collect::<Result<_, _>>()?,
             domains: domains
                 .iter()
@@ -96,89 +102,158 @@ impl Store {
             shares: self.share_links(&mut tx).await?,
             signing_keys: self.signing_keys().await?,
         };
-        Ok((snapshot, Sandboxes::of(tx).await?))
+        Ok((snapshot, Sandboxes::of(tx)))
     }
 
-    /// One sandbox, as the follower needs it; `None` when it is gone or destroyed.
-    pub async fn routed_sandbox(&self, id: SandboxId) -> Result<Option<RoutedSandbox>, StoreError> {
-        let mut tx = self.read.begin().await.map_err(StoreError::Database)?;
-        let text = async |tx: &mut Transaction<'static, Sqlite>, sql: String| {
-            let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(id.to_string());
-            query.fetch_optional(&mut **tx).await.map_err(StoreError::Database)
+    /// Some sandboxes, as the follower needs them, in any order and all as of one moment. Those that are gone or destroyed are
+    /// missing.
+    pub async fn routed_sandboxes(
+        &self,
+        ids: &[SandboxId],
+    ) -> Result<Vec<RoutedSandbox>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        // What a subquery gives is a text again, until `json` has read it.
+        let sql = format!(
+            "SELECT json_group_array(json_array({SANDBOX}, \
+             json((SELECT json_group_array({PORT}) FROM previews WHERE sandbox = s.id AND deleted_at IS NULL)), \
+             json((SELECT json_group_array(scope) FROM slugs WHERE sandbox = s.id)))) \
+             FROM sandboxes s WHERE id IN (SELECT value FROM json_each(?1)) AND destroyed_at IS NULL"
+        );
+        let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(json(&ids));
+        let rows: String = rows.fetch_one(&self.read).await.map_err(StoreError::Database)?;
+        let rows: Vec<(SandboxRow, Vec<PortRow>, Vec<String>)> = from_json(&rows)?;
+        let whole = |(row, ports, scopes): (_, Vec<PortRow>, _)| {
+            let ports = ports.into_iter().map(port).collect::<Result<_, _>>()?;
+            Ok(routed(row, ports, scopes))
         };
-        let sql = format!("SELECT {SANDBOX} FROM sandboxes WHERE id = ?1 AND destroyed_at IS NULL");
-        let Some(row): Option<String> = text(&mut tx, sql).await? else { return Ok(None) };
-        let of_it = "WHERE sandbox = ?1";
-        let ports =
-            format!("SELECT json_group_array({PORT}) FROM previews {of_it} AND deleted_at IS NULL");
-        let ports: Vec<PortRow> = from_json(&text(&mut tx, ports).await?.unwrap_or_default())?;
-        let scopes = format!("SELECT json_group_array(scope) FROM slugs {of_it}");
-        let scopes = from_json(&text(&mut tx, scopes).await?.unwrap_or_default())?;
-        let ports = ports.into_iter().map(port).collect::<Result<_, _>>()?;
-        Ok(Some(routed(from_json(&row)?, ports, scopes)))
+        rows.into_iter().map(whole).collect()
     }
 }
+
+/// What is read in batches, in this order: a sandbox comes after all that belongs to it.
+#[derive(Clone, Copy, Debug)]
+enum Table {
+    Previews,
+    Slugs,
+    Sandboxes,
+}
+
+impl Table {
+    const ALL: [Self; 3] = [Self::Previews, Self::Slugs, Self::Sandboxes];
+
+    /// Reads the next rows, in the order in which they were written: the last of them, and all as JSON.
+    fn sql(self) -> String {
+        let (rows, table) = match self {
+            Self::Previews => {
+                (format!("json_group_array({PORT}) FILTER (WHERE deleted_at IS NULL)"), "previews")
+            }
+            Self::Slugs => (
+                "json_array(json_group_array(sandbox) FILTER (WHERE scope = ''), \
+                 json_group_array(json_array(sandbox, scope)) FILTER (WHERE scope <> ''))"
+                    .to_owned(),
+                "slugs",
+            ),
+            Self::Sandboxes => (
+                format!("json_group_array({SANDBOX}) FILTER (WHERE destroyed_at IS NULL)"),
+                "sandboxes",
+            ),
+        };
+        format!(
+            "SELECT max(rowid), {rows} FROM \
+             (SELECT rowid, * FROM {table} WHERE rowid > ?1 ORDER BY rowid LIMIT ?2)"
+        )
+    }
+}
+
+/// What was read next; `None` after the last.
+type Batch = Result<Option<(Table, String)>, StoreError>;
 
 /// The sandboxes of a snapshot. The moment it was taken at holds as long as this is kept.
 #[derive(Debug)]
 pub struct Sandboxes {
-    tx: Transaction<'static, Sqlite>,
-    ports: HashMap<SandboxId, Vec<RoutedPort>>,
-    scopes: HashMap<SandboxId, Vec<String>>,
-    after: i64,
+    batches: mpsc::Receiver<Batch>,
+    ports: FxHashMap<SandboxId, Vec<RoutedPort>>,
+    /// Those that have their slugs in the platform's zones, which almost all have.
+    platform: FxHashSet<SandboxId>,
+    scopes: FxHashMap<SandboxId, Vec<String>>,
 }
 
 impl Sandboxes {
-    async fn of(tx: Transaction<'static, Sqlite>) -> Result<Self, StoreError> {
-        let mut sandboxes = Self { tx, ports: HashMap::new(), scopes: HashMap::new(), after: 0 };
-        let sql = format!("json_group_array({PORT}) FILTER (WHERE deleted_at IS NULL)");
-        while let Some(rows) = sandboxes.batch::<PortRow>(&sql, "previews").await? {
-            for row in rows {
-                sandboxes.ports.entry(row.0).or_default().push(port(row)?);
-            }
+    fn of(tx: Transaction<'static, Sqlite>) -> Self {
+        let (sender, batches) = mpsc::channel(AHEAD);
+        tokio::spawn(read(tx, sender));
+        Self {
+            batches,
+            ports: FxHashMap::default(),
+            platform: FxHashSet::default(),
+            scopes: FxHashMap::default(),
         }
-        sandboxes.after = 0;
-        let sql = "json_group_array(json_array(sandbox, scope))";
-        while let Some(rows) = sandboxes.batch::<ScopeRow>(sql, "slugs").await? {
-            for ScopeRow(sandbox, scope) in rows {
-                sandboxes.scopes.entry(sandbox).or_default().push(scope);
-            }
-        }
-        sandboxes.after = 0;
-        Ok(sandboxes)
     }
 
     /// The next sandboxes; `None` after the last.
     pub async fn next(&mut self) -> Result<Option<Vec<RoutedSandbox>>, StoreError> {
-        let sql = format!("json_group_array({SANDBOX}) FILTER (WHERE destroyed_at IS NULL)");
-        let Some(rows) = self.batch::<SandboxRow>(&sql, "sandboxes").await? else {
-            return Ok(None);
-        };
-        let whole = |row: SandboxRow| {
-            let ports = self.ports.remove(&row.0).unwrap_or_default();
-            let scopes = self.scopes.remove(&row.0).unwrap_or_default();
-            routed(row, ports, scopes)
-        };
-        Ok(Some(rows.into_iter().map(whole).collect()))
+        loop {
+            // Without a word that this was all, it was not.
+            let lost = || Err(StoreError::Database(sqlx::Error::WorkerCrashed));
+            let Some((table, rows)) = self.batches.recv().await.unwrap_or_else(lost)? else {
+                return Ok(None);
+            };
+            match table {
+                Table::Previews => {
+                    for row in from_json::<Vec<PortRow>>(&rows)? {
+                        self.ports.entry(row.0).or_default().push(port(row)?);
+                    }
+                }
+                Table::Slugs => {
+                    let SlugRows(platform, domains) = from_json(&rows)?;
+                    self.platform.extend(platform);
+                    for (sandbox, domain) in domains {
+                        self.scopes.entry(sandbox).or_default().push(domain);
+                    }
+                }
+                Table::Sandboxes => {
+                    let rows: Vec<SandboxRow> = from_json(&rows)?;
+                    return Ok(Some(rows.into_iter().map(|row| self.whole(row)).collect()));
+                }
+            }
+        }
     }
 
-    /// The next rows of a table, in the order in which they were written.
-    async fn batch<T: DeserializeOwned>(
-        &mut self,
-        select: &str,
-        table: &str,
-    ) -> Result<Option<Vec<T>>, StoreError> {
-        let sql = format!(
-            "SELECT max(rowid), {select} FROM \
-             (SELECT rowid, * FROM {table} WHERE rowid > ?1 ORDER BY rowid LIMIT ?2)"
-        );
-        let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(self.after).bind(BATCH);
-        let row: (Option<i64>, String) =
-            query.fetch_one(&mut *self.tx).await.map_err(StoreError::Database)?;
-        let (Some(last), rows) = row else { return Ok(None) };
-        self.after = last;
-        from_json(&rows).map(Some)
+    fn whole(&mut self, row: SandboxRow) -> RoutedSandbox {
+        let ports = self.ports.remove(&row.0).unwrap_or_default();
+        let mut scopes = self.scopes.remove(&row.0).unwrap_or_default();
+        if self.platform.remove(&row.0) {
+            scopes.push(String::new());
+        }
+        routed(row, ports, scopes)
     }
+}
+
+/// Reads all batches, as fast as they are taken, and no further when nobody takes them any more.
+async fn read(mut tx: Transaction<'static, Sqlite>, to: mpsc::Sender<Batch>) {
+    for table in Table::ALL {
+        let (sql, mut after) = (table.sql(), 0);
+        loop {
+            let query = sqlx::query_as(sqlx::AssertSqlSafe(sql.clone())).bind(after).bind(BATCH);
+            let read: Result<(Option<i64>, String), _> = query.fetch_one(&mut *tx).await;
+            let batch = match read {
+                Ok((None, _)) => break,
+                Ok((Some(last), rows)) => {
+                    after = last;
+                    Ok(Some((table, rows)))
+                }
+                Err(error) => Err(StoreError::Database(error)),
+            };
+            let failed = batch.is_err();
+            if to.send(batch).await.is_err() || failed {
+                return;
+            }
+        }
+    }
+    // Whoever is gone does not want to know.
+    drop(to.send(Ok(None)).await);
 }
 
 fn routed(row: SandboxRow, ports: Vec<RoutedPort>, slug_scopes: Vec<String>) -> RoutedSandbox {

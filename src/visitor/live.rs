@@ -302,8 +302,7 @@ mod tests {
             profile: Profile::default(),
             ports: Box::default(),
             external_user_id: None,
-            workspace: None,
-            project: None,
+            part_of: None,
             activity: None,
         }
     }
