@@ -22,6 +22,62 @@ pub struct Peer {
     pub plain: SocketAddr,
     /// ... and by TLS, where it speaks that.
     pub tls: Option<SocketAddr>,
+    /// Tokens for the private host that it verifies; empty if it verifies none.
+    pub tokens: Vec<String>,
+    /// How its routes change while it serves.
+    pub churn: Option<Churn>,
+}
+
+/// Changes of routes.
+pub enum Churn {}
+
+impl Churn {
+    pub fn run(&self, _rate: u32, _stop: &std::sync::atomic::AtomicBool) -> u64 {
+        match *self {}
+    }
+}
+
+/// What is started.
+pub struct Setup {
+    pub others: usize,
+    pub peers: &'static [&'static str],
+    pub fresh_tokens: bool,
+}
+
+/// Everything that is measured, started.
+pub struct Field {
+    pub origin: Peer,
+    pub peers: Vec<Peer>,
+    pub names: Names,
+    pub holds: usize,
+    _directory: tempfile::TempDir,
+}
+
+impl Field {
+    pub fn start(setup: &Setup) -> Self {
+        let holds = rlimit::increase_nofile_limit(24_000).expect("a limit");
+        let directory = tempfile::tempdir().expect("a directory");
+        let origin = spawn_self("--role-origin", None, 0);
+        let relay = spawn_self("--role-relay", Some(origin.plain), 1);
+        let (portico, names) = spawn_portico(directory.path(), origin.plain);
+        let others = [
+            spawn_nginx(directory.path(), origin.plain, &names),
+            spawn_haproxy(directory.path(), origin.plain, &names),
+        ];
+        let mut peers: Vec<Peer> =
+            std::iter::once(relay).chain(others.into_iter().flatten()).chain([portico]).collect();
+        peers.retain(|peer| setup.peers.contains(&peer.name));
+        let holds = usize::try_from((holds - 1000) / 2).expect("a number");
+        Self { origin, peers, names, holds, _directory: directory }
+    }
+
+    pub fn host_of(&self, n: usize) -> String {
+        format!("{}-other-{n}.sandbox.localhost", self.origin.plain.port())
+    }
+}
+
+pub fn prepare() -> Vec<(&'static str, String)> {
+    Vec::new()
 }
 
 impl Drop for Peer {
@@ -37,6 +93,8 @@ impl Drop for Peer {
 pub struct Names {
     pub public: String,
     pub private: String,
+    pub dead: String,
+    pub unknown: String,
     pub token: String,
     /// The authority of the certificate that all of them show.
     pub authority: PathBuf,
@@ -66,9 +124,9 @@ pub fn spawn_self(role: &'static str, to: Option<SocketAddr>, core: usize) -> Pe
     let mut child = command.spawn().expect("start");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");
-    let name = if role == "--role-floor" { "floor" } else { "origin" };
+    let name = if role == "--role-relay" { "relay" } else { "origin" };
     let plain = line.trim().parse().expect("an address");
-    Peer { name, pids: vec![child.id()], child, plain, tls: None }
+    Peer { name, pids: vec![child.id()], child, plain, tls: None, tokens: Vec::new(), churn: None }
 }
 
 fn free_port() -> u16 {
@@ -103,7 +161,7 @@ pub fn spawn_nginx(directory: &Path, origin: SocketAddr, names: &Names) -> Optio
         .expect("children");
     let pids = children.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect();
     let tls = Some(SocketAddr::from(([127, 0, 0, 1], tls)));
-    Some(Peer { name: "nginx", pids, child, plain, tls })
+    Some(Peer { name: "nginx", pids, child, plain, tls, tokens: Vec::new(), churn: None })
 }
 
 /// Routing from host to address as Portico does it, a JSON access line for every request, kept-alive connections on both sides.
@@ -145,6 +203,7 @@ http {{
         location / {{
             if ($address = "") {{ return 404; }}
             proxy_pass http://sandbox;
+            client_max_body_size 0;
             proxy_http_version 1.1;
             proxy_read_timeout 1h;
             proxy_set_header Connection $switching;
@@ -186,7 +245,15 @@ pub fn spawn_haproxy(directory: &Path, origin: SocketAddr, names: &Names) -> Opt
     let plain = SocketAddr::from(([127, 0, 0, 1], port));
     wait_for(plain);
     let tls = Some(SocketAddr::from(([127, 0, 0, 1], tls)));
-    Some(Peer { name: "haproxy", pids: vec![child.id()], child, plain, tls })
+    Some(Peer {
+        name: "haproxy",
+        pids: vec![child.id()],
+        child,
+        plain,
+        tls,
+        tokens: Vec::new(),
+        churn: None,
+    })
 }
 
 /// The same again for `HAProxy`.
@@ -274,13 +341,19 @@ pub fn spawn_portico(directory: &Path, origin: SocketAddr) -> (Peer, Names) {
     let names = Names {
         public: format!("{}-public.sandbox.localhost", origin.port()),
         private: format!("{}-bench.sandbox.localhost", origin.port()),
+        dead: "1-bench.sandbox.localhost".to_owned(),
+        unknown: "3000-unknown.sandbox.localhost".to_owned(),
         token: minted["token"].as_str().expect("a token").to_owned(),
         authority: data.join("tls/ca.pem"),
         certificate: data.join("tls/preview.pem"),
         key: data.join("tls/preview.key"),
     };
     let (plain, tls) = (address("preview_url"), Some(address("https_url")));
-    (Peer { name: "portico", pids: vec![child.id()], child, plain, tls }, names)
+    let tokens = vec![names.token.clone()];
+    (
+        Peer { name: "portico", pids: vec![child.id()], child, plain, tls, tokens, churn: None },
+        names,
+    )
 }
 
 fn call(api: SocketAddr, key: &str, path: &str, body: &Value) -> Value {
