@@ -110,7 +110,8 @@ impl Timer {
     fn new() -> Self {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags).expect("a timer");
-        Self(AsyncFd::register(timer).expect("a timer of the runtime"))
+        #[expect(deprecated, reason = "unsound only for what does not own its file, as this does")]
+        Self(AsyncFd::new(timer).expect("a timer of the runtime"))
     }
 
     async fn rings(&self, at: Instant) {
