@@ -17,13 +17,13 @@
 )]
 
 mod field;
+mod load;
 mod results;
 mod roles;
-mod load;
 
 use std::time::Duration;
 
-use field::{Names, Peer};
+use field::{Field, Names, Peer, Setup};
 use load::{Ask, CONNECTIONS, H2_CONNECTIONS, H2_STREAMS, Idle};
 
 /// Connections held open to see what one costs.
@@ -34,13 +34,17 @@ fn main() {
     let quick = arguments.iter().any(|argument| argument == "--quick");
     match arguments.get(1).map(String::as_str) {
         Some("--role-origin") => runtime().block_on(roles::origin()),
-        Some("--role-floor") => {
-            runtime().block_on(roles::floor(arguments[2].parse().expect("an address")));
+        Some("--role-relay") => {
+            runtime().block_on(roles::relay(arguments[2].parse().expect("an address")));
         }
         Some("--role-compare") if arguments.iter().any(|argument| argument == "--memory") => {
             memory();
         }
         Some("--role-compare") => compare(quick),
+        Some("--role-check") => std::process::exit(i32::from(!field::check_all())),
+        _ if arguments.iter().any(|argument| argument == "--check") => {
+            std::process::exit(field::on_core_0("--role-check", &[]));
+        }
         _ => std::process::exit(field::on_core_0("--role-compare", &arguments[1..])),
     }
 }
@@ -49,37 +53,13 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// Everything that is measured, started.
-struct Field {
-    _directory: tempfile::TempDir,
-    origin: Peer,
-    floor: Option<Peer>,
-    /// nginx and `HAProxy`, where they are installed, and Portico last.
-    peers: Vec<Peer>,
-    names: Names,
-}
-
-impl Field {
-    fn start(with_floor: bool) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let origin = field::spawn_self("--role-origin", None, 0);
-        let floor = with_floor.then(|| field::spawn_self("--role-floor", Some(origin.plain), 1));
-        let (portico, names) = field::spawn_portico(directory.path(), origin.plain);
-        let others = [
-            field::spawn_nginx(directory.path(), origin.plain, &names),
-            field::spawn_haproxy(directory.path(), origin.plain, &names),
-        ];
-        let peers = others.into_iter().flatten().chain([portico]).collect();
-        Self { _directory: directory, origin, floor, peers, names }
-    }
-
-    fn ask(&self, path: &'static str, private: bool) -> Ask {
-        let Names { public, private: host, token, .. } = &self.names;
-        Ask {
-            host: if private { host.clone() } else { public.clone() },
-            path,
-            cookie: private.then(|| format!("theme=dark; __Host-preview={token}; lang=en")),
-        }
+/// A visit of one of the two hosts.
+fn ask(field: &Field, path: &'static str, private: bool) -> Ask {
+    let Names { public, private: host, token, .. } = &field.names;
+    Ask {
+        host: if private { host.clone() } else { public.clone() },
+        path,
+        cookie: private.then(|| format!("theme=dark; __Host-preview={token}; lang=en")),
     }
 }
 
@@ -127,13 +107,13 @@ fn rows(field: &Field, quick: bool) -> Vec<Row<'_>> {
             });
         }),
     };
-    let small = || field.ask("/small", true);
+    let small = || ask(field, "/small", true);
     let streams = format!("h2 + TLS small GET, {H2_CONNECTIONS} × {H2_STREAMS} streams");
     let shaken = requests / 40;
     vec![
         plain("small GET, token cookie", small(), requests, Some(0.90)),
-        plain("small GET, public port", field.ask("/small", false), requests, None),
-        plain("1 MiB GET, token cookie", field.ask("/large", true), requests / 40, None),
+        plain("small GET, public port", ask(field, "/small", false), requests, None),
+        plain("1 MiB GET, token cookie", ask(field, "/large", true), requests / 40, None),
         secure("TLS small GET".into(), small(), (h1.clone(), requests, None), How::Http1),
         secure(streams, small(), (h2, requests, Some(0.75)), How::Http2),
         secure(
@@ -160,7 +140,8 @@ enum How {
 
 fn compare(quick: bool) {
     let rounds = if quick { 3 } else { 9 };
-    let field = Field::start(true);
+    let peers = &["relay", "nginx", "haproxy", "portico"];
+    let field = Field::start(&Setup { others: 2000, peers, fresh_tokens: false });
     println!(
         "CPU microseconds per request of the proxy process (median of {rounds} interleaved rounds); HTTP/1 over {CONNECTIONS} connections\n"
     );
@@ -170,8 +151,8 @@ fn compare(quick: bool) {
     println!("|---|---|---|---|---|---|---|---|");
     let mut verdicts = Vec::new();
     for row in rows(&field, quick) {
-        let floor = field.floor.iter().filter(|_| row.has_floor);
-        let peers: Vec<&Peer> = floor.chain(&field.peers).collect();
+        let able = |peer: &&Peer| row.has_floor || peer.tls.is_some();
+        let peers: Vec<&Peer> = field.peers.iter().filter(able).collect();
         let costs = interleaved(&peers, &row, rounds);
         let of = |name: &str| peers.iter().position(|peer| peer.name == name).map(|at| &costs[at]);
         let show = |name: &str| {
@@ -184,13 +165,13 @@ fn compare(quick: bool) {
         println!(
             "| {} | {} | {} | {} | {} | {} | {} | {} |",
             row.name,
-            show("floor"),
+            show("relay"),
             show("nginx"),
             show("haproxy"),
             show("portico"),
             spread(ratios("nginx")),
             spread(ratios("haproxy")),
-            spread(ratios("floor")),
+            spread(ratios("relay")),
         );
         if let (Some(target), Some(ratio)) = (row.target, ratios("nginx").map(median)) {
             let verdict = if ratio > target { "MISSED" } else { "met" };
@@ -248,11 +229,11 @@ fn memory() {
     println!("| connection | nginx | HAProxy | Portico | target |");
     println!("|---|---|---|---|---|");
     for (kind, name, target) in kinds {
-        let field = Field::start(false);
+        let peers = &["nginx", "haproxy", "portico"];
+        let field = Field::start(&Setup { others: 2000, peers, fresh_tokens: false });
         let authority = &field.names.authority;
-        let (h1, h2) =
-            (load::tls(authority, b"http/1.1", true), load::tls(authority, b"h2", true));
-        let ask = field.ask("/small", true);
+        let (h1, h2) = (load::tls(authority, b"http/1.1", true), load::tls(authority, b"h2", true));
+        let ask = ask(&field, "/small", true);
         let cost = |peer: &Peer| {
             let to = (peer.plain, peer.tls.expect("TLS"));
             runtime().block_on(async {

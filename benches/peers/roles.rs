@@ -1,4 +1,4 @@
-//! The other programs of the bench, started as this program in another role: the app, and the floor.
+//! The other programs of the bench, started as this program in another role: the app, and the relay.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -65,8 +65,8 @@ fn handshake(head: &[u8]) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The floor: bytes through one task a connection, with an own connection to the origin, and nothing looked at.
-pub async fn floor(origin: SocketAddr) {
+/// The relay: bytes through one task a connection, with an own connection to the origin, and nothing looked at.
+pub async fn relay(origin: SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     println!("{}", listener.local_addr().expect("address"));
     loop {
