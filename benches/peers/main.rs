@@ -50,6 +50,9 @@ struct Arguments {
     /// Where RESULTS.md and the plots go
     #[arg(long, value_name = "DIRECTORY", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches"))]
     out: PathBuf,
+    /// Only start all peers, and tell what each answers
+    #[arg(long)]
+    check: bool,
     /// What cargo says to every bench
     #[arg(long, hide = true)]
     bench: bool,
@@ -57,6 +60,8 @@ struct Arguments {
 
 /// The role in which this program does all this, on the first core.
 const COMPARE: &str = "--role-compare";
+/// The role in which it only looks at the peers.
+const CHECK: &str = "--role-check";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -69,10 +74,12 @@ fn main() {
             let own = std::iter::once("peers").chain(arguments[1..].iter().map(String::as_str));
             run::run(&Arguments::parse_from(own));
         }
+        Some(CHECK) => std::process::exit(i32::from(!field::check_all())),
         _ => {
             // Says what is wrong with them before anything starts.
-            Arguments::parse();
-            std::process::exit(field::on_core_0(COMPARE, &arguments));
+            let check = Arguments::parse().check;
+            let role = if check { CHECK } else { COMPARE };
+            std::process::exit(field::on_core_0(role, &arguments));
         }
     }
 }

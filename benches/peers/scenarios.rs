@@ -57,9 +57,10 @@ pub struct Get {
 pub enum Of {
     /// The public one.
     Public,
-    /// The private one, with a token in a cookie: always the same one, another one each time, or one with a wrong signature.
+    /// The private one, with a token in a cookie: always the same one, or another one each time.
     Private,
     PrivateFresh,
+    /// The same, opened by a person, with a token whose signature is wrong.
     PrivateForged,
     /// One that is no sandbox's, opened by a person.
     Unknown,
@@ -196,7 +197,7 @@ pub const SCENARIOS: &[Scenario] = &[
         peers: &["haproxy-jwt", "portico"],
         targets: &[],
         note: Some("The others verify no token."),
-        ..row(12, "401 of a forged token", Kind::Get(FORGED), [20_000, 6_000])
+        ..row(12, "401 of a forged token, with a page", Kind::Get(FORGED), [20_000, 6_000])
     },
     MILLION,
     Scenario {
@@ -239,7 +240,7 @@ pub const CHANGE_TARGETS: &[Target] = &[at_most("no changes", 1.10), P99];
 pub const CHANGES_A_SECOND: u32 = 1_000;
 
 const LARGE: Get = Get { path: "/large", of: Of::Private, expect: Expect::ok(1 << 20) };
-const FORGED: Get = Get { path: "/small", of: Of::PrivateForged, expect: Expect::refusal(401) };
+const FORGED: Get = Get { path: "/", of: Of::PrivateForged, expect: Expect::page(401) };
 const EVENTS: Kind = Kind::Events { streams: [1_000, 200] };
 
 const fn page(of: Of, status: u16) -> Get {

@@ -56,7 +56,7 @@ impl Work {
             host,
             path: of.path.to_owned(),
             token: private.then(|| tokens[0].clone()),
-            navigates: matches!(of.of, Of::Unknown | Of::Dead),
+            navigates: matches!(of.of, Of::PrivateForged | Of::Unknown | Of::Dead),
         };
         let more = match kind {
             Kind::Fresh(_) | Kind::Handshakes { .. } => "Connection: close\r\n",

@@ -23,11 +23,6 @@ impl Expect {
         Self { status, least: 501, most: 64 << 10 }
     }
 
-    /// An answer of the proxy's own, be it short.
-    pub const fn refusal(status: u16) -> Self {
-        Self { status, least: 0, most: 64 << 10 }
-    }
-
     pub fn check(&self, status: u16, length: usize) {
         assert!(
             status == self.status && (self.least..=self.most).contains(&length),

@@ -45,7 +45,10 @@ impl Lane for Upload {
     async fn unit(&mut self) {
         self.stream.write_all(&self.head).await.expect("write");
         for _ in 0..MEBIBYTES * 4 {
-            self.stream.write_all(&self.part).await.expect("write");
+            if self.stream.write_all(&self.part).await.is_err() {
+                // Whoever hangs up may have said why.
+                break;
+            }
         }
         self.reader.answer(&mut self.stream, &Expect::ok(120)).await;
     }
