@@ -13,7 +13,8 @@ pub struct Results {
     pub machine: Vec<(String, String)>,
     /// Interleaved rounds of each cell, after the warm-up.
     pub rounds: usize,
-    /// Peers in the order of the columns: `relay`, `nginx`, `haproxy`, `caddy`, `pingora`, `portico`; only those that ran.
+    /// Peers in the order of the columns: `relay`, `nginx`, `haproxy`, `haproxy-jwt`, `caddy`, `pingora`,
+    /// `portico`; only those that ran.
     pub peers: Vec<&'static str>,
     /// In the order of the scenarios.
     pub rows: Vec<Row>,
@@ -59,11 +60,16 @@ pub struct Latency {
     pub p999: f64,
 }
 
+/// What Portico is compared with where it is compared with itself.
+pub const OWN: [&str; 2] = ["one route", "no changes"];
+
 /// A promise: Portico's figure is at most so much of a peer's.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     pub figure: Figure,
-    /// A peer's name, or `one route` and `no changes` for Portico itself in scenario 1.
+    /// A peer's name, or one of [`OWN`]: then Portico's figure is compared with its own in another row, which is the row of the same
+    /// scenario that has these words in its name, or else the row of scenario 1 with `public` in its name, or else the first of
+    /// scenario 1.
     pub of: &'static str,
     pub at_most: f64,
 }
