@@ -21,6 +21,7 @@ mod field;
 mod load;
 mod measure;
 mod memory;
+mod report;
 mod results;
 mod roles;
 mod run;

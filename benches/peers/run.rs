@@ -6,6 +6,7 @@ use crate::Arguments;
 use crate::field::{self, Field, Setup};
 use crate::measure::{self, Effort, Entrant, Figures, median};
 use crate::memory;
+use crate::report;
 use crate::results::{Measured, Results, Row};
 use crate::scenarios::{
     CHANGE_TARGETS, CHANGES, CHANGES_A_SECOND, MANY, MILLION, NO_CHANGES, SCENARIOS, Scenario,
@@ -65,7 +66,11 @@ pub fn run(arguments: &Arguments) {
         peers: PEERS.into_iter().filter(|name| ran.contains(name)).collect(),
         rows,
     };
-    print(&results);
+    report::print(&results);
+    if arguments.only.is_empty() && arguments.peers.is_empty() {
+        report::write(&results, &arguments.out);
+        eprintln!("written to {}", arguments.out.display());
+    }
 }
 
 /// A list that lives as long as this program.
@@ -215,14 +220,4 @@ fn machine() -> Vec<(String, String)> {
     ];
     let known = facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     known.collect()
-}
-
-/// The medians of all rows.
-fn print(results: &Results) {
-    println!("{}, {}", results.command, results.date);
-    for row in &results.rows {
-        println!("{} {}, a {}", row.scenario, row.name, row.unit);
-        row.of.iter().for_each(|(name, measured)| println!("    {name}: {}", told(measured)));
-        row.note.iter().for_each(|note| println!("    {note}"));
-    }
 }

@@ -151,7 +151,7 @@ fn publish(api: &mut Api, origin: u16, count: usize, key: &str, port: u16) -> Ve
         let mut api = Api::connect(local(port), key);
         let path = format!("/sandboxes/{private}/preview-token");
         let mut one = || {
-            let minted = api.post(&path, &json!({ "expires_in": VALID }));
+            let minted = api.post(&path, &json!({ "expires_in": VALID, "scope": "interact" }));
             minted["token"].as_str().expect("a token").to_owned()
         };
         (0..count).map(|_| one()).collect::<Vec<String>>()
