@@ -32,7 +32,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-/// Measures Portico beside nginx, HAProxy, Caddy, Pingora and a bare relay, on the same work in one run.
+/// Measures Portico beside other proxies and a bare relay, on the same work in one run.
 ///
 /// A full run takes up to 30 minutes and writes RESULTS.md and plots into benches/. Progress and medians are told on standard error as they
 /// come.

@@ -10,7 +10,7 @@ use crate::field::Peer;
 use crate::load::drive::histogram;
 use crate::load::{Done, Drive};
 use crate::results::{Latency, Measured};
-use crate::scenarios::{CHANGES_A_SECOND, Kind, Scenario};
+use crate::scenarios::{CHANGES_A_SECOND, Kind, STREAMS, Scenario};
 use crate::work::Work;
 
 /// How much trouble is taken.
@@ -32,7 +32,7 @@ impl Effort {
     pub const QUICK: Self = Self {
         quick: true,
         rounds: 3,
-        event_rounds: 2,
+        event_rounds: 1,
         slices: 2,
         slice: Duration::from_millis(500),
     };
@@ -99,8 +99,8 @@ impl Drop for Stops<'_> {
 /// Measures the entrants of a row in turns (A B C A B C …): first, cost and throughput of a number of units, after a shorter turn that warms
 /// up; then latency, all at the rate of half of what the slowest can do.
 pub fn row(entrants: &[Entrant<'_>], scenario: &Scenario, effort: &Effort) -> Vec<Figures> {
-    if let Kind::Events { streams } = scenario.kind {
-        return events(entrants, effort.of(streams), effort.of(scenario.count), effort);
+    if matches!(scenario.kind, Kind::Events) {
+        return events(entrants, effort.of(scenario.count), effort);
     }
     let mut all: Vec<Figures> = entrants.iter().map(|_| Figures::default()).collect();
     let count = effort.of(scenario.count);
@@ -150,18 +150,13 @@ fn latency(entrants: &[Entrant<'_>], all: &mut [Figures], per: usize, effort: &E
 }
 
 /// Events come at a rate of their own, so cost and latency are of the same rounds and there is no throughput to measure.
-fn events(
-    entrants: &[Entrant<'_>],
-    streams: usize,
-    seconds: usize,
-    effort: &Effort,
-) -> Vec<Figures> {
+fn events(entrants: &[Entrant<'_>], seconds: usize, effort: &Effort) -> Vec<Figures> {
     let lasts = Duration::from_secs(u64::try_from(seconds).expect("seconds"));
     let mut all: Vec<Figures> = entrants.iter().map(|_| Figures::default()).collect();
     let mut seen: Vec<Histogram<u64>> = entrants.iter().map(|_| histogram()).collect();
     for _ in 0..effort.event_rounds {
         for ((entrant, figures), seen) in entrants.iter().zip(&mut all).zip(&mut seen) {
-            let done = runtime().block_on(entrant.work.watch(streams, lasts));
+            let done = runtime().block_on(entrant.work.watch(effort.of(STREAMS), lasts));
             figures.add(&done, 1);
             seen.add(&done.latency).expect("histograms of the same bounds");
             figures.measured.memory = Some(resident(&entrant.peer.pids) / 1024.0);

@@ -8,6 +8,7 @@ use crate::load::idle::{Held, Idle, Opener};
 use crate::load::{Ask, tls};
 use crate::measure::{Effort, number, resident, runtime};
 use crate::results::{Figure, Measured, Row, Target};
+use crate::run::say;
 
 /// Who is looked at. The relay is no measure for memory: it has no state but its buffers.
 const PEERS: &[&str] = &["nginx", "haproxy", "caddy", "pingora", "portico"];
@@ -37,7 +38,7 @@ pub fn rows(effort: &Effort, others: usize, peers: &'static [&'static str]) -> V
     KINDS
         .into_iter()
         .map(|(kind, name, targets)| {
-            eprintln!("10: {name}");
+            say(&format!("10: {name}"));
             let field = Field::start(&Setup { others, peers, fresh_tokens: false });
             let count = effort.of(HELD).min(field.holds);
             let able: Vec<&Peer> = field

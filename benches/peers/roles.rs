@@ -27,7 +27,7 @@ pub fn nanos() -> u64 {
 /// The app. It answers 120 bytes to whatever it does not know; `/large` is 1 MiB, `/assets/{n}-{length}.js` as long as its name says,
 /// `/socket` a WebSocket that echoes, `/events` a stream of events. What is sent to it is read to the end first.
 pub async fn origin() {
-    let listener = listen().await;
+    let listener = listen();
     let large: &'static [u8] = Box::leak(answer("application/octet-stream", 1 << 20).into());
     let small: &'static [u8] = Box::leak(answer("text/plain", 120).into());
     loop {
@@ -39,7 +39,7 @@ pub async fn origin() {
 }
 
 /// Listens, and says where.
-async fn listen() -> TcpListener {
+fn listen() -> TcpListener {
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bind");
     let listener = socket.listen(4096).expect("listen");
@@ -204,7 +204,7 @@ async fn events(mut socket: TcpStream) -> std::io::Result<()> {
 
 /// The floor: bytes through one task a connection, with an own connection to the origin, and nothing looked at.
 pub async fn relay(origin: SocketAddr) {
-    let listener = listen().await;
+    let listener = listen();
     loop {
         let (mut visitor, _) = listener.accept().await.expect("accept");
         visitor.set_nodelay(true).expect("nodelay");

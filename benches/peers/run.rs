@@ -1,6 +1,8 @@
 //! The order of things: which peers are started for which scenarios, and what becomes of what was measured.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use crate::Arguments;
 use crate::field::{self, Field, Setup};
@@ -9,7 +11,8 @@ use crate::memory;
 use crate::report;
 use crate::results::{Measured, Results, Row};
 use crate::scenarios::{
-    CHANGE_TARGETS, CHANGES, CHANGES_A_SECOND, MANY, MILLION, NO_CHANGES, SCENARIOS, Scenario,
+    CHANGE_TARGETS, CHANGES, CHANGES_A_SECOND, Kind, MANY, MILLION, NO_CHANGES, SCENARIOS, STREAMS,
+    Scenario,
 };
 use crate::work::Work;
 
@@ -26,6 +29,7 @@ pub fn run(arguments: &Arguments) {
     let effort = if arguments.quick { Effort::QUICK } else { Effort::FULL };
     let wanted = |number: u8| arguments.only.is_empty() || arguments.only.contains(&number);
     let peers = peers(&arguments.peers);
+    say("finding the peers");
     let mut machine = machine();
     machine.extend(field::prepare().into_iter().map(|(name, version)| (name.to_owned(), version)));
     let mut rows = Vec::new();
@@ -34,6 +38,7 @@ pub fn run(arguments: &Arguments) {
     let usual = SCENARIOS.iter().filter(|scenario| scenario.number != MILLION.number);
     let usual: Vec<_> = usual.filter(|scenario| wanted(scenario.number)).collect();
     if !usual.is_empty() {
+        say("starting the peers");
         let field = Field::start(&Setup { others: OTHERS, peers, fresh_tokens: wanted(2) });
         ran.extend(field.peers.iter().map(|peer| peer.name));
         for scenario in usual {
@@ -42,13 +47,16 @@ pub fn run(arguments: &Arguments) {
     }
     if wanted(MILLION.number) {
         let others = effort.of(MANY);
+        say(&format!("starting the peers with {others} sandboxes"));
         let able = PEERS.iter().filter(|name| MILLION.peers.contains(name) && peers.contains(name));
         let field =
             Field::start(&Setup { others, peers: kept(able.copied()), fresh_tokens: false });
         ran.extend(field.peers.iter().map(|peer| peer.name));
         let mut more = measured(&field, &MILLION, others, &effort);
         if effort.quick {
-            more.iter_mut().for_each(|row| row.name = row.name.replace("1,000,000", "100,000"));
+            for row in &mut more {
+                row.name = row.name.replace("1,000,000", "100,000");
+            }
         }
         rows.extend(more);
     }
@@ -69,7 +77,7 @@ pub fn run(arguments: &Arguments) {
     report::print(&results);
     if arguments.only.is_empty() && arguments.peers.is_empty() {
         report::write(&results, &arguments.out);
-        eprintln!("written to {}", arguments.out.display());
+        say(&format!("written to {}", arguments.out.display()));
     }
 }
 
@@ -89,7 +97,7 @@ fn peers(only: &[String]) -> &'static [&'static str] {
 
 /// The row of a scenario; two of the one that is measured without changes and with them.
 fn measured(field: &Field, scenario: &Scenario, others: usize, effort: &Effort) -> Vec<Row> {
-    eprintln!("{}: {}", scenario.number, scenario.name);
+    say(&format!("{}: {}", scenario.number, scenario.name));
     let changing = scenario.name == NO_CHANGES;
     let able = field.peers.iter().filter(|peer| {
         scenario.peers.contains(&peer.name)
@@ -114,7 +122,7 @@ fn measured(field: &Field, scenario: &Scenario, others: usize, effort: &Effort) 
     let mut rows = vec![row(scenario, quiet, effort)];
     if changing {
         let with = Scenario { name: CHANGES, targets: CHANGE_TARGETS, ..*scenario };
-        eprintln!("{}: {}", with.number, with.name);
+        say(&format!("{}: {}", with.number, with.name));
         rows.push(row(&with, changed, effort));
     }
     rows
@@ -123,8 +131,14 @@ fn measured(field: &Field, scenario: &Scenario, others: usize, effort: &Effort) 
 /// Tells the medians, and writes them down with what a reader has to know.
 fn row(scenario: &Scenario, all: Vec<(&Entrant<'_>, Figures)>, effort: &Effort) -> Row {
     let mut notes: Vec<String> = scenario.note.iter().map(|&note| note.to_owned()).collect();
-    let missing = scenario.quick_latency || !effort.quick;
-    if !missing {
+    let events = matches!(scenario.kind, Kind::Events);
+    if events {
+        notes.push(format!(
+            "{} streams for each peer in {} rounds. Events come by themselves, so there is no throughput.",
+            effort.of(STREAMS),
+            effort.event_rounds
+        ));
+    } else if effort.quick && !scenario.quick_latency {
         notes.push("A quick run measures no latency here.".to_owned());
     }
     let waited = |(entrant, figures): &(&Entrant<'_>, Figures)| {
@@ -142,7 +156,7 @@ fn row(scenario: &Scenario, all: Vec<(&Entrant<'_>, Figures)>, effort: &Effort) 
     for (entrant, figures) in all {
         let name = entrant.peer.name;
         eprintln!("    {name}: {}", told(&figures.measured));
-        if matches!(scenario.kind, crate::scenarios::Kind::Handshakes { resumed: true }) {
+        if matches!(scenario.kind, Kind::Handshakes { resumed: true }) {
             let share = entrant.work.resumed();
             if share < 0.99 {
                 notes.push(format!("{name} resumed {:.0} % of the sessions.", share * 100.0));
@@ -162,6 +176,13 @@ fn row(scenario: &Scenario, all: Vec<(&Entrant<'_>, Figures)>, effort: &Effort) 
         targets: scenario.targets.to_vec(),
         note: (!notes.is_empty()).then(|| notes.join(" ")),
     }
+}
+
+/// Says how far it has come, and after how long.
+pub fn say(what: &str) {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let seconds = START.get_or_init(Instant::now).elapsed().as_secs();
+    eprintln!("[{seconds:4} s] {what}");
 }
 
 /// The medians in a line.

@@ -20,6 +20,9 @@ const PAGES: usize = 4;
 /// Hosts that are drawn for a run with hosts at random.
 const DRAWN: usize = 200_000;
 
+/// What is asked where nothing else is said.
+const PRIVATE: Get = Get { path: "/small", of: Of::Private, expect: Expect::ok(120) };
+
 /// What is done to one peer.
 pub struct Work {
     kind: Kind,
@@ -41,7 +44,9 @@ impl Work {
         let tokens = tokens.map_or(std::slice::from_ref(&field.names.token), |peer| &peer.tokens);
         let of = match kind {
             Kind::Get(get) | Kind::Fresh(get) => get,
-            _ => Get { path: "/small", of: Of::Private, expect: Expect::ok(120) },
+            Kind::Echo { .. } => Get { path: "/socket", ..PRIVATE },
+            Kind::Events => Get { path: "/events", ..PRIVATE },
+            _ => PRIVATE,
         };
         let names = &field.names;
         let host = match of.of {
@@ -116,14 +121,13 @@ impl Work {
             Kind::Echo { length } => {
                 drive.over(sockets::echoes(self.plain, ask, length).await, pids).await
             }
-            Kind::Events { .. } => unreachable!("events come by themselves"),
+            Kind::Events => unreachable!("events come by themselves"),
         }
     }
 
     /// Watches events for a while.
     pub async fn watch(&self, streams: usize, lasts: Duration) -> Done {
-        let ask = Ask { path: "/events".to_owned(), ..self.ask.clone() };
-        events::watch(self.plain, &ask, streams, lasts, &self.pids).await
+        events::watch(self.plain, &self.ask, streams, lasts, &self.pids).await
     }
 
     /// The share of handshakes that resumed a session since last asked.

@@ -63,11 +63,11 @@ fn frame(length: usize, mask: Option<[u8; 4]>) -> Vec<u8> {
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(short), _) if short < 126 => frame.push(masked | short),
         (_, Ok(middle)) => {
-            frame.push(masked | 126);
+            frame.push(masked | 0x7e);
             frame.extend(middle.to_be_bytes());
         }
         _ => {
-            frame.push(masked | 127);
+            frame.push(masked | 0x7f);
             frame.extend(u64::try_from(length).expect("a length").to_be_bytes());
         }
     }
