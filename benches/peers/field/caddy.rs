@@ -125,7 +125,11 @@ fn page(plan: &Plan<'_>, name: &str, status: &str) -> Value {
     json!({
         "handler": "static_response",
         "status_code": status,
-        "headers": { "Content-Type": ["text/html; charset=utf-8"] },
+        // Without the length it would be sent in chunks.
+        "headers": {
+            "Content-Type": ["text/html; charset=utf-8"],
+            "Content-Length": [body.len().to_string()],
+        },
         "body": body,
     })
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use super::Peer;
@@ -15,15 +16,18 @@ const START: Duration = Duration::from_mins(3);
 /// Raises the limit on open files of this process, which those that it starts inherit, and gives what it is then. As root the hard
 /// limit goes up as well.
 pub fn raise_files() -> u64 {
+    static SAID: Once = Once::new();
     let raised = rlimit::setrlimit(rlimit::Resource::NOFILE, FILES, FILES);
     let limit = match raised {
         Ok(()) => FILES,
         Err(_) => rlimit::increase_nofile_limit(FILES).expect("a limit on open files"),
     };
     if limit < FILES {
-        eprintln!(
-            "only {limit} files may be open, so fewer than 10,000 connections are held: raise the limit (`ulimit -n {FILES}`)"
-        );
+        SAID.call_once(|| {
+            eprintln!(
+                "only {limit} files may be open, so fewer than 10,000 connections are held: raise the limit (`ulimit -n {FILES}`)"
+            );
+        });
     }
     limit
 }
