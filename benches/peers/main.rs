@@ -1,6 +1,7 @@
 //! CPU time per request and memory per connection of the proxy process: Portico beside nginx, `HAProxy` and a bare relay, on the same work in one run.
 //!
 //! `cargo bench --bench peers` (`-- --quick` for a short run). See `benches/README.md` for what the numbers mean.
+//! `-- --check` starts every peer and checks that it answers correctly.
 //! Everything is on loopback, and bounded in count and time.
 
 #![allow(
