@@ -162,6 +162,9 @@ fn row(scenario: &Scenario, all: Vec<(&Entrant<'_>, Figures)>, effort: &Effort) 
                 notes.push(format!("{name} resumed {:.0} % of the sessions.", share * 100.0));
             }
         }
+        if entrant.work.closed() * 4 > effort.of(scenario.count) {
+            notes.push(format!("{name} closes connections after such answers."));
+        }
         let changes = median(&figures.changes);
         if changes < f64::from(CHANGES_A_SECOND) * 0.95 {
             notes.push(format!("{name} took {changes:.0} changes a second."));

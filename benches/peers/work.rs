@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio_rustls::TlsConnector;
@@ -10,8 +10,7 @@ use tokio_rustls::TlsConnector;
 use crate::field::{Field, Peer};
 use crate::load::handshakes::Kinds;
 use crate::load::{
-    Ask, Asks, CONNECTIONS, Done, Drive, Expect, events, handshakes, http1, http2, sockets, tls,
-    upload,
+    Ask, Asks, Done, Drive, Expect, events, handshakes, http1, http2, sockets, tls, upload,
 };
 use crate::scenarios::{Get, Kind, Of};
 
@@ -32,7 +31,9 @@ pub struct Work {
     tls: TlsConnector,
     ask: Ask,
     asks: Asks,
-    pub kinds: Arc<Kinds>,
+    kinds: Arc<Kinds>,
+    /// Connections that the peer closed although they were to be kept.
+    closed: Arc<AtomicUsize>,
 }
 
 impl Work {
@@ -86,7 +87,17 @@ impl Work {
         // Each peer has its own: what one has given for resuming is worth nothing to another.
         let tls = tls(&names.authority, protocol, resumes);
         let (plain, secure, pids) = (peer.plain, peer.tls, peer.pids.clone());
-        Self { kind, plain, secure, pids, tls, ask, asks, kinds: Arc::default() }
+        Self {
+            kind,
+            plain,
+            secure,
+            pids,
+            tls,
+            ask,
+            asks,
+            kinds: Arc::default(),
+            closed: Arc::default(),
+        }
     }
 
     /// Whether a peer speaks what a kind of work needs.
@@ -100,11 +111,11 @@ impl Work {
         let (pids, asks, ask, tls) = (&self.pids, &self.asks, &self.ask, &self.tls);
         match self.kind {
             Kind::Get(get) => {
-                let lanes = http1::kept(self.plain, asks, get.expect, CONNECTIONS).await;
+                let lanes = http1::kept(self.plain, asks, get.expect, &self.closed).await;
                 drive.over(lanes, pids).await
             }
             Kind::Fresh(get) => {
-                let lanes = http1::fresh(self.plain, asks, get.expect, CONNECTIONS);
+                let lanes = http1::fresh(self.plain, asks, get.expect);
                 drive.over(lanes, pids).await
             }
             Kind::Upload => drive.over(upload::uploads(self.plain, ask).await, pids).await,
@@ -130,9 +141,14 @@ impl Work {
         events::watch(self.plain, &self.ask, streams, lasts, &self.pids).await
     }
 
+    /// Connections that were not kept.
+    pub fn closed(&self) -> usize {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// The share of handshakes that resumed a session since last asked.
     pub fn resumed(&self) -> f64 {
-        let take = |count: &std::sync::atomic::AtomicUsize| {
+        let take = |count: &AtomicUsize| {
             f64::from(u32::try_from(count.swap(0, Ordering::Relaxed)).expect("a number"))
         };
         let (full, resumed) = (take(&self.kinds.full), take(&self.kinds.resumed));

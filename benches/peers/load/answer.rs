@@ -45,11 +45,22 @@ impl Reader {
 
     /// Reads one answer to its end.
     pub async fn answer(&mut self, stream: &mut (impl AsyncRead + Unpin), expect: &Expect) {
-        let (head, have) = self.head(stream).await;
+        self.answer_if_any(stream, expect).await.expect("an answer, and no end of the connection");
+    }
+
+    /// Reads one answer to its end, unless the connection ended before it began. Says whether the connection stays open.
+    pub async fn answer_if_any(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        expect: &Expect,
+    ) -> Option<bool> {
+        let (head, have) = self.head(stream).await?;
         let status = status(&self.buffer);
         let Some(length) = content_length(&self.buffer[..head]) else {
             panic!("no length: {}", String::from_utf8_lossy(&self.buffer[..head]));
         };
+        let stays = !field(&self.buffer[..head], b"connection:")
+            .is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
         expect.check(status, length);
         let mut left = (head + length).checked_sub(have).expect("no more than was promised");
         while left > 0 {
@@ -58,27 +69,31 @@ impl Reader {
             assert!(read > 0, "the body ended early");
             left -= read;
         }
+        Some(stays)
     }
 
     /// Reads a head without a body and gives what came after it.
     pub async fn only_head(&mut self, stream: &mut (impl AsyncRead + Unpin), wanted: u16) -> &[u8] {
-        let (head, have) = self.head(stream).await;
+        let (head, have) = self.head(stream).await.expect("an answer");
         let text = String::from_utf8_lossy(&self.buffer[..head]);
         assert_eq!(status(&self.buffer), wanted, "{text}");
         &self.buffer[head..have]
     }
 
-    /// Reads until a head is complete: how long that is, and how much has been read.
-    async fn head(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> (usize, usize) {
+    /// Reads until a head is complete: how long that is, and how much has been read. `None` if the connection ended before.
+    async fn head(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> Option<(usize, usize)> {
         let mut have = 0;
         loop {
-            let read = stream.read(&mut self.buffer[have..]).await.expect("read");
+            let read = match stream.read(&mut self.buffer[have..]).await {
+                Ok(0) | Err(_) if have == 0 => return None,
+                read => read.expect("read"),
+            };
             let so_far = &self.buffer[..have + read];
             assert!(read > 0, "the connection ended: {}", String::from_utf8_lossy(so_far));
             let from = have.saturating_sub(3);
             have += read;
             if let Some(at) = self.end.find(&so_far[from..]) {
-                return (from + at + 4, have);
+                return Some((from + at + 4, have));
             }
         }
     }
@@ -92,16 +107,19 @@ fn status(head: &[u8]) -> u16 {
 
 /// What a head says about the length of the body.
 pub fn content_length(head: &[u8]) -> Option<usize> {
-    const NAME: &[u8] = b"content-length:";
+    field(head, b"content-length:")?.iter().try_fold(0_usize, |number, digit| {
+        digit.is_ascii_digit().then(|| number * 10 + usize::from(digit - b'0'))
+    })
+}
+
+/// The value of a field, whose name is given in small letters with its colon.
+fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut from = 0;
     for at in memchr::memchr_iter(b'\n', head) {
         let line = &head[from..at];
         from = at + 1;
-        if line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME) {
-            let digits = line[NAME.len()..].trim_ascii();
-            return digits.iter().try_fold(0_usize, |number, digit| {
-                digit.is_ascii_digit().then(|| number * 10 + usize::from(digit - b'0'))
-            });
+        if line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name) {
+            return Some(line[name.len()..].trim_ascii());
         }
     }
     None

@@ -136,6 +136,7 @@ impl ProxyHttp for Previews {
         request.insert_header("X-Request-Id", visit.request_id.as_str())
     }
 
+    /// Pingora ends the connection after such an answer over HTTP/1, whatever is said here.
     async fn fail_to_proxy(
         &self,
         session: &mut Session,
@@ -179,6 +180,8 @@ fn main() {
     let log = Arc::new(AccessLog::create(Path::new(&argument("--log"))));
     let conf = ServerConf {
         threads: 1,
+        // With one thread there is nobody to steal from, and it costs a few per cent.
+        work_stealing: false,
         upstream_keepalive_pool_size: KEPT,
         max_retries: 1,
         grace_period_seconds: Some(0),
