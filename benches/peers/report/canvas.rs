@@ -10,9 +10,11 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Pixels from the left edge to where bars begin; the names of the peers are before it.
 pub const LEFT: f64 = 130.0;
-/// Pixels across a page, and those to the right of the longest bar, for its number.
-pub const WIDTH: f64 = 860.0;
-pub const RIGHT: f64 = 90.0;
+/// Pixels across a page.
+const WIDTH: f64 = 860.0;
+/// Pixels at the right edge for a number behind the longest bar, and for three of them.
+const ONE_NUMBER: f64 = 80.0;
+const NUMBERS: f64 = 170.0;
 
 const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 const FAINT: RGBColor = RGBColor(0x66, 0x66, 0x66);
@@ -118,24 +120,26 @@ pub struct Scale {
     from: f64,
     to: f64,
     logarithmic: bool,
+    /// Pixels from the left edge to its end.
+    pub end: f64,
 }
 
 impl Scale {
     pub fn linear(to: f64) -> Self {
-        Self { from: 0.0, to, logarithmic: false }
+        Self { from: 0.0, to, logarithmic: false, end: WIDTH - ONE_NUMBER }
     }
 
     /// From one power of ten to another.
     pub fn logarithmic(least: f64, most: f64) -> Self {
         let (from, to) = (least.log10().floor(), most.log10().ceil());
-        Self { from, to: to.max(from + 1.0), logarithmic: true }
+        Self { from, to: to.max(from + 1.0), logarithmic: true, end: WIDTH - NUMBERS }
     }
 
     /// Where a value is, from left; one that is off the scale is at its end.
     pub fn at(&self, value: f64) -> f64 {
         let value = if self.logarithmic { value.log10() } else { value };
         let part = ((value - self.from) / (self.to - self.from)).clamp(0.0, 1.0);
-        LEFT + part * (WIDTH - RIGHT - LEFT)
+        LEFT + part * (self.end - LEFT)
     }
 
     pub fn holds(&self, value: f64) -> bool {

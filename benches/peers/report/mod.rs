@@ -9,10 +9,9 @@ mod text;
 use std::path::Path;
 
 use crate::results::Results;
-pub use text::BORDER;
 use text::Table;
 
-/// Writes `RESULTS.md` and `plots/*.svg` into a directory. What a `RESULTS.md` that is there has below [`BORDER`] is kept.
+/// Writes `RESULTS.md` and `plots/*.svg` into a directory. What a `RESULTS.md` that is there has below [`text::BORDER`] is kept.
 pub fn write(results: &Results, directory: &Path) {
     let plots = plots::draw(results, &directory.join("plots"));
     let path = directory.join("RESULTS.md");
@@ -31,8 +30,8 @@ fn document(results: &Results, plots: &[plots::Plot]) -> String {
     for (name, value) in &results.machine {
         machine.line([name.clone(), value.clone()]);
     }
-    let images: String =
-        plots.iter().map(|plot| format!("![{}](plots/{})\n\n", plot.title, plot.file)).collect();
+    let image = |plot: &plots::Plot| format!("![{}](plots/{})", plot.title, plot.file);
+    let images = plots.iter().map(image).chain([String::new()]).collect::<Vec<_>>().join("\n\n");
     format!(
         "# Portico beside its peers\n\n\
          What it costs a proxy to do a sandbox preview's work, measured of Portico, of others that can do it, and of a relay that only copies \

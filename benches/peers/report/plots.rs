@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::canvas::{At, Canvas, LEFT, Look, RIGHT, Scale, WIDTH, colour};
+use super::canvas::{At, Canvas, LEFT, Look, Scale, colour};
 use super::figures::{OURS, ratio};
 use super::tables::{called, idle};
 use super::text::number;
@@ -42,8 +42,8 @@ pub fn draw(results: &Results, directory: &Path) -> Vec<Plot> {
         .collect()
 }
 
-fn first<'a>(results: &'a Results, scenario: &u8) -> Option<&'a Row> {
-    results.rows.iter().find(|row| row.scenario == *scenario)
+fn first(results: &Results, scenario: u8) -> Option<&Row> {
+    results.rows.iter().find(|row| row.scenario == scenario)
 }
 
 /// What `value` finds of the peers in a row; no group if it finds nothing of any.
@@ -59,7 +59,7 @@ fn group<'a, T>(
 }
 
 fn cpu(results: &Results, directory: &Path) -> Option<Plot> {
-    let rows = MAIN.iter().filter_map(|scenario| first(results, scenario));
+    let rows = MAIN.iter().filter_map(|scenario| first(results, *scenario));
     let groups: Vec<Group<'_, f64>> = rows
         .filter_map(|row| {
             let heading = format!("{} (a {})", row.name, row.unit);
@@ -103,13 +103,9 @@ fn bars(
 ) -> Option<()> {
     groups.first()?;
     let canvas = Canvas::new(path, height(groups));
-    canvas.words(title, (20.0, 22.0), At::RightOf, Look::Title);
-    canvas.words(below, (20.0, 44.0), At::RightOf, Look::Faint);
-    let end = f64::from(height(groups)) - BOTTOM;
-    axis(&canvas, &scale, (TOP, end));
+    frame(&canvas, (title, below), groups, &scale);
     let mut y = TOP;
     for group in groups {
-        canvas.words(&group.heading, (20.0, y + HEADING / 2.0), At::RightOf, Look::Heading);
         y += HEADING;
         for (peer, value) in &group.of {
             let middle = y + PITCH / 2.0;
@@ -133,14 +129,29 @@ fn name(canvas: &Canvas<'_>, peer: &str, y: f64) {
     canvas.words(called(peer), (LEFT - 8.0, y), At::LeftOf, look);
 }
 
-/// The lines of a scale from `top` to `end`, and its numbers under them.
-fn axis(canvas: &Canvas<'_>, scale: &Scale, (top, end): (f64, f64)) {
-    for tick in scale.ticks() {
-        let x = scale.at(tick);
-        canvas.line((x, top), (x, end), false);
-        canvas.words(&short(tick), (x, end + 12.0), At::Middle, Look::Faint);
+/// What is around the figures: a title, headings, the scale's lines behind each group, and its numbers under the last.
+fn frame<T>(
+    canvas: &Canvas<'_>,
+    (title, below): (&str, &str),
+    groups: &[Group<'_, T>],
+    scale: &Scale,
+) {
+    canvas.words(title, (20.0, 22.0), At::RightOf, Look::Title);
+    canvas.words(below, (20.0, 44.0), At::RightOf, Look::Faint);
+    let mut y = TOP;
+    for group in groups {
+        canvas.words(&group.heading, (20.0, y + HEADING / 2.0), At::RightOf, Look::Heading);
+        y += HEADING;
+        let end = group.of.iter().fold(y, |y, _| y + PITCH);
+        for tick in scale.ticks() {
+            canvas.line((scale.at(tick), y), (scale.at(tick), end), false);
+        }
+        canvas.line((LEFT, y), (LEFT, end), true);
+        y = end + GAP;
     }
-    canvas.line((LEFT, top), (LEFT, end), true);
+    for tick in scale.ticks() {
+        canvas.words(&short(tick), (scale.at(tick), y + 2.0), At::Middle, Look::Faint);
+    }
 }
 
 /// A tick's number without digits that say nothing.
@@ -149,7 +160,7 @@ fn short(tick: f64) -> String {
 }
 
 fn latency(results: &Results, directory: &Path) -> Option<Plot> {
-    let rows = TIMED.iter().filter_map(|scenario| first(results, scenario));
+    let rows = TIMED.iter().filter_map(|scenario| first(results, *scenario));
     let groups: Vec<Group<'_, Latency>> = rows
         .filter_map(|row| {
             let rate = row.of.values().find_map(|measured| Some(measured.latency?.rate))?;
@@ -165,13 +176,10 @@ fn latency(results: &Results, directory: &Path) -> Option<Plot> {
     let plot = Plot { title: "Latency at a fixed rate, microseconds", file: "latency.svg" };
     let path = directory.join(plot.file);
     let canvas = Canvas::new(&path, height(&groups));
-    canvas.words(plot.title, (20.0, 22.0), At::RightOf, Look::Title);
     let below = "from left to right p50, p99 and p99.9, on a logarithmic scale; less is better";
-    canvas.words(below, (20.0, 44.0), At::RightOf, Look::Faint);
-    axis(&canvas, &scale, (TOP, f64::from(height(&groups)) - BOTTOM));
+    frame(&canvas, (plot.title, below), &groups, &scale);
     let mut y = TOP;
     for group in &groups {
-        canvas.words(&group.heading, (20.0, y + HEADING / 2.0), At::RightOf, Look::Heading);
         y += HEADING;
         for (peer, latency) in &group.of {
             percentiles(&canvas, &scale, (peer, latency), y + PITCH / 2.0);
@@ -193,5 +201,5 @@ fn percentiles(canvas: &Canvas<'_>, scale: &Scale, (peer, of): (&str, &Latency),
     }
     let numbers = format!("{} / {} / {}", number(of.p50), number(of.p99), number(of.p999));
     let look = if peer == OURS { Look::Heading } else { Look::Plain };
-    canvas.words(&numbers, (WIDTH - RIGHT + 8.0, y), At::RightOf, look);
+    canvas.words(&numbers, (scale.end + 12.0, y), At::RightOf, look);
 }

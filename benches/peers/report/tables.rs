@@ -74,7 +74,7 @@ pub fn all(results: &Results) -> String {
 /// One line for each row in which any peer has something to show.
 fn of_peers(results: &Results, show: impl Fn(&Row, &Measured) -> Option<String>) -> Table {
     let peers = results.peers.iter().map(|peer| called(peer).to_owned());
-    let mut table = Table::new(3, words(["", "Scenario", "Unit"]).chain(peers));
+    let mut table = Table::new(3, words(["#", "Scenario", "Unit"]).chain(peers));
     for row in &results.rows {
         let cells = results.peers.iter().map(|peer| show(row, row.of.get(peer)?));
         let cells: Vec<Option<String>> = cells.collect();
@@ -98,7 +98,7 @@ fn quartiles(Spread { median, low, high }: Spread) -> String {
 fn ratios(results: &Results) -> Table {
     let others: Vec<&str> = results.peers.iter().copied().filter(|peer| *peer != OURS).collect();
     let header = others.iter().map(|peer| format!("/ {}", called(peer)));
-    let mut table = Table::new(2, words(["", "Scenario"]).chain(header));
+    let mut table = Table::new(2, words(["#", "Scenario"]).chain(header));
     for row in &results.rows {
         let ratios = others.iter().map(|peer| figures::ratio(row, OURS, peer));
         let ratios: Vec<Option<Spread>> = ratios.collect();
@@ -114,7 +114,7 @@ fn ratios(results: &Results) -> Table {
 
 fn latency(results: &Results) -> Table {
     let peers = results.peers.iter().map(|peer| called(peer).to_owned());
-    let mut table = Table::new(2, words(["", "Scenario", "Rate, 1/s"]).chain(peers));
+    let mut table = Table::new(2, words(["#", "Scenario", "Rate, 1/s"]).chain(peers));
     for row in &results.rows {
         let Some(rate) = row.of.values().find_map(|measured| Some(measured.latency?.rate)) else {
             continue;
@@ -144,7 +144,7 @@ fn summary(results: &Results) -> String {
 }
 
 fn targets(results: &Results) -> Table {
-    let header = words(["", "Scenario", "Figure", "Of", "At most", "Measured", "Verdict"]);
+    let header = words(["#", "Scenario", "Figure", "Of", "At most", "Measured", "Verdict"]);
     let mut table = Table::new(4, header);
     for judged in judge(results) {
         let figure = match judged.target.figure {
