@@ -1,58 +1,123 @@
-//! The other programs of the bench, started as this program in another role: the app, and the floor.
+//! The other programs of the bench, started as this program in another role: the app behind all the proxies, and the relay, which is the floor.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// The app: 120 bytes at `/small`, 1 MiB at `/large`, a WebSocket that says nothing at `/socket`.
+use crate::load::answer::content_length;
+
+/// The length of what an event says; the event as a whole is 103 bytes.
+pub const SAID: usize = 80;
+/// How often each stream says something.
+pub const EVENTS_A_SECOND: usize = 10;
+/// The longest head, and what is read at once of a body.
+const HEAD: usize = 8 << 10;
+const PART: usize = 256 << 10;
+
+/// Nanoseconds of the system's clock, which all processes share.
+pub fn nanos() -> u64 {
+    let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).expect("a time");
+    u64::try_from(now.as_nanos()).expect("nanoseconds")
+}
+
+/// The app. It answers 120 bytes to whatever it does not know; `/large` is 1 MiB, `/assets/{n}-{length}.js` as long as its name says,
+/// `/socket` a WebSocket that echoes, `/events` a stream of events. What is sent to it is read to the end first.
 pub async fn origin() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-    println!("{}", listener.local_addr().expect("address"));
-    let answer = |length: usize| {
-        let mut bytes = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n"
-        )
-        .into_bytes();
-        bytes.resize(bytes.len() + length, b'x');
-        Arc::new(bytes)
-    };
-    let (small, large) = (answer(120), answer(1 << 20));
+    let listener = listen();
+    let large: &'static [u8] = Box::leak(answer("application/octet-stream", 1 << 20).into());
+    let small: &'static [u8] = Box::leak(answer("text/plain", 120).into());
     loop {
-        let (mut socket, _) = listener.accept().await.expect("accept");
+        let (socket, _) = listener.accept().await.expect("accept");
         socket.set_nodelay(true).expect("nodelay");
-        let (small, large) = (Arc::clone(&small), Arc::clone(&large));
-        tokio::spawn(async move {
-            let mut buffer = vec![0; 16 << 10];
-            let mut have = 0;
-            while let Ok(read) = socket.read(&mut buffer[have..]).await {
-                if read == 0 {
-                    return;
-                }
-                have += read;
-                if buffer[..have].ends_with(b"\r\n\r\n") {
-                    let switch;
-                    let answer: &[u8] = if buffer.starts_with(b"GET /large") {
-                        &large
-                    } else if buffer.starts_with(b"GET /socket") {
-                        switch = handshake(&buffer[..have]);
-                        &switch
-                    } else {
-                        &small
-                    };
-                    have = 0;
-                    if socket.write_all(answer).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        });
+        // Visitors and proxies may leave at any time.
+        tokio::spawn(async move { drop(serve(socket, small, large).await) });
     }
 }
 
+/// Listens, and says where.
+fn listen() -> TcpListener {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bind");
+    let listener = socket.listen(4096).expect("listen");
+    println!("{}", listener.local_addr().expect("address"));
+    listener
+}
+
+fn answer(kind: &str, length: usize) -> Vec<u8> {
+    let mut bytes =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n")
+            .into_bytes();
+    bytes.resize(bytes.len() + length, b'x');
+    bytes
+}
+
+async fn serve(
+    mut socket: TcpStream,
+    small: &'static [u8],
+    large: &'static [u8],
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; HEAD];
+    let end = memchr::memmem::Finder::new(b"\r\n\r\n");
+    loop {
+        let mut have = 0;
+        let head = loop {
+            let read = socket.read(&mut buffer[have..]).await?;
+            if read == 0 {
+                return Ok(());
+            }
+            let from = have.saturating_sub(3);
+            have += read;
+            if let Some(at) = end.find(&buffer[from..have]) {
+                break from + at + 4;
+            }
+        };
+        let asked = &buffer[..head];
+        if asked.starts_with(b"POST ") {
+            let length = content_length(asked).expect("a length");
+            swallow(&mut socket, length - (have - head)).await?;
+            socket.write_all(small).await?;
+        } else if asked.starts_with(b"GET /large ") {
+            socket.write_all(large).await?;
+        } else if let Some(name) = asked.strip_prefix(b"GET /assets/") {
+            socket.write_all(&answer("text/javascript", asset(name))).await?;
+        } else if asked.starts_with(b"GET /socket ") {
+            socket.write_all(&switching(asked)).await?;
+            return echo(socket, buffer, have - head).await;
+        } else if asked.starts_with(b"GET /events ") {
+            return events(socket).await;
+        } else {
+            socket.write_all(small).await?;
+        }
+    }
+}
+
+/// The length in `{n}-{length}.js`.
+fn asset(name: &[u8]) -> usize {
+    let digits = name.iter().skip_while(|byte| **byte != b'-').skip(1);
+    let digits = digits.take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
+}
+
+/// Reads the rest of a body.
+async fn swallow(socket: &mut TcpStream, mut left: usize) -> std::io::Result<()> {
+    let mut part = vec![0; PART];
+    while left > 0 {
+        let most = left.min(PART);
+        let read = socket.read(&mut part[..most]).await?;
+        if read == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        left -= read;
+    }
+    Ok(())
+}
+
 /// The 101 that a WebSocket handshake gets (RFC 6455 section 4.2.2).
-fn handshake(head: &[u8]) -> Vec<u8> {
+fn switching(head: &[u8]) -> Vec<u8> {
     let head = String::from_utf8_lossy(head);
     let key = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -65,10 +130,81 @@ fn handshake(head: &[u8]) -> Vec<u8> {
     .into_bytes()
 }
 
+/// Sends every message back (section 5.2): one frame each, which a client masks and a server does not.
+async fn echo(mut socket: TcpStream, mut buffer: Vec<u8>, early: usize) -> std::io::Result<()> {
+    debug_assert_eq!(early, 0, "a message before the handshake was over");
+    let mut have = 0;
+    loop {
+        let Some((head, length)) = frame(&buffer[..have]) else {
+            let read = socket.read(&mut buffer[have..]).await?;
+            if read == 0 {
+                return Ok(());
+            }
+            have += read;
+            continue;
+        };
+        let whole = head + length;
+        if buffer.len() < whole {
+            buffer.resize(whole, 0);
+        }
+        while have < whole {
+            let read = socket.read(&mut buffer[have..whole]).await?;
+            if read == 0 {
+                return Ok(());
+            }
+            have += read;
+        }
+        // Whoever closes gets what it said back as well, which is what the protocol wants.
+        let mask = [0, 1, 2, 3].map(|at| buffer[head - 4 + at]);
+        for four in buffer[head..whole].chunks_mut(4) {
+            four.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+        }
+        // The answer's head is four bytes shorter and goes right before the message.
+        buffer.copy_within(..head - 4, 4);
+        buffer[5] &= 0x7f;
+        socket.write_all(&buffer[4..whole]).await?;
+        buffer.copy_within(whole..have, 0);
+        have -= whole;
+    }
+}
+
+/// How long a client's frame's head and its message are.
+fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
+    let (head, length) = match bytes.get(1)? & 0x7f {
+        126 => (8, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+        127 => {
+            let length = u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?);
+            (14, usize::try_from(length).ok()?)
+        }
+        short => (6, usize::from(short)),
+    };
+    (bytes.len() >= head).then_some((head, length))
+}
+
+/// Says something ten times a second, and when it said it.
+async fn events(mut socket: TcpStream) -> std::io::Result<()> {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n\
+                Transfer-Encoding: chunked\r\n\r\n";
+    socket.write_all(head.as_bytes()).await?;
+    let every = Duration::from_secs(1) / u32::try_from(EVENTS_A_SECOND).expect("a number");
+    let mut clock = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+    let filling = "a line of a log that somebody watches while it is built.....";
+    let mut event = Vec::with_capacity(128);
+    for number in 0_u64.. {
+        clock.tick().await;
+        event.clear();
+        // An id of 10 digits, what is said, and what is between them.
+        let length = "id: \ndata: \n\n".len() + 10 + SAID;
+        let now = nanos();
+        write!(event, "{length:x}\r\nid: {number:010}\ndata: {now:020}{filling}\n\n\r\n")?;
+        socket.write_all(&event).await?;
+    }
+    Ok(())
+}
+
 /// The floor: bytes through one task a connection, with an own connection to the origin, and nothing looked at.
-pub async fn floor(origin: SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-    println!("{}", listener.local_addr().expect("address"));
+pub async fn relay(origin: SocketAddr) {
+    let listener = listen();
     loop {
         let (mut visitor, _) = listener.accept().await.expect("accept");
         visitor.set_nodelay(true).expect("nodelay");

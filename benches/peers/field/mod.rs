@@ -1,18 +1,35 @@
-//! The proxies that are compared: how each is started and configured to do the same work.
+//! The proxies that are compared: how each is found, configured, started and checked, so that all do the same work.
+//!
+//! Every peer serves `PORT-SLUG.sandbox.localhost`: port and slug are looked up in a map, the request goes to the address found there with
+//! the same forwarding headers, and a JSON line is written for it. All show the same certificate and, where a request goes wrong, a page
+//! of the same length. Each has one thread on a core that the load generator does not use.
 
-use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+mod caddy;
+mod check;
+mod churn;
+pub mod client;
+mod haproxy;
+mod install;
+mod nginx;
+mod pingora;
+mod portico;
+mod system;
+mod tokens;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command};
 
-use serde_json::{Value, json};
+pub use check::check_all;
+pub use churn::Churn;
+pub use install::prepare;
+pub use system::on_core_0;
 
-/// Sandboxes that every peer knows besides the ones that are asked for.
-const OTHERS: usize = 2000;
+/// Sandboxes, of those that are not asked for, that changes are about.
+const CHANGED: usize = 500;
 
 /// One of the peers, and how to ask it.
+#[derive(Debug)]
 pub struct Peer {
     pub name: &'static str,
     pub child: Child,
@@ -22,6 +39,25 @@ pub struct Peer {
     pub plain: SocketAddr,
     /// ... and by TLS, where it speaks that.
     pub tls: Option<SocketAddr>,
+    /// Tokens for the private host that it verifies; none if it verifies none. The first is *the* token, and the only one unless fresh
+    /// ones were asked for.
+    pub tokens: Vec<String>,
+    /// How its routes are changed, if that can be done without starting it anew.
+    pub churn: Option<Churn>,
+}
+
+impl Peer {
+    fn new(name: &'static str, child: Child, plain: SocketAddr, tls: Option<SocketAddr>) -> Self {
+        Self { name, pids: vec![child.id()], child, plain, tls, tokens: Vec::new(), churn: None }
+    }
+
+    /// A token whose signature does not hold, else like its token.
+    pub fn bad_token(&self) -> String {
+        let token = &self.tokens[0];
+        let at = token.len() - 20;
+        let other = if &token[at..=at] == "A" { "B" } else { "A" };
+        format!("{}{other}{}", &token[..at], &token[at + 1..])
+    }
 }
 
 impl Drop for Peer {
@@ -32,270 +68,177 @@ impl Drop for Peer {
     }
 }
 
-/// What is asked of the peers: a private host with its token, a public one.
+/// What is asked of the peers.
 #[derive(Clone, Debug)]
 pub struct Names {
+    /// A host that everybody may see ...
     pub public: String,
+    /// ... and one that takes a token.
     pub private: String,
+    /// A port of the private sandbox that nothing listens on. The same token opens it.
+    pub dead: String,
+    /// A host of no sandbox.
+    pub unknown: String,
+    /// Portico's token. Peers that verify none get it all the same, so that all requests are alike.
     pub token: String,
+    /// The pages that are shown when something is wrong.
+    pub pages: Pages,
     /// The authority of the certificate that all of them show.
     pub authority: PathBuf,
+    dead_port: u16,
     certificate: PathBuf,
     key: PathBuf,
 }
 
-fn pinned(core: usize, program: &str) -> Command {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut command = Command::new("taskset");
-    command.arg("-c").arg((core.min(cores - 1)).to_string()).arg(program);
-    command
+/// Octets of the pages that every peer shows, and where the files are (`404.html` and so on).
+#[derive(Clone, Debug, Default)]
+pub struct Pages {
+    /// 404: a host of no sandbox.
+    pub not_found: usize,
+    /// 502: nothing listens.
+    pub bad_gateway: usize,
+    /// 401: a token that is none, where tokens are verified.
+    pub unauthorized: usize,
+    directory: PathBuf,
 }
 
-/// Runs this program again on the first core: the load generator and the origin share it, every proxy has another to itself.
-pub fn on_core_0(role: &str, arguments: &[String]) -> i32 {
-    let program = std::env::current_exe().expect("this program");
-    let mut command = pinned(0, program.to_str().expect("a path"));
-    let status = command.arg(role).args(arguments).status().expect("start");
-    status.code().unwrap_or(1)
+/// What is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// Sandboxes besides those that are asked for.
+    pub others: usize,
+    /// The peers, by name; all that are found if there are none.
+    pub peers: &'static [&'static str],
+    /// Whether peers that verify tokens get 16,384 of them rather than one.
+    pub fresh_tokens: bool,
 }
 
-pub fn spawn_self(role: &'static str, to: Option<SocketAddr>, core: usize) -> Peer {
-    let program = std::env::current_exe().expect("this program");
-    let mut command = pinned(core, program.to_str().expect("a path"));
-    command.arg(role).args(to.map(|to| to.to_string())).stdout(Stdio::piped());
-    let mut child = command.spawn().expect("start");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");
-    let name = if role == "--role-floor" { "floor" } else { "origin" };
-    let plain = line.trim().parse().expect("an address");
-    Peer { name, pids: vec![child.id()], child, plain, tls: None }
-}
-
-fn free_port() -> u16 {
-    StdListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address").port()
-}
-
-fn installed(paths: [&'static str; 2], name: &str) -> Option<&'static str> {
-    let found = paths.into_iter().find(|path| Path::new(path).exists());
-    if found.is_none() {
-        println!("{name} is MISSING, and so are its columns\n");
+impl Setup {
+    fn has(&self, name: &str) -> bool {
+        self.peers.is_empty() || self.peers.contains(&name)
     }
-    found
 }
 
-pub fn spawn_nginx(directory: &Path, origin: SocketAddr, names: &Names) -> Option<Peer> {
-    let binary = installed(["/usr/sbin/nginx", "/usr/bin/nginx"], "nginx")?;
-    let (port, tls) = (free_port(), free_port());
-    let config = nginx_config(directory, (port, tls), origin, names);
-    let path = directory.join("nginx.conf");
-    std::fs::write(&path, config).expect("write");
-    let child = pinned(1, binary)
-        .arg("-c")
-        .arg(&path)
-        .arg("-p")
-        .arg(directory)
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("nginx");
-    let plain = SocketAddr::from(([127, 0, 0, 1], port));
-    wait_for(plain);
-    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id()))
-        .expect("children");
-    let pids = children.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect();
-    let tls = Some(SocketAddr::from(([127, 0, 0, 1], tls)));
-    Some(Peer { name: "nginx", pids, child, plain, tls })
+/// Where a label leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum To {
+    /// The origin, which everybody may ask ...
+    Public,
+    /// ... or only who has a token.
+    Private,
+    /// A port that nothing listens on.
+    Dead,
 }
 
-/// Routing from host to address as Portico does it, a JSON access line for every request, kept-alive connections on both sides.
-fn nginx_config(
-    directory: &Path,
-    (port, tls): (u16, u16),
+impl To {
+    /// What it is called in maps of peers that verify no tokens.
+    fn word(self) -> &'static str {
+        if self == Self::Dead { "dead" } else { "sandbox" }
+    }
+}
+
+/// What the peers are configured from.
+struct Plan<'a> {
+    directory: &'a Path,
     origin: SocketAddr,
-    names: &Names,
-) -> String {
-    let d = directory.display();
-    let mut others = String::new();
-    for n in 0..OTHERS {
-        writeln!(others, "        other-{n} 127.0.0.1;").expect("text");
+    names: &'a Names,
+    others: usize,
+    /// Files that each may have open.
+    files: u64,
+}
+
+impl Plan<'_> {
+    /// Every label, `PORT-SLUG`, and where it leads.
+    fn each_label(&self, mut with: impl FnMut(&str, To)) {
+        let port = self.origin.port();
+        with(&format!("{port}-{}", portico::PUBLIC), To::Public);
+        with(&format!("{port}-{}", portico::PRIVATE), To::Private);
+        with(&format!("{}-{}", self.names.dead_port, portico::PRIVATE), To::Dead);
+        for n in 0..self.others {
+            with(&self.label(n), To::Public);
+        }
     }
-    let (certificate, key) = (names.certificate.display(), names.key.display());
-    format!(
-        r#"worker_processes 1; worker_rlimit_nofile 19000; daemon off; pid {d}/nginx.pid; error_log {d}/nginx-error.log crit;
-events {{ worker_connections 16384; }}
-http {{
-    log_format json escape=json '{{"time":"$time_iso8601","peer":"$remote_addr","method":"$request_method","host":"$host","path":"$uri","status":$status,"bytes_out":$body_bytes_sent,"duration":$request_time,"upstream":"$upstream_response_time","sandbox":"$slug","port":"$port","request_id":"$request_id"}}';
-    access_log {d}/nginx-access.log json buffer=64k flush=1s;
-    client_body_temp_path {d}/b; proxy_temp_path {d}/p; fastcgi_temp_path {d}/f; uwsgi_temp_path {d}/u; scgi_temp_path {d}/s;
-    keepalive_requests 1000000000; map_hash_max_size 16384; map_hash_bucket_size 128;
-    map $slug $address {{
-        default "";
-        bench 127.0.0.1;
-        public 127.0.0.1;
-{others}
-    }}
-    map $http_upgrade $switching {{ default upgrade; "" ""; }}
-    upstream sandbox {{ server {origin}; keepalive 128; keepalive_requests 1000000000; }}
-    server {{
-        listen 127.0.0.1:{port} backlog=4096;
-        listen 127.0.0.1:{tls} ssl http2 backlog=4096;
-        ssl_certificate {certificate};
-        ssl_certificate_key {key};
-        ssl_protocols TLSv1.2 TLSv1.3;
-        server_name ~^(?<port>\d+)-(?<slug>[a-z0-9-]+)\.sandbox\.localhost$;
-        location / {{
-            if ($address = "") {{ return 404; }}
-            proxy_pass http://sandbox;
-            proxy_http_version 1.1;
-            proxy_read_timeout 1h;
-            proxy_set_header Connection $switching;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Host localhost:$port;
-            proxy_set_header X-Forwarded-Host $host;
-            proxy_set_header X-Forwarded-For $remote_addr;
-            proxy_set_header X-Forwarded-Proto $scheme;
-            proxy_set_header X-Request-Id $request_id;
-        }}
-    }}
-}}
-"#
-    )
-}
 
-pub fn spawn_haproxy(directory: &Path, origin: SocketAddr, names: &Names) -> Option<Peer> {
-    let binary = installed(["/usr/sbin/haproxy", "/usr/bin/haproxy"], "HAProxy")?;
-    let (port, tls) = (free_port(), free_port());
-    let mut both = std::fs::read(&names.certificate).expect("the certificate");
-    both.extend(std::fs::read(&names.key).expect("the key"));
-    std::fs::write(directory.join("haproxy.pem"), both).expect("write");
-    let mut map = String::from("bench sandbox\npublic sandbox\n");
-    for n in 0..OTHERS {
-        writeln!(map, "other-{n} sandbox").expect("text");
+    fn label(&self, n: usize) -> String {
+        format!("{}-{}{n}", self.origin.port(), portico::OTHER)
     }
-    std::fs::write(directory.join("haproxy.map"), map).expect("write");
-    let path = directory.join("haproxy.cfg");
-    std::fs::write(&path, haproxy_config(directory, (port, tls), origin)).expect("write");
-    let log = std::fs::File::create(directory.join("haproxy.log")).expect("a log");
-    let child = pinned(1, binary)
-        .arg("-f")
-        .arg(&path)
-        .arg("-db")
-        .stdout(log)
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("HAProxy");
-    let plain = SocketAddr::from(([127, 0, 0, 1], port));
-    wait_for(plain);
-    let tls = Some(SocketAddr::from(([127, 0, 0, 1], tls)));
-    Some(Peer { name: "haproxy", pids: vec![child.id()], child, plain, tls })
-}
 
-/// The same again for `HAProxy`.
-fn haproxy_config(directory: &Path, (port, tls): (u16, u16), origin: SocketAddr) -> String {
-    let d = directory.display();
-    format!(
-        r#"global
-    nbthread 1
-    maxconn 9000
-    log stdout format raw local0 info
-    tune.ssl.default-dh-param 2048
-defaults
-    mode http
-    log global
-    option http-keep-alive
-    timeout client 1h
-    timeout server 1h
-    timeout connect 5s
-    timeout tunnel 1h
-    log-format '{{"time":"%t","peer":"%ci","method":"%HM","host":"%[var(txn.host)]","path":"%HP","status":%ST,"bytes_out":%B,"duration":%Ta,"sandbox":"%[var(txn.slug)]","request_id":"%[var(txn.id)]"}}'
-frontend visitors
-    bind 127.0.0.1:{port} backlog 4096
-    bind 127.0.0.1:{tls} ssl crt {d}/haproxy.pem alpn h2,http/1.1 ssl-min-ver TLSv1.2 backlog 4096
-    http-request set-var(txn.host) req.hdr(host),lower
-    http-request set-var(txn.slug) var(txn.host),field(1,.),regsub(^[0-9]+-,)
-    http-request set-var(txn.port) var(txn.host),field(1,-)
-    http-request set-var(txn.id) uuid
-    http-request set-header Host "localhost:%[var(txn.port)]"
-    http-request set-header X-Forwarded-Host %[var(txn.host)]
-    http-request set-header X-Forwarded-For %[src]
-    http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
-    http-request set-header X-Request-Id %[var(txn.id)]
-    use_backend %[var(txn.slug),map({d}/haproxy.map,none)]
-backend sandbox
-    http-reuse always
-    server app {origin} pool-max-conn 128
-backend none
-    http-request return status 404
-"#
-    )
-}
-
-fn wait_for(address: SocketAddr) {
-    let started = Instant::now();
-    while StdStream::connect(address).is_err() {
-        assert!(started.elapsed() < Duration::from_secs(10), "{address} does not listen");
-        std::thread::sleep(Duration::from_millis(20));
+    /// The labels that changes are about.
+    fn some_labels(&self) -> Vec<String> {
+        (0..self.others.min(CHANGED)).map(|n| self.label(n)).collect()
     }
 }
 
-/// Portico with one worker, a public and a private host of the origin, and a token for the latter.
-pub fn spawn_portico(directory: &Path, origin: SocketAddr) -> (Peer, Names) {
-    let mut command = pinned(1, env!("CARGO_BIN_EXE_portico"));
-    let data = directory.join("data");
-    command.arg("dev");
-    for port in ["--port", "--https-port", "--api-port", "--admin-port"] {
-        command.args([port, "0"]);
-    }
-    command.args(["--workers", "1", "--json", "--data"]).arg(&data);
-    command.arg("--log-file").arg(directory.join("portico.log")).args(["--log", "info"]);
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("portico");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");
-    let facts: Value = serde_json::from_str(&line).expect("facts");
-    let text = |name: &str| facts[name].as_str().expect("text").to_owned();
-    let address = |name: &str| {
-        let port = text(name).split('/').nth(2).and_then(|a| a.rsplit(':').next()?.parse().ok());
-        SocketAddr::from(([127, 0, 0, 1], port.expect("a port")))
-    };
-    let api = address("api_url");
-    let call = |path: &str, body: Value| call(api, &text("api_key"), path, &body);
-    for n in 0..OTHERS {
-        call("/sandboxes", json!({ "slug": format!("other-{n}") }));
-    }
-    let make = |slug: &str| {
-        let made = call("/sandboxes", json!({ "slug": slug }));
-        made["data"]["id"].as_str().expect("an id").to_owned()
-    };
-    let published = json!({ "port": origin.port(), "visibility": "public" });
-    call(&format!("/sandboxes/{}/previews", make("public")), published);
-    let minted = call(
-        &format!("/sandboxes/{}/preview-token", make("bench")),
-        json!({ "expires_in": 86400 }),
-    );
-    let names = Names {
-        public: format!("{}-public.sandbox.localhost", origin.port()),
-        private: format!("{}-bench.sandbox.localhost", origin.port()),
-        token: minted["token"].as_str().expect("a token").to_owned(),
-        authority: data.join("tls/ca.pem"),
-        certificate: data.join("tls/preview.pem"),
-        key: data.join("tls/preview.key"),
-    };
-    let (plain, tls) = (address("preview_url"), Some(address("https_url")));
-    (Peer { name: "portico", pids: vec![child.id()], child, plain, tls }, names)
+/// Everything that is measured, started and found to answer as it should.
+#[derive(Debug)]
+pub struct Field {
+    pub origin: Peer,
+    /// In the order of the columns: the relay, nginx, `HAProxy`, `HAProxy` that verifies tokens, Caddy, Pingora, Portico.
+    pub peers: Vec<Peer>,
+    pub names: Names,
+    /// Idle connections that a proxy can hold when each needs a second one to the app: 10,000 where the system lets us.
+    pub holds: usize,
+    others: usize,
+    _directory: tempfile::TempDir,
 }
 
-fn call(api: SocketAddr, key: &str, path: &str, body: &Value) -> Value {
-    let body = body.to_string();
-    let mut socket = StdStream::connect(api).expect("connect");
-    write!(
-        socket,
-        "POST /api/v1{path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .expect("write");
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).expect("read");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
-    assert!(head.starts_with("HTTP/1.1 20"), "{path}: {answer}");
-    serde_json::from_str(body).expect("JSON")
+impl Field {
+    /// Starts everything, and panics with what was wrong if a peer does not answer as it should.
+    pub fn start(setup: &Setup) -> Self {
+        let field = Self::start_unchecked(setup);
+        for peer in &field.peers {
+            for answer in check::ask(peer, &field) {
+                assert!(answer.is_right(), "{}: {answer}", peer.name);
+            }
+        }
+        field
+    }
+
+    fn start_unchecked(setup: &Setup) -> Self {
+        let files = system::raise_files();
+        let directory = tempfile::tempdir().expect("a directory");
+        let origin = system::spawn_self("origin", "--role-origin", None, 0);
+        // The certificate, the pages and the token come from Portico, so it is always started, if only for a moment.
+        let (portico, names) = portico::start(directory.path(), setup, origin.plain.port());
+        let plan = Plan {
+            directory: directory.path(),
+            origin: origin.plain,
+            names: &names,
+            others: setup.others,
+            files,
+        };
+        let wanted = |name: &str, start: &dyn Fn() -> Option<Peer>| {
+            if setup.has(name) { start() } else { None }
+        };
+        let peers = [
+            wanted("relay", &|| {
+                Some(system::spawn_self("relay", "--role-relay", Some(origin.plain), 1))
+            }),
+            wanted("nginx", &|| nginx::start(&plan)),
+            wanted("haproxy", &|| haproxy::start(&plan, false, false)),
+            wanted("haproxy-jwt", &|| haproxy::start(&plan, true, setup.fresh_tokens)),
+            wanted("caddy", &|| caddy::start(&plan)),
+            wanted("pingora", &|| pingora::start(&plan)),
+            setup.has("portico").then_some(portico),
+        ];
+        let peers = peers.into_iter().flatten().collect();
+        let holds = usize::try_from((files - 1000) / 2).expect("a number").min(10_000);
+        Self { origin, peers, names, holds, others: setup.others, _directory: directory }
+    }
+
+    /// The host of one of the other sandboxes, whose port of the origin is public.
+    pub fn host_of(&self, n: usize) -> String {
+        assert!(n < self.others, "there are {} others", self.others);
+        portico::host(self.origin.plain.port(), &format!("{}{n}", portico::OTHER))
+    }
+
+    /// The token to send to a peer.
+    pub fn token<'a>(&'a self, peer: &'a Peer) -> &'a str {
+        peer.tokens.first().unwrap_or(&self.names.token)
+    }
+}
+
+/// A runtime for what little of this is asynchronous.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
