@@ -155,10 +155,12 @@ async fn echo(mut socket: TcpStream, mut buffer: Vec<u8>, early: usize) -> std::
             have += read;
         }
         // Whoever closes gets what it said back as well, which is what the protocol wants.
-        let mask = [0, 1, 2, 3].map(|at| buffer[head - 4 + at]);
-        for four in buffer[head..whole].chunks_mut(4) {
-            four.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+        let mask: [u8; 8] = std::array::from_fn(|at| buffer[head - 4 + at % 4]);
+        let (eights, rest) = buffer[head..whole].as_chunks_mut::<8>();
+        for eight in eights {
+            *eight = (u64::from_ne_bytes(*eight) ^ u64::from_ne_bytes(mask)).to_ne_bytes();
         }
+        rest.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
         // The answer's head is four bytes shorter and goes right before the message.
         buffer.copy_within(..head - 4, 4);
         buffer[5] &= 0x7f;

@@ -11,8 +11,8 @@ use crate::memory;
 use crate::report;
 use crate::results::{Measured, Results, Row};
 use crate::scenarios::{
-    CHANGE_TARGETS, CHANGES, CHANGES_A_SECOND, Kind, MANY, MILLION, NO_CHANGES, SCENARIOS, STREAMS,
-    Scenario,
+    CHANGE_TARGETS, CHANGES, CHANGES_A_SECOND, FEWER_HOSTS, Kind, MANY, MILLION, NO_CHANGES,
+    SCENARIOS, STREAMS, Scenario,
 };
 use crate::work::Work;
 
@@ -52,13 +52,7 @@ pub fn run(arguments: &Arguments) {
         let field =
             Field::start(&Setup { others, peers: kept(able.copied()), fresh_tokens: false });
         ran.extend(field.peers.iter().map(|peer| peer.name));
-        let mut more = measured(&field, &MILLION, others, &effort);
-        if effort.quick {
-            for row in &mut more {
-                row.name = row.name.replace("1,000,000", "100,000");
-            }
-        }
-        rows.extend(more);
+        rows.extend(measured(&field, &effort.of([MILLION, FEWER_HOSTS]), others, &effort));
     }
     if wanted(10) {
         rows.extend(memory::rows(&effort, OTHERS, peers));
@@ -134,7 +128,7 @@ fn row(scenario: &Scenario, all: Vec<(&Entrant<'_>, Figures)>, effort: &Effort) 
     let events = matches!(scenario.kind, Kind::Events);
     if events {
         notes.push(format!(
-            "{} streams for each peer in {} rounds. Events come by themselves, so there is no throughput.",
+            "{} streams for each peer; rounds: {}. Events come by themselves, so there is no throughput.",
             effort.of(STREAMS),
             effort.event_rounds
         ));
