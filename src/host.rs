@@ -70,7 +70,7 @@ impl Authority {
             return Err(AuthorityError::TooLong);
         }
         // Without leaving early, so that it compiles to wide comparisons.
-        let plain = |b: u8| b.is_ascii_alphanumeric() | (b == b'-') | (b == b'.');
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
         if !host.iter().fold(true, |all, b| all & plain(*b)) {
             return Err(AuthorityError::Character);
         }

@@ -223,7 +223,9 @@ impl Lines {
     /// Appends pieces as they are.
     fn push(&mut self, pieces: &[&str]) {
         self.text.reserve(pieces.iter().map(|piece| piece.len()).sum());
-        pieces.iter().for_each(|piece| self.text.push_str(piece));
+        for piece in pieces {
+            self.text.push_str(piece);
+        }
     }
 
     /// A field whose value needs no escapes; nothing when there is none.

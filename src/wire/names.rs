@@ -12,10 +12,12 @@ const PLACES: usize = 512;
 /// Longer ones are not worth it.
 const MAX_REMEMBERED: usize = 48;
 
+/// A name as it was written, and as it was read.
+type Met = (Box<[u8]>, HeaderName);
+
 thread_local! {
-    /// The last name met for each place, as it was written and as it was read. Whoever sends odd names makes them be read again, and takes
-    /// no more memory than this.
-    static MET: RefCell<Vec<Option<(Box<[u8]>, HeaderName)>>> = RefCell::new(vec![None; PLACES]);
+    /// The last name met for each place. Whoever sends odd names makes them be read again, and takes no more memory than this.
+    static MET: RefCell<Vec<Option<Met>>> = RefCell::new(vec![None; PLACES]);
 }
 
 /// Reads a field's name, in whatever case.
