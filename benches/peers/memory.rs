@@ -77,7 +77,11 @@ fn held(field: &Field, kind: Idle, peers: &[&Peer], count: usize) -> Vec<f64> {
             assert_eq!(held.len(), count, "connections are missing");
             (after - before) / number(count)
         });
-        costs.collect()
+        let costs = costs.collect();
+        // The other ends have to notice before more are opened.
+        drop(all);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        costs
     })
 }
 

@@ -132,7 +132,9 @@ fn switching(head: &[u8]) -> Vec<u8> {
 
 /// Sends every message back (section 5.2): one frame each, which a client masks and a server does not.
 async fn echo(mut socket: TcpStream, mut buffer: Vec<u8>, early: usize) -> std::io::Result<()> {
-    debug_assert_eq!(early, 0, "a message before the handshake was over");
+    assert_eq!(early, 0, "a message before the handshake was over");
+    // Whoever left has heard everything. So many leave at once that their ports must be free for others right away.
+    socket.set_zero_linger()?;
     let mut have = 0;
     loop {
         let Some((head, length)) = frame(&buffer[..have]) else {

@@ -222,7 +222,8 @@ impl Field {
             setup.has("portico").then_some(portico),
         ];
         let peers = peers.into_iter().flatten().collect();
-        let holds = usize::try_from((files - 1000) / 2).expect("a number").min(10_000);
+        // nginx begins to close connections when only a sixteenth of what it may have open is left.
+        let holds = usize::try_from((files / 16 * 15 - 500) / 2).expect("a number").min(10_000);
         Self { origin, peers, names, holds, others: setup.others, _directory: directory }
     }
 

@@ -61,15 +61,29 @@ pub fn tls(authority: &Path, protocol: &[u8], resumes: bool) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
-/// Connects from one of sixteen addresses of this machine after another, so that no limit on one address is met and ports do not run out.
+/// Ports that the system does not give out by itself. A port that somebody has bound is not given to those who only connect, whatever their
+/// address is, and the proxies need theirs for the app.
+const PORTS: std::ops::Range<u16> = 2_000..32_000;
+
+/// Connects from one of sixteen addresses of this machine after another, so that no limit on one address is met, and a port is not
+/// taken again soon.
 pub async fn connect(to: SocketAddr) -> TcpStream {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let socket = TcpSocket::new_v4().expect("a socket");
-    let last = u8::try_from(1 + NEXT.fetch_add(1, Ordering::Relaxed) % 16).expect("an octet");
-    socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0))).expect("bind");
-    let stream = socket.connect(to).await.expect("connect");
-    stream.set_nodelay(true).expect("nodelay");
-    stream
+    for _ in 0..PORTS.len() {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let last = u8::try_from(1 + number % 16).expect("an octet");
+        let port = PORTS.start + u16::try_from(number / 16 % PORTS.len()).expect("a port");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("an option");
+        if socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), port))).is_err() {
+            // Somebody listens there.
+            continue;
+        }
+        let stream = socket.connect(to).await.expect("connect");
+        stream.set_nodelay(true).expect("nodelay");
+        return stream;
+    }
+    panic!("no port is free");
 }
 
 /// Connects and does TLS for a host.
