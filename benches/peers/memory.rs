@@ -48,6 +48,10 @@ pub fn rows(effort: &Effort, others: usize, peers: &'static [&'static str]) -> V
                 .collect();
             let mut of = BTreeMap::new();
             for group in able.chunks((AT_ONCE / count).clamp(1, able.len())) {
+                if !of.is_empty() {
+                    // The other ends have to notice that the last ones are closed before more are opened.
+                    std::thread::sleep(Duration::from_secs(2));
+                }
                 for (peer, memory) in group.iter().zip(held(&field, kind, group, count)) {
                     eprintln!("    {}: {memory:.1} KiB", peer.name);
                     of.insert(peer.name, Measured { memory: Some(memory), ..Measured::default() });
@@ -77,11 +81,7 @@ fn held(field: &Field, kind: Idle, peers: &[&Peer], count: usize) -> Vec<f64> {
             assert_eq!(held.len(), count, "connections are missing");
             (after - before) / number(count)
         });
-        let costs = costs.collect();
-        // The other ends have to notice before more are opened.
-        drop(all);
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        costs
+        costs.collect()
     })
 }
 

@@ -130,7 +130,6 @@ pub const SCENARIOS: &[Scenario] = &[
         )
     },
     Scenario {
-        quick_latency: true,
         targets: &[at_most("nginx", 0.30), at_most("haproxy", 0.50), P99],
         ..row(3, "1 MiB GET, token cookie", Kind::Get(LARGE), [500, 120])
     },
