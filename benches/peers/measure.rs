@@ -28,7 +28,7 @@ pub struct Effort {
 
 impl Effort {
     pub const FULL: Self =
-        Self { quick: false, rounds: 9, event_rounds: 5, slices: 4, slice: Duration::from_secs(2) };
+        Self { quick: false, rounds: 7, event_rounds: 3, slices: 4, slice: Duration::from_secs(1) };
     pub const QUICK: Self = Self {
         quick: true,
         rounds: 3,
