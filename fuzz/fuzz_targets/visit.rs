@@ -51,8 +51,7 @@ static TABLES: LazyLock<Routes> = LazyLock::new(|| {
         ports: Box::new([rule]),
         external_user_id: None,
         activity: None,
-        workspace: None,
-        project: None,
+        part_of: None,
     };
     routes.put_sandbox(route, vec![SlugScope::Platform]);
     routes.set_version(1);
