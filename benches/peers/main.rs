@@ -39,7 +39,7 @@ use clap::Parser;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "peers")]
 struct Arguments {
-    /// Within three minutes: fewer and shorter rounds, 100,000 sandboxes instead of 1,000,000, 1,000 idle connections instead of 10,000
+    /// Within three minutes: fewer and shorter rounds, 100,000 sandboxes instead of 1,000,000, 1,000 idle connections of two kinds instead of 10,000 of five
     #[arg(long)]
     quick: bool,
     /// Only these scenarios (1 to 16), such as 1,5,10. The tables are printed, and RESULTS.md is left alone

@@ -25,7 +25,7 @@ pub fn nanos() -> u64 {
 }
 
 /// The app. It answers 120 bytes to whatever it does not know; `/large` is 1 MiB, `/assets/{n}-{length}.js` as long as its name says,
-/// `/socket` a WebSocket that echoes, `/events` a stream of events. What is sent to it is read to the end first.
+/// `/socket` a WebSocket that echoes, `/events` a stream of events; after `/once` it closes the connection. What is sent to it is read to the end first.
 pub async fn origin() {
     let listener = listen();
     let large: &'static [u8] = Box::leak(answer("application/octet-stream", 1 << 20).into());
@@ -89,10 +89,19 @@ async fn serve(
             return echo(socket, buffer, have - head).await;
         } else if asked.starts_with(b"GET /events ") {
             return events(socket).await;
+        } else if asked.starts_with(b"GET /once ") {
+            socket.write_all(&once()).await?;
+            return socket.shutdown().await;
         } else {
             socket.write_all(small).await?;
         }
     }
+}
+
+/// The small answer, after which the connection ends.
+fn once() -> Vec<u8> {
+    let answer = String::from_utf8(answer("text/plain", 120)).expect("text");
+    answer.replacen("\r\n", "\r\nConnection: close\r\n", 1).into_bytes()
 }
 
 /// The length in `{n}-{length}.js`.

@@ -12,7 +12,7 @@ use crate::report;
 use crate::results::{Measured, Results, Row};
 use crate::scenarios::{
     CHANGE_TARGETS, CHANGES, CHANGES_A_SECOND, FEWER_HOSTS, Kind, MANY, MILLION, NO_CHANGES,
-    SCENARIOS, STREAMS, Scenario,
+    ONE_ROUTE, SCENARIOS, STREAMS, Scenario,
 };
 use crate::work::Work;
 
@@ -52,6 +52,7 @@ pub fn run(arguments: &Arguments) {
         let field =
             Field::start(&Setup { others, peers: kept(able.copied()), fresh_tokens: false });
         ran.extend(field.peers.iter().map(|peer| peer.name));
+        rows.extend(measured(&field, &ONE_ROUTE, others, &effort));
         rows.extend(measured(&field, &effort.of([MILLION, FEWER_HOSTS]), others, &effort));
     }
     if wanted(10) {

@@ -55,9 +55,9 @@ impl Work {
             Of::Private | Of::PrivateFresh | Of::PrivateForged => names.private.clone(),
             Of::Unknown => names.unknown.clone(),
             Of::Dead => names.dead.clone(),
-            Of::Any => field.host_of(0),
+            Of::Any | Of::One => field.host_of(0),
         };
-        let private = !matches!(of.of, Of::Public | Of::Unknown | Of::Any);
+        let private = !matches!(of.of, Of::Public | Of::Unknown | Of::Any | Of::One);
         let ask = Ask {
             host,
             path: of.path.to_owned(),

@@ -109,7 +109,7 @@ pub struct Setup {
     pub others: usize,
     /// The peers, by name; all that are found if there are none.
     pub peers: &'static [&'static str],
-    /// Whether peers that verify tokens get 16,384 of them rather than one.
+    /// Whether peers that verify tokens get 9,000 of them, more than Portico remembers rather than one.
     pub fresh_tokens: bool,
 }
 

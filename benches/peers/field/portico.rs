@@ -11,7 +11,7 @@ use super::system::{fill, first_line, free_port, local, pinned};
 use super::{Churn, Names, Pages, Peer, Setup};
 
 /// Tokens for scenarios where each request brings another.
-pub const TOKENS: usize = 16_384;
+pub const TOKENS: usize = 9_000;
 /// Connections over which they are made.
 const MINTERS: usize = 8;
 /// How long they are valid, seconds.
