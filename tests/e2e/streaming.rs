@@ -104,6 +104,27 @@ async fn a_body_that_breaks_off_is_never_presented_as_whole() {
     }
 }
 
+/// The kernel moves such a body, and its end is told apart from that of a whole one all the same: by a reset, which may overtake some of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_body_that_breaks_off_is_not_presented_as_whole_either() {
+    const CAME: usize = 1 << 20;
+    let portico = Portico::start().await;
+    let sandbox = FakeSandbox::scripted(|mut exchange| async move {
+        exchange.head().await;
+        exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 5000000\r\n\r\n").await;
+        exchange.send(vec![b'x'; CAME]).await;
+    })
+    .await;
+    let target = portico.public("mine", sandbox.port()).await;
+    for _ in 0..2 {
+        let mut visitor = portico.connect().await;
+        visitor.send(target.get("/", "")).await;
+        assert_eq!(visitor.head().await.unwrap().field("content-length"), Some("5000000"));
+        let came = visitor.rest().await;
+        assert!(came.len() <= CAME && came.iter().all(|byte| *byte == b'x'), "{}", came.len());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn back_pressure_reaches_both_ends() {
     let portico = Portico::start().await;
