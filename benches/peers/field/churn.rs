@@ -125,7 +125,7 @@ fn paced(rate: u32, stop: &AtomicBool, mut change: impl FnMut()) -> u64 {
 
 /// Writes what the store would write when another process moved sandboxes.
 fn write_store(store: &std::path::Path, rate: u32, stop: &AtomicBool) -> u64 {
-    let runtime = super::runtime();
+    let runtime = crate::measure::runtime();
     let (pool, ids) = runtime.block_on(async {
         let pool = portico::open(store).await;
         let ids: Vec<String> =

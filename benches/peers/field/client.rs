@@ -6,10 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::Value;
+
+use crate::load::trusting;
 
 /// The longest that an answer may take.
 const WAIT: Duration = Duration::from_secs(30);
@@ -98,17 +99,7 @@ fn tls(
     host: &str,
     protocol: &[u8],
 ) -> StreamOwned<ClientConnection, TcpStream> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(authority).expect("the authority") {
-        roots.add(certificate.expect("a certificate")).expect("an authority");
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![protocol.to_vec()];
+    let config = trusting(authority, protocol);
     let name = ServerName::try_from(host.to_owned()).expect("a name");
     let client = ClientConnection::new(Arc::new(config), name).expect("TLS");
     StreamOwned::new(client, connect(to))

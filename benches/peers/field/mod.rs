@@ -238,8 +238,3 @@ impl Field {
         peer.tokens.first().unwrap_or(&self.names.token)
     }
 }
-
-/// A runtime for what little of this is asynchronous.
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
-}

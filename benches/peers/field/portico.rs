@@ -30,7 +30,7 @@ pub const PRIVATE: &str = "bench";
 pub fn start(directory: &Path, setup: &Setup, origin: u16) -> (Peer, Names) {
     let data = directory.join("data");
     let key = make_store(&data);
-    super::runtime().block_on(fill_store(&data, setup.others, origin));
+    crate::measure::runtime().block_on(fill_store(&data, setup.others, origin));
     let [port, tls, api, admin] = std::array::from_fn(|_| free_port());
     let dead = free_port();
     let (certificate, private_key) = (data.join("tls/preview.pem"), data.join("tls/preview.key"));

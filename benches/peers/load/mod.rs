@@ -44,6 +44,15 @@ pub trait Lane: Send + 'static {
 
 /// A client's TLS that trusts an authority. Its sessions are kept, and so resumed, if `resumes`.
 pub fn tls(authority: &Path, protocol: &[u8], resumes: bool) -> TlsConnector {
+    let mut config = trusting(authority, protocol);
+    if !resumes {
+        config.resumption = rustls::client::Resumption::disabled();
+    }
+    TlsConnector::from(Arc::new(config))
+}
+
+/// The settings of a TLS client that trusts an authority and speaks one protocol.
+pub fn trusting(authority: &Path, protocol: &[u8]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(authority).expect("the authority") {
         roots.add(certificate.expect("a certificate")).expect("an authority");
@@ -55,10 +64,7 @@ pub fn tls(authority: &Path, protocol: &[u8], resumes: bool) -> TlsConnector {
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![protocol.to_vec()];
-    if !resumes {
-        config.resumption = rustls::client::Resumption::disabled();
-    }
-    TlsConnector::from(Arc::new(config))
+    config
 }
 
 /// Ports that the system does not give out by itself. A port that somebody has bound is not given to those who only connect, whatever their
