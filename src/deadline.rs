@@ -55,14 +55,13 @@ pub struct Deadlines(Rc<All>);
 #[derive(Debug)]
 struct All {
     /// When the last sweep was.
-    now: Rc<Cell<Instant>>,
+    now: Cell<Instant>,
     each: RefCell<Vec<Weak<Inner>>>,
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
-        let now = Rc::new(Cell::new(Instant::now()));
-        Self(Rc::new(All { now, each: RefCell::default() }))
+        Self(Rc::new(All { now: Cell::new(Instant::now()), each: RefCell::default() }))
     }
 }
 
@@ -71,7 +70,7 @@ impl Deadlines {
     pub fn deadline(&self) -> Deadline {
         let inner = Rc::new(Inner { at: Cell::new(None), waker: Cell::new(None) });
         self.0.each.borrow_mut().push(Rc::downgrade(&inner));
-        Deadline { inner, now: Rc::clone(&self.0.now) }
+        Deadline { inner, all: self.clone() }
     }
 
     /// The time, up to one [`SWEEP`] ago.
@@ -119,14 +118,14 @@ impl Deadlines {
 #[derive(Debug)]
 pub struct Deadline {
     inner: Rc<Inner>,
-    now: Rc<Cell<Instant>>,
+    all: Deadlines,
 }
 
 impl Deadline {
     /// Sets (or moves) the deadline. A zero duration means "no limit".
     pub fn set(&self, phase: Phase, after: Duration) {
         // The time may be one sweep old by now.
-        let at = || self.now.get() + after + SWEEP;
+        let at = || self.now() + after + SWEEP;
         self.inner.at.set((!after.is_zero()).then(|| (at(), phase)));
     }
 
@@ -142,13 +141,13 @@ impl Deadline {
 
     /// The time, up to one [`SWEEP`] ago.
     pub fn now(&self) -> Instant {
-        self.now.get()
+        self.all.now()
     }
 
     /// Ready with the phase once the deadline has passed.
     pub fn poll_passed(&self, cx: &mut Context<'_>) -> Poll<Phase> {
         if let Some((at, phase)) = self.inner.at.get()
-            && at <= self.now.get()
+            && at <= self.now()
         {
             return Poll::Ready(phase);
         }

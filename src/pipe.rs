@@ -40,11 +40,6 @@ impl Pipe {
         self.held == 0
     }
 
-    /// Octets in it.
-    pub fn len(&self) -> usize {
-        self.held
-    }
-
     /// Moves at most so many octets into an empty pipe without waiting; 0 is the end of what is read.
     pub fn fill(&mut self, from: impl AsFd, most: u64) -> io::Result<usize> {
         let most = usize::try_from(most).unwrap_or(ROOM).min(ROOM);
@@ -88,7 +83,7 @@ mod tests {
         source.write_all(b"a body and what follows it").unwrap();
         let mut pipe = Pipe::new().unwrap();
         assert_eq!(pipe.fill(&from, 6).unwrap(), 6);
-        assert_eq!(pipe.len(), 6);
+        assert_eq!(pipe.held, 6);
         assert_eq!(pipe.drain(&to).unwrap(), 6);
         assert!(pipe.is_empty());
         let mut got = [0; 6];

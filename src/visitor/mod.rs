@@ -223,8 +223,8 @@ async fn forward(
     let mut watch = worker.live.watch(&plan.grant, (&*plan.route, plan.port), arriving.peer.ip);
     watch.hold(permit);
     // A browser takes a refusal of its WebSocket only in one of the subprotocols it named, and ours is taken out of the head.
-    let protocols =
-        plan.upgrade.then(|| arriving.head.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned());
+    let offered = || arriving.head.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned();
+    let protocols = plan.upgrade.then(offered).flatten();
     let outgoing = Outgoing {
         plan: &plan,
         authority: &visited.authority,
@@ -256,7 +256,7 @@ async fn forward(
     };
     record.cause(fault);
     let stranger = is_stranger && !matches!(sent, Err(Ending::Shutdown));
-    if let Some(protocols) = protocols.flatten() {
+    if let Some(protocols) = protocols {
         arriving.head.headers.insert(SEC_WEBSOCKET_PROTOCOL, protocols);
     }
     refuse(worker, record, &arriving.head, visited.refused(&plan, stranger, fault))
