@@ -21,10 +21,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use portico::clock::Clock;
-use portico::follow::Follower;
-use portico::routes::Routes;
-use portico::store::Store;
+use portico::base::clock::Clock;
+use portico::control::follow::Follower;
+use portico::control::store::Store;
+use portico::routing::Routes;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
 use support::Process;

@@ -12,16 +12,16 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
-use portico::gate::{Arrival, Evidence, Rules, Visit, decide, strip_cookie, strip_query};
-use portico::host::{Authority, PreviewLabel, Slug};
-use portico::message::Framing;
+use portico::edge::gate::{Arrival, Evidence, Rules, Visit, decide, strip_cookie, strip_query};
+use portico::edge::message::Framing;
+use portico::edge::wire::{HeadScan, Limits, parse_request, write_request};
+use portico::model::host::{Authority, PreviewLabel, Slug};
+use portico::model::token::{Claims, KeyRing, Verifier};
 use portico::model::{
     Driver, Profile, SandboxId, SandboxState, SigningKeyRecord, TenantId, TenantPolicy, TokenId,
     TokenScope,
 };
-use portico::routes::{Route, Routes, SlugScope, TenantView};
-use portico::token::{Claims, KeyRing, Verifier};
-use portico::wire::{HeadScan, Limits, parse_request, write_request};
+use portico::routing::{Route, Routes, SlugScope, TenantView};
 
 fn route(sandbox: SandboxId, tenant: TenantId, slug: &str) -> Route {
     Route {

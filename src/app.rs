@@ -6,36 +6,40 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
-use crate::address::{AddressRules, PublicRules};
-use crate::admin::{self, AdminState};
-use crate::api::{self, ApiSettings, ApiState};
-use crate::clock::Clock;
-use crate::compute;
+use crate::base::clock::Clock;
+use crate::base::shutdown::{Shutdown, Stage, Watcher};
+use crate::base::telemetry::Metrics;
 use crate::config::{Config, development};
-use crate::control;
-use crate::dev::{self, DevFacts};
-use crate::dns::Dns;
-use crate::events::EventFeed;
-use crate::follow::Follower;
-use crate::gate::Rules;
-use crate::issuance::Issuance;
-use crate::lifecycle::{Reaper, Waker, work_off};
-use crate::limits::Limits;
-use crate::listen::{self, Bound, Entrance, ListenError};
+use crate::control::admin::{self, AdminState};
+use crate::control::api::{self, ApiSettings, ApiState};
+use crate::control::compute;
+use crate::control::dns::Dns;
+use crate::control::events::EventFeed;
+use crate::control::follow::Follower;
+use crate::control::issuance::Issuance;
+use crate::control::lifecycle::{Reaper, Resumer, work_off};
+use crate::control::serve;
+use crate::control::store::{Actor, Store};
+use crate::control::tallies;
+use crate::control::usage::Collector;
+use crate::control::verify::Verifier;
+use crate::control::webhooks::{self, Sender};
+use crate::edge::gate::Rules;
+use crate::edge::limits::Limits;
+use crate::edge::listen::{self, Bound, Entrance, ListenError};
+use crate::edge::meter::Meters;
+use crate::edge::pages::Gallery;
+use crate::edge::tls::Certificates;
+use crate::edge::upstream::{Dialler, SandboxTls};
+use crate::edge::visitor::{Renewals, WorkerParts};
+use crate::edge::visits::Counter;
+use crate::edge::waker::Waker;
 use crate::model::Driver;
-use crate::pages::Gallery;
-use crate::routes::Routes;
-use crate::shutdown::{Shutdown, Stage};
-use crate::store::{Actor, Store};
-use crate::telemetry::Metrics;
-use crate::tls::Certificates;
-use crate::upstream::{Dialler, SandboxTls};
-use crate::usage;
-use crate::verify::Verifier;
-use crate::visitor::{Renewals, WorkerParts};
-use crate::visits::Counter;
-use crate::webhooks::{self, Sender};
+use crate::model::network::{AddressRules, PublicRules};
+use crate::routing::Routes;
+use crate::routing::wake::Call;
 
 /// How long the control plane may take to finish its answers once visitors are gone.
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
@@ -51,10 +55,8 @@ pub struct Running {
     pub api: SocketAddr,
     /// Where metrics and health are told.
     pub admin: SocketAddr,
-    /// What development mode prints.
-    pub dev: Option<DevFacts>,
-    /// The store, for those who embed the process.
-    pub store: Store,
+    /// What the control API works with, for those who embed the process.
+    pub state: ApiState,
     drain: Duration,
     shutdown: Shutdown,
 }
@@ -67,9 +69,6 @@ pub async fn start(config: Config) -> Result<Running> {
 /// Starts everything with a clock of the caller's.
 #[expect(clippy::too_many_lines, reason = "the whole wiring, in the order in which it happens")]
 pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
-    if let Some(options) = &config.dev {
-        dev::check(options, &config.forbidden_ports)?;
-    }
     // Everything is bound before anything is served, so that a port in use is an error of starting.
     let is_dev = config.dev.is_some();
     let advise = |names| move |error| unbound(error, is_dev, names);
@@ -118,20 +117,13 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     let rules = Arc::new(rules);
     let public = https.filter(|_| config.public_scheme == "https").unwrap_or(preview);
     let public_port = config.public_port.unwrap_or(public.port());
-    let demo = match &config.dev {
-        Some(_) => Some(dev::serve_demo(shutdown.watcher()).await?),
-        None => None,
-    };
-    let waker = Waker::start(
-        config.wake,
-        (store.on_behalf(Actor::system("wake")), follower.clone()),
-        Arc::clone(&routes),
-        Arc::clone(&metrics),
-        shutdown.watcher(),
-    );
+    let (waker, calls) =
+        Waker::channel(config.wake.hold, config.wake.waiting, Arc::clone(&metrics));
+    let (counter, counted) = Counter::channel();
     let limits = Limits::new(config.limits, Arc::clone(&metrics));
     tokio::spawn(limits.clone().keep(shutdown.watcher()));
-    let (meters, collector) = usage::channel(clock.clone(), config.usage.flush, config.workers);
+    let (meters, batches) = Meters::channel(clock.clone(), config.usage.flush, config.workers);
+    let collector = Collector::new(batches, clock.clone(), config.usage.flush);
     let parts = WorkerParts {
         limits,
         routes: Arc::clone(&routes),
@@ -142,7 +134,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         dialler: Dialler {
             rules: Arc::clone(&rules),
             connect_timeout: config.forward.connect_timeout,
-            demo,
+            demo: config.dev.and_then(|dev| dev.demo),
             tls: SandboxTls::new(config.sandbox_authorities.as_deref())
                 .context("cannot use the file that networks.sandbox_authorities names")?,
         },
@@ -150,9 +142,15 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         hsts: config.tls.as_ref().map(|tls| tls.hsts).unwrap_or_default(),
         renewals: Renewals::default(),
         waker,
-        counter: Counter::start(store.clone(), shutdown.watcher()),
+        counter,
         meters,
     };
+    let tallies = tallies::write(store.clone(), counted);
+    let staying = shutdown.watcher();
+    tokio::spawn(async move {
+        tallies.await;
+        drop(staying);
+    });
     let progress = collector.progress();
     tokio::spawn(collector.run(store.clone(), Arc::clone(&metrics), shutdown.watcher()));
     let entrances = entrances(&config, previews, secure.zip(certificates));
@@ -161,6 +159,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         .context("cannot start the worker threads")?;
     drop(watcher);
 
+    spawn_resumer(&config, calls, (&store, &follower), (&routes, &metrics), &shutdown);
     look_after(&config, (&store, &follower), (&routes, &rules), (&metrics, &clock), &shutdown);
     let settings = api_settings(&config, public_port, &rules)?;
     store.set_links(settings.links());
@@ -179,21 +178,31 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         settings: Arc::new(settings),
         usage: progress,
     };
-    let dev = match &config.dev {
-        Some(options) => {
-            let tls = https.map(|address| (address, development(&config.data).ca));
-            Some(dev::prepare(&state, options, (tls, api, admin)).await?)
-        }
-        None => None,
-    };
     let told = Arc::clone(&metrics);
     webhooks::start(store.clone(), webhooks, told, clock.clone(), shutdown.watcher());
     let issuance = Arc::new(Issuance::new(config.tls_hosts_per_domain));
     let admin_router =
         admin::router(AdminState { metrics, routes, follower, issuance, clock: clock.clone() });
-    control::serve(api_listener, api::router(state), config.control, shutdown.watcher());
-    control::serve(admin_listener, admin_router, config.control, shutdown.watcher());
-    Ok(Running { preview, https, api, admin, dev, store, drain: config.drain, shutdown })
+    serve::serve(api_listener, api::router(state.clone()), config.control, shutdown.watcher());
+    serve::serve(admin_listener, admin_router, config.control, shutdown.watcher());
+    Ok(Running { preview, https, api, admin, state, drain: config.drain, shutdown })
+}
+
+/// Starts what wakes sandboxes when a visitor's request asks for it.
+fn spawn_resumer(
+    config: &Config,
+    calls: mpsc::Receiver<Call>,
+    (store, follower): (&Store, &Follower),
+    (routes, metrics): (&Arc<Routes>, &Arc<Metrics>),
+    shutdown: &Shutdown,
+) {
+    let resumer = Resumer::new(
+        config.wake,
+        (store.on_behalf(Actor::system("wake")), follower.clone()),
+        Arc::clone(routes),
+        Arc::clone(metrics),
+    );
+    tokio::spawn(resumer.run(calls, follower.subscribe(), shutdown.watcher()));
 }
 
 /// Starts what changes sandboxes without being called.
@@ -292,6 +301,11 @@ fn unbound(error: ListenError, is_dev: bool, (option, setting): (&str, &str)) ->
 }
 
 impl Running {
+    /// Learns of the end. While a watcher exists, the process waits for it, but not longer than it drains.
+    pub fn watcher(&self) -> Watcher {
+        self.shutdown.watcher()
+    }
+
     /// Ends in order: nothing new is accepted, what runs may finish within the drain time, then it is cut.
     pub async fn stop(&self) {
         self.shutdown.reach(Stage::Draining);

@@ -6,8 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, anyhow};
 use clap::{CommandFactory as _, Parser as _};
 use portico::app::{self, Running};
-use portico::config::{self, Cli, Command, Config};
-use portico::{operator, telemetry, trust};
+use portico::base::clock::Clock;
+use portico::base::telemetry;
+use portico::cli::args::{Cli, Command};
+use portico::cli::dev::{self, DevFacts};
+use portico::cli::{operator, trust};
+use portico::config::{self, Config};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Small blocks come and go with every request; this allocator is made for that.
@@ -29,12 +33,12 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Dev(options) if options.trust => {
-            let config = config::dev(&options);
+            let config = dev::config(&options);
             say(trust::trust(&config.data, &config.zones)?.trim_end())
         }
         Command::Dev(options) => {
             let json = options.json;
-            serve(config::dev(&options), json)
+            serve(dev::config(&options), json)
         }
         Command::Serve { config, json } => {
             let loaded = config::load(&config);
@@ -77,8 +81,13 @@ fn serve(config: Config, json: bool) -> Result<()> {
         // Before anything is said to be ready, so that no signal is missed.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let running = app::start(config).await?;
-        announce(&running, json)?;
+        let (running, facts) = if config.dev.is_some() {
+            let started = dev::start(config, Clock::system()).await?;
+            (started.running, Some(started.facts))
+        } else {
+            (app::start(config).await?, None)
+        };
+        announce(&running, facts.as_ref(), json)?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -110,9 +119,9 @@ fn raise_open_files(connections: usize) {
     }
 }
 
-fn announce(running: &Running, json: bool) -> Result<()> {
+fn announce(running: &Running, facts: Option<&DevFacts>, json: bool) -> Result<()> {
     let Running { preview, api, admin, .. } = running;
-    match (&running.dev, json) {
+    match (facts, json) {
         (Some(facts), true) => say(&serde_json::to_string(facts)?),
         (Some(facts), false) => {
             let https = facts.https_url.as_ref().map_or_else(String::new, |url| {

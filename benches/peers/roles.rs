@@ -132,7 +132,7 @@ fn switching(head: &[u8]) -> Vec<u8> {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim())
     });
-    let accept = portico::forward::accept_key(key.expect("a key").as_bytes());
+    let accept = portico::edge::forward::accept_key(key.expect("a key").as_bytes());
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
     )

@@ -3,8 +3,8 @@
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
-use portico::message::Framing;
-use portico::wire::{BodyDecoder, Decoded, Direction};
+use portico::edge::message::Framing;
+use portico::edge::wire::{BodyDecoder, Decoded, Direction};
 
 /// The content, how it ended, and what was left for the next message.
 fn decode(pieces: &[&[u8]]) -> (Vec<u8>, Option<bool>, usize) {

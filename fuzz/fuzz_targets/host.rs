@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portico::host::{Authority, PreviewLabel, SandboxName, Slug};
+use portico::model::host::{Authority, PreviewLabel, SandboxName, Slug};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(authority) = Authority::parse(bytes) else { return };

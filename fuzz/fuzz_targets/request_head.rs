@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
-use portico::wire::{HeadScan, Limits, ParsedRequest, RequestFault, parse_request, write_request};
+use portico::edge::wire::{HeadScan, Limits, ParsedRequest, RequestFault, parse_request, write_request};
 
 fn parse(pieces: &[&[u8]]) -> Result<Option<ParsedRequest>, RequestFault> {
     let (mut buffer, mut scan) = (BytesMut::new(), HeadScan::default());

@@ -4,8 +4,8 @@
 use bytes::BytesMut;
 use http::Method;
 use libfuzzer_sys::fuzz_target;
-use portico::message::Framing;
-use portico::wire::{
+use portico::edge::message::Framing;
+use portico::edge::wire::{
     ConnectionField, HeadScan, Limits, ParsedResponse, ResponseFault, parse_response, write_response,
 };
 

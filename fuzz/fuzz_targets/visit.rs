@@ -7,16 +7,16 @@ use std::sync::{Arc, LazyLock};
 use bytes::BytesMut;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
-use portico::gate::{Arrival, Decision, Evidence, Grant, Rules, Says, Visit, decide, strip_query};
-use portico::host::Slug;
-use portico::message::Framing;
+use portico::edge::gate::{Arrival, Decision, Evidence, Grant, Rules, Says, Visit, decide, strip_query};
+use portico::model::host::Slug;
+use portico::edge::message::Framing;
 use portico::model::{
     Driver, Profile, Protocol, SandboxId, SandboxState, SigningKeyRecord, TenantId, TenantPolicy,
     Visibility,
 };
-use portico::routes::{PortRule, Route, Routes, SlugScope, TenantView};
-use portico::token::{KeyRing, Verifier};
-use portico::wire::{HeadScan, Limits, parse_request};
+use portico::routing::{PortRule, Route, Routes, SlugScope, TenantView};
+use portico::model::token::{KeyRing, Verifier};
+use portico::edge::wire::{HeadScan, Limits, parse_request};
 
 const PUBLIC: u16 = 8000;
 

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::reader::Reader;
-use crate::compute;
-use crate::lifecycle::WakeSettings;
+use crate::control::compute;
+use crate::control::lifecycle::WakeSettings;
 use crate::model::Verb;
 
 /// Variables that commands get when nobody says.

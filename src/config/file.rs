@@ -7,21 +7,22 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::Value;
 
-use super::cli::MAX_WORKERS;
+use super::MAX_WORKERS;
 use super::reader::Reader;
 use super::{
     Config, ConfigError, FORBIDDEN_PORTS, TLS_HOSTS_PER_DOMAIN, TlsConfig, UsageConfig,
     default_data_dir, default_workers, webhooks,
 };
-use crate::address::AddressRules;
-use crate::api::is_origin;
-use crate::clock::Clock;
-use crate::host::Authority;
+use crate::base::clock::Clock;
+use crate::base::telemetry::{LogFormat, LogSettings};
+use crate::control::api::is_origin;
+use crate::control::usage::Prices;
+use crate::control::{dns, serve, verify};
+use crate::edge::upstream::SandboxTls;
+use crate::edge::{forward, limits, listen, tls, wire};
 use crate::model::Visibility;
-use crate::telemetry::{LogFormat, LogSettings};
-use crate::upstream::SandboxTls;
-use crate::usage::Prices;
-use crate::{control, dns, forward, limits, listen, tls, verify, wire};
+use crate::model::host::Authority;
+use crate::model::network::AddressRules;
 
 /// How often counts of usage may be written. More seldom than this, and a crash loses more of them than was promised.
 const MIN_FLUSH: Duration = Duration::from_millis(100);
@@ -235,9 +236,9 @@ fn fronts(r: &mut Reader, key: &str) -> Vec<IpNet> {
     r.list(key, expected, |item| item.as_str()?.parse().ok()).unwrap_or_default()
 }
 
-fn control(r: &mut Reader) -> control::Settings {
-    let default = control::Settings::default();
-    control::Settings {
+fn control(r: &mut Reader) -> serve::Settings {
+    let default = serve::Settings::default();
+    serve::Settings {
         head: r.duration("timeouts.control_head").unwrap_or(default.head),
         body: r.duration("timeouts.control_body").unwrap_or(default.body),
         write: r.duration("timeouts.control_write").unwrap_or(default.write),

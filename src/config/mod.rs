@@ -1,27 +1,24 @@
 //! What the process is told by its operator: the command line, the file, the environment. Nothing else reads them.
 
-mod cli;
 mod compute;
 mod file;
 mod reader;
 mod webhooks;
 
-pub use cli::{
-    Cli, Command, DevOptions, DomainCommand, KeyCommand, LogOptions, SandboxCommand, ShareCommand,
-    StoreArg, TenantCommand, TokenCommand,
-};
 pub use file::{check, load, parse};
+pub(crate) use webhooks::development as development_webhooks;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::address::AddressRules;
-use crate::lifecycle::WakeSettings;
+use crate::base::telemetry::LogSettings;
+use crate::control::lifecycle::WakeSettings;
+use crate::control::usage::Prices;
+use crate::control::{compute as commands, dns, serve, verify};
+use crate::edge::{forward, limits, listen, tls};
 use crate::model::Visibility;
-use crate::telemetry::LogSettings;
-use crate::usage::Prices;
-use crate::{compute as commands, control, dns, forward, limits, listen, tls, verify};
+use crate::model::network::AddressRules;
 
 /// Everything a process needs to know to start.
 #[derive(Clone, Debug)]
@@ -45,7 +42,7 @@ pub struct Config {
     /// Limits of visitors' connections.
     pub listen: listen::Settings,
     /// Limits of connections to the control API and the admin listener.
-    pub control: control::Settings,
+    pub control: serve::Settings,
     /// Deadlines towards sandboxes.
     pub forward: forward::Settings,
     /// What each preview may use at once.
@@ -65,7 +62,7 @@ pub struct Config {
     /// Origins whose pages may call the control API, beside those that tenants name.
     pub allowed_origins: Vec<String>,
     /// How webhooks are told.
-    pub webhooks: crate::webhooks::Settings,
+    pub webhooks: crate::control::webhooks::Settings,
     /// How DNS is asked, and what tenants' domains lead to.
     pub dns: dns::Settings,
     /// How tenants' domains are verified.
@@ -81,7 +78,16 @@ pub struct Config {
     /// The log.
     pub log: LogSettings,
     /// Development mode, if this is it.
-    pub dev: Option<DevOptions>,
+    pub dev: Option<Dev>,
+}
+
+/// What development mode adds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dev {
+    /// The port of this machine that is previewed, by new sandboxes as well.
+    pub to: Option<u16>,
+    /// Where the demo app listens.
+    pub demo: Option<SocketAddr>,
 }
 
 /// How usage is counted.
@@ -144,6 +150,9 @@ impl ConfigError {
 /// Ports whose services speak first or are abused through proxies; never previewed unless the operator says so.
 pub(crate) const FORBIDDEN_PORTS: [u16; 8] = [22, 23, 25, 465, 587, 3389, 5900, 6000];
 
+/// The most data-plane threads that make sense to ask for.
+pub(crate) const MAX_WORKERS: usize = 1024;
+
 /// What certificate authorities give a registered domain within a week, if they are like the largest of them.
 pub(crate) const TLS_HOSTS_PER_DOMAIN: usize = 50;
 
@@ -170,52 +179,4 @@ pub(crate) fn default_workers() -> usize {
 /// The certificates of `portico dev`, below its data directory.
 pub(crate) fn development(data: &Path) -> tls::Development {
     tls::Development::at(&data.join("tls"))
-}
-
-/// The configuration of `portico dev`.
-pub fn dev(options: &DevOptions) -> Config {
-    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    let data = options.data.clone().unwrap_or_else(default_data_dir);
-    let certificates = tls::Settings {
-        pairs: vec![development(&data).pair],
-        directory: None,
-        reload: Duration::from_secs(10),
-    };
-    Config {
-        preview: local(options.port),
-        api: local(options.api_port),
-        admin: local(options.admin_port),
-        zones: vec!["sandbox.localhost".into()],
-        public_scheme: "http",
-        public_port: None,
-        workers: options.workers.unwrap_or_else(default_workers),
-        data,
-        listen: listen::Settings::default(),
-        control: control::Settings::default(),
-        forward: forward::Settings::default(),
-        // On one's own machine all visitors come from one address, and a page of a dev server is made of very many files.
-        limits: limits::Settings { public_rate: 0, ..limits::Settings::default() },
-        sandbox_authorities: None,
-        networks: AddressRules::default(),
-        forbidden_ports: FORBIDDEN_PORTS.to_vec(),
-        default_visibility: Visibility::Public,
-        compute: None,
-        wake: WakeSettings::default(),
-        allowed_origins: Vec::new(),
-        webhooks: webhooks::development(),
-        dns: dns::Settings::default(),
-        verify: verify::Settings::default(),
-        tls_hosts_per_domain: TLS_HOSTS_PER_DOMAIN,
-        drain: Duration::from_secs(5),
-        tls: Some(TlsConfig {
-            listen: local(options.https_port),
-            certificates,
-            handshake: Duration::from_secs(5),
-            hsts: Duration::ZERO,
-            redirect: false,
-        }),
-        usage: UsageConfig::default(),
-        log: options.log.settings("warn,portico::access=info"),
-        dev: Some(options.clone()),
-    }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use toml::Value;
 
 use super::reader::Reader;
-use crate::address::PublicRules;
-use crate::clock::Clock;
-use crate::webhooks::{Sender, Settings};
+use crate::base::clock::Clock;
+use crate::control::webhooks::{Sender, Settings};
+use crate::model::network::PublicRules;
 
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_hours(24);
@@ -65,7 +65,7 @@ pub(super) fn read(r: &mut Reader) -> Settings {
 }
 
 /// In development whatever runs on the same machine may be told.
-pub(super) fn development() -> Settings {
+pub(crate) fn development() -> Settings {
     let loopback = ["127.0.0.0/8", "::1/128"];
     let allow = loopback.iter().filter_map(|net| net.parse().ok()).collect();
     Settings { allow_http: true, allow, ..Settings::default() }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::Authority;
+use crate::model::host::Authority;
 
 /// One source: `https://app.example`, `https://*.example.com`, `http://localhost:*`, or `*` for every site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -191,7 +191,7 @@ pub fn after(from: Timestamp, seconds: u64) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::Slug;
+    use crate::model::host::Slug;
     use crate::model::{Attributes, Profile, SandboxId, TenantId};
 
     fn at(second: i64) -> Timestamp {

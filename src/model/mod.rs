@@ -1,20 +1,25 @@
 //! The nouns: what the store keeps and the parts talk about. Plain data, no behaviour that needs I/O or a clock.
 
 mod access;
-mod branding;
+pub mod branding;
+pub mod certificate;
 mod change;
 mod delegation;
 mod domain;
 mod embed;
 mod event;
+pub mod host;
 mod ids;
 mod life;
 mod limits;
 mod links;
+pub mod network;
 mod preview;
+pub mod registrable;
 mod sandbox;
 mod share;
 mod tenant;
+pub mod token;
 mod upstream;
 mod usage;
 mod webhook;

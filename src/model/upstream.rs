@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::{Upstream, UpstreamHost};
-use crate::host::Authority;
+use crate::model::host::Authority;
 
 /// Ports that may be mapped one by one.
 const MAX_MAPPED: usize = 64;

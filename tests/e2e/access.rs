@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use portico::clock::Clock;
+use portico::base::clock::Clock;
 use serde_json::json;
 
 use crate::support::{Connection, FakeSandbox, Portico, SandboxHandle, eventually};
@@ -252,7 +252,7 @@ async fn tokens_outlive_one_rotation_of_the_signing_key_and_not_two() {
     let fields = format!("X-Miosa-Preview-Token: {token}\r\n");
     let status = async || portico.visit(target.get("/", &fields)).await.status;
     assert_eq!(status().await, 200);
-    portico.running.store.rotate_signing_key().await.unwrap();
+    portico.running.state.store.rotate_signing_key().await.unwrap();
     // The head of a token names its key.
     let key = |token: &str| token.split('.').next().map(str::to_owned);
     let mut newer = String::new();
@@ -262,7 +262,7 @@ async fn tokens_outlive_one_rotation_of_the_signing_key_and_not_two() {
     })
     .await;
     assert_eq!(status().await, 200);
-    portico.running.store.rotate_signing_key().await.unwrap();
+    portico.running.state.store.rotate_signing_key().await.unwrap();
     eventually("the first key is gone", async || status().await == 401).await;
     let newer = format!("X-Miosa-Preview-Token: {newer}\r\n");
     assert_eq!(portico.visit(target.get("/", &newer)).await.status, 200);

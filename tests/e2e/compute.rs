@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use portico::app;
+use portico::base::clock::Clock;
+use portico::cli::dev;
 use portico::config::Config;
 use portico::model::Verb;
 use serde_json::{Value, json};
@@ -214,24 +215,20 @@ async fn what_was_under_way_when_the_process_ended_is_done_after_the_next_start(
         commands.adjust(&mut config);
         config
     };
-    let first = app::start(config()).await.unwrap();
-    let api = |running: &app::Running| Api {
-        address: running.api,
-        key: running.dev.as_ref().unwrap().api_key.clone(),
-    };
-    let made = create(&api(&first), "half-made").await;
+    let first = dev::start(config(), Clock::system()).await.unwrap();
+    let made = create(&Api::of(&first), "half-made").await;
     eventually("the first run", async || commands.file("child").exists()).await;
-    first.stop().await;
+    first.running.stop().await;
     let child = std::fs::read_to_string(commands.file("child")).unwrap();
     let stat = format!("/proc/{}/stat", child.trim());
     eventually("the child's end", async || {
         std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
     })
     .await;
-    let second = app::start(config()).await.unwrap();
-    is_in(&api(&second), &id(&made), "running").await;
+    let second = dev::start(config(), Clock::system()).await.unwrap();
+    is_in(&Api::of(&second), &id(&made), "running").await;
     assert_eq!(commands.verbs(&id(&made)), ["create", "create"]);
-    second.stop().await;
+    second.running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use portico::clock::Clock;
+use portico::base::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::support::{Api, Connection, Portico, command};
@@ -379,7 +379,7 @@ async fn one_rotation_of_the_signing_keys_leaves_tokens_good_and_two_do_not() {
     let portico = Portico::start().await;
     let token = portico.api.delegated(json!({"user_id": "u"})).await;
     let rotate = async || {
-        let (_, version) = portico.running.store.rotate_signing_key().await.unwrap();
+        let (_, version) = portico.running.state.store.rotate_signing_key().await.unwrap();
         // Any write is answered once everything before it is in the tables.
         portico.api.sandbox_of(json!({})).await;
         version

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use portico::app::Running;
 use portico::config::Config;
+use portico::control::store::NewApiKey;
 use portico::model::KeyScope;
-use portico::store::NewApiKey;
-use portico::{api, dns};
+use portico::{control::api, control::dns};
 use serde_json::{Value, json};
 
 use crate::support::dns::{Mood, Names};
@@ -43,7 +43,7 @@ async fn start_with(adjust: impl FnOnce(&mut Config)) -> (Portico, Names) {
 
 /// Another tenant.
 async fn other_tenant(running: &Running, name: &str) -> Api {
-    let (tenant, _) = running.store.create_tenant(name).await.unwrap();
+    let (tenant, _) = running.state.store.create_tenant(name).await.unwrap();
     let (secret, prefix, hash) = api::keys::generate();
     let scopes = vec![KeyScope::All];
     let key = NewApiKey {
@@ -55,7 +55,7 @@ async fn other_tenant(running: &Running, name: &str) -> Api {
         expires_at: None,
         binding: None,
     };
-    running.store.put_api_key(key).await.unwrap();
+    running.state.store.put_api_key(key).await.unwrap();
     Api { address: running.api, key: secret }
 }
 
@@ -125,7 +125,7 @@ async fn a_domain_is_registered_verified_used_and_deleted() {
     assert_eq!(record(&right, "*.opendesigns.test")["status"], "missing");
     assert_eq!((&right["short_hosts"], &right["source"]), (&json!(false), &json!("tenant")));
     assert_eq!(portico.visit(get(&host)).await.status, 200, "at once");
-    let told = portico.running.store.all_events_since(0, 1000).await.unwrap();
+    let told = portico.running.state.store.all_events_since(0, 1000).await.unwrap();
     let told: Vec<_> = told.iter().filter(|e| e.kind.name() == "preview_domain.verified").collect();
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].data["preview_domain"], "opendesigns.test");

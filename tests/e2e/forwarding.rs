@@ -1,6 +1,6 @@
 //! What reaches the app and what comes back: headers, framing, interim answers, profiles, redirects, cookies.
 
-use portico::clock::Clock;
+use portico::base::clock::Clock;
 use serde_json::json;
 
 use crate::support::{FakeSandbox, Portico};

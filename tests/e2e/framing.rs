@@ -54,7 +54,7 @@ async fn a_domain_of_the_tenants_may_embed_from_the_moment_it_is_verified() {
         let response = portico.visit(target.get("/", "")).await;
         policies(&response).last().unwrap().split(' ').any(|own| own == source)
     };
-    let store = &portico.running.store;
+    let store = &portico.running.state.store;
     let tenant = store.tenants().await.unwrap()[0].id;
     assert!(!may("https://*.own.example").await);
     let now = "2026-11-23T12:00:00Z".parse().unwrap();

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use portico::app;
-use portico::clock::Clock;
+use portico::base::clock::Clock;
+use portico::cli::dev;
+use portico::control::store::NewSandbox;
 use portico::model::{Attributes, Driver, Profile, SandboxId, SandboxState, TenantId};
-use portico::store::NewSandbox;
 use serde_json::{Value, json};
 
 use crate::support::{Api, Connection, FakeSandbox, Portico, config_in, eventually};
@@ -208,29 +208,25 @@ async fn many_are_destroyed_by_one_job_and_nothing_by_a_slip() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_goes_on_after_a_restart() {
     let data = tempfile::tempdir().unwrap();
-    let first = app::start(config_in(data.path())).await.unwrap();
-    let api = |running: &app::Running| Api {
-        address: running.api,
-        key: running.dev.as_ref().unwrap().api_key.clone(),
-    };
-    let tenant = first.store.tenants().await.unwrap()[0].id;
+    let first = dev::start(config_in(data.path()), Clock::system()).await.unwrap();
+    let tenant = first.running.state.store.tenants().await.unwrap()[0].id;
     for _ in 0..400 {
-        insert(&first.store, tenant, "gone").await;
+        insert(&first.running.state.store, tenant, "gone").await;
     }
     let order = json!({"filter": {"external_user_id": "gone"}});
-    let job = api(&first).ok("POST", "/bulk/sandboxes/destroy", Some(order)).await;
-    first.cut().await;
-    let second = app::start(config_in(data.path())).await.unwrap();
+    let job = Api::of(&first).ok("POST", "/bulk/sandboxes/destroy", Some(order)).await;
+    first.running.cut().await;
+    let second = dev::start(config_in(data.path()), Clock::system()).await.unwrap();
     let path = format!("/bulk/jobs/{}", job["job_id"].as_str().unwrap());
     eventually("the job's end", async || {
-        let shown = api(&second).ok("GET", &path, None).await;
+        let shown = Api::of(&second).ok("GET", &path, None).await;
         shown["state"] == "completed" && shown["done"] == 400
     })
     .await;
-    second.cut().await;
+    second.running.cut().await;
 }
 
-async fn insert(store: &portico::store::Store, tenant: TenantId, user: &str) {
+async fn insert(store: &portico::control::store::Store, tenant: TenantId, user: &str) {
     let new = NewSandbox {
         id: SandboxId::new(),
         slug: None,
@@ -257,9 +253,9 @@ async fn insert(store: &portico::store::Store, tenant: TenantId, user: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_are_whole_without_paging_and_filtered_by_everything() {
     let portico = Portico::start().await;
-    let tenant = portico.running.store.tenants().await.unwrap()[0].id;
+    let tenant = portico.running.state.store.tenants().await.unwrap()[0].id;
     for _ in 0..1203 {
-        insert(&portico.running.store, tenant, "many").await;
+        insert(&portico.running.state.store, tenant, "many").await;
     }
     let call = async |query: &str| {
         portico.api.call("GET", &format!("/sandboxes{query}"), None).await.json()

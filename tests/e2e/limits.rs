@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use portico::limits::Settings;
+use portico::edge::limits::Settings;
 use serde_json::json;
 
 use super::support::{Connection, FakeSandbox, Portico, SandboxHandle, Secure, eventually};

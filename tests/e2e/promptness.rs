@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use portico::clock::Clock;
+use portico::base::clock::Clock;
 use serde_json::json;
 
 use crate::support::{Connection, FakeSandbox, Portico, Process, command};

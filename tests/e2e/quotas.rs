@@ -1,9 +1,9 @@
 //! Quotas of end users: as they are set, told and counted, and held to whoever comes at the same moment.
 
 use futures_util::future::join_all;
-use portico::clock::Clock;
+use portico::base::clock::Clock;
+use portico::control::usage::Prices;
 use portico::model::EventType;
-use portico::usage::Prices;
 use serde_json::{Value, json};
 
 use super::support::{Api, Connection, Portico, Response};
@@ -198,7 +198,7 @@ async fn whoever_listens_is_told_of_an_exceeded_quota_once_a_minute() {
     let api = &portico.api;
     api.ok("PUT", "/quotas/default", Some(json!({ "max_sandboxes": 0 }))).await;
     let told = async || {
-        let events = portico.running.store.all_events_since(0, 1000).await.unwrap();
+        let events = portico.running.state.store.all_events_since(0, 1000).await.unwrap();
         events.iter().filter(|event| event.kind == EventType::QuotaExceeded).count()
     };
     join_all((0..20).map(|_| create(api, "one"))).await;

@@ -21,7 +21,7 @@ async fn every_shape_of_host_leads_to_its_sandbox() {
     let port = sandbox.port();
     let target = portico.public("mine", port).await;
     let tenant = tenant(&portico).await;
-    let store = &portico.running.store;
+    let store = &portico.running.state.store;
     store.put_domain("own.test", tenant, Some(jiff::Timestamp::now())).await.unwrap();
     let exact = CustomDomain {
         fqdn: "app.customer.test".into(),

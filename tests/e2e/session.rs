@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portico::clock::Clock;
+use portico::base::clock::Clock;
 use serde_json::json;
 
 use crate::support::{Connection, FakeSandbox, Portico, Response, SandboxHandle};

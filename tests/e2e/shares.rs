@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use portico::app;
-use portico::clock::Clock;
+use portico::base::clock::Clock;
+use portico::cli::dev;
 use serde_json::{Value, json};
 
 use crate::support::{FakeSandbox, Portico, SandboxHandle, config_in, eventually};
@@ -308,10 +308,8 @@ async fn the_use_of_a_link_is_counted() {
 async fn a_restart_keeps_links_what_ended_and_what_was_counted() {
     let data = tempfile::tempdir().unwrap();
     let start = async || {
-        let running = app::start(config_in(data.path())).await.unwrap();
-        let key = running.dev.as_ref().unwrap().api_key.clone();
-        let api = crate::support::Api { address: running.api, key };
-        Portico { running, data: tempfile::tempdir().unwrap(), api }
+        let started = dev::start(config_in(data.path()), Clock::system()).await.unwrap();
+        Portico::of(started, tempfile::tempdir().unwrap())
     };
     let sandbox = app().await;
     let first = start().await;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use portico::clock::Clock;
+use portico::base::clock::Clock;
 use portico::config::Config;
-use portico::usage::Prices;
+use portico::control::usage::Prices;
 use serde_json::{Value, json};
 
 use crate::support::{

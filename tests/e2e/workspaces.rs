@@ -6,10 +6,10 @@ use crate::support::{Api, Portico};
 
 /// The API as another tenant, `name`, sees it.
 pub async fn other_tenant(portico: &Portico, name: &str) -> Api {
-    let store = &portico.running.store;
+    let store = &portico.running.state.store;
     let (tenant, _) = store.create_tenant(name).await.unwrap();
-    let (secret, prefix, hash) = portico::api::keys::generate();
-    let key = portico::store::NewApiKey {
+    let (secret, prefix, hash) = portico::control::api::keys::generate();
+    let key = portico::control::store::NewApiKey {
         tenant: tenant.id,
         label: name.into(),
         prefix,

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portico::compute;
 use portico::config::Config;
+use portico::control::compute;
 use serde_json::Value;
 use tempfile::TempDir;
 

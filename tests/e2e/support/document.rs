@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::Response;
 
 static DOCUMENT: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(portico::api::openapi()).expect("a document"));
+    LazyLock::new(|| serde_json::from_str(portico::control::api::openapi()).expect("a document"));
 /// The schemas as they are for answers: a field that is not declared is a fault of the document.
 static CLOSED: LazyLock<Value> = LazyLock::new(|| {
     let mut components = DOCUMENT["components"].clone();

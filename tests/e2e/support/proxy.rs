@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 
 use clap::Parser as _;
-use portico::app::{self, Running};
-use portico::clock::Clock;
-use portico::config::{self, Cli, Command, Config};
+use portico::app::Running;
+use portico::base::clock::Clock;
+use portico::cli::args::{Cli, Command};
+use portico::cli::dev::{self, Started};
+use portico::config::Config;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -32,7 +34,7 @@ pub fn config_in(data: &std::path::Path) -> Config {
         data,
     ];
     match Cli::parse_from(arguments).command {
-        Command::Dev(options) => config::dev(&options),
+        Command::Dev(options) => dev::config(&options),
         other => panic!("{other:?}"),
     }
 }
@@ -58,10 +60,13 @@ impl Portico {
         let data = tempfile::tempdir().expect("a directory");
         let mut config = config_in(data.path());
         adjust(&mut config);
-        let running = app::start_with_clock(config, clock).await.expect("start");
-        let facts = running.dev.as_ref().expect("development mode");
-        let api = Api { address: running.api, key: facts.api_key.clone() };
-        Self { running, data, api }
+        Self::of(dev::start(config, clock).await.expect("start"), data)
+    }
+
+    /// What has been started, with a folder that goes with it.
+    pub fn of(started: Started, data: TempDir) -> Self {
+        let api = Api::of(&started);
+        Self { running: started.running, data, api }
     }
 
     pub fn preview(&self) -> SocketAddr {
@@ -117,6 +122,10 @@ pub struct Api {
 }
 
 impl Api {
+    pub fn of(started: &Started) -> Self {
+        Self { address: started.running.api, key: started.facts.api_key.clone() }
+    }
+
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Response {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let request = format!(

@@ -115,7 +115,7 @@ impl Secure {
         let portico = Portico::start_with(|config| {
             config.tls = Some(TlsConfig {
                 listen: ([127, 0, 0, 1], 0).into(),
-                certificates: portico::tls::Settings {
+                certificates: portico::edge::tls::Settings {
                     pairs: Vec::new(),
                     directory,
                     reload: Duration::from_millis(50),

@@ -1,0 +1,8 @@
+//! What every part may use and what knows nothing of previews: the time, errors, ending in order, the log and the metrics.
+
+pub mod activity;
+pub mod clock;
+pub mod fault;
+pub mod request_id;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,331 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::base::telemetry::{LogFormat, LogSettings};
+use crate::config::MAX_WORKERS;
+
+/// A reverse proxy for sandbox previews: private by default, revocable at once, branded as the tenant's own.
+#[derive(Debug, Parser)]
+#[command(name = "portico", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start everything on this machine's loopback, with a demo app, and print where to look
+    Dev(DevOptions),
+    /// Serve previews as a configuration file says
+    Serve {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Print the addresses as one JSON line on standard output once everything is ready
+        #[arg(long)]
+        json: bool,
+    },
+    /// Report every fault of a configuration file
+    Check {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Make and list tenants
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// Make, list and revoke API keys; rotate the keys that sign preview tokens
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Give a tenant a preview domain of its own, or a sandbox an exact host name
+    #[command(subcommand)]
+    Domain(DomainCommand),
+    /// List sandboxes
+    #[command(subcommand)]
+    Sandbox(SandboxCommand),
+    /// List and revoke preview tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// List and withdraw share links
+    #[command(subcommand)]
+    Share(ShareCommand),
+    /// Show who changed what, when and from where
+    Audit {
+        /// Only what concerns this tenant, by id or name
+        #[arg(long)]
+        tenant: Option<String>,
+        /// How many of the newest changes
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Options of `portico dev`.
+#[derive(Args, Clone, Debug)]
+pub struct DevOptions {
+    /// Port for previews; 0 takes any free one
+    #[arg(long, default_value_t = 8080)]
+    pub port: u16,
+    /// Port for previews by https; 0 takes any free one
+    #[arg(long, default_value_t = 8443)]
+    pub https_port: u16,
+    /// Port for the control API; 0 takes any free one
+    #[arg(long, default_value_t = 8081)]
+    pub api_port: u16,
+    /// Port for metrics and health; 0 takes any free one
+    #[arg(long, default_value_t = 8082)]
+    pub admin_port: u16,
+    /// Where tenant, keys and sandboxes are kept [default: portico below the XDG data directory]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Preview what already listens on this port of 127.0.0.1 (or `::1`), in new sandboxes as well
+    #[arg(long, value_name = "PORT")]
+    pub to: Option<u16>,
+    /// Data-plane threads [default: one a core]
+    #[arg(long, value_name = "N", value_parser = parse_workers)]
+    pub workers: Option<usize>,
+    /// Print the facts as one JSON line on standard output once everything is ready
+    #[arg(long)]
+    pub json: bool,
+    /// Make this machine trust the development certificates as far as that can be done here, say what is left to do, and end
+    #[arg(long)]
+    pub trust: bool,
+    /// The log.
+    #[command(flatten)]
+    pub log: LogOptions,
+}
+
+/// Where the log goes.
+#[derive(Args, Clone, Debug)]
+pub struct LogOptions {
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t = LogFormatArg::Auto)]
+    log_format: LogFormatArg,
+    /// What is logged, e.g. `info`, `debug`, `warn,portico::access=off`
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// Append the log to a file instead of standard error
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormatArg {
+    /// Readable on a terminal, JSON elsewhere
+    Auto,
+    /// One JSON object a line
+    Json,
+    /// For reading
+    Text,
+}
+
+impl LogOptions {
+    /// The settings, with a filter for when none was given.
+    pub(super) fn settings(&self, default_filter: &str) -> LogSettings {
+        LogSettings {
+            format: match self.log_format {
+                LogFormatArg::Auto => LogFormat::Auto,
+                LogFormatArg::Json => LogFormat::Json,
+                LogFormatArg::Text => LogFormat::Text,
+            },
+            filter: self.log.clone().unwrap_or_else(|| default_filter.to_owned()),
+            file: self.log_file.clone(),
+        }
+    }
+}
+
+fn parse_workers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=MAX_WORKERS).contains(&count) => Ok(count),
+        _ => Err(format!("must be a number from 1 to {MAX_WORKERS}")),
+    }
+}
+
+/// Which store an operator command works on: the same one the server uses, running or not.
+#[derive(Args, Clone, Debug)]
+pub struct StoreArg {
+    /// The data directory [default: portico below the XDG data directory]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data: Option<PathBuf>,
+}
+
+/// `portico tenant`.
+#[derive(Debug, Subcommand)]
+pub enum TenantCommand {
+    /// Make a tenant
+    Create {
+        /// What to call it
+        name: String,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// List tenants
+    List {
+        #[command(flatten)]
+        store: StoreArg,
+    },
+}
+
+/// `portico key`.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make an API key; it is shown this once
+    Create {
+        /// The tenant, by id or name
+        #[arg(long)]
+        tenant: String,
+        /// What to call the key
+        #[arg(long, default_value = "key")]
+        label: String,
+        /// What it may do, comma-separated, e.g. `sandboxes:read,previews:write`; `*` is everything
+        #[arg(long, default_value = "*")]
+        scopes: String,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// List a tenant's API keys
+    List {
+        /// The tenant, by id or name
+        #[arg(long)]
+        tenant: String,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// Revoke an API key
+    Revoke {
+        /// The tenant, by id or name
+        #[arg(long)]
+        tenant: String,
+        /// The key's id
+        id: String,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// Sign preview tokens with a new key from now on; tokens of the key before stay valid until the next rotation
+    RotateSigning {
+        #[command(flatten)]
+        store: StoreArg,
+    },
+}
+
+/// `portico domain`.
+#[derive(Debug, Subcommand)]
+pub enum DomainCommand {
+    /// Give a tenant a preview domain: `{port}-{slug}.sandbox.DOMAIN` and `{port}-{slug}.DOMAIN`
+    Add {
+        /// The domain
+        domain: String,
+        /// The tenant, by id or name
+        #[arg(long)]
+        tenant: String,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// Give one port of a sandbox an exact host name
+    Exact {
+        /// The host name
+        fqdn: String,
+        /// The sandbox's id
+        #[arg(long)]
+        sandbox: String,
+        /// The port [default: the sandbox's default port]
+        #[arg(long)]
+        port: Option<u16>,
+        /// The tenant, by id or name
+        #[arg(long)]
+        tenant: String,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// Take a preview domain or an exact host name away
+    Remove {
+        /// The domain or host name
+        name: String,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+}
+
+/// `portico sandbox`.
+#[derive(Debug, Subcommand)]
+pub enum SandboxCommand {
+    /// List a tenant's sandboxes
+    List {
+        /// The tenant, by id or name
+        #[arg(long)]
+        tenant: String,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+}
+
+/// `portico token`.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// List a sandbox's preview tokens
+    List {
+        /// The tenant, by id or name
+        #[arg(long)]
+        tenant: String,
+        /// The sandbox's id
+        #[arg(long)]
+        sandbox: String,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// Revoke one preview token, or all of a sandbox
+    Revoke {
+        /// The tenant, by id or name
+        #[arg(long)]
+        tenant: String,
+        /// The sandbox's id
+        #[arg(long)]
+        sandbox: String,
+        /// The token's id; all tokens without it
+        id: Option<String>,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+}
+
+/// `portico share`.
+#[derive(Debug, Subcommand)]
+pub enum ShareCommand {
+    /// List the links that open a sandbox, without their tokens
+    List {
+        /// The tenant, by id or name
+        #[arg(long)]
+        tenant: String,
+        /// The sandbox's id
+        #[arg(long)]
+        sandbox: String,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// Withdraw one link
+    Revoke {
+        /// The tenant, by id or name
+        #[arg(long)]
+        tenant: String,
+        /// The sandbox's id
+        #[arg(long)]
+        sandbox: String,
+        /// The link's id
+        id: String,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+}

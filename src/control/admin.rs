@@ -1,0 +1,81 @@
+//! The admin listener: metrics and health. Loopback by default; nothing a visitor can reach.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::base::clock::Clock;
+use crate::base::telemetry::Metrics;
+use crate::control::follow::Follower;
+use crate::control::issuance::{Issuance, Verdict};
+use crate::routing::Routes;
+
+/// What the admin listener tells of.
+#[derive(Clone, Debug)]
+pub struct AdminState {
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The tables.
+    pub routes: Arc<Routes>,
+    /// The follower.
+    pub follower: Follower,
+    /// Which hosts may have certificates.
+    pub issuance: Arc<Issuance>,
+    /// Wall time.
+    pub clock: Clock,
+}
+
+/// `/metrics`, `/healthz`, `/readyz`, `/internal/tls/ask`.
+pub fn router(state: AdminState) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/internal/tls/ask", get(ask))
+        .with_state(state)
+}
+
+async fn metrics(State(state): State<AdminState>) -> Response {
+    state.metrics.sandboxes.set(i64::try_from(state.routes.len()).unwrap_or(i64::MAX));
+    state.metrics.knowledge_version.set(state.routes.version());
+    state.metrics.knowledge_lag.set(state.follower.lag());
+    match state.metrics.render() {
+        Ok(text) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Ready once the tables are complete: before that a visitor would be told "not yet" at best.
+async fn ready(State(state): State<AdminState>) -> Response {
+    if state.routes.is_complete() {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, "the routing tables are not loaded yet\n").into_response()
+}
+
+/// Whether a front may have a certificate issued for a host.
+async fn ask(
+    State(state): State<AdminState>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    if !state.routes.is_complete() {
+        return ready(State(state)).await;
+    }
+    let host = query.get("domain").map(String::as_str).unwrap_or_default();
+    match state.issuance.judge(host, &state.routes, state.clock.now()) {
+        Verdict::Yes => "yes\n".into_response(),
+        Verdict::No => (StatusCode::NOT_FOUND, "no preview has this host\n").into_response(),
+        Verdict::Later => {
+            let why = "this domain has had too many certificates this week\n";
+            (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "3600")], why).into_response()
+        }
+    }
+}

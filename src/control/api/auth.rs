@@ -1,0 +1,307 @@
+//! Who calls, and what they may do. A caller whose key or token is bound to an end user is confined here, and only here: before any
+//! handler runs, a sandbox that its path names must exist for the caller; its scopes mean nothing beyond single sandboxes; and
+//! [`Caller::sandbox`] is how handlers get a sandbox.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, OriginalUri, RawPathParams};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, Method, StatusCode, header};
+
+use super::problem::RequestId;
+use super::{ApiState, Problem, audit, keys, tickets};
+use crate::control::store::{Actor, ActorKind, NewSandbox, SandboxPatch, Store, StoreError};
+use crate::model::{
+    ApiKey, Binding, Event, KeyScope, Sandbox, SandboxId, ScopedToken, ScopedTokenId, TenantId,
+};
+
+/// The longest user agent that the audit log keeps, characters.
+const USER_AGENT: usize = 200;
+
+/// An authenticated caller.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) tenant: TenantId,
+    /// The key, or the one that minted the token.
+    pub(super) key: ApiKey,
+    pub(super) token: Option<ScopedToken>,
+    pub(super) credential: Credential,
+    actor: Arc<Actor>,
+}
+
+/// What a caller has shown, as it is remembered: enough to judge it again, and not to use it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Credential {
+    /// The SHA-256 of an API key.
+    Key([u8; 32]),
+    /// A delegation token, whose signature was good.
+    Token(ScopedTokenId),
+}
+
+impl Caller {
+    /// The store, for what this caller changes.
+    pub(super) fn store(&self, state: &ApiState) -> Store {
+        state.store.on_behalf(Arc::clone(&self.actor))
+    }
+
+    /// Whom the caller is bound to, if anybody.
+    pub(super) fn binding(&self) -> Option<&Binding> {
+        let of_token = self.token.as_ref().map(|token| &token.binding);
+        of_token.or(self.key.binding.as_ref())
+    }
+
+    /// The scopes it was given.
+    pub(super) fn scopes(&self) -> &[KeyScope] {
+        self.token.as_ref().map_or(&self.key.scopes, |token| &token.scopes)
+    }
+
+    /// Whether it would still be let in, for what stays open for long. A store that cannot be asked changes nothing.
+    pub(super) async fn is_still_valid(&self, state: &ApiState) -> bool {
+        judge(self.credential, state)
+            .await
+            .map_or_else(|problem| !problem.is_unauthorised(), |_| true)
+    }
+
+    /// Whether an event exists for this caller: a bound one hears of its own sandboxes.
+    pub(super) fn hears(&self, event: &Event) -> bool {
+        self.binding().is_none_or(|binding| binding.admits_event(event))
+    }
+
+    /// Requires one of the scopes. A bound caller has only those that are about single sandboxes.
+    pub(super) fn needs(&self, scopes: &[KeyScope]) -> Result<(), Problem> {
+        let bound = self.binding().is_some();
+        let has = |held: &KeyScope| {
+            let all = !bound && held.covers(KeyScope::All);
+            let mut wanted = scopes.iter().filter(|scope| !bound || scope.is_about_sandboxes());
+            all || wanted.any(|scope| held.covers(*scope))
+        };
+        if self.scopes().iter().any(has) { Ok(()) } else { Err(insufficient_scope()) }
+    }
+
+    /// Refuses a bound caller: this is about more than one end user.
+    pub(super) fn must_be_unbound(&self) -> Result<(), Problem> {
+        if self.binding().is_none() { Ok(()) } else { Err(insufficient_scope()) }
+    }
+
+    /// A sandbox that exists for this caller, live or destroyed. Everything else is as if it were another tenant's.
+    pub(super) async fn sandbox(&self, state: &ApiState, id: &str) -> Result<Sandbox, Problem> {
+        let id: SandboxId = id.parse().map_err(|_| Problem::not_found("sandbox"))?;
+        let found = state.store.sandbox(self.tenant, id).await.map_err(|error| match error {
+            StoreError::NotFound => Problem::not_found("sandbox"),
+            other => other.into(),
+        })?;
+        if self.binding().is_none_or(|binding| binding.admits(&found)) {
+            Ok(found)
+        } else {
+            Err(Problem::not_found("sandbox"))
+        }
+    }
+
+    /// Makes what a bound caller creates its end user's, within its workspace. Where a sandbox is, only the tenant itself can say: an
+    /// address given by an end user would lead to other people's.
+    pub(super) fn confine_new(&self, new: &mut NewSandbox) -> Result<(), Problem> {
+        let Some(binding) = self.binding() else { return Ok(()) };
+        if new.upstream.is_some() {
+            return Err(reserved("upstream"));
+        }
+        new.external_user_id = Some(binding.external_user_id.clone());
+        if binding.workspace_id.is_some() {
+            new.attributes.workspace_id.clone_from(&binding.workspace_id);
+        }
+        Ok(())
+    }
+
+    /// Refuses what would take a sandbox out of a bound caller's hands, or lead it elsewhere.
+    pub(super) fn confine_patch(
+        &self,
+        before: &Sandbox,
+        patch: &SandboxPatch,
+    ) -> Result<(), Problem> {
+        if self.binding().is_none() {
+            return Ok(());
+        }
+        let user = patch.external_user_id.as_ref();
+        let workspace = patch.attributes.as_ref().map(|attributes| &attributes.workspace_id);
+        if patch.upstream.is_some() {
+            Err(reserved("upstream"))
+        } else if user.is_some_and(|user| *user != before.external_user_id) {
+            Err(reserved("external_user_id"))
+        } else if workspace.is_some_and(|workspace| *workspace != before.attributes.workspace_id) {
+            Err(reserved("workspace_id"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What keeps one caller's idempotency keys apart from another's.
+    pub(super) fn namespace(&self) -> String {
+        match self.binding() {
+            None => self.tenant.to_string(),
+            Some(binding) => format!("{} {:?}", self.tenant, binding.external_user_id),
+        }
+    }
+}
+
+fn insufficient_scope() -> Problem {
+    let message = "This API key does not have the scope for this call.";
+    Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", message)
+}
+
+fn reserved(field: &str) -> Problem {
+    let message = format!("`{field}` is not for delegated keys and tokens to set.");
+    Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", message)
+}
+
+fn unauthorised() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "invalid_token",
+        "A valid API key is needed: `Authorization: Bearer msk_…`.",
+    )
+}
+
+fn text<'p>(parts: &'p Parts, name: &HeaderName) -> Option<&'p str> {
+    parts.headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// What the request shows: a key or a token, or where those cannot be sent, a ticket.
+fn credential(parts: &Parts, state: &ApiState) -> Result<Credential, Problem> {
+    let Some(value) = text(parts, &header::AUTHORIZATION) else {
+        return tickets::redeem(parts, state).ok_or_else(unauthorised);
+    };
+    let (scheme, secret) = value.split_once(' ').ok_or_else(unauthorised)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(unauthorised());
+    }
+    let secret = secret.trim();
+    // How every JWT begins.
+    if !secret.starts_with("eyJ") {
+        return Ok(Credential::Key(keys::hash(secret)));
+    }
+    let token = state.routes.key_ring().verify_delegation(secret).map_err(|_| unauthorised())?;
+    Ok(Credential::Token(token.id))
+}
+
+/// The key, and the token if it is one. A token is worth nothing without the key that minted it.
+async fn judge(
+    credential: Credential,
+    state: &ApiState,
+) -> Result<(ApiKey, Option<ScopedToken>), Problem> {
+    let now = state.clock.now();
+    let (key, token) = match credential {
+        // Found by hash: how long the look takes says nothing about how much of a guess was right.
+        Credential::Key(hash) => {
+            let key = state.store.api_key_by_hash(&hash).await?.ok_or_else(unauthorised)?;
+            (key, None)
+        }
+        Credential::Token(id) => {
+            let (token, key) = state.store.scoped_token(id).await?.ok_or_else(unauthorised)?;
+            if token.revoked_at.is_some() || token.expires_at <= now {
+                return Err(unauthorised());
+            }
+            (key, Some(token))
+        }
+    };
+    if key.revoked_at.is_some() || key.expires_at.is_some_and(|at| at <= now) {
+        return Err(unauthorised());
+    }
+    Ok((key, token))
+}
+
+/// Who will have done what this request does.
+fn actor(parts: &Parts, key: &ApiKey, token: Option<&ScopedToken>) -> Actor {
+    let (kind, id) = match token {
+        Some(token) => (ActorKind::DelegationToken, token.id.to_string()),
+        None => (ActorKind::ApiKey, key.id.to_string()),
+    };
+    let binding = token.map(|token| &token.binding).or(key.binding.as_ref());
+    let matched = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let path = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |uri| &uri.0).path();
+    let agent = text(parts, &header::USER_AGENT).filter(|agent| !agent.is_empty());
+    Actor {
+        kind,
+        id,
+        label: Some(key.label.clone()),
+        external_user_id: binding.map(|binding| binding.external_user_id.clone()),
+        tenant: Some(key.tenant),
+        action: Some(audit::action(&parts.method, matched)),
+        request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
+        peer: parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|peer| peer.0.ip().to_canonical().to_string()),
+        user_agent: agent.map(|agent| agent.chars().take(USER_AGENT).collect()),
+        path: Some(path.to_owned()),
+        changes: OnceLock::new(),
+    }
+}
+
+/// The name of the parameter that a sandbox's id is in.
+fn sandbox_parameter(template: &str) -> Option<&str> {
+    let (_, rest) = template.split_once("/sandboxes/{")?;
+    let (name, _) = rest.split_once('}')?;
+    (!name.starts_with('*')).then_some(name)
+}
+
+/// A path that names a sandbox leads a bound caller to its own only, whatever the handler is going to do.
+async fn confine(parts: &mut Parts, state: &ApiState, caller: &Caller) -> Result<(), Problem> {
+    if caller.binding().is_none() {
+        return Ok(());
+    }
+    let matched = parts.extensions.get::<MatchedPath>().cloned();
+    let Some(name) = matched.as_ref().and_then(|path| sandbox_parameter(path.as_str())) else {
+        return Ok(());
+    };
+    let nothing = || Problem::not_found("sandbox");
+    let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| nothing())?;
+    let id = params.iter().find(|(own, _)| *own == name).map(|(_, id)| id).ok_or_else(nothing)?;
+    caller.sandbox(state, id).await.map(drop)
+}
+
+impl FromRequestParts<ApiState> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        let credential = credential(parts, state)?;
+        let (key, token) = judge(credential, state).await?;
+        let asked = text(parts, &HeaderName::from_static("x-miosa-tenant")).map(str::to_owned);
+        if let Some(asked) = asked
+            && asked != key.tenant.to_string()
+            && state.store.tenant(key.tenant).await?.is_none_or(|tenant| tenant.name != asked)
+        {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "FORBIDDEN",
+                "This API key belongs to another tenant.",
+            ));
+        }
+        let actor = Arc::new(actor(parts, &key, token.as_ref()));
+        if parts.method != Method::GET {
+            // Whoever reads the body tells it what was asked for.
+            parts.extensions.insert(Arc::clone(&actor));
+        }
+        let caller = Self { tenant: key.tenant, key, token, credential, actor };
+        confine(parts, state, &caller).await?;
+        Ok(caller)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sandbox_in_a_path_is_found_wherever_it_is_and_whatever_it_is_called() {
+        for (template, name) in [
+            ("/api/v1/sandboxes/{id}", Some("id")),
+            ("/api/v1/sandboxes/{id}/previews/{preview}", Some("id")),
+            ("/api/v1/usage/sandboxes/{sandbox_id}/days", Some("sandbox_id")),
+            ("/api/v1/sandboxes/by-name/{*name}", None),
+            ("/api/v1/sandboxes", None),
+            ("/api/v1/webhooks/{id}", None),
+        ] {
+            assert_eq!(sandbox_parameter(template), name, "{template}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What the handlers share.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::tickets::Tickets;
+use crate::base::clock::Clock;
+use crate::control::events::EventFeed;
+use crate::control::follow::Follower;
+use crate::control::store::Store;
+use crate::control::usage::{Prices, Progress};
+use crate::control::verify::Verifier;
+use crate::control::webhooks::Sender;
+use crate::model::{Driver, Links, Visibility};
+use crate::routing::Routes;
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+pub struct ApiState {
+    /// The store.
+    pub store: Store,
+    /// The follower, to wait for.
+    pub follower: Follower,
+    /// The tables, for the signing keys.
+    pub routes: Arc<Routes>,
+    /// What happens, for streams.
+    pub feed: EventFeed,
+    /// What tells webhooks.
+    pub webhooks: Sender,
+    /// Wall time.
+    pub clock: Clock,
+    /// Looks at the DNS of tenants' names.
+    pub verifier: Verifier,
+    /// Tickets for streams that have not been used yet.
+    pub tickets: Arc<Tickets>,
+    /// The settings.
+    pub settings: Arc<ApiSettings>,
+    /// How far the counts of usage go.
+    pub usage: Progress,
+}
+
+/// Settings of the API.
+#[derive(Clone)]
+pub struct ApiSettings {
+    /// The driver of sandboxes whose creator gives no `upstream`.
+    pub default_driver: Driver,
+    /// The port that is previewed when nobody says.
+    pub default_port: u16,
+    /// The zone that links are minted in for tenants without a domain of their own.
+    pub platform_zone: String,
+    /// The platform's own names: no tenant registers them, or what is above or below them.
+    pub own_names: Vec<String>,
+    /// The scheme in links.
+    pub public_scheme: &'static str,
+    /// The port in links; left out when it is the scheme's own.
+    pub public_port: u16,
+    /// The longest a preview token may live, seconds.
+    pub token_max_ttl: u64,
+    /// How long it lives when nobody says, seconds.
+    pub token_default_ttl: u64,
+    /// Visibility of a preview whose creator names none.
+    pub default_visibility: Visibility,
+    /// What is asked for what is used.
+    pub prices: Prices,
+    /// Origins whose pages may call the API, beside those that tenants name.
+    pub allowed_origins: Vec<String>,
+    /// Whether an address may be dialled at all.
+    pub permits_address: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        Self {
+            default_driver: Driver::Register,
+            default_port: 3000,
+            platform_zone: "sandbox.localhost".into(),
+            own_names: Vec::new(),
+            public_scheme: "http",
+            public_port: 80,
+            token_max_ttl: 86_400,
+            token_default_ttl: 3_600,
+            default_visibility: Visibility::Public,
+            prices: Prices::default(),
+            allowed_origins: Vec::new(),
+            permits_address: Arc::new(|_| true),
+        }
+    }
+}
+
+impl std::fmt::Debug for ApiSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiSettings")
+            .field("platform_zone", &self.platform_zone)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ApiSettings {
+    /// The URL of a preview host, without a path.
+    pub(super) fn url(&self, label: &str, zone: &str) -> String {
+        Links::link((self.public_scheme, self.public_port), label, zone)
+    }
+
+    /// How links are written.
+    pub fn links(&self) -> Links {
+        Links {
+            platform_zone: self.platform_zone.clone(),
+            scheme: self.public_scheme,
+            port: self.public_port,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a command is told and what it answers: one JSON object each way.
+
+use serde_json::{Map, Value, json};
+
+use crate::model::network::AddressRules;
+use crate::model::{Sandbox, Upstream, UpstreamHost, Verb, read_upstream, show_upstream};
+
+/// What is wrong with an answer, in words that the sandbox's owner may read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum AnswerFault {
+    #[error("did not answer with a JSON object")]
+    NoObject,
+    #[error("gave an address that cannot be read")]
+    BadAddress,
+    #[error("gave an address outside the permitted networks")]
+    Forbidden,
+    #[error("gave no address")]
+    NoAddress,
+}
+
+/// What a command reads.
+pub(super) fn question(verb: Verb, s: &Sandbox) -> Vec<u8> {
+    let a = &s.attributes;
+    json!({
+        "verb": verb.word(),
+        "attempt": s.life.attempts + 1,
+        "sandbox": {
+            "id": s.id,
+            "tenant_id": s.tenant,
+            "slug": s.slug,
+            "name": s.name,
+            "state": s.state,
+            "template_id": a.template_id,
+            "size": a.size,
+            "cpu_count": a.cpu_count,
+            "memory_mb": a.memory_mb,
+            "disk_size_mb": a.disk_size_mb,
+            "persistent": a.persistent,
+            "always_on": a.always_on,
+            "workspace_id": a.workspace_id,
+            "project_id": a.project_id,
+            "external_user_id": s.external_user_id,
+            "external_project_id": s.external_project_id,
+            "external_workspace_id": s.external_workspace_id,
+            "default_port": s.default_port,
+            "env": a.env,
+            "metadata": s.metadata,
+            "tags": s.tags,
+        },
+        "upstream": s.upstream.as_ref().map(show_upstream),
+    })
+    .to_string()
+    .into_bytes()
+}
+
+/// The address in an answer. Only a machine that is made or started needs one, and one that is started may keep the one it has.
+pub(super) fn answer(
+    output: &[u8],
+    (verb, sandbox): (Verb, &Sandbox),
+    rules: &AddressRules,
+) -> Result<Option<Upstream>, AnswerFault> {
+    let output = output.trim_ascii();
+    let object: Map<String, Value> = if output.is_empty() {
+        Map::new()
+    } else {
+        serde_json::from_slice(output).map_err(|_| AnswerFault::NoObject)?
+    };
+    if !matches!(verb, Verb::Create | Verb::Start) {
+        return Ok(None);
+    }
+    let upstream = match object.get("upstream") {
+        None | Some(Value::Null) if sandbox.upstream.is_some() => return Ok(None),
+        None | Some(Value::Null) => return Err(AnswerFault::NoAddress),
+        Some(value) => read_upstream(value).ok_or(AnswerFault::BadAddress)?,
+    };
+    match &upstream.host {
+        // A name is judged whenever it is resolved.
+        UpstreamHost::Ip(ip) if !rules.permits(*ip) => Err(AnswerFault::Forbidden),
+        _ => Ok(Some(upstream)),
+    }
+}

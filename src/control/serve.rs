@@ -1,0 +1,189 @@
+//! Serving the control API and the admin listener: whoever connects there is trusted more than a visitor, and not with our sockets.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::Sleep;
+use tower::ServiceExt as _;
+
+use crate::base::shutdown::{Stage, Watcher};
+
+/// How long answers may take to finish once the process drains.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long accepting rests when the process has no descriptors left.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// What a connection beyond the cap is told.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/json\r\n\
+    Content-Length: 129\r\nConnection: close\r\n\r\n\
+    {\"ok\":false,\"error\":{\"code\":\"UNAVAILABLE\",\"message\":\"Too many connections.\",\"details\":{},\
+\"retryable\":true,\"retry_after_ms\":1000}}";
+
+/// Limits and deadlines of control connections. A zero duration or count means "no limit".
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// A request's head must be complete within this, counted from when one was waited for.
+    pub head: Duration,
+    /// A request's body must be complete within this.
+    pub body: Duration,
+    /// Whoever asks must take some of the answer within this.
+    pub write: Duration,
+    /// Connections to each of the listeners.
+    pub connections: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(30),
+            body: Duration::from_secs(30),
+            write: Duration::from_secs(30),
+            connections: 512,
+        }
+    }
+}
+
+/// Serves a listener until the process drains.
+pub fn serve(listener: TcpListener, router: Router, settings: Settings, watcher: Watcher) {
+    tokio::spawn(async move {
+        let mut draining = watcher.clone();
+        tokio::select! {
+            () = accept(&listener, &router, settings, &watcher) => {}
+            () = draining.reached(Stage::Draining) => {}
+        }
+    });
+}
+
+async fn accept(listener: &TcpListener, router: &Router, settings: Settings, watcher: &Watcher) {
+    let seats = match settings.connections {
+        0 => Semaphore::MAX_PERMITS,
+        count => count.min(Semaphore::MAX_PERMITS),
+    };
+    let seats = Arc::new(Semaphore::new(seats));
+    loop {
+        let (socket, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a control listener cannot accept connections for a moment");
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
+            // As far as the kernel takes it at once: a flood must not cost more.
+            drop(socket.writable().await.and_then(|()| socket.try_write(FULL)));
+            continue;
+        };
+        let (router, watcher) = (router.clone(), watcher.clone());
+        tokio::spawn(async move {
+            connection((socket, peer), router, settings, watcher).await;
+            drop(seat);
+        });
+    }
+}
+
+async fn connection(
+    (socket, peer): (TcpStream, SocketAddr),
+    router: Router,
+    settings: Settings,
+    mut watcher: Watcher,
+) {
+    // Without either the connection is a little slower to answer, or to be given up.
+    drop(socket.set_nodelay(true));
+    #[cfg(target_os = "linux")]
+    drop(
+        socket2::SockRef::from(&socket)
+            .set_tcp_user_timeout((!settings.write.is_zero()).then_some(settings.write)),
+    );
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(|body| Prompt::new(body, settings.body));
+        // For the audit log.
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout((!settings.head.is_zero()).then_some(settings.head))
+        .serve_connection(TokioIo::new(socket), answer);
+    tokio::pin!(serving);
+    tokio::select! {
+        // A caller that goes away in the middle, or is too slow, is no news.
+        _ = serving.as_mut() => return,
+        () = watcher.reached(Stage::Draining) => serving.as_mut().graceful_shutdown(),
+    }
+    drop(tokio::time::timeout(GRACE, serving).await);
+}
+
+/// A request's body that must be complete in time.
+struct Prompt {
+    body: Incoming,
+    deadline: Option<Pin<Box<Sleep>>>,
+    after: Duration,
+}
+
+/// A request's body was not complete in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the request's body did not arrive in time")]
+struct TooSlow;
+
+impl Prompt {
+    fn new(body: Incoming, after: Duration) -> Self {
+        Self { body, deadline: None, after }
+    }
+}
+
+impl Body for Prompt {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        if self.after.is_zero() {
+            return Poll::Pending;
+        }
+        // Most bodies come with their heads, and need no timer.
+        let after = self.after;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
+        deadline.as_mut().poll(cx).map(|()| Some(Err(TooSlow.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_full_listener_says_is_whole() {
+        let text = std::str::from_utf8(FULL).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["error"]["code"], "UNAVAILABLE");
+    }
+}

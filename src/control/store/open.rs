@@ -1,0 +1,125 @@
+//! Opening the store: the file, its schema, its key.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Sqlite, Transaction};
+use tokio::sync::watch;
+
+use super::StoreError;
+use super::audit::Actor;
+use super::secrets::SecretBox;
+use crate::base::clock::Clock;
+use crate::model::{Links, Subject, Version};
+
+/// How long a statement waits for another process's write.
+const BUSY: Duration = Duration::from_secs(5);
+/// Connections for reading.
+const READERS: u32 = 4;
+
+/// The store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(super) read: SqlitePool,
+    /// One connection: `SQLite` has one writer, and a queue here is better than a busy loop there.
+    write: SqlitePool,
+    pub(super) clock: Clock,
+    pub(super) secrets: Arc<SecretBox>,
+    written: Arc<watch::Sender<Version>>,
+    /// In whose name it is written to.
+    pub(super) actor: Option<Arc<Actor>>,
+    /// The newest event of the write that is under way.
+    pub(super) emitting: Arc<AtomicI64>,
+    emitted: Arc<watch::Sender<i64>>,
+    pub(super) links: Arc<OnceLock<Links>>,
+}
+
+impl Store {
+    /// Opens (or makes) the store in a directory: `portico.db` in WAL mode, and `secret.key` with which secrets in it are encrypted.
+    pub async fn open_dir(data: &Path, clock: Clock) -> Result<Self, StoreError> {
+        let io = |what: &'static str| move |error| StoreError::Io(error, what.to_owned());
+        tokio::fs::create_dir_all(data).await.map_err(io("the directory cannot be made"))?;
+        let secrets = Arc::new(SecretBox::load(&data.join("secret.key"))?);
+        let options = SqliteConnectOptions::new()
+            .filename(data.join("portico.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // What was answered survives a power cut as well as a crash of ours.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY)
+            .statement_cache_capacity(256);
+        let pool = |n| SqlitePoolOptions::new().max_connections(n).acquire_timeout(2 * BUSY);
+        let write = pool(1).connect_with(options.clone()).await.map_err(StoreError::Database)?;
+        sqlx::migrate!().run(&write).await.map_err(StoreError::Migration)?;
+        let read = pool(READERS).connect_with(options).await.map_err(StoreError::Database)?;
+        let store = Self {
+            read,
+            write,
+            clock,
+            secrets,
+            written: Arc::new(watch::channel(0).0),
+            emitting: Arc::default(),
+            emitted: Arc::new(watch::channel(0).0),
+            links: Arc::default(),
+            actor: None,
+        };
+        store.prepare().await?;
+        Ok(store)
+    }
+
+    /// Makes the first signing key, and proves that the stored ones can be decrypted.
+    async fn prepare(&self) -> Result<(), StoreError> {
+        if self.signing_keys().await?.is_empty() {
+            self.rotate_signing_key().await?;
+        }
+        Ok(())
+    }
+
+    /// Begins a write: nobody else writes until it ends.
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.write.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::Database)
+    }
+
+    /// Ends a write: appends to the logs what it was about and who did it, commits, and wakes the follower.
+    pub(super) async fn commit(
+        &self,
+        mut tx: Transaction<'static, Sqlite>,
+        subjects: &[Subject],
+    ) -> Result<Version, StoreError> {
+        let mut version = 0;
+        for subject in subjects {
+            version = self.log(&mut tx, subject).await?;
+        }
+        self.audit(&mut tx, subjects).await?;
+        // Before the commit: after it somebody else may be writing.
+        let newest = self.emitting.swap(0, Ordering::Relaxed);
+        tx.commit().await.map_err(StoreError::Database)?;
+        self.written.send_replace(version);
+        if newest > 0 {
+            self.emitted.send_replace(newest);
+        }
+        Ok(version)
+    }
+
+    /// Told after every write of this process.
+    pub fn write_hint(&self) -> watch::Receiver<Version> {
+        self.written.subscribe()
+    }
+
+    /// Told after every write of this process that emitted events.
+    pub fn event_hint(&self) -> watch::Receiver<i64> {
+        self.emitted.subscribe()
+    }
+
+    /// Says how links are written, for the events that hold one. Said once, before anything is served.
+    pub fn set_links(&self, links: Links) {
+        // The first word counts.
+        drop(self.links.set(links));
+    }
+}

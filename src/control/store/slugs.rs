@@ -1,0 +1,125 @@
+//! Where slugs lead: each is claimed in the domains that its sandbox answers in, and in the platform's zones when it is free there.
+
+use sqlx::Row as _;
+
+use super::StoreError;
+use super::domains::{Tx, all};
+use super::rows::Columns;
+use super::tenants::unique;
+use crate::model::host::Slug;
+use crate::model::{Sandbox, SandboxId, Subject, TenantId};
+
+/// The scope of the platform's own zones.
+const PLATFORM: &str = "";
+/// Digits of the id that a default slug has, shortest first.
+const DEFAULT_SLUG_LENGTHS: [usize; 3] = [8, 12, 16];
+/// Whether a sandbox `s` is one of those that answer below a domain `d`.
+const ADMITS: &str = "(d.level = 'tenant' \
+     OR (d.level = 'workspace' AND d.owner = json_extract(s.attributes, '$.workspace_id')) \
+     OR (d.level = 'project' AND d.owner = json_extract(s.attributes, '$.project_id')))";
+
+/// Claims a slug where the tenant's sandboxes answer. In its own domains the claim must succeed; the platform's zones are then
+/// claimed as well when the slug is free there. A tenant without a domain needs the platform's.
+pub(super) async fn claim(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: SandboxId,
+    slug: &Slug,
+) -> Result<(), StoreError> {
+    let sql = format!(
+        "SELECT d.domain FROM domains d JOIN sandboxes s ON s.id = ?2 \
+         WHERE d.tenant = ?1 AND d.verified_at IS NOT NULL AND {ADMITS}"
+    );
+    let domains = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(tenant.to_string())
+        .bind(id.to_string())
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(StoreError::Database)?;
+    let required: Vec<String> = if domains.is_empty() {
+        vec![PLATFORM.to_owned()]
+    } else {
+        domains.iter().map(|row| row.get(0)).collect()
+    };
+    for scope in &required {
+        sqlx::query("INSERT INTO slugs (scope, slug, sandbox) VALUES (?1, ?2, ?3)")
+            .bind(scope)
+            .bind(slug.as_str())
+            .bind(id.to_string())
+            .execute(&mut **tx)
+            .await
+            .map_err(|error| unique(error, || StoreError::SlugTaken))?;
+    }
+    sqlx::query(
+        "INSERT INTO slugs (scope, slug, sandbox) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+    )
+    .bind(PLATFORM)
+    .bind(slug.as_str())
+    .bind(id.to_string())
+    .execute(&mut **tx)
+    .await
+    .map_err(StoreError::Database)?;
+    Ok(())
+}
+
+/// Claims the first free of the slugs made from the id.
+pub(super) async fn claim_default(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: SandboxId,
+) -> Result<Slug, StoreError> {
+    let digits = id.0.simple().to_string();
+    for length in DEFAULT_SLUG_LENGTHS {
+        let slug = Slug::parse(digits.get(..length).unwrap_or(&digits));
+        let slug = slug.map_err(|_| StoreError::Corrupt("slug"))?;
+        match claim(tx, tenant, id, &slug).await {
+            Ok(()) => return Ok(slug),
+            Err(StoreError::SlugTaken) => release(tx, id).await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(StoreError::SlugTaken)
+}
+
+pub(super) async fn release(tx: &mut Tx, id: SandboxId) -> Result<(), StoreError> {
+    let gone = sqlx::query("DELETE FROM slugs WHERE sandbox = ?1")
+        .bind(id.to_string())
+        .execute(&mut **tx)
+        .await;
+    gone.map(drop).map_err(StoreError::Database)
+}
+
+/// The sandboxes that a domain is for answer below it as well.
+pub(super) async fn claim_slugs_below(
+    tx: &mut Tx,
+    domain: &str,
+) -> Result<Vec<Subject>, StoreError> {
+    let sql = format!(
+        "INSERT INTO slugs (scope, slug, sandbox) SELECT d.domain, s.slug, s.id FROM domains d \
+         JOIN sandboxes s ON s.tenant = d.tenant WHERE d.domain = ?1 AND s.destroyed_at IS NULL AND {ADMITS} \
+         ORDER BY s.created_at, s.id ON CONFLICT DO NOTHING RETURNING sandbox"
+    );
+    let rows = all(tx, sql, &[domain]).await?;
+    rows.iter().map(|row| Ok(Subject::Sandbox(Columns::of(row).id()?))).collect()
+}
+
+/// What a sandbox's links are made of: its name there, and the zone if it is one of its tenant's. Where another sandbox has the slug
+/// the name is the id.
+pub(super) async fn host_of(
+    tx: &mut Tx,
+    sandbox: &Sandbox,
+) -> Result<(String, Option<String>), StoreError> {
+    let id = sandbox.id.to_string();
+    let sql = format!(
+        "SELECT d.domain FROM domains d JOIN sandboxes s ON s.tenant = d.tenant \
+         WHERE s.id = ?1 AND d.verified_at IS NOT NULL AND {ADMITS} \
+         ORDER BY CASE d.level WHEN 'project' THEN 0 WHEN 'workspace' THEN 1 ELSE 2 END, d.created_at DESC, d.domain LIMIT 1"
+    );
+    let domain: Option<String> = all(tx, sql, &[&id]).await?.first().map(|row| row.get(0));
+    let scope = domain.as_deref().unwrap_or(PLATFORM);
+    let sql = "SELECT 1 FROM slugs WHERE scope = ?1 AND slug = ?2 AND sandbox = ?3".to_owned();
+    let held = !all(tx, sql, &[scope, sandbox.slug.as_str(), &id]).await?.is_empty();
+    // A destroyed one has given its slug back, and no link to it leads anywhere.
+    let name = if held || sandbox.destroyed_at.is_some() { sandbox.slug.to_string() } else { id };
+    Ok((name, domain.map(|domain| format!("sandbox.{domain}"))))
+}

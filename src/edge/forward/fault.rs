@@ -1,0 +1,174 @@
+//! Everything that can go wrong on the way to a sandbox, and what a visitor is told of it.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::base::fault::{Blame, Face, Fault, Recovery};
+use crate::edge::body::BodyError;
+use crate::edge::upstream::{DialError, ExchangeError};
+use crate::edge::wire::RequestFault;
+
+/// Why a request could not be carried to its sandbox and back.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    /// No connection came about.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// A connection was there; no usable answer came.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// The sandbox agreed to a protocol switch in a way that does not match the request.
+    #[error("the sandbox's protocol switch does not match the request")]
+    BadSwitch,
+    /// A protocol switch was asked of a port that speaks HTTP/2, which has none.
+    #[error("a port that speaks h2c cannot switch protocols")]
+    NoSwitch,
+    /// The app's answer to a preflight approves of nothing, so none of it may pass.
+    #[error("the app does not approve of the preflight")]
+    NotApproved,
+}
+
+const RETRY: Recovery = Recovery::Reload { after: Duration::from_secs(1) };
+
+const fn sandbox(
+    status: StatusCode,
+    label: &'static str,
+    title: &'static str,
+    text: &'static str,
+) -> Face {
+    Face { status, label, title, text, blame: Blame::Sandbox, recovery: RETRY }
+}
+
+static NOTHING_LISTENING: Face = sandbox(
+    StatusCode::BAD_GATEWAY,
+    "nothing_listening",
+    "Nothing is listening on {port} yet",
+    "The app has not been started, or it uses another port. This page opens it as soon as it answers.",
+);
+static NO_TLS: Face = Face {
+    status: StatusCode::BAD_GATEWAY,
+    label: "no_tls",
+    title: "The app does not speak https",
+    text: "{port} was published as https, and no encrypted connection to it came about.",
+    blame: Blame::Sandbox,
+    recovery: Recovery::None,
+};
+static NO_H2C: Face = Face {
+    status: StatusCode::BAD_GATEWAY,
+    label: "no_h2c",
+    title: "The app does not speak HTTP/2",
+    text: "{port} was published as h2c, and what came back is not HTTP/2.",
+    blame: Blame::Sandbox,
+    recovery: Recovery::None,
+};
+static NO_SWITCH: Face = Face {
+    status: StatusCode::NOT_IMPLEMENTED,
+    label: "no_upgrade",
+    title: "There are no WebSockets on {port}",
+    text: "It was published as h2c, which cannot switch to another protocol.",
+    blame: Blame::Visitor,
+    recovery: Recovery::None,
+};
+static UNREACHABLE: Face = sandbox(
+    StatusCode::BAD_GATEWAY,
+    "sandbox_unreachable",
+    "This preview cannot be reached",
+    "The machine behind it does not answer. This page keeps trying.",
+);
+static CONNECT_TIMEOUT: Face = sandbox(
+    StatusCode::GATEWAY_TIMEOUT,
+    "connect_timeout",
+    "This preview cannot be reached in time",
+    "The machine behind it did not accept a connection in time. This page keeps trying.",
+);
+static FIRST_BYTE_TIMEOUT: Face = Face {
+    status: StatusCode::GATEWAY_TIMEOUT,
+    label: "response_timeout",
+    title: "The app takes too long to answer",
+    text: "It accepted the request and did not answer in time.",
+    blame: Blame::Sandbox,
+    recovery: Recovery::None,
+};
+static CLOSED: Face = sandbox(
+    StatusCode::BAD_GATEWAY,
+    "connection_closed",
+    "The app closed the connection",
+    "It did so before it answered. It may have crashed or be restarting.",
+);
+static BAD_ANSWER: Face = Face {
+    status: StatusCode::BAD_GATEWAY,
+    label: "bad_answer",
+    title: "The app did not answer properly",
+    text: "What came back is not a valid answer. Perhaps {port} serves something else than a web page.",
+    blame: Blame::Sandbox,
+    recovery: Recovery::None,
+};
+static FORBIDDEN_ADDRESS: Face = Face {
+    status: StatusCode::BAD_GATEWAY,
+    label: "address_forbidden",
+    title: "This preview cannot be reached",
+    text: "Its address is outside the networks that previews may use.",
+    blame: Blame::Sandbox,
+    recovery: Recovery::None,
+};
+static EXHAUSTED: Face = Face {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    label: "overloaded",
+    title: "Too much is going on",
+    text: "There are more visitors than can be served at the moment. This page tries again.",
+    blame: Blame::Proxy,
+    recovery: Recovery::Reload { after: Duration::from_secs(5) },
+};
+static BODY_BROKEN: Face = Face {
+    status: StatusCode::BAD_REQUEST,
+    label: "request_body_broken",
+    title: "The request did not arrive whole",
+    text: "What was being sent broke off. Send it again.",
+    blame: Blame::Visitor,
+    recovery: Recovery::None,
+};
+static BODY_STALLED: Face = Face {
+    status: StatusCode::REQUEST_TIMEOUT,
+    label: "request_body_timeout",
+    title: "The request took too long to arrive",
+    text: "What was being sent stood still for too long. Send it again.",
+    blame: Blame::Limit,
+    recovery: Recovery::None,
+};
+
+impl Fault for ForwardError {
+    fn face(&self) -> &'static Face {
+        match self {
+            Self::Dial(DialError::Refused(_)) => &NOTHING_LISTENING,
+            Self::Dial(
+                DialError::NoAddress | DialError::Resolve(_) | DialError::Unreachable(_),
+            ) => &UNREACHABLE,
+            Self::Dial(DialError::Forbidden) => &FORBIDDEN_ADDRESS,
+            Self::Dial(DialError::Tls(_)) => &NO_TLS,
+            Self::Dial(DialError::TimedOut) => &CONNECT_TIMEOUT,
+            Self::Dial(DialError::Exhausted(_)) => &EXHAUSTED,
+            Self::Exchange(
+                ExchangeError::ClosedUnanswered(_)
+                | ExchangeError::ClosedInHead(_)
+                | ExchangeError::Http2(_),
+            ) => &CLOSED,
+            Self::Exchange(
+                ExchangeError::BadAnswer(_)
+                | ExchangeError::TooManyInterim
+                | ExchangeError::Malformed(_)
+                | ExchangeError::BadStatus
+                | ExchangeError::HeadTooLarge
+                | ExchangeError::BadLength,
+            )
+            | Self::BadSwitch
+            | Self::NotApproved => &BAD_ANSWER,
+            Self::Exchange(ExchangeError::NotHttp2(_)) => &NO_H2C,
+            Self::Exchange(ExchangeError::Unsayable) => RequestFault::Target.face(),
+            Self::NoSwitch => &NO_SWITCH,
+            Self::Exchange(ExchangeError::TimedOut) => &FIRST_BYTE_TIMEOUT,
+            Self::Exchange(ExchangeError::Request(BodyError::Stalled)) => &BODY_STALLED,
+            Self::Exchange(ExchangeError::Request(_)) => &BODY_BROKEN,
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Who may see what. Pure: no I/O, no async, no clock; everything it reads is passed in.
+//!
+//! `read` makes a [`Visit`] of a request head; [`decide`] makes a [`Decision`] of a visit. Every rule about access is in `decide`,
+//! in a fixed, documented order.
+
+mod credentials;
+mod decide;
+mod decision;
+mod refusal;
+mod session;
+mod sign_in;
+mod visit;
+mod wake;
+
+pub use credentials::{
+    Carrier, Credential, Credentials, Evidence, PLAIN_SESSION_COOKIE, Proof, SESSION_COOKIE,
+    strip_cookie, strip_query, strip_referer, strip_subprotocols,
+};
+pub use decide::{Rules, allowed_until, decide, still_allowed};
+pub use decision::{
+    Decision, Grant, Moved, Plan, Refusal, Renewal, Says, Session, SignIn, Strip, Subject, Wake,
+    WokenBy,
+};
+pub use refusal::RefusalReason;
+pub use visit::{Arrival, Intent, Own, Visit};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! Bandwidth, kept by making those wait who read: what is not read is not sent, all the way back to whoever sends it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use super::Limits;
+use super::bucket::Rate;
+use super::load::Load;
+use crate::base::telemetry::Limited;
+use crate::edge::body::{BodyError, Payload};
+
+/// What is reserved before it is known how much will come. All who wait are due in the order in which they reserved.
+const PIECE: u64 = 16 << 10;
+
+/// One direction of one exchange, as the sandbox's bandwidth lets it pass.
+#[derive(Debug)]
+pub struct Shaper {
+    limits: Limits,
+    load: Arc<Load>,
+    rate: Rate,
+    reserved: bool,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Shaper {
+    pub(super) fn new(limits: Limits, load: Arc<Load>, rate: Rate) -> Self {
+        Self { limits, load, rate, reserved: false, sleep: None }
+    }
+
+    /// Ready when the next piece may be read. Ask again after each [`Shaper::passed`].
+    pub fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.reserved {
+            self.reserved = true;
+            let now = self.limits.now();
+            let due = self.load.bandwidth.reserve(self.rate, PIECE, now);
+            if due > now {
+                self.limits.count(Limited::Bandwidth);
+                self.sleep = Some(Box::pin(tokio::time::sleep_until(self.limits.instant(due))));
+            }
+        }
+        if let Some(sleep) = &mut self.sleep {
+            ready!(sleep.as_mut().poll(cx));
+            self.sleep = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Notes what was read.
+    pub fn passed(&mut self, octets: usize) {
+        let reserved = if std::mem::take(&mut self.reserved) { PIECE } else { 0 };
+        let used = u64::try_from(octets).unwrap_or(u64::MAX);
+        self.load.bandwidth.settle(self.rate, reserved, used);
+    }
+}
+
+impl Drop for Shaper {
+    fn drop(&mut self) {
+        if self.reserved {
+            self.passed(0);
+        }
+    }
+}
+
+/// A body that passes as fast as the bandwidth allows.
+pub(super) struct Shaped {
+    pub(super) body: Payload,
+    pub(super) shaper: Box<Shaper>,
+}
+
+impl Body for Shaped {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        ready!(this.shaper.poll_due(cx));
+        let polled = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        let data = polled.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+        this.shaper.passed(data.map_or(0, Bytes::len));
+        Poll::Ready(polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,275 @@
+//! One visitor's connection: its socket, what has been read ahead, what waits to be written, and the body being read.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+
+use super::Settings;
+use super::pace::Pace;
+use crate::edge::body::BodyError;
+use crate::edge::connection::{Outbox, Stream};
+use crate::edge::deadline::{Deadline, Phase};
+use crate::edge::message::{Framing, RequestHead};
+use crate::edge::pipe::Pipe;
+use crate::edge::wire::{
+    self, BodyDecoder, Decoded, Direction, HeadScan, ParsedRequest, RequestFault,
+};
+
+/// Spare room asked for when reading heads and small bodies.
+const SMALL_READ: usize = 8 << 10;
+/// Spare room asked for when a large body is under way.
+const LARGE_READ: usize = 64 << 10;
+/// How much of the next request may be read ahead while one is being answered.
+const READ_AHEAD: usize = 64 << 10;
+
+/// Why no further request came from a connection.
+#[derive(Debug)]
+pub(super) enum NoRequest {
+    /// Nothing more to serve: the visitor left, or stayed silent too long, or we are draining.
+    Ended,
+    /// What came is not a request that we serve. To be answered, then closed.
+    Faulty(RequestFault, Option<Box<RequestHead>>),
+    /// A head was begun and not finished in time. To be answered with 408, then closed.
+    TooSlow(Option<Box<RequestHead>>),
+}
+
+/// The state of one connection. Shared, within one task, by the serving loop and the request's body.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) stream: Stream,
+    pub(super) inbuf: BytesMut,
+    pub(super) out: Outbox,
+    pub(super) read_deadline: Deadline,
+    pub(super) write_deadline: Deadline,
+    scan: HeadScan,
+    decoder: Option<BodyDecoder>,
+    owes_continue: bool,
+    pace: Pace,
+    settings: Rc<Settings>,
+}
+
+impl Link {
+    pub(super) fn new(stream: Stream, settings: Rc<Settings>, deadlines: [Deadline; 2]) -> Self {
+        let [read_deadline, write_deadline] = deadlines;
+        Self {
+            stream,
+            inbuf: BytesMut::new(),
+            out: Outbox::default(),
+            read_deadline,
+            write_deadline,
+            scan: HeadScan::default(),
+            decoder: None,
+            owes_continue: false,
+            pace: Pace::default(),
+            settings,
+        }
+    }
+
+    /// Reads the next request head. `draining` is asked whenever the connection is idle.
+    pub(super) fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        draining: bool,
+    ) -> Poll<Result<ParsedRequest, NoRequest>> {
+        loop {
+            if !self.inbuf.is_empty() {
+                match wire::parse_request(&mut self.inbuf, &mut self.scan, &self.settings.head) {
+                    Ok(Some(request)) => {
+                        self.read_deadline.clear();
+                        self.begin_body(&request);
+                        return Poll::Ready(Ok(request));
+                    }
+                    Ok(None) => {}
+                    Err(fault) => {
+                        let glimpse = self.scan.take_glimpse();
+                        return Poll::Ready(Err(NoRequest::Faulty(fault, glimpse)));
+                    }
+                }
+            } else if draining {
+                return Poll::Ready(Err(NoRequest::Ended));
+            }
+            let idle = self.inbuf.is_empty();
+            match self.stream.poll_fill(cx, &mut self.inbuf, SMALL_READ) {
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    if idle {
+                        self.read_deadline.set(Phase::RequestHead, self.settings.head_timeout);
+                    }
+                }
+                Poll::Ready(_) => return Poll::Ready(Err(NoRequest::Ended)),
+                Poll::Pending => {
+                    if self.inbuf.is_empty() {
+                        // Nobody knows for how long; what the last request needed is given back.
+                        self.inbuf = BytesMut::new();
+                        self.out.shrink();
+                    }
+                    return match ready!(self.read_deadline.poll_passed(cx)) {
+                        Phase::RequestHead if !self.inbuf.is_empty() => {
+                            let glimpse = wire::glimpse(&self.inbuf).map(Box::new);
+                            Poll::Ready(Err(NoRequest::TooSlow(glimpse)))
+                        }
+                        _ => Poll::Ready(Err(NoRequest::Ended)),
+                    };
+                }
+            }
+        }
+    }
+
+    fn begin_body(&mut self, request: &ParsedRequest) {
+        self.decoder = match request.framing {
+            Framing::None | Framing::Length(0) => None,
+            framing => Some(BodyDecoder::new(framing, Direction::Request)),
+        };
+        self.owes_continue = request.expect_continue && self.decoder.is_some();
+        self.pace = Pace::default();
+    }
+
+    /// Whether the current request's body has been read to its end.
+    pub(super) fn body_is_read(&self) -> bool {
+        self.decoder.as_ref().is_none_or(BodyDecoder::is_done)
+    }
+
+    /// Ready when the visitor has gone away while we work for it. Reads ahead what it may send meanwhile.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // While a body is under way its reader notices the end.
+        while self.body_is_read() && self.inbuf.len() < READ_AHEAD {
+            match ready!(self.stream.poll_fill(cx, &mut self.inbuf, SMALL_READ)) {
+                Ok(n) if n > 0 => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Writes what waits. Ready(Err) when the visitor is gone or has taken nothing for too long.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        if self.out.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let before = self.out.len();
+        let written = self.stream.poll_drain(cx, &mut self.out);
+        match written {
+            Poll::Ready(Ok(())) => {
+                self.write_deadline.clear();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Err(BodyError::Visitor)),
+            Poll::Pending => {
+                if self.out.len() < before || !self.write_deadline.is_set() {
+                    self.write_deadline.set(Phase::VisitorWrite, self.settings.write_idle);
+                }
+                ready!(self.write_deadline.poll_passed(cx));
+                Poll::Ready(Err(BodyError::Stalled))
+            }
+        }
+    }
+
+    /// Sends what a pipe holds, to its last octet, under the same deadline.
+    pub(super) fn poll_pour_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Poll<Result<(), BodyError>> {
+        while !pipe.is_empty() {
+            match self.stream.poll_pour_out(cx, pipe) {
+                Poll::Ready(Ok(moved)) if moved > 0 => self.write_deadline.clear(),
+                Poll::Ready(_) => return Poll::Ready(Err(BodyError::Visitor)),
+                Poll::Pending => {
+                    if !self.write_deadline.is_set() {
+                        self.write_deadline.set(Phase::VisitorWrite, self.settings.write_idle);
+                    }
+                    ready!(self.write_deadline.poll_passed(cx));
+                    return Poll::Ready(Err(BodyError::Stalled));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            let Some(decoder) = &mut self.decoder else { return Poll::Ready(None) };
+            match decoder.decode(&mut self.inbuf) {
+                Err(_) => return Poll::Ready(Some(Err(BodyError::Visitor))),
+                Ok(Decoded::Data(data)) => {
+                    let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                    self.pace.took(length);
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Ok(Decoded::Trailers(trailers)) => {
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                Ok(Decoded::Done) => {
+                    self.read_deadline.clear();
+                    return Poll::Ready(None);
+                }
+                Ok(Decoded::NeedMore) => {}
+            }
+            if self.owes_continue {
+                // Somebody wants the body now, so the visitor may send it (RFC 9110 section 10.1.1).
+                self.owes_continue = false;
+                self.out.push(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
+            }
+            // The serving loop flushes as well, but only after us, and a "100 Continue" must not wait for it.
+            if let Poll::Ready(Err(fault)) = self.poll_flush(cx) {
+                return Poll::Ready(Some(Err(fault)));
+            }
+            let Some(decoder) = &mut self.decoder else { return Poll::Ready(None) };
+            let room = if decoder.remaining().is_none_or(|left| left > 16 << 10) {
+                LARGE_READ
+            } else {
+                SMALL_READ
+            };
+            match self.stream.poll_fill(cx, &mut self.inbuf, room) {
+                Poll::Ready(Ok(n)) if n > 0 => self.pace.resumed(),
+                Poll::Ready(_) => return Poll::Ready(Some(Err(BodyError::Visitor))),
+                Poll::Pending => {
+                    if self.pace.waits() {
+                        self.read_deadline.set(Phase::RequestBody, self.settings.body_idle);
+                    }
+                    if self.pace.is_too_slow(&self.settings) {
+                        return Poll::Ready(Some(Err(BodyError::Stalled)));
+                    }
+                    ready!(self.read_deadline.poll_passed(cx));
+                    return Poll::Ready(Some(Err(BodyError::Stalled)));
+                }
+            }
+        }
+    }
+
+    fn body_hint(&self) -> SizeHint {
+        match &self.decoder {
+            None => SizeHint::with_exact(0),
+            Some(decoder) => {
+                decoder.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
+        }
+    }
+}
+
+/// The body of the request being served, read from the link on demand.
+#[derive(Debug)]
+pub(super) struct RequestBody(pub(super) Rc<RefCell<Link>>);
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.0.borrow_mut().poll_body(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.borrow().body_is_read()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.borrow().body_hint()
+    }
+}

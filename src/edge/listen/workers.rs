@@ -1,0 +1,402 @@
+//! A thread a core, each with its own listener on the same port, its own runtime and its own worker.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use futures_util::future::join_all;
+use http::StatusCode;
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpStream;
+use tokio::runtime::LocalOptions;
+use tokio::sync::broadcast;
+
+use super::handshake::{self, Entrance, NotOpened, Opened};
+use super::{Settings, http1, http2, respond};
+use crate::base::fault::{Blame, Face, Fault, Recovery};
+use crate::base::shutdown::{Stage, Watcher};
+use crate::base::telemetry::Handshake;
+use crate::edge::message::Peer;
+use crate::edge::stage::boxed;
+use crate::edge::visitor::{self, Worker, WorkerParts};
+use crate::model::Subject;
+use crate::model::network::holder;
+
+/// Connections that may wait to be accepted, per listener.
+const BACKLOG: i32 = 4096;
+/// How long accepting rests when the process has no descriptors left.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// How long connections that are cut may take to say so.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Why visitors cannot be listened for.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Somebody listens there already.
+    #[error("port {} on {} is in use by another process", .0.port(), .0.ip())]
+    InUse(SocketAddr),
+    /// The system refuses for another reason.
+    #[error("cannot listen on {0}: {1}")]
+    Refused(SocketAddr, #[source] io::Error),
+}
+
+/// Listeners that are bound and not served yet.
+#[derive(Debug)]
+pub struct Bound {
+    listeners: Vec<TcpListener>,
+    /// Where they are bound; the real port when 0 was asked for.
+    pub address: SocketAddr,
+}
+
+/// Binds one listener a worker to the same address.
+pub fn bind(address: SocketAddr, workers: usize) -> Result<Bound, ListenError> {
+    // Sharing a port is between our own workers. A first, exclusive attempt notices everybody else: sharing alone would
+    // quietly split visitors between two programs of the same user.
+    let exclusive = socket(address, false)?;
+    let address = exclusive.local_addr().map_err(|error| ListenError::Refused(address, error))?;
+    drop(exclusive);
+    let shared = (0..workers.max(1)).map(|_| socket(address, true));
+    Ok(Bound { listeners: shared.collect::<Result<_, _>>()?, address })
+}
+
+fn socket(address: SocketAddr, shared: bool) -> Result<TcpListener, ListenError> {
+    let bound = || -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(shared)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    bound().map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => ListenError::InUse(address),
+        _ => ListenError::Refused(address, error),
+    })
+}
+
+/// Starts a thread for every worker, with a listener at each of the entrances. Each keeps `watcher` until its last connection is gone.
+pub fn start(
+    entrances: Vec<(Bound, Entrance)>,
+    parts: &WorkerParts,
+    settings: Settings,
+    changes: impl Fn() -> broadcast::Receiver<Subject>,
+    watcher: &Watcher,
+) -> io::Result<()> {
+    let caps = Arc::new(Caps { settings, total: AtomicUsize::new(0), by_ip: DashMap::new() });
+    let mut doors: Vec<Vec<(TcpListener, Entrance)>> = Vec::new();
+    for (bound, entrance) in entrances {
+        doors.resize_with(doors.len().max(bound.listeners.len()), Vec::new);
+        for (doors, listener) in doors.iter_mut().zip(bound.listeners) {
+            doors.push((listener, entrance.clone()));
+        }
+    }
+    for (number, doors) in doors.into_iter().enumerate() {
+        let (parts, caps) = (parts.clone(), Arc::clone(&caps));
+        let (changes, watcher) = (changes(), watcher.clone());
+        let (built, is_built) = mpsc::sync_channel(1);
+        thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            // Its tasks never leave this thread, so it is made here.
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = match builder.enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(built.send(Err(error))),
+            };
+            drop(built.send(Ok(())));
+            // The process waits for this one, so that the last lines are written.
+            let staying = watcher.clone();
+            runtime.block_on(run(doors, parts, caps, changes, watcher));
+            // What was still open is noted as it is dropped.
+            drop(runtime);
+            crate::base::telemetry::flush_access();
+            drop(staying);
+        })?;
+        is_built.recv().map_err(|_| io::Error::other("a worker could not start"))??;
+    }
+    Ok(())
+}
+
+async fn run(
+    doors: Vec<(TcpListener, Entrance)>,
+    parts: WorkerParts,
+    caps: Arc<Caps>,
+    changes: broadcast::Receiver<Subject>,
+    mut watcher: Watcher,
+) {
+    let worker = Worker::new(parts);
+    tokio::task::spawn_local(Rc::clone(&worker).keep(changes));
+    let hall = Rc::new(Hall {
+        worker: Rc::clone(&worker),
+        settings: Rc::new(caps.settings.clone()),
+        caps,
+        open: Rc::new(Cell::new(0)),
+    });
+    let accepting = doors.into_iter().map(|door| accept(door, Rc::clone(&hall)));
+    tokio::select! {
+        _ = join_all(accepting) => {}
+        () = watcher.reached(Stage::Draining) => {}
+    }
+    let open = &hall.open;
+    worker.drain();
+    tokio::select! {
+        () = all_closed(open) => {}
+        () = watcher.reached(Stage::Cut) => {
+            worker.cut();
+            drop(tokio::time::timeout(LAST_WORDS, all_closed(open)).await);
+        }
+    }
+}
+
+async fn all_closed(open: &Cell<usize>) {
+    let mut look = tokio::time::interval(Duration::from_millis(20));
+    while open.get() > 0 {
+        look.tick().await;
+    }
+}
+
+/// What the connections of one worker share.
+struct Hall {
+    worker: Rc<Worker>,
+    settings: Rc<Settings>,
+    caps: Arc<Caps>,
+    open: Rc<Cell<usize>>,
+}
+
+async fn accept((listener, entrance): (TcpListener, Entrance), hall: Rc<Hall>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "a worker cannot use its listener");
+            return;
+        }
+    };
+    let entrance = Rc::new(entrance);
+    loop {
+        let (socket, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) if is_passing(&error) => continue,
+            Err(error) => {
+                // Out of descriptors: those that are open go on, and new ones wait in the kernel's queue.
+                tracing::warn!(%error, "cannot accept connections for a moment");
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                continue;
+            }
+        };
+        hall.worker.metrics.connections_accepted.inc();
+        let seat = match Caps::admit(&hall, peer.ip()) {
+            Ok(seat) => seat,
+            Err(cap) => {
+                turn_away(&hall, &entrance, &socket, (peer, &cap));
+                continue;
+            }
+        };
+        if socket.set_nodelay(true).is_err() {
+            // The visitor has gone already.
+            continue;
+        }
+        let serving = serve_one(socket, peer, Rc::clone(&entrance), Rc::clone(&hall), seat);
+        tokio::task::spawn_local(serving);
+    }
+}
+
+/// Tells why there is no place, where that can be said in clear text.
+fn turn_away(
+    hall: &Hall,
+    entrance: &Entrance,
+    socket: &TcpStream,
+    (peer, cap): (SocketAddr, &Capped),
+) {
+    hall.worker.metrics.connections_capped.inc();
+    if !matches!(entrance, Entrance::Tls(_)) {
+        let refusal = visitor::refuse_unread(&hall.worker, &Rc::new(Peer::of(peer)), cap);
+        respond::turn_away(socket, &refusal);
+    }
+}
+
+async fn serve_one(
+    socket: TcpStream,
+    front: SocketAddr,
+    entrance: Rc<Entrance>,
+    hall: Rc<Hall>,
+    mut seat: Seat,
+) {
+    match boxed(open(socket, front, (&entrance, &hall), &mut seat)).await {
+        Ok(Some(opened)) => serve(opened, &hall).await,
+        Ok(None) => {}
+        Err(error) => {
+            hall.worker.metrics.handshake(Handshake::Failed);
+            tracing::debug!(peer = %front.ip(), %error, "no connection came about");
+        }
+    }
+    drop(seat);
+}
+
+fn serve(opened: Opened, hall: &Hall) -> Pin<Box<dyn Future<Output = ()>>> {
+    let (worker, settings) = (Rc::clone(&hall.worker), Rc::clone(&hall.settings));
+    if opened.is_http2 {
+        Box::pin(http2::serve(opened.stream, opened.line, worker, settings))
+    } else {
+        Box::pin(http1::serve(opened.stream, opened.line, worker, settings))
+    }
+}
+
+async fn open(
+    socket: TcpStream,
+    front: SocketAddr,
+    (entrance, hall): (&Entrance, &Hall),
+    seat: &mut Seat,
+) -> Result<Option<Opened>, NotOpened> {
+    let peer = handshake::origin(&socket, front, &hall.settings).await?;
+    if peer != front
+        && let Err(cap) = seat.belongs_to(peer.ip())
+    {
+        turn_away(hall, entrance, &socket, (peer, &cap));
+        return Ok(None);
+    }
+    handshake::open(socket, (front, peer), entrance, &hall.settings, &hall.worker).await.map(Some)
+}
+
+/// Errors of one connection that was given up before we took it, not of accepting as such.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// How many connections there are, over all workers.
+#[derive(Debug)]
+struct Caps {
+    settings: Settings,
+    total: AtomicUsize,
+    by_ip: DashMap<IpAddr, usize>,
+}
+
+/// A cap was reached.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Capped {
+    #[error("too many connections in all")]
+    Total,
+    #[error("too many connections from one address")]
+    Address,
+}
+
+impl Fault for Capped {
+    fn face(&self) -> &'static Face {
+        static TOTAL: Face = Face {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            label: "too_many_connections",
+            title: "Too much is going on",
+            text: "There are more visitors than can be served at the moment.",
+            blame: Blame::Limit,
+            recovery: Recovery::RetryAfter(Duration::from_secs(5)),
+        };
+        static ADDRESS: Face = Face {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            label: "too_many_connections_from_address",
+            title: "Too many connections",
+            text: "There are too many connections from your address.",
+            blame: Blame::Limit,
+            recovery: Recovery::RetryAfter(Duration::from_secs(5)),
+        };
+        match self {
+            Self::Total => &TOTAL,
+            Self::Address => &ADDRESS,
+        }
+    }
+}
+
+/// A connection's place under the caps, given back when dropped.
+struct Seat {
+    hall: Rc<Hall>,
+    /// Whom it counts for; nobody, while a front has not said for whom it is.
+    ip: Option<IpAddr>,
+}
+
+fn exceeds(count: usize, cap: usize) -> bool {
+    cap > 0 && count > cap
+}
+
+impl Caps {
+    fn admit(hall: &Rc<Hall>, ip: IpAddr) -> Result<Seat, Capped> {
+        let caps = &hall.caps;
+        let total = caps.total.fetch_add(1, Ordering::Relaxed) + 1;
+        hall.open.set(hall.open.get() + 1);
+        hall.worker.metrics.connections.inc();
+        // From here the seat gives everything back, also when the connection is turned away.
+        let mut seat = Seat { hall: Rc::clone(hall), ip: None };
+        if exceeds(total, caps.settings.max_connections) {
+            return Err(Capped::Total);
+        }
+        if !caps.settings.is_front(ip) {
+            seat.belongs_to(ip)?;
+        }
+        Ok(seat)
+    }
+
+    fn leave(&self, ip: IpAddr) {
+        if let dashmap::Entry::Occupied(mut entry) = self.by_ip.entry(ip) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+impl Seat {
+    /// Counts the connection for an address.
+    fn belongs_to(&mut self, ip: IpAddr) -> Result<(), Capped> {
+        let caps = &self.hall.caps;
+        let ip = holder(ip);
+        if let Some(before) = self.ip.replace(ip) {
+            caps.leave(before);
+        }
+        let from_ip = {
+            let mut count = caps.by_ip.entry(ip).or_insert(0);
+            *count += 1;
+            *count
+        };
+        if exceeds(from_ip, caps.settings.max_connections_per_ip) {
+            return Err(Capped::Address);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let Hall { caps, open, worker, .. } = &*self.hall;
+        caps.total.fetch_sub(1, Ordering::Relaxed);
+        if let Some(ip) = self.ip {
+            caps.leave(ip);
+        }
+        open.set(open.get() - 1);
+        worker.metrics.connections.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_and_a_mapped_address_as_what_it_maps() {
+        let of = |text: &str| holder(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2::7"), of("2001:db8:1:2:ffff::1"));
+        assert_ne!(of("2001:db8:1:2::7"), of("2001:db8:1:3::7"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
+}

@@ -1,0 +1,106 @@
+//! HTTP messages as they are passed between the parts, whatever the protocol they came in by: heads, framing, who sent them, their ids.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode};
+
+use crate::edge::headers::Headers;
+
+/// The other end of a visitor's connection, in the forms that every request on it needs.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its address; IPv4 addresses never look like IPv6 ones.
+    pub ip: IpAddr,
+    /// The same as text.
+    pub text: HeaderValue,
+}
+
+impl Peer {
+    /// Writes the address of a socket's other end down.
+    pub fn of(address: SocketAddr) -> Self {
+        Self::at(address.ip())
+    }
+
+    /// Writes an address down.
+    pub fn at(ip: IpAddr) -> Self {
+        let ip = ip.to_canonical();
+        let text = HeaderValue::try_from(ip.to_string());
+        Self { ip, text: text.unwrap_or_else(|_| HeaderValue::from_static("unknown")) }
+    }
+}
+
+/// Which HTTP/1 minor version the peer spoke. HTTP/2 counts as [`Minor::One`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Minor {
+    /// HTTP/1.0: no chunked coding, no persistent connection unless asked for.
+    Zero,
+    /// HTTP/1.1 and later.
+    One,
+}
+
+/// The head of a request. `Host` is never among `headers`: it is `authority`.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    /// The method.
+    pub method: Method,
+    /// Origin-form target (`/path?query`, always starting with `/`) or `*`, byte for byte as sent.
+    pub target: Bytes,
+    /// The authority the visitor asked for: from an absolute-form target, else from `Host`. Exactly one, not yet parsed.
+    pub authority: Bytes,
+    /// The HTTP/1 minor version.
+    pub minor: Minor,
+    /// Every field but `Host`; `Transfer-Encoding` and `Content-Length` have been taken out by the codec (see `Framing`).
+    pub headers: Headers,
+}
+
+/// The head of a response.
+#[derive(Clone, Debug)]
+pub struct ResponseHead {
+    /// The status, 100 to 599.
+    pub status: StatusCode,
+    /// The reason phrase as sent; empty means the standard one.
+    pub reason: Bytes,
+    /// Every field; `Transfer-Encoding` and `Content-Length` have been taken out by the codec (see `Framing`).
+    pub headers: Headers,
+}
+
+impl ResponseHead {
+    /// A head with a status, the standard reason and no fields.
+    pub fn new(status: StatusCode) -> Self {
+        Self { status, reason: Bytes::new(), headers: Headers::new() }
+    }
+}
+
+/// How the end of a message body is known (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no body and no length field: requests without one; 1xx, 204 and 304 answers.
+    None,
+    /// `Content-Length`. For an answer to HEAD (or a 304) the length is told but no byte of it follows.
+    Length(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+    /// Responses only: the body ends when the connection does.
+    UntilClose,
+}
+
+/// Interim answers (1xx) on their way to a visitor while the final one is awaited.
+#[derive(Clone, Debug, Default)]
+pub struct Interim(Rc<RefCell<Vec<ResponseHead>>>);
+
+impl Interim {
+    /// Hands an interim answer over; it is written before anything else.
+    pub fn send(&self, head: ResponseHead) {
+        self.0.borrow_mut().push(head);
+    }
+
+    /// Takes what has been handed over.
+    pub fn take_each(&self, mut each: impl FnMut(&ResponseHead)) {
+        if !self.0.borrow().is_empty() {
+            self.0.borrow_mut().drain(..).for_each(|head| each(&head));
+        }
+    }
+}

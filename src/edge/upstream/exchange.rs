@@ -1,0 +1,321 @@
+//! One HTTP/1 exchange with a sandbox: the request goes out while the answer may already be coming back, in the task
+//! of the visitor it belongs to. Dropping it at any point closes the connection.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, StatusCode};
+use http_body::{Body, Frame};
+
+use super::pool::{Conn, Pool, PoolKey};
+use super::response_body::ResponseBody;
+use crate::edge::body::{BodyError, Payload};
+use crate::edge::connection::Outbox;
+use crate::edge::deadline::Phase;
+use crate::edge::message::{Framing, RequestHead, ResponseHead};
+use crate::edge::wire::{self, HeadScan, Limits, ParsedResponse, ResponseFault};
+
+/// How much of a request may wait to be written before more of its body is asked for.
+const HIGH_WATER: usize = 64 << 10;
+/// Interim answers before the final one; a sandbox that sends more is talking nonsense.
+pub(super) const MAX_INTERIM: u8 = 8;
+/// Spare room asked for when reading a head.
+pub(super) const FIRST_READ: usize = 8 << 10;
+
+/// Why no answer came.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// The sandbox closed or reset the connection before the first byte of an answer.
+    #[error("the sandbox closed the connection before it answered")]
+    ClosedUnanswered(#[source] io::Error),
+    /// ... or in the middle of the head.
+    #[error("the sandbox closed the connection in the middle of its answer's head")]
+    ClosedInHead(#[source] io::Error),
+    /// What came is not an HTTP answer that may be passed on.
+    #[error("the sandbox's answer is not valid HTTP: {}", .0.reason())]
+    BadAnswer(ResponseFault),
+    /// The connection over HTTP/2, or the one stream of it, broke.
+    #[error("the sandbox broke off the exchange over HTTP/2")]
+    Http2(#[source] h2::Error),
+    /// What came on a connection that should speak HTTP/2 is something else.
+    #[error("the sandbox does not speak HTTP/2")]
+    NotHttp2(#[source] h2::Error),
+    /// An answer over HTTP/2 that breaks its rules.
+    #[error("the sandbox's answer is not valid HTTP/2")]
+    Malformed(#[source] h2::Error),
+    /// An answer over HTTP/2 with a status that it does not have.
+    #[error("the sandbox's answer has an impossible status")]
+    BadStatus,
+    /// An answer over HTTP/2 with more fields, or longer ones, than are passed on.
+    #[error("the sandbox's answer has too many fields, or too long ones")]
+    HeadTooLarge,
+    /// An answer over HTTP/2 whose length is no number.
+    #[error("the sandbox's answer has no valid length")]
+    BadLength,
+    /// A request that HTTP/2 has no words for.
+    #[error("the request cannot be said in HTTP/2")]
+    Unsayable,
+    /// Too many interim answers.
+    #[error("the sandbox sent too many interim answers")]
+    TooManyInterim,
+    /// No answer within the first-byte deadline.
+    #[error("the sandbox did not answer in time")]
+    TimedOut,
+    /// The visitor's request body broke off or stood still.
+    #[error("the request's body broke off")]
+    Request(#[source] BodyError),
+}
+
+/// The answer's head, how its body is framed, and its body.
+#[derive(Debug)]
+pub struct Received {
+    /// The parsed head.
+    pub parsed: ParsedResponse,
+    /// The exchange, to be turned into a body or taken apart after a protocol switch.
+    pub exchange: Exchange,
+}
+
+/// An exchange under way.
+#[derive(Debug)]
+pub struct Exchange {
+    pub(super) conn: Conn,
+    out: Outbox,
+    body: Payload,
+    framing: Framing,
+    upload: Upload,
+    method: Method,
+    first_byte: Duration,
+    limits: Limits,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upload {
+    /// Nothing of the body has been asked for.
+    Untouched,
+    Running,
+    Done,
+    /// The sandbox takes no more. It may have answered all the same.
+    Refused,
+}
+
+impl Exchange {
+    /// Prepares an exchange; nothing is sent yet.
+    pub fn new(
+        conn: Conn,
+        head: &RequestHead,
+        framing: Framing,
+        body: Payload,
+        (first_byte, limits): (Duration, Limits),
+    ) -> Self {
+        let mut out = Outbox::default();
+        out.write_with(|out| wire::write_request(out, head, framing));
+        let method = head.method.clone();
+        Self { conn, out, body, framing, upload: Upload::Untouched, method, first_byte, limits }
+    }
+
+    /// Sends the request and waits for the final answer's head; interim ones (103 and the like) are handed on.
+    pub async fn head(
+        mut self,
+        mut interim: impl FnMut(ResponseHead),
+    ) -> Result<Received, (ExchangeError, Self)> {
+        self.conn.deadline.set(Phase::FirstByte, self.first_byte);
+        let mut scan = HeadScan::default();
+        let mut count = 0;
+        match poll_fn(|cx| self.poll_head(cx, &mut scan, &mut count, &mut interim)).await {
+            Ok(parsed) => Ok(Received { parsed, exchange: self }),
+            Err(error) => Err((error, self)),
+        }
+    }
+
+    /// Whether a request that went unanswered may be sent again: the connection had been used before, not a byte of an
+    /// answer came, nothing of a body was taken, and the method can be repeated (RFC 9112 section 9.3.1).
+    pub fn is_repeatable(&self, error: &ExchangeError) -> bool {
+        let unanswered = matches!(error, ExchangeError::ClosedUnanswered(_));
+        let untouched = self.upload == Upload::Untouched || self.framing == Framing::None;
+        unanswered && self.conn.reused && untouched && self.method.is_idempotent()
+    }
+
+    /// The request's body, for sending again.
+    pub fn into_request_body(self) -> Payload {
+        self.body
+    }
+
+    /// The connection, after a protocol switch: whatever was read beyond the head is in its buffer.
+    pub fn into_conn(self) -> Conn {
+        self.conn
+    }
+
+    /// The answer's body. When it has been read to its end and everything is in order, the connection goes to `pool`.
+    pub fn into_body(
+        mut self,
+        parsed: &ParsedResponse,
+        reuse: (Rc<Pool>, PoolKey),
+        idle: Duration,
+    ) -> Payload {
+        if let Some(seconds) = parsed.keep_alive_timeout {
+            self.conn.learn_timeout(seconds);
+        }
+        let keep = parsed.keep_alive && parsed.framing != Framing::UntilClose;
+        let bodiless = matches!(parsed.framing, Framing::None | Framing::Length(0))
+            || self.method == Method::HEAD
+            || parsed.head.status == StatusCode::NOT_MODIFIED;
+        if bodiless && self.upload_is_over() {
+            self.end(keep, reuse);
+            return Payload::Empty;
+        }
+        if let Framing::Length(length) = parsed.framing
+            && let Ok(length) = usize::try_from(length)
+            && length <= self.conn.inbuf.len()
+            && self.upload_is_over()
+        {
+            // It came with its head, as most small ones do.
+            let whole = self.conn.inbuf.split_to(length).freeze();
+            self.end(keep, reuse);
+            return Payload::Full(whole);
+        }
+        let framing = if bodiless { Framing::None } else { parsed.framing };
+        self.conn.deadline.clear();
+        Payload::cuttable(ResponseBody::new(self, framing, keep.then_some(reuse), idle))
+    }
+
+    pub(super) fn upload_is_over(&self) -> bool {
+        self.upload == Upload::Done || (self.framing == Framing::None && self.out.is_empty())
+    }
+
+    pub(super) fn end(self, keep: bool, (pool, key): (Rc<Pool>, PoolKey)) {
+        // Bytes that nobody asked for would be taken for the next request's answer.
+        if keep && self.upload_is_over() && self.conn.inbuf.is_empty() {
+            pool.give_back(key, self.conn);
+        }
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        scan: &mut HeadScan,
+        interim_count: &mut u8,
+        interim: &mut impl FnMut(ResponseHead),
+    ) -> Poll<Result<ParsedResponse, ExchangeError>> {
+        loop {
+            if let Poll::Ready(Err(error)) = self.poll_upload(cx) {
+                return Poll::Ready(Err(ExchangeError::Request(error)));
+            }
+            if !self.conn.inbuf.is_empty() {
+                let parsed =
+                    wire::parse_response(&mut self.conn.inbuf, scan, &self.method, &self.limits)
+                        .map_err(ExchangeError::BadAnswer)?;
+                match parsed {
+                    Some(parsed) if is_interim(parsed.head.status) => {
+                        *interim_count += 1;
+                        if *interim_count > MAX_INTERIM {
+                            return Poll::Ready(Err(ExchangeError::TooManyInterim));
+                        }
+                        // "100 Continue" was never asked for upstream: the visitor got its own from us.
+                        if parsed.head.status != StatusCode::CONTINUE {
+                            interim(parsed.head);
+                        }
+                        continue;
+                    }
+                    Some(parsed) => return Poll::Ready(Ok(parsed)),
+                    None => {}
+                }
+            }
+            match self.conn.stream.poll_fill(cx, &mut self.conn.inbuf, FIRST_READ) {
+                Poll::Ready(Ok(n)) if n > 0 => {}
+                Poll::Ready(end) => {
+                    let cause = end.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                    return Poll::Ready(Err(
+                        if self.conn.inbuf.is_empty() && *interim_count == 0 {
+                            ExchangeError::ClosedUnanswered(cause)
+                        } else {
+                            ExchangeError::ClosedInHead(cause)
+                        },
+                    ));
+                }
+                Poll::Pending => {
+                    ready!(self.conn.deadline.poll_passed(cx));
+                    return Poll::Ready(Err(ExchangeError::TimedOut));
+                }
+            }
+        }
+    }
+
+    /// Sends what can be sent of head and body. Ready(Ok) when there is nothing more to send.
+    pub(super) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        loop {
+            let starved = if self.upload == Upload::Refused || self.upload == Upload::Done {
+                false
+            } else {
+                self.fill(cx)?
+            };
+            if self.upload == Upload::Refused {
+                return Poll::Ready(Ok(()));
+            }
+            if !self.out.is_empty() {
+                if ready!(self.conn.stream.poll_drain(cx, &mut self.out)).is_ok() {
+                    // Each step forward gives the sandbox its full time to answer again.
+                    self.conn.deadline.set(Phase::FirstByte, self.first_byte);
+                } else {
+                    self.upload = Upload::Refused;
+                    self.out = Outbox::default();
+                }
+            }
+            if starved {
+                return Poll::Pending;
+            }
+            if matches!(self.upload, Upload::Done | Upload::Refused) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Moves pieces of the body to the outbox. Tells whether the body has nothing more at the moment.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Result<bool, BodyError> {
+        if self.framing == Framing::None {
+            self.upload = Upload::Done;
+            return Ok(false);
+        }
+        while self.upload != Upload::Done && self.out.len() < HIGH_WATER {
+            self.upload = Upload::Running;
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+                return Ok(true);
+            };
+            match frame.transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) => self.push(data),
+                Some(Err(frame)) => self.finish(frame.into_trailers().ok().as_ref()),
+                None => self.finish(None),
+            }
+        }
+        Ok(false)
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if data.is_empty() {
+            return;
+        }
+        if self.framing == Framing::Chunked {
+            self.out.write_with(|out: &mut BytesMut| wire::write_chunk_head(out, data.len()));
+            self.out.push(data);
+            self.out.write_with(|out| out.extend_from_slice(wire::CHUNK_TAIL));
+        } else {
+            // The reader of the visitor's body counts: it never yields more than the length.
+            self.out.push(data);
+        }
+    }
+
+    fn finish(&mut self, trailers: Option<&http::HeaderMap>) {
+        self.upload = Upload::Done;
+        if self.framing == Framing::Chunked {
+            self.out.write_with(|out| wire::write_last_chunk(out, trailers));
+        }
+    }
+}
+
+fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}

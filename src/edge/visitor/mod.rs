@@ -1,0 +1,280 @@
+//! A visitor's request from its head to the last byte of its answer. Read this file first: the order of its steps is the
+//! security argument. A record is opened; the visit is read; `gate::decide` judges it; only a `Plan` of its making is
+//! forwarded; whatever goes wrong becomes one of our pages; the record closes with the last byte.
+
+mod live;
+mod record;
+mod reply;
+mod session;
+mod switch;
+mod wake;
+mod worker;
+
+pub use live::{Ending, Live, Watch};
+pub use record::Record;
+pub use reply::{Answer, Arriving, HeadTimeout, Reply, ShuttingDown, last_words};
+pub use session::Renewals;
+pub use switch::{Switch, run as run_switched};
+pub use worker::{Worker, WorkerParts};
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+
+use crate::base::fault::Fault;
+use crate::edge::forward::Outgoing;
+use crate::edge::gate::{
+    Arrival, Decision, Grant, Intent, Plan, Refusal, RefusalReason, Visit, decide,
+};
+use crate::edge::limits::Entry;
+use crate::edge::message::{Framing, Peer, RequestHead};
+use crate::edge::stage::boxed;
+use crate::model::ShareId;
+use crate::model::host::Authority;
+use reply::Refused;
+
+/// Serves one request.
+pub async fn handle(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
+    let secure = arriving.secure;
+    let mut reply = judge(worker, arriving).await;
+    if let Reply::Answer(answer) = &mut reply {
+        worker.finish(&mut answer.head.headers, secure);
+    }
+    reply
+}
+
+/// The answer to a request on a listener that only leads on to https.
+pub fn lead_to_https(worker: &Rc<Worker>, arriving: Arriving, port: u16) -> Answer {
+    let mut record = Record::open(worker, &arriving);
+    let mut answer = if let Ok(authority) = Authority::parse(&arriving.head.authority) {
+        record.host(&authority.host);
+        reply::to_https(record, &authority, &arriving.head.target, port)
+    } else {
+        unread(worker, record, &arriving.head, &RefusalReason::BadHost)
+    };
+    worker.finish(&mut answer.head.headers, false);
+    answer
+}
+
+async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
+    let mut record = Record::open(worker, &arriving);
+    let arrival = Arrival {
+        peer: arriving.peer.ip,
+        secure: arriving.secure,
+        has_body: arriving.framing != Framing::None,
+    };
+    let mut visit = match Visit::read(&arriving.head, arrival) {
+        Ok(visit) => visit,
+        // What cannot be read for certain is not followed by anything that could.
+        Err(reason) => return last(unread(worker, record, &arriving.head, &reason)),
+    };
+    record.host(&visit.authority.host);
+    if arriving.shown.as_ref().is_some_and(|shown| !shown.serves(&visit.authority.host)) {
+        // Browsers reuse a connection for every host that its certificate covers, and for no other (RFC 9110 section 7.4).
+        let misdirected = &RefusalReason::Misdirected;
+        return Reply::Answer(unread(worker, record, &arriving.head, misdirected));
+    }
+    if visit.takes_token() {
+        let body = record.count_request_body(std::mem::take(&mut arriving.body));
+        match boxed(session::whole(body)).await {
+            Ok(body) => visit.take_token(&body),
+            Err(fault) => return last(unread(worker, record, &arriving.head, &fault)),
+        }
+    }
+    let evidence = worker.evidence(&visit.credentials);
+    let decide = |now| decide(&visit, &evidence, &worker.routes, &worker.rules, now);
+    let mut decision = decide(record.opened());
+    if let Decision::Wake(wake) = decision {
+        let again = || decide(worker.clock.now());
+        decision = boxed(wake::wait(worker, &mut record, *wake, again)).await;
+    }
+    match decision {
+        Decision::Forward(plan) => {
+            let readable_socket = is_readable_socket(&visit);
+            let visited = Visited { authority: visit.authority, readable_socket };
+            forward(worker, record, (*plan, visited), arriving).await
+        }
+        Decision::SignIn(sign_in) => {
+            record.subject(&sign_in.subject);
+            if let Some(share) = sign_in.share {
+                opened(worker, &mut record, share);
+            }
+            Reply::Answer(reply::sign_in(record, sign_in))
+        }
+        Decision::Session(session) => {
+            record.subject(&session.subject);
+            let asked = (&arriving.head, &*visit.authority.host);
+            Reply::Answer(session::answer(worker, record, asked, *session))
+        }
+        Decision::Moved(moved) => Reply::Answer(reply::moved(record, &moved)),
+        Decision::Neutral(subject) => {
+            record.subject(&subject);
+            Reply::Answer(reply::neutral(record))
+        }
+        Decision::Refuse(refusal) => refused(worker, record, &visit, &refusal),
+        // It has been waited for already.
+        Decision::Wake(wake) => {
+            refused(worker, record, &visit, &wake.refuse(RefusalReason::Waking))
+        }
+    }
+}
+
+/// The answer to a visit that is refused.
+fn refused(worker: &Rc<Worker>, mut record: Record, visit: &Visit<'_>, refusal: &Refusal) -> Reply {
+    record.refusal(refusal);
+    let refused = Refused {
+        fault: &refusal.reason,
+        tenant: refusal.tenant.as_deref(),
+        host: &visit.authority.host,
+        subject: refusal.subject().map(|on| (on.route.slug.as_str(), on.port)),
+        readable_socket: is_readable_socket(visit),
+    };
+    refuse(worker, record, visit.head, refused)
+}
+
+/// Notes that a share link was opened.
+fn opened(worker: &Worker, record: &mut Record, share: ShareId) {
+    record.share(share);
+    worker.visits.opened(share, worker.clock.now());
+}
+
+/// The answer to a request about which nothing is decided.
+fn unread(worker: &Rc<Worker>, record: Record, head: &RequestHead, fault: &dyn Fault) -> Answer {
+    reply::page(worker, record, Some(head), &Refused::unread(fault))
+}
+
+/// An answer after which the connection ends.
+fn last(answer: Answer) -> Reply {
+    Reply::Answer(Answer { close: true, ..answer })
+}
+
+/// The answer to bytes that never became a request.
+pub fn refuse_unread(worker: &Rc<Worker>, peer: &Rc<Peer>, fault: &dyn Fault) -> Answer {
+    refuse_glimpsed(worker, (peer, false), fault, None)
+}
+
+/// ... of which as much is known as what form of answer it wants (see [`crate::edge::wire::glimpse`]).
+pub fn refuse_glimpsed(
+    worker: &Rc<Worker>,
+    (peer, secure): (&Rc<Peer>, bool),
+    fault: &dyn Fault,
+    glimpse: Option<&RequestHead>,
+) -> Answer {
+    let record = Record::unread(worker, peer);
+    let mut answer = reply::page(worker, record, glimpse, &Refused::unread(fault));
+    worker.finish(&mut answer.head.headers, secure);
+    answer
+}
+
+/// What is still needed of a visit once its head has gone to the sandbox.
+struct Visited {
+    authority: Authority,
+    readable_socket: bool,
+}
+
+impl Visited {
+    /// What went wrong with a plan, for whom it is told. Who came without a credential is told nothing of the sandbox, not even what
+    /// is wrong with it.
+    fn refused<'a>(&'a self, plan: &'a Plan, stranger: bool, fault: &'a dyn Fault) -> Refused<'a> {
+        Refused {
+            fault: if stranger { &RefusalReason::SignInNeeded } else { fault },
+            tenant: Some(plan.tenant.as_ref()),
+            host: &self.authority.host,
+            subject: (!stranger).then_some((plan.route.slug.as_str(), plan.port)),
+            readable_socket: self.readable_socket,
+        }
+    }
+}
+
+/// Whether a refusal should be told as a close code: a browser's script opened this WebSocket, and can read nothing else.
+fn is_readable_socket(visit: &Visit<'_>) -> bool {
+    visit.intent == Intent::WebSocket && visit.head.headers.contains_key(http::header::ORIGIN)
+}
+
+/// What the limits judge by.
+fn entry<'a>(plan: &'a Plan, peer: &Peer) -> Entry<'a> {
+    Entry {
+        sandbox: plan.route.sandbox,
+        tenant: &plan.tenant.policy.limits,
+        peer: peer.ip,
+        is_stranger: !plan.by_credential,
+        is_socket: plan.upgrade,
+    }
+}
+
+async fn forward(
+    worker: &Rc<Worker>,
+    mut record: Record,
+    (plan, visited): (Plan, Visited),
+    mut arriving: Arriving,
+) -> Reply {
+    record.plan(&plan);
+    // Who came without a credential is told nothing of the sandbox, not even what is wrong with it.
+    let is_stranger = plan.grant == Grant::Preflight;
+    let permit = match worker.limits.admit(&entry(&plan, &arriving.peer), record.started()) {
+        Ok(permit) => permit,
+        Err(exceeded) => {
+            let refused = visited.refused(&plan, is_stranger, &exceeded);
+            return refuse(worker, record, &arriving.head, refused);
+        }
+    };
+    record.goes_on(&plan);
+    let mut watch = worker.live.watch(&plan.grant, (&*plan.route, plan.port), arriving.peer.ip);
+    watch.hold(permit);
+    // A browser takes a refusal of its WebSocket only in one of the subprotocols it named, and ours is taken out of the head.
+    let offered = || arriving.head.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned();
+    let protocols = plan.upgrade.then(offered).flatten();
+    let outgoing = Outgoing {
+        plan: &plan,
+        authority: &visited.authority,
+        head: &mut arriving.head,
+        framing: arriving.framing,
+        body: watch.shape(record.count_request_body(arriving.body)),
+        peer: &arriving.peer,
+        secure: arriving.secure,
+        request_id: record.id(),
+    };
+    let sent = {
+        let mut sending = pin!(worker.forwarder.send(outgoing, &arriving.interim));
+        poll_fn(|cx| {
+            if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
+                return Poll::Ready(Ok(sent));
+            }
+            watch.poll_ended(cx).map(Err)
+        })
+        .await
+    };
+    let fault: &dyn Fault = match sent {
+        Ok(Ok(forwarded)) => return reply::app(record, watch, forwarded, plan),
+        Ok(Err(ref error)) => error,
+        Err(Ending::Access(ref reason)) => reason,
+        Err(Ending::Shutdown) => {
+            record.broke(Ending::Shutdown.into());
+            &ShuttingDown
+        }
+    };
+    record.cause(fault);
+    let stranger = is_stranger && !matches!(sent, Err(Ending::Shutdown));
+    if let Some(protocols) = protocols {
+        arriving.head.headers.insert(SEC_WEBSOCKET_PROTOCOL, protocols);
+    }
+    refuse(worker, record, &arriving.head, visited.refused(&plan, stranger, fault))
+}
+
+fn refuse(
+    worker: &Rc<Worker>,
+    mut record: Record,
+    head: &RequestHead,
+    refused: Refused<'_>,
+) -> Reply {
+    if refused.readable_socket
+        && let Some(switch) = Switch::farewell(head, refused.fault.face())
+    {
+        record.refused(refused.fault.face());
+        return Reply::Switch(Box::new(switch.with(record)));
+    }
+    Reply::Answer(reply::page(worker, record, Some(head), &refused))
+}
