@@ -12,13 +12,16 @@ use crate::model::{ShareId, ShareTally};
 /// Sums of workers that wait to be written. While it is full, workers go on counting for themselves.
 const WAITING: usize = 256;
 
+/// What a worker has counted since it last handed over.
+pub type Sums = Vec<(ShareId, ShareTally)>;
+
 /// Where workers hand over what they have counted.
 #[derive(Clone, Debug)]
-pub struct Counter(mpsc::Sender<Vec<(ShareId, ShareTally)>>);
+pub struct Counter(mpsc::Sender<Sums>);
 
 impl Counter {
     /// The workers' end and the control plane's.
-    pub fn channel() -> (Self, mpsc::Receiver<Vec<(ShareId, ShareTally)>>) {
+    pub fn channel() -> (Self, mpsc::Receiver<Sums>) {
         let (counter, counted) = mpsc::channel(WAITING);
         (Self(counter), counted)
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Binding, KeyId, SandboxId, TenantId, TokenId};
+use super::{Binding, KeyId, SandboxId, ScopedTokenId, TenantId, TokenId};
 
 /// What an API key may do. `All` (`*`) is the master scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -167,6 +167,29 @@ impl std::fmt::Debug for SigningKeyRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SigningKeyRecord").field("kid", &self.kid).finish_non_exhaustive()
     }
+}
+
+/// A minted delegation token, remembered so that it can be listed and revoked. The token itself is not kept.
+#[derive(Clone, Debug)]
+pub struct ScopedToken {
+    /// The `jti` claim.
+    pub id: ScopedTokenId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// The key that minted it. The token ends with it.
+    pub minted_by: KeyId,
+    /// Whom it was minted for, in the minter's words.
+    pub user_id: String,
+    /// What it is bound to.
+    pub binding: Binding,
+    /// What it may do.
+    pub scopes: Vec<KeyScope>,
+    /// When it was minted.
+    pub created_at: Timestamp,
+    /// When it expires.
+    pub expires_at: Timestamp,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! Access for one end user: what a delegated key or token is bound to.
 
-use jiff::Timestamp;
-
-use super::{Event, KeyId, KeyScope, Sandbox, SandboxId, ScopedTokenId, TenantId};
+use super::{Event, Sandbox, SandboxId};
 
 /// Whom a delegated caller acts for. Everything else of the tenant's does not exist for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,27 +34,4 @@ impl Binding {
         };
         (own || self.sandboxes.contains(&id)) && within
     }
-}
-
-/// A minted delegation token, remembered so that it can be listed and revoked. The token itself is not kept.
-#[derive(Clone, Debug)]
-pub struct ScopedToken {
-    /// The `jti` claim.
-    pub id: ScopedTokenId,
-    /// Whose.
-    pub tenant: TenantId,
-    /// The key that minted it. The token ends with it.
-    pub minted_by: KeyId,
-    /// Whom it was minted for, in the minter's words.
-    pub user_id: String,
-    /// What it is bound to.
-    pub binding: Binding,
-    /// What it may do.
-    pub scopes: Vec<KeyScope>,
-    /// When it was minted.
-    pub created_at: Timestamp,
-    /// When it expires.
-    pub expires_at: Timestamp,
-    /// When it was revoked.
-    pub revoked_at: Option<Timestamp>,
 }

@@ -13,6 +13,7 @@ mod ids;
 mod life;
 mod limits;
 mod links;
+mod moves;
 pub mod network;
 mod preview;
 pub mod registrable;
@@ -25,10 +26,10 @@ mod usage;
 mod webhook;
 mod workspace;
 
-pub use access::{ApiKey, KeyScope, PreviewTokenRecord, SigningKeyRecord, TokenScope};
+pub use access::{ApiKey, KeyScope, PreviewTokenRecord, ScopedToken, SigningKeyRecord, TokenScope};
 pub use branding::Branding;
 pub use change::{Change, Subject, Version};
-pub use delegation::{Binding, ScopedToken};
+pub use delegation::Binding;
 pub use domain::{
     Audience, CustomDomain, ExactDomain, PreviewDomain, Registration, Seen, Standing, TenantDomain,
 };
@@ -38,9 +39,10 @@ pub use ids::{
     DeliveryId, EventId, IdText, JobId, KeyId, PreviewId, SandboxId, ScopedTokenId, ShareId,
     TenantId, TokenId, WebhookId, WorkspaceId,
 };
-pub use life::{Life, Move, Step, Stuck, Verb, after};
+pub use life::{Life, Verb};
 pub use limits::{PreviewLimits, QuotaSource, Quotas};
 pub use links::Links;
+pub use moves::{Move, Step, Stuck, after};
 pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};
 pub use share::{REMEMBERED, Share, ShareHash, ShareLink, ShareTally};

@@ -230,7 +230,7 @@ impl Field {
     /// The host of one of the other sandboxes, whose port of the origin is public.
     pub fn host_of(&self, n: usize) -> String {
         assert!(n < self.others, "there are {} others", self.others);
-        portico::model::host(self.origin.plain.port(), &format!("{}{n}", portico::OTHER))
+        portico::host(self.origin.plain.port(), &format!("{}{n}", portico::OTHER))
     }
 
     /// The token to send to a peer.

@@ -16,6 +16,7 @@ mod idempotency;
 mod jobs;
 mod keys;
 mod lifecycle;
+mod migrations;
 mod open;
 mod previews;
 mod prune;

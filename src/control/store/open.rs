@@ -56,7 +56,7 @@ impl Store {
             .statement_cache_capacity(256);
         let pool = |n| SqlitePoolOptions::new().max_connections(n).acquire_timeout(2 * BUSY);
         let write = pool(1).connect_with(options.clone()).await.map_err(StoreError::Database)?;
-        sqlx::migrate!().run(&write).await.map_err(StoreError::Migration)?;
+        super::migrations::migrator().run(&write).await.map_err(StoreError::Migration)?;
         let read = pool(READERS).connect_with(options).await.map_err(StoreError::Database)?;
         let store = Self {
             read,

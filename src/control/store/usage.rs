@@ -158,7 +158,7 @@ mod tests {
         let options = SqliteConnectOptions::new().filename(data.join("portico.db"));
         let pool = SqlitePoolOptions::new().max_connections(1);
         let pool = pool.connect_with(options.create_if_missing(true)).await.unwrap();
-        let mut migrator = sqlx::migrate!();
+        let mut migrator = crate::control::store::migrations::migrator();
         let before: Vec<_> = migrator.iter().filter(|m| m.version < 4).cloned().collect();
         migrator.migrations = Cow::Owned(before);
         migrator.run(&pool).await.unwrap();

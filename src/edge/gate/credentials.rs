@@ -9,7 +9,7 @@ use percent_encoding::percent_decode;
 use smallvec::SmallVec;
 
 use super::RefusalReason;
-use super::visit::Seen;
+use super::seen::Seen;
 use crate::edge::headers::Headers;
 use crate::model::ShareLink;
 use crate::model::token::{self, Claims, KeyRing, TokenError, Verifier};

@@ -7,6 +7,7 @@ mod credentials;
 mod decide;
 mod decision;
 mod refusal;
+mod seen;
 mod session;
 mod sign_in;
 mod visit;

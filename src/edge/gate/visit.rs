@@ -7,6 +7,7 @@ use http::header::{self, HeaderName};
 use http::{Method, header::HeaderValue};
 
 use super::credentials;
+use super::seen::Seen;
 use super::{Carrier, Credential, Credentials, RefusalReason};
 use crate::edge::headers::Headers;
 use crate::edge::message::{Minor, RequestHead};
@@ -108,41 +109,6 @@ pub struct Visit<'a> {
     /// The credentials found, explicit ones (query, header, subprotocol) before the cookie.
     pub credentials: Credentials,
     pub(super) seen: Seen<'a>,
-}
-
-/// Which of the fields that decisions rest on a head has: found in one pass, because asking a map for each of them costs more than
-/// all the deciding.
-#[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
-pub(super) struct Seen<'a> {
-    pub(super) authorization: bool,
-    pub(super) cookie: bool,
-    pub(super) preview_token: bool,
-    pub(super) subprotocol: bool,
-    upgrade: bool,
-    purpose: bool,
-    fetch_mode: Option<&'a HeaderValue>,
-    accept: Option<&'a HeaderValue>,
-}
-
-impl<'a> Seen<'a> {
-    pub(super) fn of(headers: &'a Headers) -> Self {
-        let mut seen = Self::default();
-        for (name, value) in headers.iter() {
-            match name.as_str() {
-                "accept" => seen.accept = seen.accept.or(Some(value)),
-                "authorization" => seen.authorization = true,
-                "cookie" => seen.cookie = true,
-                "purpose" | "sec-purpose" | "x-moz" => seen.purpose = true,
-                "sec-fetch-mode" => seen.fetch_mode = seen.fetch_mode.or(Some(value)),
-                "sec-websocket-protocol" => seen.subprotocol = true,
-                "upgrade" => seen.upgrade = true,
-                "x-miosa-preview-token" => seen.preview_token = true,
-                _ => {}
-            }
-        }
-        seen
-    }
 }
 
 impl<'a> Visit<'a> {

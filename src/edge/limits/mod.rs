@@ -21,12 +21,10 @@ use tokio::time::Instant;
 use crate::base::fault::{Blame, Face, Fault, Recovery};
 use crate::base::shutdown::{Stage, Watcher};
 use crate::base::telemetry::{Limited, Metrics};
-use crate::edge::body::Payload;
 use crate::model::{PreviewLimits, SandboxId};
 use addresses::Addresses;
 use bucket::Rate;
 use load::{Load, Loads};
-use shaper::Shaped;
 
 /// How often the loads of sandboxes where nothing goes on are forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -220,23 +218,6 @@ struct Held {
     load: Arc<Load>,
     counted: Option<Kind>,
     bandwidth: Option<(Limits, Rate)>,
-}
-
-impl Permit {
-    /// What makes one direction of the exchange wait; nothing where bandwidth has no limit.
-    pub fn shaper(&self) -> Option<Box<Shaper>> {
-        let held = self.0.as_ref()?;
-        let (limits, rate) = held.bandwidth.as_ref()?;
-        Some(Box::new(Shaper::new(limits.clone(), Arc::clone(&held.load), *rate)))
-    }
-
-    /// A body that passes as fast as it may.
-    pub fn shape(&self, body: Payload) -> Payload {
-        match self.shaper() {
-            Some(shaper) if !body.is_empty() => Payload::stream(Shaped { body, shaper }),
-            _ => body,
-        }
-    }
 }
 
 impl Drop for Held {

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use super::Limits;
 use super::bucket::Rate;
 use super::load::Load;
+use super::{Limits, Permit};
 use crate::base::telemetry::Limited;
 use crate::edge::body::{BodyError, Payload};
 
@@ -28,7 +28,7 @@ pub struct Shaper {
 }
 
 impl Shaper {
-    pub(super) fn new(limits: Limits, load: Arc<Load>, rate: Rate) -> Self {
+    fn new(limits: Limits, load: Arc<Load>, rate: Rate) -> Self {
         Self { limits, load, rate, reserved: false, sleep: None }
     }
 
@@ -66,10 +66,27 @@ impl Drop for Shaper {
     }
 }
 
+impl Permit {
+    /// What makes one direction of the exchange wait; nothing where bandwidth has no limit.
+    pub fn shaper(&self) -> Option<Box<Shaper>> {
+        let held = self.0.as_ref()?;
+        let (limits, rate) = held.bandwidth.as_ref()?;
+        Some(Box::new(Shaper::new(limits.clone(), Arc::clone(&held.load), *rate)))
+    }
+
+    /// A body that passes as fast as it may.
+    pub fn shape(&self, body: Payload) -> Payload {
+        match self.shaper() {
+            Some(shaper) if !body.is_empty() => Payload::stream(Shaped { body, shaper }),
+            _ => body,
+        }
+    }
+}
+
 /// A body that passes as fast as the bandwidth allows.
-pub(super) struct Shaped {
-    pub(super) body: Payload,
-    pub(super) shaper: Box<Shaper>,
+struct Shaped {
+    body: Payload,
+    shaper: Box<Shaper>,
 }
 
 impl Body for Shaped {

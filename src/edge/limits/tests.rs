@@ -9,6 +9,7 @@ use http_body_util::BodyExt as _;
 use proptest::prelude::*;
 
 use super::*;
+use crate::edge::body::Payload;
 
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const NOTHING: PreviewLimits = PreviewLimits {

@@ -9,8 +9,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::fault::{CertificateFault, TlsError};
 use super::files::{Fingerprint, Look, Settings};
-use super::pair::{CertificateFault, TlsError};
 use super::set::Set;
 use crate::base::clock::Clock;
 use crate::model::certificate::Names;

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::pair::CertificateFault;
+use super::fault::CertificateFault;
 
 /// Where certificates are.
 #[derive(Clone, Debug, PartialEq, Eq)]

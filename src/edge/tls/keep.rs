@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::certificates::Certificates;
+use super::fault::TlsError;
 use super::files::{Fingerprint, Look};
-use super::pair::TlsError;
 use super::set::Set;
 use crate::base::shutdown::{Stage, Watcher};
 use crate::base::telemetry::Metrics;

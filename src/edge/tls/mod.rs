@@ -3,6 +3,7 @@
 
 mod certificates;
 mod development;
+mod fault;
 mod files;
 mod keep;
 mod pair;
@@ -12,5 +13,5 @@ mod tests;
 
 pub use certificates::Certificates;
 pub use development::{Development, DevelopmentError};
+pub use fault::{CertificateFault, TlsError};
 pub use files::{Pair, Settings};
-pub use pair::{CertificateFault, TlsError};

@@ -1,7 +1,7 @@
 //! Reading one certificate and its key, and everything that can be wrong with them.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,60 +16,12 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
+use super::fault::CertificateFault;
 use super::files::Pair;
 use crate::model::certificate::Names;
 
 /// The largest file that is read. A chain has a few kilobytes.
 const MAX_FILE: u64 = 1 << 20;
-
-/// One reason why certificates cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum CertificateFault {
-    /// A file or directory that is not there or may not be read.
-    #[error("{}: cannot be read: {_1}", .0.display())]
-    File(PathBuf, io::Error),
-    /// A file of a size that no certificate has.
-    #[error("{}: is larger than a mebibyte", .0.display())]
-    TooLarge(PathBuf),
-    /// PEM that breaks off, or something else between its markers.
-    #[error("{}: is damaged or only half written", .0.display())]
-    Damaged(PathBuf),
-    /// A file without a certificate.
-    #[error("{}: holds no certificate", .0.display())]
-    NoCertificate(PathBuf),
-    /// A file without a key.
-    #[error("{}: holds no private key (one that is encrypted cannot be used)", .0.display())]
-    NoKey(PathBuf),
-    /// A key of a kind that is not known.
-    #[error("{}: the private key cannot be used: {_1}", .0.display())]
-    Key(PathBuf, Error),
-    /// Two files that do not belong together.
-    #[error("{}: is not the key of {}", key.display(), certificate.display())]
-    Mismatch {
-        /// The key's file.
-        key: PathBuf,
-        /// The certificate's file.
-        certificate: PathBuf,
-    },
-    /// A certificate that no browser would accept for anything.
-    #[error("{}: is valid for no host (it has no subject alternative names)", .0.display())]
-    NoNames(PathBuf),
-    /// Nothing to show to anybody.
-    #[error("there is no certificate")]
-    None,
-    /// The cryptography itself does not start.
-    #[error("TLS cannot be set up: {0}")]
-    Setup(Error),
-}
-
-/// Why certificates cannot be used. Holds every fault, one a line.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", lines(.0))]
-pub struct TlsError(pub Vec<CertificateFault>);
-
-fn lines(faults: &[CertificateFault]) -> String {
-    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-}
 
 /// A certificate that can be shown.
 #[derive(Debug)]

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use rustls::crypto::CryptoProvider;
 
+use super::fault::CertificateFault;
 use super::files::Look;
-use super::pair::{self, CertificateFault, Entry};
+use super::pair::{self, Entry};
 
 /// How long before its end a certificate is worth a warning.
 const SOON: Duration = Duration::from_hours(7 * 24);

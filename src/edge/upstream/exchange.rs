@@ -13,7 +13,6 @@ use http::{Method, StatusCode};
 use http_body::{Body, Frame};
 
 use super::pool::{Conn, Pool, PoolKey};
-use super::response_body::ResponseBody;
 use crate::edge::body::{BodyError, Payload};
 use crate::edge::connection::Outbox;
 use crate::edge::deadline::Phase;
@@ -88,7 +87,7 @@ pub struct Exchange {
     body: Payload,
     framing: Framing,
     upload: Upload,
-    method: Method,
+    pub(super) method: Method,
     first_byte: Duration,
     limits: Limits,
 }
@@ -148,39 +147,6 @@ impl Exchange {
     /// The connection, after a protocol switch: whatever was read beyond the head is in its buffer.
     pub fn into_conn(self) -> Conn {
         self.conn
-    }
-
-    /// The answer's body. When it has been read to its end and everything is in order, the connection goes to `pool`.
-    pub fn into_body(
-        mut self,
-        parsed: &ParsedResponse,
-        reuse: (Rc<Pool>, PoolKey),
-        idle: Duration,
-    ) -> Payload {
-        if let Some(seconds) = parsed.keep_alive_timeout {
-            self.conn.learn_timeout(seconds);
-        }
-        let keep = parsed.keep_alive && parsed.framing != Framing::UntilClose;
-        let bodiless = matches!(parsed.framing, Framing::None | Framing::Length(0))
-            || self.method == Method::HEAD
-            || parsed.head.status == StatusCode::NOT_MODIFIED;
-        if bodiless && self.upload_is_over() {
-            self.end(keep, reuse);
-            return Payload::Empty;
-        }
-        if let Framing::Length(length) = parsed.framing
-            && let Ok(length) = usize::try_from(length)
-            && length <= self.conn.inbuf.len()
-            && self.upload_is_over()
-        {
-            // It came with its head, as most small ones do.
-            let whole = self.conn.inbuf.split_to(length).freeze();
-            self.end(keep, reuse);
-            return Payload::Full(whole);
-        }
-        let framing = if bodiless { Framing::None } else { parsed.framing };
-        self.conn.deadline.clear();
-        Payload::cuttable(ResponseBody::new(self, framing, keep.then_some(reuse), idle))
     }
 
     pub(super) fn upload_is_over(&self) -> bool {

@@ -6,15 +6,16 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::exchange::{Exchange, FIRST_READ};
 use super::pool::{Pool, PoolKey};
-use crate::edge::body::{BodyError, Cuttable, POUR_FROM};
+use crate::edge::body::{BodyError, Cuttable, POUR_FROM, Payload};
 use crate::edge::deadline::Phase;
 use crate::edge::message::Framing;
 use crate::edge::pipe::Pipe;
-use crate::edge::wire::{BodyDecoder, Decoded, Direction};
+use crate::edge::wire::{BodyDecoder, Decoded, Direction, ParsedResponse};
 
 /// At most this much is read at once when a large body streams.
 const LARGE_READ: usize = 256 << 10;
@@ -27,6 +28,41 @@ pub struct ResponseBody {
     reuse: Option<(Rc<Pool>, PoolKey)>,
     idle: Duration,
     room: usize,
+}
+
+impl Exchange {
+    /// The answer's body. When it has been read to its end and everything is in order, the connection goes to `pool`.
+    pub fn into_body(
+        mut self,
+        parsed: &ParsedResponse,
+        reuse: (Rc<Pool>, PoolKey),
+        idle: Duration,
+    ) -> Payload {
+        if let Some(seconds) = parsed.keep_alive_timeout {
+            self.conn.learn_timeout(seconds);
+        }
+        let keep = parsed.keep_alive && parsed.framing != Framing::UntilClose;
+        let bodiless = matches!(parsed.framing, Framing::None | Framing::Length(0))
+            || self.method == Method::HEAD
+            || parsed.head.status == StatusCode::NOT_MODIFIED;
+        if bodiless && self.upload_is_over() {
+            self.end(keep, reuse);
+            return Payload::Empty;
+        }
+        if let Framing::Length(length) = parsed.framing
+            && let Ok(length) = usize::try_from(length)
+            && length <= self.conn.inbuf.len()
+            && self.upload_is_over()
+        {
+            // It came with its head, as most small ones do.
+            let whole = self.conn.inbuf.split_to(length).freeze();
+            self.end(keep, reuse);
+            return Payload::Full(whole);
+        }
+        let framing = if bodiless { Framing::None } else { parsed.framing };
+        self.conn.deadline.clear();
+        Payload::cuttable(ResponseBody::new(self, framing, keep.then_some(reuse), idle))
+    }
 }
 
 impl ResponseBody {

@@ -2,18 +2,21 @@
 //! security argument. A record is opened; the visit is read; `gate::decide` judges it; only a `Plan` of its making is
 //! forwarded; whatever goes wrong becomes one of our pages; the record closes with the last byte.
 
+mod arriving;
 mod live;
 mod record;
+mod renewals;
 mod reply;
 mod session;
 mod switch;
 mod wake;
 mod worker;
 
+pub use arriving::Arriving;
 pub use live::{Ending, Live, Watch};
 pub use record::Record;
-pub use reply::{Answer, Arriving, HeadTimeout, Reply, ShuttingDown, last_words};
-pub use session::Renewals;
+pub use renewals::Renewals;
+pub use reply::{Answer, HeadTimeout, Reply, ShuttingDown, last_words};
 pub use switch::{Switch, run as run_switched};
 pub use worker::{Worker, WorkerParts};
 

@@ -16,31 +16,11 @@ use crate::base::request_id::X_REQUEST_ID;
 use crate::edge::body::{BodyError, Cuttable, Payload};
 use crate::edge::forward::{self, Forwarded};
 use crate::edge::gate::{Moved, Plan, RefusalReason, SignIn};
-use crate::edge::message::{Framing, Interim, Peer, RequestHead, ResponseHead};
+use crate::edge::message::{Framing, RequestHead, ResponseHead};
 use crate::edge::pages::{self, Occasion, grpc_trailers};
 use crate::edge::pipe::Pipe;
-use crate::model::certificate::Shown;
 use crate::model::host::Authority;
 use crate::routing::TenantView;
-
-/// A request as it comes from a connection.
-#[derive(Debug)]
-pub struct Arriving {
-    /// Its head.
-    pub head: RequestHead,
-    /// How its body is framed.
-    pub framing: Framing,
-    /// Its body.
-    pub body: Payload,
-    /// The other end of the connection.
-    pub peer: Rc<Peer>,
-    /// Whether the connection is secure.
-    pub secure: bool,
-    /// What a TLS handshake of ours showed the visitor.
-    pub shown: Option<Rc<Shown>>,
-    /// Where interim answers go.
-    pub interim: Interim,
-}
 
 /// What a connection does with a request.
 #[derive(Debug)]

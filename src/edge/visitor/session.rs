@@ -9,43 +9,18 @@ use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
 use http_body::Body;
 use serde_json::json;
-use tokio::sync::broadcast::{Receiver, Sender};
 
 use super::reply::{self, Refused};
 use super::{Answer, Record, Worker};
 use crate::base::fault::Fault;
 use crate::edge::body::Payload;
-use crate::edge::gate::{RefusalReason, Renewal, Says, Session};
+use crate::edge::gate::{RefusalReason, Says, Session};
 use crate::edge::headers::Headers;
 use crate::edge::message::{RequestHead, ResponseHead};
 use crate::edge::pages;
 
 /// The longest body that is read: a token, and a little around it.
 const MAX_BODY: usize = 8 << 10;
-/// Renewals that a worker may be behind. What it misses ends when the old token does, and is opened again by its app.
-const RENEWALS: usize = 1024;
-
-/// How workers tell each other of renewed sessions: each holds some of what is open.
-#[derive(Clone, Debug)]
-pub struct Renewals(Sender<Renewal>);
-
-impl Default for Renewals {
-    fn default() -> Self {
-        Self(Sender::new(RENEWALS))
-    }
-}
-
-impl Renewals {
-    pub(super) fn subscribe(&self) -> Receiver<Renewal> {
-        self.0.subscribe()
-    }
-
-    fn send(&self, renewal: Renewal) {
-        // Every worker listens for as long as it serves.
-        drop(self.0.send(renewal));
-    }
-}
-
 /// Reads a body to its end.
 pub(super) async fn whole(mut body: Payload) -> Result<Bytes, RefusalReason> {
     let mut whole = BytesMut::new();

@@ -5,10 +5,9 @@ use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, Header};
 use serde::{Deserialize, Serialize};
 
-use super::keys::{ISSUER, KeyRing, MAX_TOKEN, TokenError, refusal};
+use super::keys::{API_AUDIENCE, ISSUER, KeyRing, MAX_TOKEN, TokenError, refusal};
 use crate::model::{KeyScope, ScopedTokenId, TenantId};
 
-pub(super) const AUDIENCE: &str = "api";
 const KIND: &str = "delegation";
 
 /// What a verified delegation token says. What it is bound to is kept beside its id, where it can be revoked.
@@ -55,7 +54,7 @@ impl KeyRing {
         header.kid = Some(kid.to_owned());
         let wire = WireDelegation {
             iss: ISSUER.into(),
-            aud: AUDIENCE.into(),
+            aud: API_AUDIENCE.into(),
             typ: KIND.into(),
             jti: delegation.id,
             sub: delegation.user_id.clone(),

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
-use super::delegation;
 use crate::model::{SandboxId, SigningKeyRecord, TenantId, TokenId, TokenScope};
 
 /// What every preview token begins with.
@@ -18,6 +17,8 @@ pub(super) const MAX_TOKEN: usize = 4096;
 /// The longest `kid`.
 const MAX_KID: usize = 64;
 pub(super) const ISSUER: &str = "previews";
+/// The audience of delegation tokens.
+pub(super) const API_AUDIENCE: &str = "api";
 const AUDIENCE: &str = "preview";
 const KIND: &str = "mp";
 
@@ -127,7 +128,7 @@ impl KeyRing {
             newest,
             serial,
             validation: validation(AUDIENCE),
-            delegations: validation(delegation::AUDIENCE),
+            delegations: validation(API_AUDIENCE),
         }
     }
 

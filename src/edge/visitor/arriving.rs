@@ -1,0 +1,26 @@
+//! A request as it comes from a connection, whatever the protocol.
+
+use std::rc::Rc;
+
+use crate::edge::body::Payload;
+use crate::edge::message::{Framing, Interim, Peer, RequestHead};
+use crate::model::certificate::Shown;
+
+/// A request as it comes from a connection.
+#[derive(Debug)]
+pub struct Arriving {
+    /// Its head.
+    pub head: RequestHead,
+    /// How its body is framed.
+    pub framing: Framing,
+    /// Its body.
+    pub body: Payload,
+    /// The other end of the connection.
+    pub peer: Rc<Peer>,
+    /// Whether the connection is secure.
+    pub secure: bool,
+    /// What a TLS handshake of ours showed the visitor.
+    pub shown: Option<Rc<Shown>>,
+    /// Where interim answers go.
+    pub interim: Interim,
+}
