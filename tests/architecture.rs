@@ -328,7 +328,7 @@ fn written_out(code: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// Groups of files of which each needs all others, a line a group.
+/// Groups of files of which each needs all others, a line a file.
 fn circles(edges: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     let reached = |from: &str| {
         let (mut seen, mut left) = (BTreeSet::new(), vec![from.to_owned()]);
@@ -350,7 +350,11 @@ fn circles(edges: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
                 .filter(|(other, theirs)| seen.contains(*other) && theirs.contains(module))
                 .map(|(other, _)| other.as_str())
                 .collect();
-            groups.insert(group.join(" "));
+            let ties = group.iter().map(|from| {
+                let to = edges[*from].iter().filter(|to| group.contains(&to.as_str()));
+                format!("  {from} -> {}", to.cloned().collect::<Vec<_>>().join(", "))
+            });
+            groups.insert(ties.collect::<Vec<_>>().join("\n"));
         }
     }
     groups.into_iter().collect()
@@ -387,7 +391,9 @@ fn files_that_need_each_other_are_noticed() {
     let house = Modules::of(&sources);
     let edges: BTreeMap<_, _> =
         sources.iter().map(|source| (source.module.clone(), house.used_by(source))).collect();
-    assert_eq!(circles(&edges), ["edge::gate::decide edge::gate::visit"]);
+    let circle =
+        "  edge::gate::decide -> edge::gate::visit\n  edge::gate::visit -> edge::gate::decide";
+    assert_eq!(circles(&edges), [circle]);
     assert_eq!(edges["edge::wire"], BTreeSet::from(["edge::gate::decide".to_owned()]));
 }
 

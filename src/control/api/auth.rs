@@ -10,11 +10,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, Method, StatusCode, header};
 
 use super::problem::RequestId;
-use super::{ApiState, Problem, audit, keys, tickets};
+use super::tickets::Credential;
+use super::{ApiState, Problem, audit_entry, keys};
 use crate::control::store::{Actor, ActorKind, NewSandbox, SandboxPatch, Store, StoreError};
-use crate::model::{
-    ApiKey, Binding, Event, KeyScope, Sandbox, SandboxId, ScopedToken, ScopedTokenId, TenantId,
-};
+use crate::model::{ApiKey, Binding, Event, KeyScope, Sandbox, SandboxId, ScopedToken, TenantId};
 
 /// The longest user agent that the audit log keeps, characters.
 const USER_AGENT: usize = 200;
@@ -28,15 +27,6 @@ pub(super) struct Caller {
     pub(super) token: Option<ScopedToken>,
     pub(super) credential: Credential,
     actor: Arc<Actor>,
-}
-
-/// What a caller has shown, as it is remembered: enough to judge it again, and not to use it.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Credential {
-    /// The SHA-256 of an API key.
-    Key([u8; 32]),
-    /// A delegation token, whose signature was good.
-    Token(ScopedTokenId),
 }
 
 impl Caller {
@@ -168,7 +158,7 @@ fn text<'p>(parts: &'p Parts, name: &HeaderName) -> Option<&'p str> {
 /// What the request shows: a key or a token, or where those cannot be sent, a ticket.
 fn credential(parts: &Parts, state: &ApiState) -> Result<Credential, Problem> {
     let Some(value) = text(parts, &header::AUTHORIZATION) else {
-        return tickets::redeem(parts, state).ok_or_else(unauthorised);
+        return state.tickets.redeem(parts, state.clock.now()).ok_or_else(unauthorised);
     };
     let (scheme, secret) = value.split_once(' ').ok_or_else(unauthorised)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
@@ -225,7 +215,7 @@ fn actor(parts: &Parts, key: &ApiKey, token: Option<&ScopedToken>) -> Actor {
         label: Some(key.label.clone()),
         external_user_id: binding.map(|binding| binding.external_user_id.clone()),
         tenant: Some(key.tenant),
-        action: Some(audit::action(&parts.method, matched)),
+        action: Some(audit_entry::action(&parts.method, matched)),
         request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
         peer: parts
             .extensions

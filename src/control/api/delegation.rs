@@ -14,9 +14,8 @@ use utoipa_axum::routes;
 
 use super::api_keys::{LABEL, MAX_LIFETIME, show};
 use super::auth::Caller;
-use super::fields::Fields;
+use super::fields::{EXTERNAL_ID, Fields};
 use super::listing::limit;
-use super::sandboxes::EXTERNAL_ID;
 use super::shapes::{
     MadeApiKey, MintedScopedToken, Revoked, ScopedKeyOrder, ScopedTokenOrder, ScopedTokenPage,
     ScopedTokenQuery,

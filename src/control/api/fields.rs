@@ -9,8 +9,13 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::{Problem, audit};
+use super::{Problem, audit_entry};
 use crate::control::store::Actor;
+
+/// The longest id of a tenant's own, characters.
+pub(super) const EXTERNAL_ID: usize = 255;
+/// Free-form data and environments as JSON, bytes.
+pub(super) const MAX_OBJECT: usize = 64 << 10;
 
 /// A JSON object that was sent.
 #[derive(Debug, Default)]
@@ -29,7 +34,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
         let fields = Self::parse(raw)?;
         if let Some(actor) = actor {
             // A body is read once; a second time would change nothing.
-            actor.changes.get_or_init(|| audit::changes(&fields.map));
+            actor.changes.get_or_init(|| audit_entry::changes(&fields.map));
         }
         Ok(fields)
     }
@@ -162,6 +167,16 @@ impl Fields {
         self.get(name, "must be an object", |value| value.as_object().cloned()).flatten()
     }
 
+    /// Free-form data: an object that is not too large.
+    pub(super) fn free(&mut self, name: &str) -> Option<Map<String, Value>> {
+        let object = self.object(name)?;
+        if json_length(&object) > MAX_OBJECT {
+            self.fault(name, "must be at most 64 KiB of JSON");
+            return None;
+        }
+        Some(object)
+    }
+
     /// A list of short texts.
     pub(super) fn texts(
         &mut self,
@@ -185,6 +200,11 @@ impl Fields {
         let faults = std::mem::take(&mut self.faults);
         if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
     }
+}
+
+/// How long a map is as JSON, bytes.
+pub(super) fn json_length(map: &Map<String, Value>) -> usize {
+    serde_json::to_vec(map).map_or(0, |json| json.len())
 }
 
 /// A whole number; 60.0 is one as well (JSON Schema, section 6.1.1), and some clients send it.

@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::{Map, Value, json};
 
 use super::listing::Paging;
-use super::{ApiState, Problem, render, workspaces};
+use super::{ApiState, Problem, render};
 use crate::control::store::SandboxFilter;
 use crate::model::{Sandbox, SandboxState, TenantId};
 
@@ -156,7 +156,7 @@ pub(super) async fn answer(
     let mut around = if is_whole {
         let mut items: Vec<Value> =
             first.iter().map(|sandbox| render::sandbox(&state, &zone, sandbox)).collect();
-        workspaces::name_them(&state, tenant, &mut items).await?;
+        render::name_workspaces(&state, tenant, &mut items).await?;
         paging.wrap(items, total)
     } else {
         paging.around_all(total)
@@ -196,7 +196,7 @@ impl Long {
         let (state, zone) = (&self.state, &self.zone);
         let shown = self.batch.iter().map(|sandbox| render::sandbox(state, zone, sandbox));
         let mut shown: Vec<Value> = shown.collect();
-        workspaces::name_them(state, self.tenant, &mut shown).await?;
+        render::name_workspaces(state, self.tenant, &mut shown).await?;
         for sandbox in shown {
             if !std::mem::take(&mut self.is_first) {
                 text.push(',');

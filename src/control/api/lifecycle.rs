@@ -7,8 +7,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::Caller;
-use super::fields::Fields;
-use super::sandboxes::{MAX_LIFETIME, MAX_OBJECT, answer};
+use super::fields::{Fields, MAX_OBJECT, json_length};
+use super::sandboxes::{MAX_LIFETIME, answer};
 use super::shapes::{EnvData, EnvOrder, ExtendOrder, SandboxData};
 use super::{ApiState, Problem, credits};
 use crate::control::store::{SandboxPatch, StoreError};
@@ -195,7 +195,7 @@ async fn change_env(
     let before = caller.sandbox(state, path).await?;
     let mut attributes = before.attributes;
     change(&mut attributes.env);
-    if serde_json::to_vec(&attributes.env).map_or(0, |json| json.len()) > MAX_OBJECT {
+    if json_length(&attributes.env) > MAX_OBJECT {
         return Err(Problem::field("vars", "must be at most 64 KiB in all"));
     }
     let shown = show_env(&attributes.env);

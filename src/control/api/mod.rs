@@ -3,10 +3,11 @@
 //!
 //! A new endpoint: declare its bodies in `shapes/`, write `#[utoipa::path(…)]` above the handler as its neighbours do (first line of the
 //! doc comment = summary; errors only where they do not follow from the shape, see `document/complete.rs`), register it by `routes!`, name
-//! its path parameters in `complete::PLACES` and a new tag in `document::TAGS`, then `UPDATE_GOLDEN=1 cargo test --lib api::document`.
+//! its path parameters in `complete::PLACES` and a new tag in `build::TAGS`, then `UPDATE_GOLDEN=1 cargo test --lib api::document`.
 
 mod api_keys;
 mod audit;
+mod audit_entry;
 mod auth;
 mod bulk;
 mod cors;
@@ -16,6 +17,7 @@ mod delegation;
 mod document;
 mod domain_record;
 mod embed;
+mod endpoints;
 mod events;
 mod fields;
 mod filter;
@@ -32,6 +34,7 @@ mod sandboxes;
 mod settings;
 mod shapes;
 mod shares;
+mod stream_tickets;
 mod tenant;
 mod tickets;
 mod tokens;
@@ -47,48 +50,20 @@ pub use tenant::is_origin;
 pub use tickets::Tickets;
 pub use tokens::{Minted, TokenOrder, mint as mint_preview_token};
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware;
-use utoipa_axum::router::OpenApiRouter;
+use axum::{Extension, Router, middleware};
 
 /// The largest request body, octets.
 const MAX_BODY: usize = 1 << 20;
 
 /// All routes.
 pub fn router(state: ApiState) -> Router {
-    Router::from(described())
+    Router::from(endpoints::described())
         .method_not_allowed_fallback(problem::method_not_allowed)
         .fallback(problem::no_such_route)
+        .layer(Extension(document::served()))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(cors::layer(&state))
         .layer(middleware::from_fn(problem::with_request_id))
         .with_state(state)
-}
-
-/// All routes, each with what the document says about it.
-fn described() -> OpenApiRouter<ApiState> {
-    let v1 = OpenApiRouter::default()
-        .merge(api_keys::routes())
-        .merge(audit::routes())
-        .merge(bulk::routes())
-        .merge(delegation::routes())
-        .merge(custom_domains::routes())
-        .merge(document::routes())
-        .merge(events::routes())
-        .merge(lifecycle::routes())
-        .merge(preview_domain::routes())
-        .merge(previews::routes())
-        .merge(quotas::routes())
-        .merge(readiness::routes())
-        .merge(sandboxes::routes())
-        .merge(shares::routes())
-        .merge(tenant::routes())
-        .merge(tickets::routes())
-        .merge(tokens::routes())
-        .merge(usage::routes())
-        .merge(workspaces::routes())
-        .merge(webhook_deliveries::routes())
-        .merge(webhooks::routes());
-    OpenApiRouter::default().nest("/api/v1", v1).merge(embed::routes())
 }

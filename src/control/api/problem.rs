@@ -10,10 +10,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::{quotas, workspaces};
+use super::shapes::workspace_shown;
 use crate::base::request_id::X_REQUEST_ID;
 use crate::control::follow::Behind;
-use crate::control::store::StoreError;
+use crate::control::store::{QuotaExceeded, StoreError};
 
 /// Why a call fails, as the caller is told.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -134,7 +134,7 @@ impl From<StoreError> for Problem {
             },
             StoreError::Exists => Self::new(StatusCode::CONFLICT, "CONFLICT", "It exists already."),
             StoreError::WorkspaceExists(workspace) => {
-                let existing = workspaces::shown(&workspace);
+                let existing = workspace_shown(&workspace);
                 let message = "A workspace of this name exists already.";
                 Self::new(StatusCode::CONFLICT, "WORKSPACE_NAME_EXISTS", message)
                     .with_details(Map::from_iter([("existing".to_owned(), existing.clone())]))
@@ -155,7 +155,7 @@ impl From<StoreError> for Problem {
                 "IDEMPOTENCY_PAYLOAD_MISMATCH",
                 "This idempotency key was used with another payload.",
             ),
-            StoreError::QuotaExceeded(exceeded) => quotas::exceeded(*exceeded),
+            StoreError::QuotaExceeded(exceeded) => (*exceeded).into(),
             StoreError::Database(_)
             | StoreError::Migration(_)
             | StoreError::WrongSecretKey
@@ -166,6 +166,26 @@ impl From<StoreError> for Problem {
                 Self::unavailable("The store cannot be reached at the moment.")
             }
         }
+    }
+}
+
+impl From<QuotaExceeded> for Problem {
+    /// Never retryable: it stays refused until the user has less, or may have more.
+    fn from(exceeded: QuotaExceeded) -> Self {
+        let QuotaExceeded { quota, limit, used, external_user_id } = exceeded;
+        // Clients tell "may not" and "has not paid" apart by the status.
+        let status = match quota {
+            "max_credit_cents" => StatusCode::PAYMENT_REQUIRED,
+            _ => StatusCode::FORBIDDEN,
+        };
+        let details = [
+            ("quota".to_owned(), json!(quota)),
+            ("limit".to_owned(), json!(limit)),
+            ("used".to_owned(), json!(used)),
+            ("external_user_id".to_owned(), json!(external_user_id)),
+        ];
+        let message = format!("This end user has reached {quota} ({limit}).");
+        Self::new(status, "QUOTA_EXCEEDED", message).with_details(Map::from_iter(details))
     }
 }
 

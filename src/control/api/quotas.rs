@@ -13,7 +13,7 @@ use super::shapes::{
     DefaultQuotasData, EffectivePolicy, PoliciesData, PoliciesOrder, QuotasData, QuotasOrder,
 };
 use super::{ApiState, Problem, credits};
-use crate::control::store::{QuotaExceeded, QuotaUsage};
+use crate::control::store::QuotaUsage;
 use crate::model::{KeyScope, PreviewLimits, QuotaSource, Quotas};
 
 /// The longest id of an end user, characters.
@@ -31,24 +31,6 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(policy, set_policy, delete_policy))
         .routes(routes!(user_policy, set_user_policy, delete_user_policy))
         .routes(routes!(effective_policy))
-}
-
-/// The refusal of what would exceed a quota. Never retryable: it stays refused until the user has less, or may have more.
-pub(super) fn exceeded(exceeded: QuotaExceeded) -> Problem {
-    let QuotaExceeded { quota, limit, used, external_user_id } = exceeded;
-    // Clients tell "may not" and "has not paid" apart by the status.
-    let status = match quota {
-        "max_credit_cents" => StatusCode::PAYMENT_REQUIRED,
-        _ => StatusCode::FORBIDDEN,
-    };
-    let details = [
-        ("quota".to_owned(), json!(quota)),
-        ("limit".to_owned(), json!(limit)),
-        ("used".to_owned(), json!(used)),
-        ("external_user_id".to_owned(), json!(external_user_id)),
-    ];
-    let message = format!("This end user has reached {quota} ({limit}).");
-    Problem::new(status, "QUOTA_EXCEEDED", message).with_details(Map::from_iter(details))
 }
 
 /// The part of a tenant's policy about what a preview may use at once. Not sent: nothing is said.

@@ -1,10 +1,14 @@
 //! Sandboxes and previews as callers see them.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 use super::{ApiState, Problem};
-use crate::control::store::PreviewShare;
-use crate::model::{Preview, Sandbox, SandboxState, TenantDomain, TenantId, show_upstream};
+use crate::control::store::{PreviewShare, StoreError};
+use crate::model::{
+    Preview, Sandbox, SandboxState, TenantDomain, TenantId, Workspace, WorkspaceId, show_upstream,
+};
 
 /// Where a tenant's links are minted: for each sandbox in the most specific verified domain there is, else in the platform's zone.
 #[derive(Debug, Default)]
@@ -129,6 +133,38 @@ pub(super) fn sandbox(state: &ApiState, zones: &Zones, s: &Sandbox) -> Value {
         shown.extend(more);
     }
     shown
+}
+
+/// Says the names of the workspaces that sandboxes are in.
+pub(super) async fn name_workspaces(
+    state: &ApiState,
+    tenant: TenantId,
+    sandboxes: &mut [Value],
+) -> Result<(), Problem> {
+    // Most tenants with many sandboxes have few workspaces; one sandbox needs one.
+    let ids = sandboxes.iter().filter_map(|sandbox| sandbox.get("workspace_id")?.as_str());
+    let mut ids: Vec<WorkspaceId> = ids.filter_map(|id| id.parse().ok()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let known = match ids.as_slice() {
+        [] => return Ok(()),
+        [one] => match state.store.workspace(tenant, *one).await {
+            Ok(workspace) => vec![workspace],
+            Err(StoreError::NotFound) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        },
+        _ => state.store.workspaces(tenant).await?,
+    };
+    let known: HashMap<String, &Workspace> =
+        known.iter().map(|workspace| (workspace.id.to_string(), workspace)).collect();
+    for sandbox in sandboxes.iter_mut().filter_map(Value::as_object_mut) {
+        let id = sandbox.get("workspace_id").and_then(Value::as_str);
+        if let Some(workspace) = id.and_then(|id| known.get(id)) {
+            sandbox.insert("workspace_name".to_owned(), workspace.name.clone().into());
+            sandbox.insert("workspace_slug".to_owned(), workspace.slug.clone().into());
+        }
+    }
+    Ok(())
 }
 
 /// A preview record, and the newest link to it.

@@ -7,12 +7,12 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::Caller;
-use super::fields::Fields;
+use super::fields::{EXTERNAL_ID, Fields};
 use super::listing::Paging;
 use super::shapes::{
     DestroyedData, IdempotencyHeader, PageQuery, SandboxChange, SandboxData, SandboxOrder,
@@ -28,14 +28,11 @@ use crate::model::{
 
 /// Longest texts, characters.
 const NAME: usize = 200;
-pub(super) const EXTERNAL_ID: usize = 255;
 const TEMPLATE: usize = 200;
 /// Tags of a sandbox, and the longest.
 const TAGS: (usize, usize) = (64, 100);
 /// The longest lifetime, seconds: a year.
 pub(super) const MAX_LIFETIME: u64 = 366 * 24 * 3600;
-/// Metadata and environment as JSON, octets.
-pub(super) const MAX_OBJECT: usize = 64 << 10;
 /// The longest idempotency key, octets.
 const MAX_KEY: usize = 255;
 /// vCPUs, memory (MiB) and disk (MiB) of the named sizes.
@@ -58,7 +55,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 pub(super) async fn answer(state: &ApiState, sandbox: &Sandbox) -> Result<Json<Value>, Problem> {
     let zone = render::zone(state, sandbox.tenant).await?;
     let mut shown = [render::sandbox(state, &zone, sandbox)];
-    workspaces::name_them(state, sandbox.tenant, &mut shown).await?;
+    render::name_workspaces(state, sandbox.tenant, &mut shown).await?;
     let [shown] = shown;
     Ok(Json(json!({ "data": shown })))
 }
@@ -130,7 +127,7 @@ fn draft(
     attributes.template_id = "miosa-sandbox".into();
     read_attributes(fields, &mut attributes);
     if fields.has("env") {
-        attributes.env = object(fields, "env").unwrap_or_default();
+        attributes.env = fields.free("env").unwrap_or_default();
     }
     let upstream = read_upstream(fields, state).flatten();
     let driver = if upstream.is_some() { Driver::Register } else { state.settings.default_driver };
@@ -147,7 +144,7 @@ fn draft(
         external_user_id: fields.text("external_user_id", EXTERNAL_ID).flatten(),
         external_project_id: fields.text("external_project_id", EXTERNAL_ID).flatten(),
         external_workspace_id: fields.text("external_workspace_id", EXTERNAL_ID).flatten(),
-        metadata: object(fields, "metadata").unwrap_or_default(),
+        metadata: fields.free("metadata").unwrap_or_default(),
         tags: fields.texts("tags", TAGS).unwrap_or_default(),
         attributes,
     };
@@ -165,16 +162,6 @@ fn slug(fields: &mut Fields) -> Option<Slug> {
             None
         }
     }
-}
-
-pub(super) fn object(fields: &mut Fields, name: &str) -> Option<Map<String, Value>> {
-    let object = fields.object(name)?;
-    let size = serde_json::to_vec(&object).map_or(0, |json| json.len());
-    if size > MAX_OBJECT {
-        fields.fault(name, "must be at most 64 KiB of JSON");
-        return None;
-    }
-    Some(object)
 }
 
 /// `upstream`: `None` when it was not sent, `Some(None)` when it is taken away.
@@ -338,7 +325,7 @@ async fn update(
         external_user_id: fields.text("external_user_id", EXTERNAL_ID),
         external_project_id: fields.text("external_project_id", EXTERNAL_ID),
         external_workspace_id: fields.text("external_workspace_id", EXTERNAL_ID),
-        metadata: object(&mut fields, "metadata"),
+        metadata: fields.free("metadata"),
         tags: fields.texts("tags", TAGS),
         attributes: (attributes != before.attributes).then_some(attributes),
     };

@@ -4,40 +4,34 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use aws_lc_rs::rand;
-use axum::Json;
-use axum::extract::State;
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode, header};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+use axum::http::{Method, header};
+use jiff::Timestamp;
 
-use super::auth::{Caller, Credential};
-use super::{ApiState, Problem, keys, shapes};
-use crate::model::TenantId;
+use super::keys;
+use crate::model::{ScopedTokenId, TenantId};
 
-const PREFIX: &str = "sset_";
-/// How long a ticket is good for, seconds.
-const LIFETIME: i64 = 60;
+pub(super) const PREFIX: &str = "sset_";
 /// Tickets of a tenant at once, and of all.
 const PER_TENANT: usize = 1024;
 const IN_ALL: usize = 16_384;
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default().routes(routes!(create)).routes(routes!(create_by_other_name))
+/// What a caller has shown, as it is remembered: enough to judge it again, and not to use it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Credential {
+    /// The SHA-256 of an API key.
+    Key([u8; 32]),
+    /// A delegation token, whose signature was good.
+    Token(ScopedTokenId),
 }
 
+/// What one stream may be opened with.
 #[derive(Clone, Copy, Debug)]
-struct Ticket {
-    tenant: TenantId,
-    credential: Credential,
-    expires_at: Timestamp,
+pub(super) struct Ticket {
+    pub(super) tenant: TenantId,
+    pub(super) credential: Credential,
+    pub(super) expires_at: Timestamp,
 }
 
 /// The tickets that have not been used yet, by the hash of their secrets.
@@ -46,7 +40,7 @@ pub struct Tickets(Mutex<HashMap<[u8; 32], Ticket>>);
 
 impl Tickets {
     /// Keeps a ticket; false when there are too many.
-    fn put(&self, hash: [u8; 32], ticket: Ticket, now: Timestamp) -> bool {
+    pub(super) fn put(&self, hash: [u8; 32], ticket: Ticket, now: Timestamp) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let full = |all: &HashMap<_, Ticket>| {
             let of_tenant = all.values().filter(|other| other.tenant == ticket.tenant).count();
@@ -62,63 +56,23 @@ impl Tickets {
         true
     }
 
+    /// Takes the ticket that a request shows, if it asks for a stream.
+    pub(super) fn redeem(&self, parts: &Parts, now: Timestamp) -> Option<Credential> {
+        if !asks_for_stream(parts) {
+            return None;
+        }
+        let pairs = parts.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+        let mut tickets = pairs.filter(|(name, _)| *name == "ticket").map(|(_, ticket)| ticket);
+        let ticket = tickets.next().filter(|ticket| ticket.starts_with(PREFIX))?;
+        self.take(&keys::hash(ticket), now)
+    }
+
     /// Takes a ticket: the next who shows it finds none.
     fn take(&self, hash: &[u8; 32], now: Timestamp) -> Option<Credential> {
         let ticket = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(hash)?;
         (ticket.expires_at > now).then_some(ticket.credential)
     }
 }
-/// Gives a ticket for one stream.
-///
-/// A browser's `EventSource` shows it as `?ticket=`, where it cannot send an `Authorization` field. It is worth what the caller is worth when it is shown.
-#[utoipa::path(
-    post, path = "/auth/sse-ticket", tag = "Delegation", operation_id = "create_ticket", security(("api_key" = [])),
-    responses((status = 200, body = shapes::Ticket),
-        (status = 429, description = "`rate_limit_exceeded`: too many tickets are waiting to be used")),
-)]
-async fn create(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
-    let mut random = [0; 32];
-    rand::fill(&mut random).map_err(|_| {
-        let message = "The ticket could not be made.";
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
-    })?;
-    let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
-    let now = state.clock.now();
-    let expires_at = now.saturating_add(SignedDuration::from_secs(LIFETIME)).unwrap_or(now);
-    let ticket = Ticket { tenant: caller.tenant, credential: caller.credential, expires_at };
-    if !state.tickets.put(keys::hash(&secret), ticket, now) {
-        let message = "Too many tickets are waiting to be used.";
-        let wait = Duration::from_secs(LIFETIME.unsigned_abs());
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message)
-            .with_retry_after(wait));
-    }
-    Ok(Json(json!({ "ticket": secret, "expires_in": LIFETIME })))
-}
-
-/// Gives a ticket for one stream, by another name.
-#[utoipa::path(
-    post, path = "/sse/ticket", tag = "Delegation", operation_id = "create_ticket_by_other_name", security(("api_key" = [])),
-    responses((status = 200, body = shapes::Ticket),
-        (status = 429, description = "`rate_limit_exceeded`: too many tickets are waiting to be used")),
-)]
-async fn create_by_other_name(
-    state: State<ApiState>,
-    caller: Caller,
-) -> Result<Json<Value>, Problem> {
-    create(state, caller).await
-}
-
-/// Takes the ticket that a request shows, if it asks for a stream.
-pub(super) fn redeem(parts: &Parts, state: &ApiState) -> Option<Credential> {
-    if !asks_for_stream(parts) {
-        return None;
-    }
-    let pairs = parts.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
-    let mut tickets = pairs.filter(|(name, _)| *name == "ticket").map(|(_, ticket)| ticket);
-    let ticket = tickets.next().filter(|ticket| ticket.starts_with(PREFIX))?;
-    state.tickets.take(&keys::hash(ticket), state.clock.now())
-}
-
 fn asks_for_stream(parts: &Parts) -> bool {
     let says = |name: header::HeaderName, word: &str| {
         let value = parts.headers.get(name).and_then(|value| value.to_str().ok());
@@ -135,7 +89,6 @@ fn asks_for_stream(parts: &Parts) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ScopedTokenId;
 
     fn ticket(tenant: TenantId, second: i64) -> Ticket {
         Ticket {

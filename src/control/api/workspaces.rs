@@ -11,16 +11,15 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::Caller;
-use super::fields::Fields;
+use super::fields::{EXTERNAL_ID, Fields};
 use super::listing::Paging;
-use super::sandboxes::{EXTERNAL_ID, object};
 use super::shapes::{
     PageQuery, ProvidedWorkspace, SandboxPage, WorkspaceChange, WorkspaceData, WorkspaceOrder,
-    WorkspacePage, WorkspaceQuery,
+    WorkspacePage, WorkspaceQuery, workspace_shown,
 };
 use super::{ApiState, Problem, filter};
 use crate::control::store::{NewWorkspace, SandboxFilter, WorkspaceKey, WorkspacePatch};
-use crate::model::{Attributes, KeyScope, TenantId, Workspace, WorkspaceId};
+use crate::model::{Attributes, KeyScope, TenantId, WorkspaceId};
 
 /// Longest texts, characters.
 const NAME: usize = 200;
@@ -40,23 +39,6 @@ const WRITE: &[KeyScope] =
 
 fn id(text: &str) -> Result<WorkspaceId, Problem> {
     text.parse().map_err(|_| Problem::not_found("workspace"))
-}
-
-/// A workspace as callers see it.
-pub(super) fn shown(w: &Workspace) -> Value {
-    json!({
-        "id": w.id,
-        "tenant_id": w.tenant,
-        "name": w.name,
-        "slug": w.slug,
-        "description": w.description,
-        "metadata": w.metadata,
-        "external_workspace_id": w.external_workspace_id,
-        "external_user_id": w.external_user_id,
-        "created_at": w.created_at,
-        "inserted_at": w.created_at,
-        "updated_at": w.updated_at,
-    })
 }
 
 fn name(fields: &mut Fields) -> Option<String> {
@@ -100,7 +82,7 @@ async fn create(
         name: name(&mut fields).unwrap_or_default(),
         slug: slug(&mut fields),
         description: fields.text("description", DESCRIPTION).flatten(),
-        metadata: object(&mut fields, "metadata").unwrap_or_default(),
+        metadata: fields.free("metadata").unwrap_or_default(),
         external_workspace_id: fields.text("external_workspace_id", EXTERNAL_ID).flatten(),
         external_user_id: fields.text("external_user_id", EXTERNAL_ID).flatten(),
         allow_duplicate_name: fields.flag("allow_duplicate_name").unwrap_or(false),
@@ -108,7 +90,7 @@ async fn create(
     fields.finish()?;
     let (workspace, reused) = caller.store(&state).provide_workspace(caller.tenant, new).await?;
     let status = if reused { StatusCode::OK } else { StatusCode::CREATED };
-    let answer = json!({ "data": shown(&workspace), "reused": reused });
+    let answer = json!({ "data": workspace_shown(&workspace), "reused": reused });
     Ok((status, Json(answer)).into_response())
 }
 /// Lists workspaces, oldest first.
@@ -136,7 +118,7 @@ async fn list(
     let total = u64::try_from(all.len()).unwrap_or(u64::MAX);
     let skip = usize::try_from(paging.offset).unwrap_or(usize::MAX);
     let take = paging.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    let page = all.iter().skip(skip).take(take).map(shown).collect();
+    let page = all.iter().skip(skip).take(take).map(workspace_shown).collect();
     Ok(Json(paging.wrap(page, total)))
 }
 /// Gives a workspace.
@@ -152,7 +134,7 @@ async fn show(
     caller.must_be_unbound()?;
     caller.needs(READ)?;
     let workspace = state.store.workspace(caller.tenant, id(&path)?).await?;
-    Ok(Json(json!({ "data": shown(&workspace) })))
+    Ok(Json(json!({ "data": workspace_shown(&workspace) })))
 }
 /// Changes a workspace.
 #[utoipa::path(
@@ -171,13 +153,13 @@ async fn update(
     let patch = WorkspacePatch {
         name: name(&mut fields),
         description: fields.text("description", DESCRIPTION),
-        metadata: object(&mut fields, "metadata"),
+        metadata: fields.free("metadata"),
         allow_duplicate_name: fields.flag("allow_duplicate_name").unwrap_or(false),
     };
     fields.finish()?;
     let store = caller.store(&state);
     let workspace = store.update_workspace(caller.tenant, id(&path)?, patch).await?;
-    Ok(Json(json!({ "data": shown(&workspace) })))
+    Ok(Json(json!({ "data": workspace_shown(&workspace) })))
 }
 /// Removes a workspace.
 ///
@@ -247,38 +229,6 @@ pub(super) async fn place(
     match state.store.find_workspace(tenant, key).await? {
         Some(known) => attributes.workspace_id = Some(known.id.to_string()),
         None => fields.fault(field, "names no workspace"),
-    }
-    Ok(())
-}
-
-/// Says the names of the workspaces that sandboxes are in.
-pub(super) async fn name_them(
-    state: &ApiState,
-    tenant: TenantId,
-    sandboxes: &mut [Value],
-) -> Result<(), Problem> {
-    // Most tenants with many sandboxes have few workspaces; one sandbox needs one.
-    let ids = sandboxes.iter().filter_map(|sandbox| sandbox.get("workspace_id")?.as_str());
-    let mut ids: Vec<WorkspaceId> = ids.filter_map(|id| id.parse().ok()).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let known = match ids.as_slice() {
-        [] => return Ok(()),
-        [one] => match state.store.workspace(tenant, *one).await {
-            Ok(workspace) => vec![workspace],
-            Err(crate::control::store::StoreError::NotFound) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        },
-        _ => state.store.workspaces(tenant).await?,
-    };
-    let known: HashMap<String, &Workspace> =
-        known.iter().map(|workspace| (workspace.id.to_string(), workspace)).collect();
-    for sandbox in sandboxes.iter_mut().filter_map(Value::as_object_mut) {
-        let id = sandbox.get("workspace_id").and_then(Value::as_str);
-        if let Some(workspace) = id.and_then(|id| known.get(id)) {
-            sandbox.insert("workspace_name".to_owned(), workspace.name.clone().into());
-            sandbox.insert("workspace_slug".to_owned(), workspace.slug.clone().into());
-        }
     }
     Ok(())
 }

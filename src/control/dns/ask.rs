@@ -11,8 +11,6 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
-use super::judge::Trail;
-
 /// Where the system says whom to ask.
 const SYSTEM: &str = "/etc/resolv.conf";
 /// CNAMEs that are followed, one after the other.
@@ -44,6 +42,19 @@ pub(super) enum Unanswered {
     /// A name that cannot be asked for.
     #[error("the name cannot be asked for")]
     Name,
+}
+
+/// Where a name led to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Trail {
+    /// The names it is an alias of, one after the other.
+    pub(super) chain: Vec<String>,
+    /// Whether the last of them is the target.
+    pub(super) reached: bool,
+    /// Whether the chain bites its tail, or is longer than anybody follows.
+    pub(super) endless: bool,
+    /// The addresses at the end of the chain.
+    pub(super) addresses: Vec<IpAddr>,
 }
 
 /// Asks servers; remembers nothing, because what was wrong a minute ago may have been put right.

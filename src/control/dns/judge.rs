@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::ask::Unanswered;
+use super::ask::{Trail, Unanswered};
 
 /// Things found that are told of a record, at most.
 const TOLD: usize = 8;
@@ -40,19 +40,6 @@ pub struct Record {
     pub found: Vec<String>,
     /// The same as a sentence.
     pub message: String,
-}
-
-/// Where a name led to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Trail {
-    /// The names it is an alias of, one after the other.
-    pub(super) chain: Vec<String>,
-    /// Whether the last of them is the target.
-    pub(super) reached: bool,
-    /// Whether the chain bites its tail, or is longer than anybody follows.
-    pub(super) endless: bool,
-    /// The addresses at the end of the chain.
-    pub(super) addresses: Vec<IpAddr>,
 }
 
 /// Whether a name leads to us. `own` are the target's addresses.

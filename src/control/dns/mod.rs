@@ -17,8 +17,7 @@ use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use ask::{Asker, Unanswered};
-use judge::Trail;
+use ask::{Asker, Trail, Unanswered};
 
 /// Checks under way at once; more wait, within their own deadlines.
 const AT_ONCE: usize = 16;

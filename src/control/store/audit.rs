@@ -1,74 +1,18 @@
 //! The audit log: who changed what, when and from where. A row is written in the transaction of the change it tells of, so that there
 //! is never one without the other. The database itself refuses to change or remove rows.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, Transaction};
+use sqlx::{QueryBuilder, Row as _};
 
+use super::actor::{Actor, ActorKind};
 use super::changes::write_subject;
-use super::rows::{Columns, json, millis, word};
+use super::rows::{Columns, Tx, json, millis, word};
 use super::{Store, StoreError};
 use crate::model::{Subject, TenantId};
-
-/// What kind of party changes something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ActorKind {
-    /// An API key.
-    ApiKey,
-    /// A delegation token.
-    DelegationToken,
-    /// An operator, by a command.
-    Operator,
-    /// The program itself.
-    #[default]
-    System,
-}
-
-/// In whose name a store is written to.
-#[derive(Debug, Default)]
-pub struct Actor {
-    /// What kind of party it is.
-    pub kind: ActorKind,
-    /// The key's or token's id, the command, the task.
-    pub id: String,
-    /// What people call the key.
-    pub label: Option<String>,
-    /// The end user that a bound key or token acts for.
-    pub external_user_id: Option<String>,
-    /// The tenant it belongs to; `None` for those who are above tenants.
-    pub tenant: Option<TenantId>,
-    /// What it is doing, such as `sandbox.create`; without it the change itself says what it is about.
-    pub action: Option<String>,
-    /// The id of the request.
-    pub request_id: Option<String>,
-    /// Where the request came from.
-    pub peer: Option<String>,
-    /// What it said it was.
-    pub user_agent: Option<String>,
-    /// The path that was called, without its query.
-    pub path: Option<String>,
-    /// What was asked for, without secrets; known once the body has been read.
-    pub changes: OnceLock<Map<String, Value>>,
-}
-
-impl Actor {
-    /// An operator who gives a command, such as `key.create`.
-    pub fn operator(action: &str) -> Arc<Self> {
-        let action = (!action.is_empty()).then(|| action.to_owned());
-        let id = "portico".to_owned();
-        Arc::new(Self { kind: ActorKind::Operator, id, action, ..Self::default() })
-    }
-
-    /// A task of the program itself, such as `lifecycle`.
-    pub fn system(task: &str) -> Arc<Self> {
-        Arc::new(Self { id: task.to_owned(), ..Self::default() })
-    }
-}
 
 /// What a change that no follower has to hear of was about.
 #[derive(Debug)]
@@ -137,8 +81,6 @@ pub struct AuditFilter {
     /// Before.
     pub end: Option<Timestamp>,
 }
-
-type Tx = Transaction<'static, Sqlite>;
 
 impl Store {
     /// The same store, written to in somebody's name.

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::custom_domains::{EXACT, exact_domain};
-use super::domains::{DOMAIN, all, preview_domain};
+use super::domains::{DOMAIN, preview_domain};
 use super::events::NewEvent;
-use super::rows::{self, millis};
+use super::rows::{self, Tx, all, millis};
 use super::slugs::claim_slugs_below;
 use super::{Store, StoreError};
 use crate::model::{
@@ -157,7 +157,7 @@ impl Store {
     /// Ends a write that routing may not have to learn of.
     async fn commit_if_any(
         &self,
-        tx: super::domains::Tx,
+        tx: Tx,
         subjects: &[Subject],
     ) -> Result<Option<Version>, StoreError> {
         if subjects.is_empty() {

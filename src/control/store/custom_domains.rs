@@ -3,8 +3,9 @@
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
-use super::domains::{Rival, Tx, all, displace, registration};
-use super::rows::{Columns, millis};
+use super::domains::{Rival, displace, registration, remove_exact};
+use super::rows::{Columns, all, millis};
+use super::sandboxes::live;
 use super::tenants::unique;
 use super::{Store, StoreError};
 use crate::model::{CustomDomain, ExactDomain, Registration, Subject, TenantId, Version};
@@ -28,17 +29,6 @@ pub(super) fn exact_domain(row: &SqliteRow) -> Result<ExactDomain, StoreError> {
 pub(super) fn custom_domain(row: &SqliteRow) -> Result<CustomDomain, StoreError> {
     let mut c = Columns::of(row);
     Ok(CustomDomain { fqdn: c.take()?, sandbox: c.id()?, port: c.optional_port()? })
-}
-
-/// Removes an exact name; false when there is none.
-pub(super) async fn remove(
-    tx: &mut Tx,
-    fqdn: &str,
-    tenant: Option<TenantId>,
-) -> Result<bool, StoreError> {
-    let of = tenant.map(|tenant| tenant.to_string()).unwrap_or_default();
-    let sql = "DELETE FROM custom_domains WHERE fqdn = ?1 AND ?2 IN ('', tenant) RETURNING fqdn";
-    Ok(!all(tx, sql.to_owned(), &[fqdn, &of]).await?.is_empty())
 }
 
 impl Store {
@@ -74,7 +64,7 @@ impl Store {
     ) -> Result<(ExactDomain, Version), StoreError> {
         let now = self.clock.now();
         let mut tx = self.begin().await?;
-        super::sandboxes::live(&mut tx, tenant, exact.sandbox).await?;
+        live(&mut tx, tenant, exact.sandbox).await?;
         let mut subjects = displace(&mut tx, &exact.fqdn, (tenant, now), yield_to_it).await?;
         let record = Registration { created_at: now, ..Registration::default() };
         let id = Uuid::new_v4();
@@ -149,7 +139,7 @@ impl Store {
         tenant: Option<TenantId>,
     ) -> Result<Version, StoreError> {
         let mut tx = self.begin().await?;
-        if !remove(&mut tx, fqdn, tenant).await? {
+        if !remove_exact(&mut tx, fqdn, tenant).await? {
             return Err(StoreError::NotFound);
         }
         self.commit(tx, &[Subject::CustomDomain(fqdn.to_owned())]).await

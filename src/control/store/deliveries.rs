@@ -5,15 +5,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::{Sqlite, Transaction};
 
 use super::events;
-use super::rows::{Columns, millis, word};
+use super::rows::{Columns, Tx, millis, word};
 use super::tenants::unique;
 use super::{Store, StoreError};
 use crate::model::{DeliveryId, DeliveryState, Event, TenantId, Webhook, WebhookId};
-
-type Tx = Transaction<'static, Sqlite>;
 
 /// Webhooks that are looked at for one that may be told something. Beyond them others have waited longer.
 const LOOKED_AT: u32 = 2000;

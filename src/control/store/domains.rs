@@ -2,11 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Sqlite, Transaction};
 
-use super::rows::{Columns, millis};
+use super::rows::{Columns, Tx, all, millis};
 use super::slugs::claim_slugs_below;
-use super::{Store, StoreError, custom_domains};
+use super::{Store, StoreError};
 use crate::model::{
     Audience, PreviewDomain, Registration, Standing, Subject, TenantDomain, TenantId, Version,
 };
@@ -16,8 +15,6 @@ const LAPSES_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// The columns of a domain, in the order in which they are read.
 pub(super) const DOMAIN: &str =
     "domain, tenant, verified_at, level, owner, bare, created_at, vouched, standing, report";
-
-pub(super) type Tx = Transaction<'static, Sqlite>;
 
 /// Another tenant's registration that stands in the way of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,16 +55,6 @@ pub(super) fn registration(c: &mut Columns<'_>) -> Result<Registration, StoreErr
         standing: c.json()?,
         report: c.optional_json()?,
     })
-}
-
-pub(super) async fn all(
-    tx: &mut Tx,
-    sql: String,
-    values: &[&str],
-) -> Result<Vec<SqliteRow>, StoreError> {
-    let query = sqlx::query(sqlx::AssertSqlSafe(sql));
-    let query = values.iter().fold(query, |query, value| query.bind((*value).to_owned()));
-    query.fetch_all(&mut **tx).await.map_err(StoreError::Database)
 }
 
 impl Store {
@@ -249,7 +236,7 @@ pub(super) async fn displace(
             return Err(StoreError::DomainTaken);
         }
         subjects.extend(remove(tx, &rival.name, Some(rival.tenant)).await?);
-        if custom_domains::remove(tx, &rival.name, Some(rival.tenant)).await? {
+        if remove_exact(tx, &rival.name, Some(rival.tenant)).await? {
             subjects.push(Subject::CustomDomain(rival.name));
         }
     }
@@ -273,6 +260,17 @@ async fn remove(
         subjects.push(Subject::Sandbox(Columns::of(&row).id()?));
     }
     Ok(subjects)
+}
+
+/// Removes an exact name; false when there is none.
+pub(super) async fn remove_exact(
+    tx: &mut Tx,
+    fqdn: &str,
+    tenant: Option<TenantId>,
+) -> Result<bool, StoreError> {
+    let of = tenant.map(|tenant| tenant.to_string()).unwrap_or_default();
+    let sql = "DELETE FROM custom_domains WHERE fqdn = ?1 AND ?2 IN ('', tenant) RETURNING fqdn";
+    Ok(!all(tx, sql.to_owned(), &[fqdn, &of]).await?.is_empty())
 }
 
 #[cfg(test)]

@@ -4,17 +4,15 @@
 use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
+use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, Sqlite, Transaction};
 
-use super::rows::{self, Columns, millis};
+use super::rows::{self, Columns, Tx, millis};
 use super::slugs::host_of;
 use super::{Store, StoreError};
 use crate::model::{
     Event, EventFilter, EventId, EventType, Sandbox, SandboxId, TenantId, WebhookId,
 };
-
-type Tx = Transaction<'static, Sqlite>;
 
 /// The columns of an event, in the order in which [`event`] reads them.
 pub(super) const COLUMNS: &str = "e.seq, e.id, e.tenant, e.kind, e.at, e.sandbox, e.workspace, \

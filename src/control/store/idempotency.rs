@@ -1,15 +1,13 @@
 //! Creates that are remembered by the key their caller gave them, so that a repeated call gets what the first one made.
 
-use sqlx::{Row as _, Sqlite, Transaction};
+use sqlx::Row as _;
 
-use super::rows::{self, millis};
+use super::rows::{self, Tx, millis};
 use super::{Idempotency, Store, StoreError};
 use crate::model::{Sandbox, SandboxId};
 
 /// How long a create is remembered by its idempotency key, milliseconds.
 const REMEMBERED: i64 = 24 * 3600 * 1000;
-
-type Tx = Transaction<'static, Sqlite>;
 
 impl Store {
     /// What the same call made before. The same key with another payload is a mistake of its caller's.

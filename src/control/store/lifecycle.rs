@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::{Sqlite, Transaction};
 
-use super::rows::{self, Columns, millis, moment, word};
-use super::sandboxes::{live, write};
+use super::rows::{self, Columns, Tx, millis, moment};
+use super::sandboxes::{live, write, write_life};
 use super::{Store, StoreError};
 use crate::model::{
     Move, Sandbox, SandboxId, SandboxState, Stuck, Subject, TenantId, Upstream, Verb, Version,
@@ -14,8 +13,6 @@ use crate::model::{
 
 /// How long a command that must succeed in the end rests after it has failed: longer each time.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(10));
-
-type Tx = Transaction<'static, Sqlite>;
 
 /// A sandbox whose time may be over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,26 +225,6 @@ fn settle(sandbox: &mut Sandbox, verb: Verb, end: CommandEnd, now: Timestamp) {
         (Verb::Pause, CommandEnd::Done(_)) => sandbox.state = SandboxState::Paused,
     }
     sandbox.keep_time(before, now);
-}
-
-/// Writes what is known of a sandbox's life beyond its state.
-pub(super) async fn write_life(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
-    let written = sqlx::query(
-        "UPDATE sandboxes SET wanted = ?2, wanted_order = ?3, wanted_at = ?4, wanted_attempts = ?5, error = ?6, \
-         timed_from = ?7, expires_at = ?8, idle_at = ?9 WHERE id = ?1",
-    )
-    .bind(s.id.to_string())
-    .bind(s.life.wanted.as_ref().map(word))
-    .bind(i64::try_from(s.life.order).unwrap_or(i64::MAX))
-    .bind(s.life.wanted_at.map(millis))
-    .bind(s.life.attempts)
-    .bind(s.life.error.clone())
-    .bind(s.life.timed_from.map(millis))
-    .bind(s.expires_at().map(millis))
-    .bind(s.life.idle_at.map(millis))
-    .execute(&mut **tx)
-    .await;
-    written.map(drop).map_err(StoreError::Database)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! No visitor's request ever waits for this part.
 
+mod actor;
 mod audit;
 mod changes;
 mod checks;
@@ -10,12 +11,14 @@ mod delegation;
 mod deliveries;
 mod delivery_log;
 mod domains;
+mod error;
 mod events;
 mod find;
 mod idempotency;
 mod jobs;
 mod keys;
 mod lifecycle;
+mod local_secrets;
 mod migrations;
 mod open;
 mod previews;
@@ -35,14 +38,16 @@ mod usage_reports;
 mod webhooks;
 mod workspaces;
 
-pub use audit::{Actor, ActorKind, AuditFilter, AuditRow};
+pub use actor::{Actor, ActorKind};
+pub use audit::{AuditFilter, AuditRow};
 pub use checks::{Check, Checked};
 pub use deliveries::{Backlog, Busy, Claim, Room, Settlement, Verdict};
 pub use domains::{Registered, Rival};
+pub use error::{QuotaExceeded, StoreError};
 pub use jobs::{Job, JobTarget};
 pub use lifecycle::{CommandEnd, Due};
 pub use open::Store;
-pub use quotas::{QuotaExceeded, QuotaUsage};
+pub use quotas::QuotaUsage;
 pub use shares::{NewShare, PreviewShare};
 pub use snapshot::Sandboxes;
 pub use webhooks::{NewWebhook, WebhookPatch};
@@ -55,61 +60,8 @@ use crate::model::host::Slug;
 use crate::model::{
     Attributes, Binding, CustomDomain, Driver, KeyScope, Profile, Protocol, Sandbox, SandboxId,
     SandboxState, ShareLink, SigningKeyRecord, Tenant, TenantDomain, TenantId, TokenId, Upstream,
-    Version, Visibility, Workspace,
+    Version, Visibility,
 };
-
-/// What can go wrong with the store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The thing named does not exist (or is another tenant's).
-    #[error("not found")]
-    NotFound,
-    /// The slug is held by another sandbox in one of the zones it would live in.
-    #[error("slug taken")]
-    SlugTaken,
-    /// The domain is registered to another tenant.
-    #[error("domain taken")]
-    DomainTaken,
-    /// A live workspace has this name.
-    #[error("a workspace of this name exists")]
-    WorkspaceExists(Box<Workspace>),
-    /// The same idempotency key was used with another payload.
-    #[error("idempotency key reused with another payload")]
-    IdempotencyMismatch,
-    /// An end user would have more than it may.
-    #[error("quota {} exceeded", .0.quota)]
-    QuotaExceeded(Box<QuotaExceeded>),
-    /// A stored secret cannot be decrypted with the key we were given.
-    #[error("the stored secrets were encrypted with another key")]
-    WrongSecretKey,
-    /// The database.
-    #[error("database")]
-    Database(#[source] sqlx::Error),
-    /// The schema could not be brought up to date.
-    #[error("migration")]
-    Migration(#[source] sqlx::migrate::MigrateError),
-    /// The sandbox is in a state from which this is not possible.
-    #[error("not possible in this state")]
-    State(SandboxState),
-    /// As much is under way as may be.
-    #[error("busy")]
-    Busy,
-    /// A row that must be unique exists already.
-    #[error("exists already")]
-    Exists,
-    /// The tenant has as many webhooks as it may have.
-    #[error("too many webhooks")]
-    TooManyWebhooks,
-    /// The webhook is not told of anything at the moment.
-    #[error("the webhook is not active")]
-    WebhookInactive,
-    /// A stored value does not parse: the file was written by something else.
-    #[error("a stored value is not valid: {0}")]
-    Corrupt(&'static str),
-    /// The data directory or key file.
-    #[error("{1}")]
-    Io(#[source] std::io::Error, String),
-}
 
 /// What a new sandbox is made of. `slug: None` = the first free of 8, 12, 16 hex digits of the id.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use sqlx::{Sqlite, Transaction};
 use tokio::sync::watch;
 
 use super::StoreError;
-use super::audit::Actor;
+use super::actor::Actor;
 use super::secrets::SecretBox;
 use crate::base::clock::Clock;
 use crate::model::{Links, Subject, Version};

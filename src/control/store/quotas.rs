@@ -2,14 +2,12 @@
 
 use serde_json::{Map, json};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Executor, Sqlite, Transaction};
+use sqlx::{Executor, Sqlite};
 
 use super::events::NewEvent;
-use super::rows::{Columns, millis, word};
-use super::{Store, StoreError};
+use super::rows::{Columns, Tx, millis, word};
+use super::{QuotaExceeded, Store, StoreError};
 use crate::model::{EventType, QuotaSource, Quotas, Sandbox, SandboxState, TenantId, Version};
-
-type Tx = Transaction<'static, Sqlite>;
 
 /// An exceeded quota of a user is told at most once in this time, milliseconds.
 const ALERT_EVERY: i64 = 60_000;
@@ -21,19 +19,6 @@ const COUNT: &str = "SELECT count(*), count(*) FILTER (WHERE state NOT IN ('paus
 const HOLDING: &str = "SELECT max_sandboxes, max_concurrent, max_storage_gb, max_credit_cents, scope FROM quotas \
      WHERE tenant = ?1 AND ((scope = 'user' AND subject = ?2) OR (scope = 'tenant' AND subject = '')) \
      ORDER BY scope = 'user' DESC LIMIT 1";
-
-/// A quota that a change would exceed. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuotaExceeded {
-    /// Its name.
-    pub quota: &'static str,
-    /// The cap.
-    pub limit: u64,
-    /// What the user has already, in the unit of the cap.
-    pub used: u64,
-    /// The user.
-    pub external_user_id: String,
-}
 
 /// What an end user has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

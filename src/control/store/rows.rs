@@ -4,12 +4,26 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, Sqlite, Transaction};
 
 use super::StoreError;
 use crate::model::host::Slug;
 use crate::model::{Life, Preview, Sandbox};
+
+/// A write that is under way, or a read of several rows as they were at one moment.
+pub(super) type Tx = Transaction<'static, Sqlite>;
+
+/// What a statement with texts in its places gives.
+pub(super) async fn all(
+    tx: &mut Tx,
+    sql: String,
+    values: &[&str],
+) -> Result<Vec<SqliteRow>, StoreError> {
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql));
+    let query = values.iter().fold(query, |query, value| query.bind((*value).to_owned()));
+    query.fetch_all(&mut **tx).await.map_err(StoreError::Database)
+}
 
 /// A moment as a column.
 pub(super) fn millis(at: Timestamp) -> i64 {
@@ -53,7 +67,7 @@ impl<'r> Columns<'r> {
         Self { row, next: 0 }
     }
 
-    pub(super) fn take<T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>>(
+    pub(super) fn take<T: sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>>(
         &mut self,
     ) -> Result<T, StoreError> {
         let value = self.row.try_get(self.next).map_err(StoreError::Database)?;
@@ -111,7 +125,7 @@ impl<'r> Columns<'r> {
 fn life(row: &SqliteRow) -> Result<Life, StoreError> {
     fn at<'r, T>(row: &'r SqliteRow, name: &str) -> Result<T, StoreError>
     where
-        T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+        T: sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>,
     {
         row.try_get(name).map_err(StoreError::Database)
     }

@@ -1,9 +1,8 @@
 //! Sandboxes and the slugs that lead to them.
 
-use sqlx::{Row as _, Sqlite, Transaction};
+use sqlx::{Row as _, Sqlite};
 
-use super::lifecycle::write_life;
-use super::rows::{self, json, millis, word};
+use super::rows::{self, Tx, json, millis, word};
 use super::slugs::{claim, claim_default, release};
 use super::spans;
 use super::{Created, Idempotency, NewSandbox, SandboxPatch, Store, StoreError};
@@ -11,8 +10,6 @@ use crate::model::host::Slug;
 use crate::model::{
     Driver, Life, Sandbox, SandboxId, SandboxState, Subject, TenantId, Verb, Version,
 };
-
-type Tx = Transaction<'static, Sqlite>;
 
 impl Store {
     /// Makes a sandbox and claims its slug. With a key that was used before, gives back what that call made.
@@ -281,6 +278,26 @@ pub(super) async fn write(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
     bind(sql, s).execute(&mut **tx).await.map_err(StoreError::Database)?;
     write_life(tx, s).await?;
     spans::follow(tx, s).await
+}
+
+/// Writes what is known of a sandbox's life beyond its state.
+pub(super) async fn write_life(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreError> {
+    let written = sqlx::query(
+        "UPDATE sandboxes SET wanted = ?2, wanted_order = ?3, wanted_at = ?4, wanted_attempts = ?5, error = ?6, \
+         timed_from = ?7, expires_at = ?8, idle_at = ?9 WHERE id = ?1",
+    )
+    .bind(s.id.to_string())
+    .bind(s.life.wanted.as_ref().map(word))
+    .bind(i64::try_from(s.life.order).unwrap_or(i64::MAX))
+    .bind(s.life.wanted_at.map(millis))
+    .bind(s.life.attempts)
+    .bind(s.life.error.clone())
+    .bind(s.life.timed_from.map(millis))
+    .bind(s.expires_at().map(millis))
+    .bind(s.life.idle_at.map(millis))
+    .execute(&mut **tx)
+    .await;
+    written.map(drop).map_err(StoreError::Database)
 }
 
 fn bind<'q>(

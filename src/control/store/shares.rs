@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, Sqlite, Transaction};
 
 use super::events::NewEvent;
-use super::rows::{Columns, millis, word};
+use super::rows::{Columns, Tx, millis, word};
 use super::sandboxes::live;
 use super::tenants::unique;
 use super::{Store, StoreError};
@@ -17,8 +17,6 @@ use crate::model::{
     EventType, PreviewId, REMEMBERED, Sandbox, SandboxId, Share, ShareHash, ShareId, ShareLink,
     ShareTally, Subject, TenantId, TokenScope, Version,
 };
-
-type Tx = Transaction<'static, Sqlite>;
 
 /// A new share link; the caller made the token and hashed it.
 #[derive(Clone)]

@@ -3,8 +3,7 @@
 use sqlx::Row as _;
 
 use super::StoreError;
-use super::domains::{Tx, all};
-use super::rows::Columns;
+use super::rows::{Columns, Tx, all};
 use super::tenants::unique;
 use crate::model::host::Slug;
 use crate::model::{Sandbox, SandboxId, Subject, TenantId};

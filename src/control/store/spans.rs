@@ -1,12 +1,8 @@
 //! How long sandboxes run, and whose they are: kept in the transactions that change them, so that no crash can part the two.
 
-use sqlx::{Sqlite, Transaction};
-
 use super::StoreError;
-use super::rows::{Columns, millis};
+use super::rows::{Columns, Tx, millis};
 use crate::model::{Owner, Sandbox, Shape};
-
-type Tx = Transaction<'static, Sqlite>;
 
 /// Begins to count for a sandbox that was just made.
 pub(super) async fn begin(tx: &mut Tx, sandbox: &Sandbox) -> Result<(), StoreError> {

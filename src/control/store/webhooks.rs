@@ -2,14 +2,12 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, Sqlite, Transaction};
 
-use super::rows::{Columns, json, millis, word};
+use super::rows::{Columns, Tx, json, millis, word};
 use super::{Store, StoreError};
 use crate::model::{EventFilter, TenantId, Webhook, WebhookId, WebhookSecret, WebhookState};
-
-type Tx = Transaction<'static, Sqlite>;
 
 /// Characters at the end of a secret that may be shown again.
 const SHOWN: usize = 4;

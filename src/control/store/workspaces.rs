@@ -2,10 +2,9 @@
 
 use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Sqlite, Transaction};
 
 use super::audit::Touched;
-use super::rows::{Columns, json, millis};
+use super::rows::{Columns, Tx, json, millis};
 use super::tenants::unique;
 use super::{Store, StoreError};
 use crate::model::{TenantId, Workspace, WorkspaceId};
@@ -56,8 +55,6 @@ pub enum WorkspaceKey<'a> {
     /// The tenant's own id of it.
     External(&'a str),
 }
-
-type Tx = Transaction<'static, Sqlite>;
 
 fn workspace(row: &SqliteRow) -> Result<Workspace, StoreError> {
     let mut c = Columns::of(row);

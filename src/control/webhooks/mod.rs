@@ -11,6 +11,7 @@ mod target;
 
 pub use deliver::start;
 pub use message::{envelope, header_fault, our_headers};
-pub use send::{Attempt, Sender, TrustError};
+pub use schedule::Attempt;
+pub use send::{Sender, TrustError};
 pub use settings::Settings;
 pub use target::TargetError;

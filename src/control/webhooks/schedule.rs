@@ -1,15 +1,29 @@
-//! What comes after an attempt, and when.
+//! How an attempt went, what comes after it, and when.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::send::Attempt;
 use super::settings::Settings;
 use crate::control::store::Verdict;
 
 /// The longest that an endpoint may put us off.
 const LONGEST_PUT_OFF: Duration = Duration::from_hours(1);
+
+/// How an attempt went.
+#[derive(Clone, Debug, Default)]
+pub struct Attempt {
+    /// The answer's status, if there was one.
+    pub status: Option<u16>,
+    /// The beginning of its body.
+    pub body: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// For how long we are to stay away.
+    pub retry_after: Option<Duration>,
+    /// How long it took.
+    pub took: Duration,
+}
 
 /// What comes after the `number`th attempt (from 1) of at most `retries` more. `chance` is anywhere from 0 to 1.
 pub(super) fn verdict(

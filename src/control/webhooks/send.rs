@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::message;
-use super::schedule::retry_after;
+use super::schedule::{Attempt, retry_after};
 use super::settings::Settings;
 use super::target::{Target, TargetError};
 use crate::base::clock::Clock;
@@ -52,21 +52,6 @@ pub enum TrustError {
     /// TLS cannot be set up at all.
     #[error("TLS cannot be set up")]
     Tls(#[source] rustls::Error),
-}
-
-/// How an attempt went.
-#[derive(Clone, Debug, Default)]
-pub struct Attempt {
-    /// The answer's status, if there was one.
-    pub status: Option<u16>,
-    /// The beginning of its body.
-    pub body: Option<String>,
-    /// Why it failed.
-    pub error: Option<String>,
-    /// For how long we are to stay away.
-    pub retry_after: Option<Duration>,
-    /// How long it took.
-    pub took: Duration,
 }
 
 /// Why no answer came.

@@ -1,41 +1,16 @@
 //! The API document as a page to read. It is made from the document alone, once, and needs no script.
 
-use std::sync::LazyLock;
-
 use askama::Template;
-use axum::http::header;
-use axum::response::{Html, IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use super::complete;
 use super::kind::{self, Piece};
-use super::{complete, document};
-use crate::control::api::keys;
 
-const STYLE: &str = include_str!("../../../../templates/reference.css");
+pub(super) const STYLE: &str = include_str!("../../../../templates/reference.css");
 
-static PAGE: LazyLock<String> =
-    LazyLock::new(|| Reference::of(&document()).render().unwrap_or_default());
-static POLICY: LazyLock<String> = LazyLock::new(|| {
-    let style = STANDARD.encode(keys::hash(STYLE));
-    format!(
-        "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-});
-
-/// Gives this document as a page to read.
-#[utoipa::path(
-    get, path = "/docs", tag = "Reference", operation_id = "get_api_page", security(()),
-    responses((status = 200, body = String, content_type = "text/html")),
-)]
-pub(super) async fn show() -> Response {
-    let fields = [
-        (header::CONTENT_SECURITY_POLICY, POLICY.as_str()),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ];
-    (fields, Html(PAGE.as_str())).into_response()
+/// The page.
+pub(super) fn of(document: &Value) -> String {
+    Reference::of(document).render().unwrap_or_default()
 }
 
 #[derive(Template)]

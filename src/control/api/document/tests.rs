@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::build::TAGS;
 use super::complete::METHODS;
 use super::schemas::UNMARKED;
-use super::{TAGS, document, openapi};
+use super::{document, openapi};
 use crate::model::KeyScope;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");

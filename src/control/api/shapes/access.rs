@@ -1,11 +1,12 @@
 //! Workspaces, access for one end user, tickets and the audit log.
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::Object;
-use crate::model::{KeyScope, SandboxState};
+use crate::model::{self, KeyScope, SandboxState};
 
 envelopes!(WorkspaceData(Workspace), PlanData(Plan));
 pages!(WorkspacePage(Workspace));
@@ -28,6 +29,23 @@ pub(in crate::control::api) struct Workspace {
     /// The same as `created_at`.
     inserted_at: Timestamp,
     updated_at: Timestamp,
+}
+
+/// A workspace as callers see it.
+pub(in crate::control::api) fn workspace_shown(w: &model::Workspace) -> Value {
+    json!({
+        "id": w.id,
+        "tenant_id": w.tenant,
+        "name": w.name,
+        "slug": w.slug,
+        "description": w.description,
+        "metadata": w.metadata,
+        "external_workspace_id": w.external_workspace_id,
+        "external_user_id": w.external_user_id,
+        "created_at": w.created_at,
+        "inserted_at": w.created_at,
+        "updated_at": w.updated_at,
+    })
 }
 
 /// A workspace that was just made, or found again.

@@ -38,8 +38,10 @@ macro_rules! pages {
 }
 
 mod access;
+mod base;
 mod bulk;
 mod domains;
+mod error;
 mod keys;
 mod previews;
 mod quotas;
@@ -51,8 +53,10 @@ mod usage;
 mod webhooks;
 
 pub(super) use access::*;
+pub(super) use base::*;
 pub(super) use bulk::*;
 pub(super) use domains::*;
+pub(super) use error::*;
 pub(super) use keys::*;
 pub(super) use previews::*;
 pub(super) use quotas::*;
@@ -62,60 +66,3 @@ pub(super) use tenant::*;
 pub(super) use tokens::*;
 pub(super) use usage::*;
 pub(super) use webhooks::*;
-
-use serde_json::{Map, Value};
-use utoipa::ToSchema;
-
-/// Free-form JSON of the tenant's.
-pub(super) type Object = Map<String, Value>;
-
-/// Where a page is in its list.
-#[derive(ToSchema)]
-pub(super) struct PageFacts {
-    /// The page's number, from 1.
-    page: u64,
-    /// The longest a page is.
-    limit: u64,
-    /// How many there are in all.
-    total: u64,
-    total_pages: u64,
-    has_next_page: bool,
-}
-
-/// Why a call failed: the one shape of all errors.
-#[derive(ToSchema)]
-pub(super) struct Error {
-    /// Always false.
-    #[schema(examples(false))]
-    ok: bool,
-    error: ErrorFacts,
-    /// The same as in `X-Request-Id`.
-    #[schema(examples("req_3f2a1c9be0d44b1f8a6c5d7e90123456"))]
-    request_id: String,
-    /// The code once more, where clients look for it here.
-    #[schema(extensions(("x-may-be-missing" = json!(true))))]
-    code: Option<String>,
-    /// The scopes that were asked for and that the caller does not have itself.
-    invalid_scopes: Option<Vec<String>>,
-}
-
-/// What went wrong.
-#[derive(ToSchema)]
-pub(super) struct ErrorFacts {
-    /// A stable word for programs.
-    #[schema(examples("VALIDATION_ERROR"))]
-    code: String,
-    /// A sentence for people.
-    #[schema(examples("Not valid: slug."))]
-    message: String,
-    /// More about it; for a body or a query that cannot be taken, the reasons by field.
-    #[schema(examples(json!({"slug": ["must be 1 to 57 characters"]})))]
-    details: Object,
-    /// Whether the same call may succeed later.
-    retryable: bool,
-    /// How long to wait before that, milliseconds.
-    retry_after_ms: u64,
-    request_id: String,
-    /// What is there already and has the name.
-    existing: Option<Workspace>,
-}

@@ -1,0 +1,83 @@
+//! Putting the document together: what the handlers say, the groups, and what all operations share.
+
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+
+use super::{complete, schemas};
+use crate::control::api::shapes::Error;
+
+const ABOUT: &str = "Creates sandboxes, publishes their ports as previews, mints and revokes preview tokens.
+
+Every call carries `Authorization: Bearer msk_…`. Bodies are JSON objects of at most 1 MiB; keys that are not described are ignored. Times are \
+RFC 3339 in UTC. A change is answered once it is durable and this process serves visitors by it.
+
+All errors have one shape, `Error`, and every answer has `X-Request-Id`.";
+
+/// The groups of operations, in the order in which they are read.
+pub(super) const TAGS: &[(&str, &str)] = &[
+    ("Sandboxes", "What is previewed: create, find, change, destroy."),
+    ("Previews", "Published ports of a sandbox."),
+    ("Preview tokens", "Credentials that open the private ports of one sandbox."),
+    (
+        "Share links",
+        "Links that open a sandbox, or one published port of it, without any other credential.",
+    ),
+    ("Usage", "What sandboxes took up, and what their visitors moved."),
+    ("Workspaces", "Groups of sandboxes."),
+    ("Tenant", "The caller, its face on the pages that visitors meet, and its rules."),
+    (
+        "Domains",
+        "Where previews are served: domains of the tenant, of workspaces and projects, and exact host names.",
+    ),
+    ("Quotas", "What the tenant's end users may have."),
+    ("Webhooks", "Endpoints of the tenant's that are told of events."),
+    ("Events", "What happens, as streams of server-sent events."),
+    ("API keys", "Credentials of this API, for keys with the scope `*`."),
+    ("Delegation", "Credentials for the browser of one end user."),
+    ("Reference", "This document, and the script that a customer's page embeds previews with."),
+];
+
+/// What answers refer to that no handler names.
+#[derive(OpenApi)]
+#[openapi(components(schemas(Error)))]
+struct Common;
+
+/// The document about what the router serves.
+pub(super) fn of(served: utoipa::openapi::OpenApi) -> Value {
+    let mut described = Common::openapi();
+    described.merge(served);
+    let mut described = serde_json::to_value(described).unwrap_or_default();
+    let mut part = |pointer: &str| match described.pointer_mut(pointer).map(Value::take) {
+        Some(Value::Object(part)) => part,
+        _ => Map::new(),
+    };
+    let mut paths = complete::paths(part("/paths"));
+    let schemas = schemas::complete(part("/components/schemas"), &paths);
+    complete::bodies(&mut paths, &schemas);
+    let tag = |(name, about): &(&str, &str)| json!({ "name": name, "description": about });
+    let tags: Vec<Value> = TAGS.iter().map(tag).collect();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Portico control API",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": ABOUT,
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": "/" }],
+        "tags": tags,
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "responses": complete::shared_responses(),
+            "headers": complete::headers(),
+            "securitySchemes": {
+                "api_key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key, `msk_…`. Where a scope is named, the key must have it or `*`.",
+                },
+            },
+        },
+    })
+}
