@@ -118,7 +118,7 @@ fn sources() -> Vec<Source> {
                 let is_test = path.file_name().is_some_and(|name| name == "tests.rs");
                 let code = if is_test { "" } else { text.split("#[cfg(test)]").next().unwrap() };
                 let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-                let code = lines.collect::<Vec<_>>().join("\n");
+                let code = plainly(&lines.collect::<Vec<_>>().join("\n"));
                 // The root of the library only names the wings.
                 if module != "lib" {
                     found.push(Source { path, module, code, text });
@@ -128,6 +128,30 @@ fn sources() -> Vec<Source> {
     }
     assert!(found.len() > 60, "the sources were not found");
     found
+}
+
+/// Code without the paths that only say who may see something, and with the paths of modules inside a file as the file would write them.
+fn plainly(code: &str) -> String {
+    let mut out = String::new();
+    // How many braces are open, and how many were where a module inside the file began.
+    let (mut depth, mut inside) = (0_usize, None);
+    for line in code.lines() {
+        let line = match line.split_once("pub(in ") {
+            Some((before, after)) => format!("{before}pub{}", after.split_once(')').unwrap().1),
+            None => line.to_owned(),
+        };
+        if inside.is_none() && line.trim_start().starts_with("mod ") && line.ends_with('{') {
+            inside = Some(depth);
+        }
+        let line = if inside.is_some() { line.replace("super::", "self::") } else { line };
+        depth = (depth + line.matches('{').count()).saturating_sub(line.matches('}').count());
+        if inside.is_some_and(|outside| depth <= outside) {
+            inside = None;
+        }
+        out.push_str(&line);
+        out.push('\n');
+    }
+    out
 }
 
 /// Whether a file of `from` may use `to`, both modules.
@@ -375,7 +399,7 @@ fn files_that_need_each_other_are_noticed() {
     let source = |path: &str, code: &str| Source {
         path: PathBuf::from(path),
         module: path.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::"),
-        code: code.to_owned(),
+        code: plainly(code),
         text: String::new(),
     };
     let sources = [
@@ -386,6 +410,10 @@ fn files_that_need_each_other_are_noticed() {
         ),
         source("edge/gate/decide.rs", "use super::Visit;\n"),
         source("edge/gate/visit.rs", "use crate::{edge::gate::{self, Rules}, model};\n"),
+        source(
+            "edge/gate/refuse.rs",
+            "pub(in crate::edge::gate) fn f() {}\nmod a {\nuse super::f;\n}",
+        ),
         source("edge/wire.rs", "fn f() { crate::edge::gate::decide() }\n"),
     ];
     let house = Modules::of(&sources);
