@@ -60,7 +60,7 @@ export function mount(target, options) {
   function normal(answer) {
     const link = typeof answer === 'string' ? { url: answer } : answer;
     if (link?.url) return { ...link, url: new URL(link.url, location.href).href };
-    if (!link?.token || !options.url) throw fault('bad_link', 'The answer has no url, and no token for the url that was given.');
+    if (!link?.token || !options.url) throw fault('bad_link', 'The response has no url, and no token for the given url.');
     const url = new URL(options.url, location.href);
     url.search += `${url.search ? '&' : '?'}mt=${encodeURIComponent(link.token)}`;
     return { ...link, url: url.href };
@@ -101,7 +101,7 @@ export function mount(target, options) {
   }
 
   async function renew() {
-    if (!ask) throw fault('no_url', 'Without getUrl or getToken a session cannot be renewed.');
+    if (!ask) throw fault('no_url', 'A session cannot be renewed without getUrl or getToken.');
     const link = normal(await ask());
     if (stopped.signal.aborted) return;
     const token = link.token ?? tokenOf(link.url);
@@ -164,14 +164,14 @@ export function mount(target, options) {
     options.onExpired?.(data);
     if (data.code === 'cookies_blocked') {
       // The page in the frame offers the ways that are left.
-      options.onError?.(fault(data.code, 'The browser keeps no session in this frame.'));
+      options.onError?.(fault(data.code, 'The browser blocks cookies in this frame.'));
       return;
     }
     if (!ask) return;
     const now = Date.now();
     recoveries = [...recoveries.filter((at) => at > now - 60_000), now];
     if (recoveries.length > TOO_MANY) {
-      options.onError?.(fault('session_lost', 'The session ends again and again.'));
+      options.onError?.(fault('session_lost', 'The session is lost again and again.'));
       return;
     }
     expired = true;

@@ -310,7 +310,7 @@ impl Running {
     pub async fn stop(&self) {
         self.shutdown.reach(Stage::Draining);
         if tokio::time::timeout(self.drain, self.shutdown.everybody_left()).await.is_err() {
-            tracing::warn!("the drain time is over: what is still open is cut");
+            tracing::warn!("the drain timeout is over: remaining connections are closed");
             self.cut().await;
         }
     }

@@ -50,7 +50,7 @@ fn run(command: Command) -> Result<()> {
                 say(&format!("warning: {warning}"))?;
             }
             let zones = loaded.zones.join(", ");
-            say(&format!("{}: no faults; previews of {zones}", config.display()))
+            say(&format!("{}: configuration OK; zones: {zones}", config.display()))
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -112,10 +112,10 @@ fn raise_open_files(connections: usize) {
         Ok(limit) if limit < needed => tracing::warn!(
             limit,
             needed,
-            "fewer files may be open than limits.connections needs: raise the limit (`ulimit -n`, LimitNOFILE=) or lower the setting"
+            "the limit on open files is too low for limits.connections: raise it (`ulimit -n`, LimitNOFILE=) or lower the setting"
         ),
         Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the limit on open files cannot be raised"),
+        Err(error) => tracing::warn!(%error, "cannot raise the limit on open files"),
     }
 }
 

@@ -143,7 +143,7 @@ fn check(to: Option<u16>, forbidden: &[u16]) -> Result<()> {
     match to {
         Some(0) => bail!("--to needs the port that your app listens on, from 1 to 65535"),
         Some(port) if forbidden.contains(&port) => {
-            bail!("port {port} is never previewed, whatever listens there; choose another for --to")
+            bail!("port {port} cannot be previewed; choose another for --to")
         }
         _ => Ok(()),
     }
@@ -170,7 +170,7 @@ async fn prepare(running: &Running, to: Option<u16>, ca: PathBuf) -> Result<DevF
         },
     )
     .await
-    .map_err(|problem| anyhow::anyhow!("cannot mint a preview token: {problem}"))?;
+    .map_err(|problem| anyhow::anyhow!("cannot create a preview token: {problem}"))?;
     Ok(DevFacts {
         https_url: running.https.and_then(|address| by_https(&minted.url, address.port())),
         ca: running.https.map(|_| ca),

@@ -69,7 +69,7 @@ async fn tenant(command: TenantCommand) -> Result<String> {
         TenantCommand::Create { name, store } => {
             let store = open_for("tenant.create", store.data).await?;
             if store.tenants().await?.iter().any(|tenant| tenant.name == name) {
-                bail!("there is a tenant {name} already");
+                bail!("a tenant {name} already exists");
             }
             let (tenant, _) = store.create_tenant(&name).await?;
             Ok(tenant.id.to_string())
@@ -112,7 +112,7 @@ async fn key(command: KeyCommand) -> Result<String> {
         KeyCommand::Revoke { tenant, id, store } => {
             let store = open_for("api_key.delete", store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
-            store.revoke_api_key(tenant, id.parse().context("that is not a key's id")?).await?;
+            store.revoke_api_key(tenant, id.parse().context("that is not a key id")?).await?;
             Ok("revoked".into())
         }
         KeyCommand::RotateSigning { store } => {
@@ -140,7 +140,7 @@ async fn domain(command: DomainCommand) -> Result<String> {
         DomainCommand::Exact { fqdn, sandbox, port, tenant, store } => {
             let store = open_for("custom_domain.create", store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
-            let sandbox: SandboxId = sandbox.parse().context("that is not a sandbox's id")?;
+            let sandbox: SandboxId = sandbox.parse().context("that is not a sandbox id")?;
             // Refuses another tenant's sandbox.
             store.sandbox(tenant, sandbox).await.context("there is no such sandbox")?;
             let fqdn = name(&fqdn)?;
@@ -162,9 +162,9 @@ async fn domain(command: DomainCommand) -> Result<String> {
 
 fn name(text: &str) -> Result<String> {
     let authority =
-        Authority::parse(text.as_bytes()).with_context(|| format!("{text} is no host name"))?;
+        Authority::parse(text.as_bytes()).with_context(|| format!("{text} is not a host name"))?;
     if authority.port.is_some() || !authority.host.contains('.') {
-        bail!("{text} is no domain name");
+        bail!("{text} is not a domain name");
     }
     Ok(authority.host.to_string())
 }
@@ -202,7 +202,7 @@ async fn token(command: TokenCommand) -> Result<String> {
         TokenCommand::List { tenant, sandbox, store } => {
             let store = open(store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
-            let sandbox = sandbox.parse().context("that is not a sandbox's id")?;
+            let sandbox = sandbox.parse().context("that is not a sandbox id")?;
             let mut out = String::new();
             for token in store.tokens(tenant, sandbox).await? {
                 let state = if token.revoked_at.is_some() { "revoked" } else { "active" };
@@ -217,10 +217,10 @@ async fn token(command: TokenCommand) -> Result<String> {
         TokenCommand::Revoke { tenant, sandbox, id, store } => {
             let store = open_for("preview_token.delete", store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
-            let sandbox = sandbox.parse().context("that is not a sandbox's id")?;
+            let sandbox = sandbox.parse().context("that is not a sandbox id")?;
             match id {
                 Some(id) => {
-                    let id = id.parse().context("that is not a token's id")?;
+                    let id = id.parse().context("that is not a token id")?;
                     store.revoke_token(tenant, sandbox, id).await?;
                 }
                 None => drop(store.revoke_all_tokens(tenant, sandbox).await?),
@@ -235,7 +235,7 @@ async fn share(command: ShareCommand) -> Result<String> {
         ShareCommand::List { tenant, sandbox, store } => {
             let store = open(store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
-            let sandbox = sandbox.parse().context("that is not a sandbox's id")?;
+            let sandbox = sandbox.parse().context("that is not a sandbox id")?;
             let mut out = String::new();
             for share in store.shares(tenant, sandbox).await? {
                 let port = share.port.map_or("any port".to_owned(), |port| format!("port {port}"));
@@ -249,9 +249,9 @@ async fn share(command: ShareCommand) -> Result<String> {
         ShareCommand::Revoke { tenant, sandbox, id, store } => {
             let store = open_for("share.delete", store.data).await?;
             let tenant = find(&store, &tenant).await?.id;
-            let sandbox = sandbox.parse().context("that is not a sandbox's id")?;
-            let id = id.parse().context("that is not a link's id")?;
-            store.revoke_share(tenant, sandbox, id).await.context("there is no such link")?;
+            let sandbox = sandbox.parse().context("that is not a sandbox id")?;
+            let id = id.parse().context("that is not a share link id")?;
+            store.revoke_share(tenant, sandbox, id).await.context("there is no such share link")?;
             Ok("revoked".into())
         }
     }

@@ -19,7 +19,7 @@ pub(super) fn commands(r: &mut Reader) -> Option<compute::Settings> {
         let argv = r.list(&key, "a text: the program, then its arguments", word)?;
         let is_program = argv.first().is_some_and(|program| Path::new(program).is_absolute());
         if !is_program {
-            r.fault(&key, "must begin with the absolute path of a program");
+            r.fault(&key, "must start with the absolute path of a program");
         }
         Some(argv)
     });

@@ -408,9 +408,9 @@ mod tests {
     }
 
     #[test]
-    fn every_limit_and_deadline_is_in_the_readmes_table_and_nothing_else_is() {
-        let readme = include_str!("../../README.md");
-        let table = readme.split("### Limits and deadlines").nth(1).unwrap();
+    fn every_limit_and_deadline_is_in_the_operations_tables_and_nothing_else_is() {
+        let page = include_str!("../../docs/operations.md");
+        let table = page.split("\n## Limits and deadlines").nth(1).unwrap();
         let table = table.split("\nFixed:").next().unwrap();
         let mut shown = BTreeSet::new();
         for line in table.lines().filter(|line| line.starts_with("| `")) {

@@ -143,7 +143,7 @@ impl ConfigError {
             0 | 1 => String::new(),
             n => format!(" (and {} more)", n - 1),
         };
-        format!("{path}: {what}{more}; `portico check --config {path}` shows every fault")
+        format!("{path}: {what}{more}; `portico check --config {path}` shows every error")
     }
 }
 

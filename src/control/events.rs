@@ -72,7 +72,7 @@ async fn hand_out(
             () = tokio::time::sleep(POLL) => {}
         }
         if let Err(error) = catch_up(&store, &handed, &mut seq).await {
-            tracing::warn!(%error, "events cannot be read; streams go on later");
+            tracing::warn!(%error, "events cannot be read; event streams are delayed");
             tokio::time::sleep(POLL).await;
         }
     }

@@ -77,7 +77,7 @@ async fn accept(listener: &TcpListener, router: &Router, settings: Settings, wat
         let (socket, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a control listener cannot accept connections for a moment");
+                tracing::warn!(%error, "a control listener cannot accept connections at the moment");
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 continue;
             }
@@ -136,7 +136,7 @@ struct Prompt {
 
 /// A request's body was not complete in time.
 #[derive(Debug, thiserror::Error)]
-#[error("the request's body did not arrive in time")]
+#[error("the request body did not arrive in time")]
 struct TooSlow;
 
 impl Prompt {

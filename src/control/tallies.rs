@@ -45,7 +45,7 @@ async fn save(store: &Store, sums: &mut Tallies) {
     match store.add_share_tallies(sums).await {
         Ok(()) => sums.clear(),
         Err(error) => {
-            tracing::warn!(%error, "how share links were used cannot be written yet");
+            tracing::warn!(%error, "usage counts of share links cannot be written; retrying");
         }
     }
 }

@@ -13,19 +13,19 @@ use crate::edge::pipe::Pipe;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// The visitor went away, or sent a body that is not framed correctly.
-    #[error("the visitor's body broke off")]
+    #[error("the visitor closed the connection in the middle of the body")]
     Visitor,
     /// The sandbox closed or reset the connection, or framed its body wrongly.
-    #[error("the sandbox's body broke off")]
+    #[error("the sandbox closed the connection in the middle of the body")]
     Sandbox,
     /// No progress within the idle deadline.
     #[error("the body made no progress within the deadline")]
     Stalled,
     /// The visitor's access ended (token revoked or expired, sandbox destroyed).
-    #[error("access ended while the body was under way")]
+    #[error("access was revoked or expired during the transfer")]
     AccessEnded,
     /// The process is shutting down and its hard deadline has passed.
-    #[error("shut down")]
+    #[error("the process is shutting down")]
     Shutdown,
 }
 

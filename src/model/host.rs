@@ -35,10 +35,10 @@ pub enum AuthorityError {
     #[error("the port is not a number from 1 to 65535")]
     Port,
     /// Over 253 octets.
-    #[error("the host is longer than 253 octets")]
+    #[error("the host is longer than 253 bytes")]
     TooLong,
     /// An empty label, a label over 63 octets, or one that starts or ends with a hyphen.
-    #[error("a label of the host is not well formed")]
+    #[error("a label of the host is malformed")]
     Label,
     /// Any byte that is not a letter, digit, hyphen or dot (after brackets for IPv6 literals).
     #[error("the host contains a forbidden character")]

@@ -149,7 +149,7 @@ test('a browser that keeps no cookies in the frame is offered a way that works',
   await page.goto(host.url);
   await once(page, 'error');
   const frame = await frameOf(page);
-  assert.match(await frame.textContent('h1'), /keeps no session/);
+  assert.match(await frame.textContent('h1'), /blocks cookies in embedded pages/);
   assert.deepEqual((await said(page, 'error')).map(([, code]) => code), ['cookies_blocked']);
   assert.equal(await frame.isVisible('#allow'), true);
   assert.ok(!app.seen.some((each) => each.includes('mp_')));

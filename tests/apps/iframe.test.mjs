@@ -329,7 +329,7 @@ test('a browser that keeps nothing in the frame offers a tab, and nothing goes r
   const frame = await embed(page, site, link);
   await page.waitForFunction(() => window.told.length > 0, null, waited);
   assert.deepEqual((await page.evaluate(() => window.told)).map(({ data }) => data.code), ['cookies_blocked']);
-  assert.match(await frame.textContent('h1'), /keeps no session/);
+  assert.match(await frame.textContent('h1'), /blocks cookies in embedded pages/);
   await page.waitForTimeout(2000);
   assert.deepEqual(portico.lines().filter((line) => line.path === '/').map((line) => line.status), [303, 401]);
   assert.deepEqual(app.seen, []);

@@ -107,7 +107,7 @@ test('pages fit, keep to their policy and wear the tenant\'s face', async (t) =>
     'share-expired': brief.share_url,
   };
   const statuses = {
-    'not-found': 404, 'not-found-own-zone': 404, 'sign-in': 401, invalid: 401, 'nothing-listening': 502, 'bad-host': 400, 'wrong-port': 403, stopped: 502, paused: 503, 'share-revoked': 403, 'share-expired': 410,
+    'not-found': 404, 'not-found-own-zone': 404, 'sign-in': 401, invalid: 401, 'nothing-listening': 502, 'bad-host': 400, 'wrong-port': 403, stopped: 503, paused: 503, 'share-revoked': 403, 'share-expired': 410,
   };
   const faces = {
     plain: null,

@@ -139,7 +139,7 @@ async fn the_example_file_is_good_and_serves() {
     let folder = tempfile::tempdir().unwrap();
     let file = written(folder.path(), "portico.toml", &example(folder.path()));
     let said = done(&["check", "--config", &file], None);
-    assert_eq!(said, format!("{file}: no faults; previews of sandbox.example.com"));
+    assert_eq!(said, format!("{file}: configuration OK; zones: sandbox.example.com"));
 
     // Sandboxes on this machine are for tests only.
     let text = example(folder.path())

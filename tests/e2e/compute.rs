@@ -122,13 +122,13 @@ async fn every_failure_is_an_error_with_a_reason_and_what_stderr_said_stays_here
     let portico = Portico::start_with(short).await;
     for (slug, reason) in [
         ("code", "The create command failed with exit code 3."),
-        ("json", "The create command did not answer with a JSON object."),
-        ("list", "The create command did not answer with a JSON object."),
-        ("silent", "The create command gave no address."),
-        ("elsewhere", "The create command gave an address outside the permitted networks."),
-        ("odd", "The create command gave an address that cannot be read."),
-        ("much", "The create command answered more than 64 KiB."),
-        ("slow", "The create command did not finish in time."),
+        ("json", "The create command did not write a JSON object."),
+        ("list", "The create command did not write a JSON object."),
+        ("silent", "The create command returned no address."),
+        ("elsewhere", "The create command returned an address outside the permitted networks."),
+        ("odd", "The create command returned an address that cannot be parsed."),
+        ("much", "The create command wrote more than 64 KiB."),
+        ("slow", "The create command timed out."),
     ] {
         let made = create(&portico.api, slug).await;
         let failed = is_in(&portico.api, &id(&made), "error").await;

@@ -231,7 +231,7 @@ async fn withdrawing_a_link_ends_what_is_open_by_it_and_says_so_from_then_on() {
                 assert_eq!(refusal(&answer), (404, Some("not_found")));
             } else {
                 assert_eq!(refusal(&answer), (403, Some("share_revoked")), "{way}");
-                assert!(answer.text().contains("<h1>This link was withdrawn"), "{way}");
+                assert!(answer.text().contains("<h1>This link has been revoked"), "{way}");
             }
         }
     }

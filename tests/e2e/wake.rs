@@ -155,7 +155,7 @@ async fn who_is_held_too_long_gets_a_page_that_becomes_the_app() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_that_fails_is_an_error_and_a_502_for_all_who_wait() {
+async fn a_start_that_fails_is_an_error_and_a_503_for_all_who_wait() {
     let asleep = asleep("sleep 0.3; exit 1", |_| {}).await;
     let mut visits = tokio::task::JoinSet::new();
     for _ in 0..10 {
@@ -166,7 +166,7 @@ async fn a_start_that_fails_is_an_error_and_a_502_for_all_who_wait() {
         let answer = answer.unwrap();
         assert_eq!(
             (answer.status, answer.field("x-preview-error")),
-            (502, Some("sandbox_not_running"))
+            (503, Some("sandbox_not_running"))
         );
     }
     let shown =

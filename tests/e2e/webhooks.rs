@@ -239,7 +239,7 @@ async fn what_is_not_public_is_refused_by_number_and_by_name() {
         let refused = portico.api.call("POST", "/webhooks", Some(order(url))).await;
         assert_eq!(refused.status, 422, "{host}");
         let reason = refused.json()["error"]["details"]["url"][0].clone();
-        assert_eq!(reason, "must lead to a public address", "{host}");
+        assert_eq!(reason, "must resolve to a public address", "{host}");
     }
     for host in ["localhost", "0x7f.1", "127.1", "2130706433"] {
         let url = format!("http://{host}:{port}/");

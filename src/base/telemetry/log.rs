@@ -56,7 +56,7 @@ pub enum LogError {
     #[error("the log file {0} cannot be opened: {1}")]
     File(PathBuf, #[source] io::Error),
     /// Something else logs already.
-    #[error("a log is already set up in this process")]
+    #[error("logging is already set up in this process")]
     Twice,
 }
 

@@ -27,17 +27,17 @@ pub(super) struct Ran {
 /// Why a command failed, in words that the sandbox's owner may read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CommandFault {
-    #[error("could not be run")]
+    #[error("could not be started")]
     NotRun(#[source] io::Error),
-    #[error("did not finish in time")]
+    #[error("timed out")]
     TimedOut,
-    #[error("answered more than 64 KiB")]
+    #[error("wrote more than 64 KiB")]
     TooMuch,
     #[error("failed with exit code {0}")]
     Code(i32),
     #[error("was killed")]
     Killed,
-    #[error("could not be watched")]
+    #[error("could not be waited for")]
     Lost(#[source] io::Error),
 }
 
@@ -209,10 +209,10 @@ mod tests {
         let told = async |script, deadline| sh(script, deadline).await.0.unwrap_err();
         assert_eq!(told("exit 3", LONG).await, "failed with exit code 3");
         assert_eq!(told("kill -9 $$", LONG).await, "was killed");
-        assert_eq!(told("head -c 100000 /dev/zero", LONG).await, "answered more than 64 KiB");
-        assert_eq!(told("sleep 60", Duration::from_millis(100)).await, "did not finish in time");
+        assert_eq!(told("head -c 100000 /dev/zero", LONG).await, "wrote more than 64 KiB");
+        assert_eq!(told("sleep 60", Duration::from_millis(100)).await, "timed out");
         let nothing = run(&["/nothing/there".to_owned()], &[], b"", LONG).await;
-        assert_eq!(nothing.result.unwrap_err().to_string(), "could not be run");
+        assert_eq!(nothing.result.unwrap_err().to_string(), "could not be started");
         let (_, tail) = sh("yes x | head -c 20000 >&2; echo end >&2; exit 1", LONG).await;
         assert!(tail.ends_with("end") && tail.len() <= MAX_TAIL, "{}", tail.len());
     }

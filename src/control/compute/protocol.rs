@@ -8,13 +8,13 @@ use crate::model::{Sandbox, Upstream, UpstreamHost, Verb, read_upstream, show_up
 /// What is wrong with an answer, in words that the sandbox's owner may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AnswerFault {
-    #[error("did not answer with a JSON object")]
+    #[error("did not write a JSON object")]
     NoObject,
-    #[error("gave an address that cannot be read")]
+    #[error("returned an address that cannot be parsed")]
     BadAddress,
-    #[error("gave an address outside the permitted networks")]
+    #[error("returned an address outside the permitted networks")]
     Forbidden,
-    #[error("gave no address")]
+    #[error("returned no address")]
     NoAddress,
 }
 

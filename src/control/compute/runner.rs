@@ -30,7 +30,7 @@ pub async fn run(
     let mut under_way = UnderWay::default();
     loop {
         if let Err(error) = under_way.begin(&job).await {
-            tracing::warn!(%error, cause = ?error, "what is wanted of sandboxes cannot be read; trying again");
+            tracing::warn!(%error, cause = ?error, "the queue of provisioning hooks cannot be read; retrying");
         }
         tokio::select! {
             () = shutdown.reached(Stage::Draining) => break,
@@ -101,7 +101,7 @@ impl Job {
             Err(error) => Err(error),
         };
         if let Err(error) = outcome {
-            tracing::warn!(sandbox = %id, %error, cause = ?error, "what became of a command cannot be noted; it will be run again");
+            tracing::warn!(sandbox = %id, %error, cause = ?error, "the result of a provisioning hook cannot be written; it will be run again");
             // Its place is kept meanwhile, so that it is not run over and over.
             tokio::time::sleep(POLL).await;
         }

@@ -22,25 +22,25 @@ const ATTEMPTS: usize = 2;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unanswered {
     /// Too many checks at once.
-    #[error("too many checks are under way")]
+    #[error("too many checks are in progress")]
     Busy,
     /// Took too long as a whole.
-    #[error("the DNS servers did not answer in time")]
+    #[error("the DNS servers did not respond in time")]
     Deadline,
     /// Nobody to ask.
     #[error("no DNS server is configured, and the system names none")]
     NoServer,
     /// One question took too long.
-    #[error("the DNS servers did not answer in time")]
+    #[error("the DNS servers did not respond in time")]
     Timeout,
     /// A server said that it cannot or will not say.
-    #[error("the DNS servers answered {0}")]
+    #[error("the DNS servers responded {0}")]
     Code(String),
     /// They cannot be reached, or what they say makes no sense.
-    #[error("the DNS servers could not be asked")]
+    #[error("the DNS servers could not be queried")]
     Failed,
     /// A name that cannot be asked for.
-    #[error("the name cannot be asked for")]
+    #[error("the name cannot be queried")]
     Name,
 }
 
@@ -68,7 +68,7 @@ impl Asker {
         let servers = if resolvers.is_empty() { of_the_system() } else { resolvers.to_vec() };
         if servers.is_empty() {
             tracing::warn!(
-                "no DNS server is known: set dns.resolvers, or no domain can be verified"
+                "no DNS server is configured: set dns.resolvers, or no domain can be verified"
             );
             return Self { resolver: None };
         }
@@ -93,7 +93,7 @@ impl Asker {
         let built =
             TokioResolver::builder_with_config(config, provider).with_options(options).build();
         if let Err(error) = &built {
-            tracing::error!(%error, "the DNS resolver cannot be made");
+            tracing::error!(%error, "the DNS resolver cannot be created");
         }
         Self { resolver: built.ok() }
     }

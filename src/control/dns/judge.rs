@@ -92,10 +92,14 @@ impl Record {
     fn new(kind: &str, name: &str, value: &str, (finding, found): (Finding, Vec<String>)) -> Self {
         let what = found.join(", ");
         let message = match finding {
-            Finding::Verified => format!("{name} is right."),
-            Finding::Missing => format!("There is no record at {name}; make it {kind} {value}."),
-            Finding::Wrong => format!("{name} has {what}; make it {kind} {value}."),
-            Finding::Unknown => format!("{name} could not be looked at: {what}. Try again."),
+            Finding::Verified => format!("{name} is correct."),
+            Finding::Missing => {
+                format!("{name} has no record: add a {kind} record with the value {value}.")
+            }
+            Finding::Wrong => {
+                format!("{name} has {what}: change it to a {kind} record with the value {value}.")
+            }
+            Finding::Unknown => format!("{name} could not be checked: {what}. Try again."),
         };
         Self { kind: kind.into(), name: name.into(), value: value.into(), finding, found, message }
     }
@@ -153,7 +157,10 @@ mod tests {
             Finding::Wrong,
             vec!["CNAME q.example".into()],
         );
-        assert_eq!(wrong.message, "*.d.example has CNAME q.example; make it CNAME p.example.");
+        assert_eq!(
+            wrong.message,
+            "*.d.example has CNAME q.example: change it to a CNAME record with the value p.example."
+        );
         let (finding, found) = proof(&["other".into()], "value");
         assert_eq!((finding, found), (Finding::Wrong, vec!["TXT other".to_owned()]));
         assert_eq!(proof(&["x".into(), " value ".into()], "value").0, Finding::Verified);

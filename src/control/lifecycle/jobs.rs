@@ -23,7 +23,7 @@ pub async fn work_off(store: Store, follower: Follower, mut shutdown: Watcher) {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(%error, cause = ?error, "a job cannot go on; trying again");
+                    tracing::warn!(%error, cause = ?error, "a bulk job failed; retrying");
                     tokio::time::sleep(POLL).await;
                 }
             }
@@ -69,7 +69,7 @@ async fn turn(
     if let Some(version) = last
         && let Err(behind) = follower.reached(version).await
     {
-        tracing::warn!(%behind, "a job goes on before what it did is in effect");
+        tracing::warn!(%behind, "a bulk job continues before its changes are in effect");
     }
     store.job_done(job, &outcomes).await
 }

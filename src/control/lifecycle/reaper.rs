@@ -47,7 +47,7 @@ impl Reaper {
                 _ = tick.tick() => {}
             }
             if let Err(error) = self.look(began).await {
-                tracing::warn!(%error, cause = ?error, "sandboxes whose time is over cannot be ended; trying again");
+                tracing::warn!(%error, cause = ?error, "expired or idle sandboxes cannot be stopped; retrying");
             }
         }
     }

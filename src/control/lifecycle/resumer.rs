@@ -164,7 +164,7 @@ impl Resumer {
                 tracing::info!(
                     target: "portico::lifecycle",
                     sandbox = %waking.sandbox, tenant = %waking.tenant, port = waking.port, by = %waking.by,
-                    request_id = %waking.request, "woken by a visitor"
+                    request_id = %waking.request, "resumed by a visit"
                 );
             }
             // Somebody else was faster.
@@ -177,7 +177,7 @@ impl Resumer {
                 self.answer(waking.sandbox, Woken::Refused);
             }
             Err(error) => {
-                tracing::warn!(sandbox = %waking.sandbox, %error, cause = ?error, "a sandbox could not be woken");
+                tracing::warn!(sandbox = %waking.sandbox, %error, cause = ?error, "a sandbox could not be resumed");
                 self.metrics.machines.wake(Wakes::Failed);
                 self.answer(waking.sandbox, Woken::Waiting);
             }

@@ -15,7 +15,7 @@ pub enum StoreError {
     #[error("domain taken")]
     DomainTaken,
     /// A live workspace has this name.
-    #[error("a workspace of this name exists")]
+    #[error("a workspace with this name exists")]
     WorkspaceExists(Box<Workspace>),
     /// The same idempotency key was used with another payload.
     #[error("idempotency key reused with another payload")]
@@ -39,7 +39,7 @@ pub enum StoreError {
     #[error("busy")]
     Busy,
     /// A row that must be unique exists already.
-    #[error("exists already")]
+    #[error("already exists")]
     Exists,
     /// The tenant has as many webhooks as it may have.
     #[error("too many webhooks")]

@@ -43,7 +43,7 @@ impl Store {
     /// Opens (or makes) the store in a directory: `portico.db` in WAL mode, and `secret.key` with which secrets in it are encrypted.
     pub async fn open_dir(data: &Path, clock: Clock) -> Result<Self, StoreError> {
         let io = |what: &'static str| move |error| StoreError::Io(error, what.to_owned());
-        tokio::fs::create_dir_all(data).await.map_err(io("the directory cannot be made"))?;
+        tokio::fs::create_dir_all(data).await.map_err(io("the directory cannot be created"))?;
         let secrets = Arc::new(SecretBox::load(&data.join("secret.key"))?);
         let options = SqliteConnectOptions::new()
             .filename(data.join("portico.db"))

@@ -175,7 +175,7 @@ impl Store {
     pub async fn refused(&self, tenant: TenantId, exceeded: QuotaExceeded) -> StoreError {
         if let Err(error) = self.tell_exceeded(tenant, &exceeded).await {
             let error: &dyn std::error::Error = &error;
-            tracing::error!(error, "an exceeded quota could not be told");
+            tracing::error!(error, "the event quota.exceeded could not be written");
         }
         StoreError::QuotaExceeded(Box::new(exceeded))
     }

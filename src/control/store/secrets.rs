@@ -43,7 +43,7 @@ impl SecretBox {
                 key = unhex(text.trim())
                     .ok_or(StoreError::Corrupt("secret.key must hold 64 hexadecimal digits"))?;
             }
-            Err(error) => return Err(fault(error, "cannot be made")),
+            Err(error) => return Err(fault(error, "cannot be created")),
         }
         RandomizedNonceKey::new(&AES_256_GCM, &key)
             .map(Self)

@@ -86,7 +86,7 @@ impl Collector {
                 _ = rolling.tick() => {
                     if let Err(error) = store.roll_up_traffic().await {
                         let error: &dyn std::error::Error = &error;
-                        tracing::warn!(error, "old counts of usage could not be made coarser");
+                        tracing::warn!(error, "old usage could not be aggregated");
                     }
                 }
             }
@@ -127,7 +127,7 @@ impl Collector {
             if let Err(error) = store.add_traffic(&self.node, self.sequence, batch).await {
                 metrics.usage_write_failures.inc();
                 let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, rows = batch.len(), "usage could not be written yet");
+                tracing::warn!(error, rows = batch.len(), "usage could not be written; retrying");
                 return;
             }
             self.uncertain = None;

@@ -33,7 +33,7 @@ impl Verifier {
             let round = async {
                 if let Err(error) = self.round(&store).await {
                     let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, "names cannot be looked at for a moment");
+                    tracing::warn!(error, "domains cannot be checked at the moment; retrying");
                 }
             };
             tokio::select! {

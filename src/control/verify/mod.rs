@@ -176,9 +176,9 @@ fn as_json<T: Serialize>(report: &T) -> serde_json::Value {
 fn tell(check: &Check, before: bool, after: bool) {
     let (name, tenant) = (&check.name, check.tenant);
     match (before, after) {
-        (false, true) => tracing::info!(%name, %tenant, "a name is verified and served"),
+        (false, true) => tracing::info!(%name, %tenant, "a domain is verified and served"),
         (true, false) => {
-            tracing::warn!(%name, %tenant, "a name no longer leads here and is no longer served");
+            tracing::warn!(%name, %tenant, "a domain no longer points here and is no longer served");
         }
         _ => {}
     }

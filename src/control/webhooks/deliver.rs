@@ -75,7 +75,7 @@ impl Deliverer {
                 Ok(next) => (wait, healthy) = (next, true),
                 Err(error) => {
                     if healthy {
-                        tracing::warn!(%error, cause = ?error, "the store fails; webhooks are told later");
+                        tracing::warn!(%error, cause = ?error, "the database is unavailable; webhook deliveries are delayed");
                     }
                     healthy = false;
                     tokio::time::sleep(BACKOFF).await;
@@ -166,7 +166,7 @@ impl Deliverer {
     async fn prune(&self) {
         let settings = self.sender.settings();
         if let Err(error) = self.store.prune_events(settings.keep, settings.keep_per_tenant).await {
-            tracing::warn!(%error, "old events could not be removed");
+            tracing::warn!(%error, "old events could not be deleted");
         }
     }
 

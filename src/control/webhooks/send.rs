@@ -47,7 +47,7 @@ pub enum TrustError {
     #[error("cannot read certificates from it")]
     File(#[source] rustls::pki_types::pem::Error),
     /// What it holds are no certificates of authorities.
-    #[error("it holds no certificate of an authority")]
+    #[error("it contains no CA certificate")]
     Authority(#[source] rustls::Error),
     /// TLS cannot be set up at all.
     #[error("TLS cannot be set up")]
@@ -65,11 +65,11 @@ enum SendError {
     Forbidden,
     #[error("the host cannot be connected to: {0}")]
     Connect(io::ErrorKind),
-    #[error("no TLS session came about: {0}")]
+    #[error("the TLS handshake failed: {0}")]
     Tls(io::Error),
-    #[error("no answer came: {0}")]
+    #[error("no response: {0}")]
     Http(#[from] hyper::Error),
-    #[error("no answer came in time")]
+    #[error("no response in time")]
     TimedOut,
 }
 
@@ -238,8 +238,8 @@ impl Sender {
         drop(tokio::time::timeout(BODY.min(self.settings.timeout), reading).await);
         let error = match status.as_u16() {
             200..=299 => None,
-            300..=399 => Some("the answer is a redirect, which is not followed".to_owned()),
-            other => Some(format!("the answer's status is {other}")),
+            300..=399 => Some("the response is a redirect, which is not followed".to_owned()),
+            other => Some(format!("the response status is {other}")),
         };
         Attempt {
             status: Some(status.as_u16()),

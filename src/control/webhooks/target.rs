@@ -26,13 +26,13 @@ pub enum TargetError {
     #[error("must be a URL such as \"https://example.com/hooks\", of at most 2048 characters")]
     NoUrl,
     /// It is neither https nor an http that is allowed.
-    #[error("must begin with https://")]
+    #[error("must start with https://")]
     Scheme,
     /// It holds a name and a password.
-    #[error("must not hold a user name or password")]
+    #[error("must not contain a user name or password")]
     UserInfo,
     /// Its host is an address that is not told anything.
-    #[error("must lead to a public address")]
+    #[error("must resolve to a public address")]
     NotPublic,
 }
 

@@ -19,13 +19,13 @@ pub enum ForwardError {
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
     /// The sandbox agreed to a protocol switch in a way that does not match the request.
-    #[error("the sandbox's protocol switch does not match the request")]
+    #[error("the sandbox's upgrade does not match the request")]
     BadSwitch,
     /// A protocol switch was asked of a port that speaks HTTP/2, which has none.
-    #[error("a port that speaks h2c cannot switch protocols")]
+    #[error("an h2c port does not support upgrades")]
     NoSwitch,
     /// The app's answer to a preflight approves of nothing, so none of it may pass.
-    #[error("the app does not approve of the preflight")]
+    #[error("the app rejected the CORS preflight")]
     NotApproved,
 }
 
@@ -44,29 +44,29 @@ static NOTHING_LISTENING: Face = sandbox(
     StatusCode::BAD_GATEWAY,
     "nothing_listening",
     "Nothing is listening on {port} yet",
-    "The app has not been started, or it uses another port. This page opens it as soon as it answers.",
+    "The app has not been started, or it uses another port.",
 );
 static NO_TLS: Face = Face {
     status: StatusCode::BAD_GATEWAY,
     label: "no_tls",
-    title: "The app does not speak https",
-    text: "{port} was published as https, and no encrypted connection to it came about.",
+    title: "The app does not use HTTPS on {port}",
+    text: "It was published as https, and the TLS handshake failed.",
     blame: Blame::Sandbox,
     recovery: Recovery::None,
 };
 static NO_H2C: Face = Face {
     status: StatusCode::BAD_GATEWAY,
     label: "no_h2c",
-    title: "The app does not speak HTTP/2",
-    text: "{port} was published as h2c, and what came back is not HTTP/2.",
+    title: "The app does not use HTTP/2 on {port}",
+    text: "It was published as h2c, and its response is not HTTP/2.",
     blame: Blame::Sandbox,
     recovery: Recovery::None,
 };
 static NO_SWITCH: Face = Face {
     status: StatusCode::NOT_IMPLEMENTED,
     label: "no_upgrade",
-    title: "There are no WebSockets on {port}",
-    text: "It was published as h2c, which cannot switch to another protocol.",
+    title: "WebSockets do not work on {port}",
+    text: "It was published as h2c, which does not support upgrades.",
     blame: Blame::Visitor,
     recovery: Recovery::None,
 };
@@ -74,19 +74,19 @@ static UNREACHABLE: Face = sandbox(
     StatusCode::BAD_GATEWAY,
     "sandbox_unreachable",
     "This preview cannot be reached",
-    "The machine behind it does not answer. This page keeps trying.",
+    "The machine behind it does not respond.",
 );
 static CONNECT_TIMEOUT: Face = sandbox(
     StatusCode::GATEWAY_TIMEOUT,
     "connect_timeout",
     "This preview cannot be reached in time",
-    "The machine behind it did not accept a connection in time. This page keeps trying.",
+    "The machine behind it did not accept a connection in time.",
 );
 static FIRST_BYTE_TIMEOUT: Face = Face {
     status: StatusCode::GATEWAY_TIMEOUT,
     label: "response_timeout",
-    title: "The app takes too long to answer",
-    text: "It accepted the request and did not answer in time.",
+    title: "The app takes too long to respond",
+    text: "It accepted the request and did not respond in time.",
     blame: Blame::Sandbox,
     recovery: Recovery::None,
 };
@@ -94,13 +94,13 @@ static CLOSED: Face = sandbox(
     StatusCode::BAD_GATEWAY,
     "connection_closed",
     "The app closed the connection",
-    "It did so before it answered. It may have crashed or be restarting.",
+    "It did so before it responded. It may have crashed or be restarting.",
 );
 static BAD_ANSWER: Face = Face {
     status: StatusCode::BAD_GATEWAY,
     label: "bad_answer",
-    title: "The app did not answer properly",
-    text: "What came back is not a valid answer. Perhaps {port} serves something else than a web page.",
+    title: "The app sent an invalid response",
+    text: "It is not valid HTTP. Perhaps {port} serves something other than a web app.",
     blame: Blame::Sandbox,
     recovery: Recovery::None,
 };
@@ -115,24 +115,24 @@ static FORBIDDEN_ADDRESS: Face = Face {
 static EXHAUSTED: Face = Face {
     status: StatusCode::SERVICE_UNAVAILABLE,
     label: "overloaded",
-    title: "Too much is going on",
-    text: "There are more visitors than can be served at the moment. This page tries again.",
+    title: "Too many visitors right now",
+    text: "There are more visitors than can be served at the moment.",
     blame: Blame::Proxy,
     recovery: Recovery::Reload { after: Duration::from_secs(5) },
 };
 static BODY_BROKEN: Face = Face {
     status: StatusCode::BAD_REQUEST,
     label: "request_body_broken",
-    title: "The request did not arrive whole",
-    text: "What was being sent broke off. Send it again.",
+    title: "The request was incomplete",
+    text: "The connection closed before all of it was sent. Send it again.",
     blame: Blame::Visitor,
     recovery: Recovery::None,
 };
 static BODY_STALLED: Face = Face {
     status: StatusCode::REQUEST_TIMEOUT,
     label: "request_body_timeout",
-    title: "The request took too long to arrive",
-    text: "What was being sent stood still for too long. Send it again.",
+    title: "The request took too long",
+    text: "It stopped in the middle for too long. Send it again.",
     blame: Blame::Limit,
     recovery: Recovery::None,
 };

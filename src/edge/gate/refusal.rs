@@ -111,8 +111,8 @@ impl Fault for RefusalReason {
                 const F: Face = visitor(
                     StatusCode::MISDIRECTED_REQUEST,
                     "misdirected",
-                    "This connection leads elsewhere",
-                    "It was made for another address. Reload the page.",
+                    "This connection is for another site",
+                    "It was opened for another address. Reload the page.",
                 );
                 &F
             }
@@ -138,7 +138,7 @@ impl Fault for RefusalReason {
                 const F: Face = visitor(
                     StatusCode::BAD_REQUEST,
                     "not_a_token",
-                    "This is no token",
+                    "This is not a token",
                     "The body of this request must be a preview token and nothing else.",
                 );
                 &F
@@ -148,7 +148,7 @@ impl Fault for RefusalReason {
                     StatusCode::BAD_REQUEST,
                     "bad_upgrade",
                     "This connection cannot be opened",
-                    "The request to switch protocols is not well formed.",
+                    "The upgrade request is malformed.",
                 );
                 &F
             }
@@ -186,7 +186,7 @@ impl Fault for RefusalReason {
                     StatusCode::UNAUTHORIZED,
                     "sign_in_needed",
                     "This preview is private",
-                    "Open it from the place that shared it with you, or ask for a link.",
+                    "Open it from where it was shared with you, or ask for a link.",
                 );
                 &F
             }
@@ -194,8 +194,8 @@ impl Fault for RefusalReason {
                 const F: Face = Face {
                     status: StatusCode::UNAUTHORIZED,
                     label: "cookies_blocked",
-                    title: "Your browser keeps no session here",
-                    text: "It blocks cookies of pages that are shown inside other sites. You can allow them for this preview, or open it in a tab of its own.",
+                    title: "Your browser blocks cookies in embedded pages",
+                    text: "This preview needs a cookie to keep you signed in. You can allow it here, or open the preview in a new tab.",
                     blame: Blame::Visitor,
                     recovery: Recovery::StorageAccess,
                 };
@@ -224,7 +224,7 @@ impl Fault for RefusalReason {
                     StatusCode::UNAUTHORIZED,
                     "token_revoked",
                     "Access to this preview has ended",
-                    "Whoever shared it has withdrawn access. Ask them for a new link.",
+                    "Whoever shared it has revoked access. Ask them for a new link.",
                 );
                 &F
             }
@@ -241,8 +241,8 @@ impl Fault for RefusalReason {
                 const F: Face = credential(
                     StatusCode::FORBIDDEN,
                     "share_revoked",
-                    "This link was withdrawn",
-                    "Whoever shared it no longer does. Ask them for a new one.",
+                    "This link has been revoked",
+                    "Whoever shared it has turned it off. Ask them for a new one.",
                 );
                 &F
             }
@@ -250,8 +250,8 @@ impl Fault for RefusalReason {
                 const F: Face = visitor(
                     StatusCode::FORBIDDEN,
                     "forbidden",
-                    "This link opens something else",
-                    "Your access is for another preview than this one.",
+                    "This link is for another preview",
+                    "It does not open this one.",
                 );
                 &F
             }
@@ -259,8 +259,8 @@ impl Fault for RefusalReason {
                 const F: Face = visitor(
                     StatusCode::FORBIDDEN,
                     "insufficient_scope",
-                    "You can look, but not change anything",
-                    "Your access to this preview is read-only.",
+                    "This preview is read-only for you",
+                    "You can look at it, but not send or change anything. Ask whoever shared it for a link that allows more.",
                 );
                 &F
             }
@@ -269,7 +269,7 @@ impl Fault for RefusalReason {
                     StatusCode::FORBIDDEN,
                     "foreign_origin",
                     "This request came from another site",
-                    "Another site tried to use your access to this preview. It was stopped.",
+                    "Another site tried to use your access to this preview. The request was blocked.",
                 );
                 &F
             }
@@ -278,7 +278,7 @@ impl Fault for RefusalReason {
                     StatusCode::SERVICE_UNAVAILABLE,
                     "sandbox_starting",
                     "Your preview is starting",
-                    "This page opens it as soon as it is ready.",
+                    "It will be ready in a moment.",
                     2,
                 );
                 &F
@@ -288,7 +288,7 @@ impl Fault for RefusalReason {
                     StatusCode::SERVICE_UNAVAILABLE,
                     "sandbox_paused",
                     "This preview is paused",
-                    "It continues when its owner resumes it. This page opens it then.",
+                    "It continues when its owner resumes it.",
                     5,
                 );
                 &F
@@ -298,7 +298,7 @@ impl Fault for RefusalReason {
                     StatusCode::SERVICE_UNAVAILABLE,
                     "sandbox_waking",
                     "Your preview is waking up",
-                    "It was paused and is being started again. This page opens it as soon as it is ready.",
+                    "It was paused, and is being resumed.",
                     2,
                 );
                 &F
@@ -315,13 +315,15 @@ impl Fault for RefusalReason {
                 &F
             }
             Self::NotRunning => {
-                const F: Face = sandbox(
-                    StatusCode::BAD_GATEWAY,
-                    "sandbox_not_running",
-                    "This preview is not running",
-                    "It has been stopped. Its owner can start it again.",
-                    5,
-                );
+                // Nobody can say when: a page that waits would promise too much.
+                const F: Face = Face {
+                    status: StatusCode::SERVICE_UNAVAILABLE,
+                    label: "sandbox_not_running",
+                    title: "This preview is not running",
+                    text: "It has been stopped. Its owner can start it again.",
+                    blame: Blame::Sandbox,
+                    recovery: Recovery::None,
+                };
                 &F
             }
         }

@@ -274,7 +274,7 @@ impl Fault for Exceeded {
             }
         }
         const BUSY: &str = "This preview is busy";
-        const TEXT: &str = "More is asked of it than it may serve. Try again in a moment.";
+        const TEXT: &str = "It has reached its traffic limit. Try again in a moment.";
         static REQUESTS: Face =
             busy(StatusCode::TOO_MANY_REQUESTS, "too_many_requests_at_once", BUSY, TEXT);
         static SOCKETS: Face = busy(StatusCode::TOO_MANY_REQUESTS, "too_many_sockets", BUSY, TEXT);
@@ -283,7 +283,7 @@ impl Fault for Exceeded {
             StatusCode::TOO_MANY_REQUESTS,
             "too_many_requests_from_address",
             "Too many requests",
-            "Your address asks more of this preview than it may. Try again in a moment.",
+            "Your address has sent too many requests to this preview. Try again in a moment.",
         );
         match self {
             Self::Requests => &REQUESTS,

@@ -51,7 +51,7 @@ pub(super) struct Opened {
 /// Why a connection came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotOpened {
-    #[error("the handshake took too long")]
+    #[error("the TLS handshake timed out")]
     TooSlow,
     #[error("the PROXY header is missing or malformed")]
     ProxyHeader,

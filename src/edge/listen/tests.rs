@@ -123,7 +123,7 @@ fn no_face_is_forgotten_here() {
     let shown: BTreeSet<String> = every_face().iter().map(|face| face.label.to_owned()).collect();
     assert!(shown.len() >= 35, "{shown:?}");
     assert_eq!(shown, written);
-    let documentation = include_str!("../../../docs/api.md");
+    let documentation = include_str!("../../../docs/previews.md");
     for label in shown {
         assert!(documentation.contains(&format!("`{label}`")), "{label} is not documented");
     }

@@ -186,7 +186,7 @@ async fn accept((listener, entrance): (TcpListener, Entrance), hall: Rc<Hall>) {
             Err(error) if is_passing(&error) => continue,
             Err(error) => {
                 // Out of descriptors: those that are open go on, and new ones wait in the kernel's queue.
-                tracing::warn!(%error, "cannot accept connections for a moment");
+                tracing::warn!(%error, "cannot accept connections at the moment");
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 continue;
             }
@@ -234,7 +234,7 @@ async fn serve_one(
         Ok(None) => {}
         Err(error) => {
             hall.worker.metrics.handshake(Handshake::Failed);
-            tracing::debug!(peer = %front.ip(), %error, "no connection came about");
+            tracing::debug!(peer = %front.ip(), %error, "a connection failed before its first request");
         }
     }
     drop(seat);
@@ -297,7 +297,7 @@ impl Fault for Capped {
         static TOTAL: Face = Face {
             status: StatusCode::SERVICE_UNAVAILABLE,
             label: "too_many_connections",
-            title: "Too much is going on",
+            title: "Too many visitors right now",
             text: "There are more visitors than can be served at the moment.",
             blame: Blame::Limit,
             recovery: Recovery::RetryAfter(Duration::from_secs(5)),

@@ -52,7 +52,7 @@ pub enum DevelopmentError {
     #[error("{}: {_1}", .0.display())]
     File(PathBuf, io::Error),
     /// A certificate that cannot be made.
-    #[error("cannot make a certificate: {0}")]
+    #[error("cannot create a certificate: {0}")]
     Make(#[from] rcgen::Error),
 }
 

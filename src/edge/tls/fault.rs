@@ -12,7 +12,7 @@ pub enum CertificateFault {
     #[error("{}: cannot be read: {_1}", .0.display())]
     File(PathBuf, io::Error),
     /// A file of a size that no certificate has.
-    #[error("{}: is larger than a mebibyte", .0.display())]
+    #[error("{}: is larger than 1 MiB", .0.display())]
     TooLarge(PathBuf),
     /// PEM that breaks off, or something else between its markers.
     #[error("{}: is damaged or only half written", .0.display())]
@@ -21,7 +21,7 @@ pub enum CertificateFault {
     #[error("{}: holds no certificate", .0.display())]
     NoCertificate(PathBuf),
     /// A file without a key.
-    #[error("{}: holds no private key (one that is encrypted cannot be used)", .0.display())]
+    #[error("{}: contains no private key (encrypted keys are not supported)", .0.display())]
     NoKey(PathBuf),
     /// A key of a kind that is not known.
     #[error("{}: the private key cannot be used: {_1}", .0.display())]

@@ -80,12 +80,12 @@ impl Keeper {
             Ok(Seen::Refused(error, fingerprint)) => {
                 let reasons = error.to_string().replace('\n', "; ");
                 if self.refused.as_ref() != Some(&reasons) || self.seen != fingerprint {
-                    tracing::warn!(%reasons, "new certificates are refused; those before stay in use");
+                    tracing::warn!(%reasons, "new certificates are rejected; the previous ones stay in use");
                     self.metrics.certificates_read(false);
                 }
                 (self.seen, self.refused) = (fingerprint, Some(reasons));
             }
-            Err(error) => tracing::error!(%error, "looking at the certificates failed"),
+            Err(error) => tracing::error!(%error, "checking the certificates failed"),
         }
     }
 

@@ -238,11 +238,11 @@ fn every_fault_of_every_pair_is_told_at_once() {
         "keyless.key: cannot be read: No such file",
         "half.pem: is damaged or only half written",
         "half.key: is damaged or only half written",
-        "text.pem: holds no certificate",
-        "text.key: holds no private key",
+        "text.pem: contains no certificate",
+        "text.key: contains no private key",
         "nameless.pem: is valid for no host",
         "junk.pem: is damaged",
-        "large.pem: is larger than a mebibyte",
+        "large.pem: is larger than 1 MiB",
     ] {
         assert!(text.contains(expected), "{expected} is not told: {text}");
     }

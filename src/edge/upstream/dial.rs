@@ -27,7 +27,7 @@ pub enum DialError {
     #[error("the sandbox's name does not resolve")]
     Resolve(#[source] io::Error),
     /// Every address is outside the permitted networks, or is our own.
-    #[error("the sandbox's address may not be dialled")]
+    #[error("the sandbox's address is not in the permitted networks")]
     Forbidden,
     /// The machine is there and nothing listens on the port.
     #[error("nothing listens on the port")]
@@ -39,10 +39,10 @@ pub enum DialError {
     #[error("connecting took too long")]
     TimedOut,
     /// The port does not speak TLS, or shows a certificate that is not accepted.
-    #[error("no TLS session came about")]
+    #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
     /// We have no sockets left.
-    #[error("out of sockets")]
+    #[error("no sockets left (file descriptors or ephemeral ports)")]
     Exhausted(#[source] io::Error),
 }
 

@@ -30,43 +30,43 @@ pub(super) const FIRST_READ: usize = 8 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
     /// The sandbox closed or reset the connection before the first byte of an answer.
-    #[error("the sandbox closed the connection before it answered")]
+    #[error("the sandbox closed the connection before it responded")]
     ClosedUnanswered(#[source] io::Error),
     /// ... or in the middle of the head.
-    #[error("the sandbox closed the connection in the middle of its answer's head")]
+    #[error("the sandbox closed the connection in the middle of the response headers")]
     ClosedInHead(#[source] io::Error),
     /// What came is not an HTTP answer that may be passed on.
-    #[error("the sandbox's answer is not valid HTTP: {}", .0.reason())]
+    #[error("the sandbox's response is not valid HTTP: {}", .0.reason())]
     BadAnswer(ResponseFault),
     /// The connection over HTTP/2, or the one stream of it, broke.
-    #[error("the sandbox broke off the exchange over HTTP/2")]
+    #[error("the sandbox closed the HTTP/2 stream or connection")]
     Http2(#[source] h2::Error),
     /// What came on a connection that should speak HTTP/2 is something else.
     #[error("the sandbox does not speak HTTP/2")]
     NotHttp2(#[source] h2::Error),
     /// An answer over HTTP/2 that breaks its rules.
-    #[error("the sandbox's answer is not valid HTTP/2")]
+    #[error("the sandbox's response is not valid HTTP/2")]
     Malformed(#[source] h2::Error),
     /// An answer over HTTP/2 with a status that it does not have.
-    #[error("the sandbox's answer has an impossible status")]
+    #[error("the sandbox's response has an invalid status")]
     BadStatus,
     /// An answer over HTTP/2 with more fields, or longer ones, than are passed on.
-    #[error("the sandbox's answer has too many fields, or too long ones")]
+    #[error("the sandbox's response headers are too many or too large")]
     HeadTooLarge,
     /// An answer over HTTP/2 whose length is no number.
-    #[error("the sandbox's answer has no valid length")]
+    #[error("the sandbox's response has an invalid Content-Length")]
     BadLength,
     /// A request that HTTP/2 has no words for.
-    #[error("the request cannot be said in HTTP/2")]
+    #[error("the request cannot be expressed in HTTP/2")]
     Unsayable,
     /// Too many interim answers.
-    #[error("the sandbox sent too many interim answers")]
+    #[error("the sandbox sent too many interim (1xx) responses")]
     TooManyInterim,
     /// No answer within the first-byte deadline.
-    #[error("the sandbox did not answer in time")]
+    #[error("the sandbox did not respond in time")]
     TimedOut,
     /// The visitor's request body broke off or stood still.
-    #[error("the request's body broke off")]
+    #[error("the request body ended early")]
     Request(#[source] BodyError),
 }
 

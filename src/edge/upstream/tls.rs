@@ -22,7 +22,7 @@ pub enum AuthorityError {
     #[error("cannot read certificates from it")]
     File(#[source] rustls::pki_types::pem::Error),
     /// What it holds are no certificates of authorities.
-    #[error("it holds no certificate of an authority")]
+    #[error("it contains no CA certificate")]
     Authority(#[source] rustls::Error),
     /// The same, as the verifier says it.
     #[error("its certificates cannot be used to verify others")]

@@ -46,7 +46,7 @@ pub struct Answer {
 
 /// A request head that was begun and not finished in time.
 #[derive(Debug, thiserror::Error)]
-#[error("the request's head did not arrive in time")]
+#[error("the request headers did not arrive in time")]
 pub struct HeadTimeout;
 
 impl Fault for HeadTimeout {
@@ -54,7 +54,7 @@ impl Fault for HeadTimeout {
         static FACE: Face = Face {
             status: StatusCode::REQUEST_TIMEOUT,
             label: "request_timeout",
-            title: "The request took too long to arrive",
+            title: "The request took too long",
             text: "The connection was closed before the request was complete.",
             blame: Blame::Limit,
             recovery: Recovery::None,
@@ -65,7 +65,7 @@ impl Fault for HeadTimeout {
 
 /// The drain time is over and the app has not answered yet.
 #[derive(Debug, thiserror::Error)]
-#[error("the process ends and the app has not answered yet")]
+#[error("the process is shutting down and the app has not responded yet")]
 pub struct ShuttingDown;
 
 impl Fault for ShuttingDown {
@@ -234,7 +234,7 @@ pub fn last_words(error: BodyError) -> Option<HeaderMap> {
         status: StatusCode::BAD_GATEWAY,
         label: "connection_closed",
         title: "The app closed the connection",
-        text: "It did so in the middle of its answer.",
+        text: "It did so in the middle of the response.",
         blame: Blame::Sandbox,
         recovery: Recovery::None,
     };

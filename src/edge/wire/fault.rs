@@ -24,16 +24,16 @@ pub enum RequestFault {
     #[error("a line ends without CR")]
     BareLf,
     /// A field line that continues the one before (section 5.2).
-    #[error("a field is folded over two lines")]
+    #[error("a header is folded over two lines")]
     Folded,
     /// A field line without a colon.
-    #[error("a field line has no colon")]
+    #[error("a header line has no colon")]
     NoColon,
     /// A field name that is no token, or has white space before its colon (section 5.1).
-    #[error("a field name is not a token")]
+    #[error("a header name is not a token")]
     Name,
     /// A field value with a control character (RFC 9110 section 5.5).
-    #[error("a field value has a forbidden character")]
+    #[error("a header value has a forbidden character")]
     Value,
     /// A request line that is not exactly `method SP target SP version`.
     #[error("the request line is malformed")]
@@ -45,40 +45,40 @@ pub enum RequestFault {
     #[error("the HTTP version is not supported")]
     Version,
     /// No `Host`, more than one, an empty one, or one that contradicts an absolute target (section 3.2).
-    #[error("there is not exactly one host")]
+    #[error("there is not exactly one Host header")]
     Host,
     /// A `Content-Length` that is repeated or is not a number (section 6.3).
-    #[error("the content length is malformed")]
+    #[error("Content-Length is malformed")]
     ContentLength,
     /// Both `Content-Length` and `Transfer-Encoding` (section 6.1).
-    #[error("both a content length and a transfer coding are given")]
+    #[error("both Content-Length and Transfer-Encoding are present")]
     LengthAndCoding,
     /// A `Transfer-Encoding` that is repeated, obfuscated, or sent with HTTP/1.0.
-    #[error("the transfer coding is ambiguous")]
+    #[error("Transfer-Encoding is ambiguous")]
     Coding,
     /// A transfer coding that we do not implement.
-    #[error("the transfer coding is not supported")]
+    #[error("the transfer encoding is not supported")]
     UnknownCoding,
     /// A `Connection` field that is no list of tokens.
-    #[error("the connection field is malformed")]
+    #[error("the Connection header is malformed")]
     Connection,
     /// An expectation other than `100-continue`.
     #[error("the expectation cannot be met")]
     Expectation,
     /// The head exceeds its size.
-    #[error("the head is too large")]
+    #[error("the headers are too large")]
     HeadTooLarge,
     /// A line exceeds its size.
-    #[error("a field line is too long")]
+    #[error("a header line is too long")]
     LineTooLong,
     /// There are too many fields.
-    #[error("there are too many fields")]
+    #[error("there are too many headers")]
     TooManyFields,
     /// The target exceeds its size.
     #[error("the request target is too long")]
     TargetTooLong,
     /// An extended CONNECT for another protocol than WebSocket (RFC 8441 section 4).
-    #[error("the protocol asked for is not supported")]
+    #[error("the requested protocol is not supported")]
     UnknownProtocol,
 }
 
@@ -91,15 +91,11 @@ const fn visitor(
     Face { status, label, title, text, blame: Blame::Visitor, recovery: Recovery::None }
 }
 
-const UNCLEAR: &str = "This request cannot be understood";
+const UNCLEAR: &str = "This request is malformed";
 static BAD_HEADER: Face =
-    visitor(StatusCode::BAD_REQUEST, "bad_header", UNCLEAR, "A header of it is not well formed.");
-static BAD_REQUEST_LINE: Face = visitor(
-    StatusCode::BAD_REQUEST,
-    "bad_request_line",
-    UNCLEAR,
-    "Its first line is not well formed.",
-);
+    visitor(StatusCode::BAD_REQUEST, "bad_header", UNCLEAR, "One of its headers is not valid.");
+static BAD_REQUEST_LINE: Face =
+    visitor(StatusCode::BAD_REQUEST, "bad_request_line", UNCLEAR, "Its first line is not valid.");
 static BAD_HOST: Face = visitor(
     StatusCode::BAD_REQUEST,
     "bad_host",
@@ -116,31 +112,31 @@ static VERSION: Face = visitor(
     StatusCode::HTTP_VERSION_NOT_SUPPORTED,
     "bad_version",
     UNCLEAR,
-    "Only HTTP/1.0 and HTTP/1.1 are spoken here.",
+    "Only HTTP/1.0 and HTTP/1.1 are supported here.",
 );
 static PROTOCOL: Face = visitor(
     StatusCode::NOT_IMPLEMENTED,
     "unknown_protocol",
     UNCLEAR,
-    "It asks for a protocol that is not spoken here.",
+    "It asks for a protocol that is not supported.",
 );
 static CODING: Face = visitor(
     StatusCode::NOT_IMPLEMENTED,
     "unknown_transfer_coding",
     UNCLEAR,
-    "Its body is coded in a way that is not supported.",
+    "The encoding of its body is not supported.",
 );
 static EXPECTATION: Face = visitor(
     StatusCode::EXPECTATION_FAILED,
     "bad_expectation",
     UNCLEAR,
-    "It expects something that cannot be done.",
+    "Its Expect header is not supported.",
 );
 static HEAD_TOO_LARGE: Face = Face {
     status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     label: "head_too_large",
     title: "This request is too large",
-    text: "Its headers, perhaps its cookies, are larger than can be served. Deleting this site's cookies may help.",
+    text: "Its headers, perhaps its cookies, are too large. Deleting this site's cookies may help.",
     blame: Blame::Limit,
     recovery: Recovery::None,
 };
@@ -148,7 +144,7 @@ static TARGET_TOO_LONG: Face = Face {
     status: StatusCode::URI_TOO_LONG,
     label: "target_too_long",
     title: "This address is too long",
-    text: "It is longer than can be served.",
+    text: "The URL is longer than the limit.",
     blame: Blame::Limit,
     recovery: Recovery::None,
 };
@@ -197,19 +193,19 @@ pub enum ResponseFault {
     #[error("the first line is not a status line")]
     StatusLine,
     /// A line that ends in LF without CR, a folded field, a bad name or value.
-    #[error("a field line is malformed")]
+    #[error("a header line is malformed")]
     Field,
     /// A `Content-Length` that is repeated or is not a number.
-    #[error("the content length is malformed")]
+    #[error("Content-Length is malformed")]
     ContentLength,
     /// Both `Content-Length` and `Transfer-Encoding`.
-    #[error("both a content length and a transfer coding are given")]
+    #[error("both Content-Length and Transfer-Encoding are present")]
     LengthAndCoding,
     /// A transfer coding other than exactly `chunked` with HTTP/1.1.
-    #[error("the transfer coding is not understood")]
+    #[error("the transfer encoding is not supported")]
     Coding,
     /// A limit of the head was exceeded.
-    #[error("the head is too large")]
+    #[error("the headers are too large")]
     TooLarge,
 }
 
