@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # TLS and HTTP/2 as programs of others see them: openssl, curl, nghttp and h2load against a running server.
 #
-#   PORTICO_BIN=target/release/portico tests/tls.sh
+#   PORTICO_BIN=target/dist/portico tests/tls.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${PORTICO_BIN:?names the program to test}"

@@ -3,7 +3,7 @@
     run.py            compares, and fails where more is spent than is allowed, or so much less that the budget is out of date
     run.py --write    writes what was measured down as the budgets
 
-The release binary (`PORTICO_BIN`, or target/release/portico) is started with one worker, once under callgrind and once under strace, and
+The program as it is shipped (`PORTICO_BIN`, or target/dist/portico) is started with one worker, once under callgrind and once under strace, and
 is asked for a few hundred of each kind of request, one after another on a kept connection. Times say nothing on a shared machine; these
 counts do: they do not depend on its load, on addresses or on process ids.
 """
@@ -52,7 +52,7 @@ class Started:
     """The program under another one, with one worker and an access log."""
 
     def __init__(self, under: list, directory: pathlib.Path) -> None:
-        binary = os.environ.get("PORTICO_BIN", str(ROOT / "target" / "release" / "portico"))
+        binary = os.environ.get("PORTICO_BIN", str(ROOT / "target" / "dist" / "portico"))
         ports = [word for name in ("--port", "--https-port", "--api-port", "--admin-port") for word in (name, "0")]
         logs = ["--log-format", "json", "--log", "info", "--log-file", str(directory / "log")]
         command = [*under, binary, "dev", *ports, "--workers", "1", "--json", "--data", str(directory / "data"), *logs]

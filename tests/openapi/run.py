@@ -35,7 +35,7 @@ def fill(api: str, key: str) -> str:
 
 
 def main() -> int:
-    binary = os.environ.get("PORTICO_BIN", str(ROOT / "target" / "release" / "portico"))
+    binary = os.environ.get("PORTICO_BIN", str(ROOT / "target" / "dist" / "portico"))
     schemathesis = str(pathlib.Path(sys.executable).with_name("schemathesis"))
     with tempfile.TemporaryDirectory() as data:
         ports = [word for name in ("--port", "--https-port", "--api-port", "--admin-port") for word in (name, "0")]

@@ -45,7 +45,7 @@ class Portico:
 
 @pytest.fixture(scope="session")
 def portico(tmp_path_factory):
-    binary = os.environ.get("PORTICO_BIN", str(ROOT / "target" / "release" / "portico"))
+    binary = os.environ.get("PORTICO_BIN", str(ROOT / "target" / "dist" / "portico"))
     data = tmp_path_factory.mktemp("data")
     ports = [word for name in ("--port", "--https-port", "--api-port", "--admin-port") for word in (name, "0")]
     command = [binary, "dev", *ports, "--json", "--data", str(data)]

@@ -56,7 +56,7 @@ def free_port():
 
 class Server:
     def __init__(self, data, zone):
-        self.binary = os.environ.get("PORTICO_BIN", str(ROOT / "target" / "release" / "portico"))
+        self.binary = os.environ.get("PORTICO_BIN", str(ROOT / "target" / "dist" / "portico"))
         self.data = data
         self.preview, self.api, self.admin = free_port(), free_port(), free_port()
         config = data / "portico.toml"

@@ -29,7 +29,7 @@ class Machines:
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory):
     """A server whose machines are made by the documentation's example."""
-    binary = os.environ.get("PORTICO_BIN", str(ROOT / "target" / "release" / "portico"))
+    binary = os.environ.get("PORTICO_BIN", str(ROOT / "target" / "dist" / "portico"))
     data, folder = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("machines")
     argv = json.dumps([sys.executable, str(SCRIPT), str(folder)])
     verbs = "\n".join(f"{verb} = {argv}" for verb in ("create", "start", "stop", "destroy"))

@@ -57,15 +57,30 @@ pub fn prepare() -> Vec<(&'static str, String)> {
     found
 }
 
+/// The program that is measured: the one that `PORTICO_BIN` names, else the one that [`build_portico`] builds.
+pub(super) fn portico_program() -> PathBuf {
+    std::env::var_os("PORTICO_BIN").map_or_else(
+        || {
+            let built = Path::new(env!("CARGO_BIN_EXE_portico"));
+            if cfg!(debug_assertions) {
+                return built.to_owned();
+            }
+            let target = built.ancestors().nth(2).expect("the folder that cargo builds in");
+            target.join("dist").join("portico")
+        },
+        PathBuf::from,
+    )
+}
+
 /// What cargo builds for benches has the features that tests want of libraries, such as a clock that can be stopped behind every reading of
-/// the time. So the program is built once more, in its place, as it is shipped.
+/// the time. So the program is built once more, as it is shipped.
 fn build_portico() {
-    if cfg!(debug_assertions) {
+    if cfg!(debug_assertions) || std::env::var_os("PORTICO_BIN").is_some() {
         return;
     }
     eprintln!("building portico as it is shipped (minutes, after a change)");
     let built = cargo()
-        .args(["build", "--release", "--quiet", "--bin", "portico", "--manifest-path"])
+        .args(["build", "--profile", "dist", "--quiet", "--bin", "portico", "--manifest-path"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
         .status();
     assert!(built.is_ok_and(|status| status.success()), "portico cannot be built");

@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
 use super::client::{self, Api};
 use super::system::{fill, first_line, free_port, local, pinned};
-use super::{Churn, Names, Pages, Peer, Setup};
+use super::{Churn, Names, Pages, Peer, Setup, install};
 
 /// Tokens for scenarios where each request brings another.
 pub const TOKENS: usize = 9_000;
@@ -50,7 +50,7 @@ pub fn start(directory: &Path, setup: &Setup, origin: u16) -> (Peer, Names) {
     );
     let path = directory.join("portico.toml");
     std::fs::write(&path, config).expect("write");
-    let mut command = pinned(1, env!("CARGO_BIN_EXE_portico"));
+    let mut command = pinned(1, install::portico_program());
     command.arg("serve").arg("--config").arg(&path).arg("--json");
     let mut child = command.stdout(Stdio::piped()).spawn().expect("portico");
     let facts = first_line(&mut child);
@@ -82,7 +82,7 @@ pub fn host(port: u16, slug: &str) -> String {
 
 /// Makes a store by a first start in development mode, which also makes the certificates. Gives the API key.
 fn make_store(data: &Path) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
+    let mut command = Command::new(install::portico_program());
     command.args(["dev", "--json", "--log", "off", "--data"]).arg(data);
     for port in ["--port", "--https-port", "--api-port", "--admin-port"] {
         command.args([port, "0"]);

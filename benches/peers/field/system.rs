@@ -1,5 +1,6 @@
 //! Processes, ports and limits: how programs are started on a core of their own.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -33,7 +34,7 @@ pub fn raise_files() -> u64 {
 }
 
 /// A program on a core of its own, as far as there are so many.
-pub fn pinned(core: usize, program: &str) -> Command {
+pub fn pinned(core: usize, program: impl AsRef<OsStr>) -> Command {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut command = Command::new("taskset");
     command.arg("-c").arg((core.min(cores - 1)).to_string()).arg(program);

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
 export const here = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-export const binary = process.env.PORTICO_BIN ?? path.join(here, '../../target/release/portico');
+export const binary = process.env.PORTICO_BIN ?? path.join(here, '../../target/dist/portico');
 
 export function temporary() {
   return mkdtempSync(path.join(tmpdir(), 'portico-'));
