@@ -136,7 +136,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
             connect_timeout: config.forward.connect_timeout,
             demo: config.dev.and_then(|dev| dev.demo),
             tls: SandboxTls::new(config.sandbox_authorities.as_deref())
-                .context("cannot use the file that networks.sandbox_authorities names")?,
+                .context("cannot use the file that networks.sandbox_ca_file names")?,
         },
         forward: config.forward,
         hsts: config.tls.as_ref().map(|tls| tls.hsts).unwrap_or_default(),
@@ -280,7 +280,7 @@ fn webhook_sender(config: &Config, networks: &AddressRules, clock: &Clock) -> Re
         own: networks.own.clone(),
     };
     Sender::new(Arc::new(config.webhooks.clone()), rules, clock.clone())
-        .context("cannot use the file that webhooks.authorities names")
+        .context("cannot use the file that webhooks.ca_file names")
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {

@@ -75,6 +75,9 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 fn serve(config: Config, json: bool) -> Result<()> {
     let _log = telemetry::init_log(&config.log)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     raise_open_files(config.listen.max_connections);
     let runtime = runtime()?;
     runtime.block_on(async {

@@ -95,6 +95,7 @@ pub fn config(options: &DevOptions) -> Config {
         // On one's own machine all visitors come from one address, and a page of a dev server is made of very many files.
         limits: limits::Settings { public_rate: 0, ..limits::Settings::default() },
         sandbox_authorities: None,
+        warnings: Vec::new(),
         networks: AddressRules::default(),
         forbidden_ports: FORBIDDEN_PORTS.to_vec(),
         default_visibility: Visibility::Public,

@@ -36,19 +36,19 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// Reads a file and what it leads to. Gives warnings besides; the error lists every fault, of the certificates too.
 pub fn check(path: &Path) -> Result<(Config, Vec<String>), ConfigError> {
     let (config, mut faults) = parse_all(&text_of(path)?)?;
-    let mut warnings = Vec::new();
+    let mut warnings = config.warnings.clone();
     let settings = config.tls.as_ref().map(|tls| tls.certificates.clone());
     // Without any place to look in, that is the fault.
     if let Some(settings) = settings.filter(is_somewhere) {
         match tls::Certificates::load(settings, Clock::system()) {
-            Ok(certificates) => warnings = certificates.warnings(),
+            Ok(certificates) => warnings.extend(certificates.warnings()),
             Err(tls::TlsError(found)) => faults.extend(found.iter().map(ToString::to_string)),
         }
     }
     if let Some(file) = &config.sandbox_authorities
         && let Err(error) = SandboxTls::new(Some(file))
     {
-        faults.push(format!("networks.sandbox_authorities: {}: {error}", file.display()));
+        faults.push(format!("networks.sandbox_ca_file: {}: {error}", file.display()));
     }
     faults.extend(webhooks::fault(&config.webhooks));
     if faults.is_empty() { Ok((config, warnings)) } else { Err(ConfigError(faults)) }
@@ -69,6 +69,7 @@ fn text_of(path: &Path) -> Result<String, ConfigError> {
 fn parse_all(text: &str) -> Result<(Config, Vec<String>), ConfigError> {
     let mut reader = Reader::new(text).map_err(|fault| ConfigError(vec![fault]))?;
     let config = read(&mut reader);
+    let config = Config { warnings: reader.warnings(), ..config };
     Ok((config, reader.finish()))
 }
 
@@ -122,7 +123,7 @@ fn read(r: &mut Reader) -> Config {
         forward: sandboxes(r),
         limits: previews(r),
         networks: networks(r),
-        sandbox_authorities: r.text("networks.sandbox_authorities", "a path", |text| {
+        sandbox_authorities: r.text("networks.sandbox_ca_file", "a path", |text| {
             (!text.is_empty()).then(|| PathBuf::from(text))
         }),
         forbidden_ports: forbidden_ports(r),
@@ -140,6 +141,7 @@ fn read(r: &mut Reader) -> Config {
         tls,
         usage: usage(r),
         log: log(r),
+        warnings: Vec::new(),
         dev: None,
     }
 }
@@ -206,7 +208,7 @@ fn visitors(r: &mut Reader) -> listen::Settings {
     let default = listen::Settings::default();
     listen::Settings {
         head: head(r, "limits.request", default.head),
-        head_timeout: r.duration("timeouts.request_head").unwrap_or(default.head_timeout),
+        head_timeout: r.duration("timeouts.request_headers").unwrap_or(default.head_timeout),
         keep_alive: r.duration("timeouts.keep_alive").unwrap_or(default.keep_alive),
         body_idle: r.duration("timeouts.request_body_idle").unwrap_or(default.body_idle),
         body_min_rate: r
@@ -225,7 +227,7 @@ fn visitors(r: &mut Reader) -> listen::Settings {
             .unwrap_or(default.connection_lifetime),
         proxy_protocol_from: fronts(r, "networks.proxy_protocol_from"),
         proxy_header: r.duration("timeouts.proxy_header").unwrap_or(default.proxy_header),
-        forwarded_from: fronts(r, "networks.forwarded_from"),
+        forwarded_from: fronts(r, "networks.trusted_proxies"),
         behind_https: false,
     }
 }
@@ -239,7 +241,7 @@ fn fronts(r: &mut Reader, key: &str) -> Vec<IpNet> {
 fn control(r: &mut Reader) -> serve::Settings {
     let default = serve::Settings::default();
     serve::Settings {
-        head: r.duration("timeouts.control_head").unwrap_or(default.head),
+        head: r.duration("timeouts.control_headers").unwrap_or(default.head),
         body: r.duration("timeouts.control_body").unwrap_or(default.body),
         write: r.duration("timeouts.control_write").unwrap_or(default.write),
         connections: r
@@ -253,9 +255,9 @@ fn head(r: &mut Reader, prefix: &str, default: wire::Limits) -> wire::Limits {
         r.size(&format!("{prefix}_{name}"), bounds).unwrap_or(default)
     };
     wire::Limits {
-        head_bytes: size("head_bytes", (1024, 1 << 20), default.head_bytes),
-        line_bytes: size("line_bytes", (256, 1 << 20), default.line_bytes),
-        fields: size("fields", (8, 1000), default.fields),
+        head_bytes: size("header_bytes", (1024, 1 << 20), default.head_bytes),
+        line_bytes: size("header_line_bytes", (256, 1 << 20), default.line_bytes),
+        fields: size("headers", (8, 1000), default.fields),
         target_bytes: size("target_bytes", (256, 1 << 20), default.target_bytes),
     }
 }
@@ -302,9 +304,14 @@ fn response_head(r: &mut Reader, default: wire::Limits) -> wire::Limits {
     let size =
         |r: &mut Reader, name: &str, bounds, default| r.size(name, bounds).unwrap_or(default);
     wire::Limits {
-        head_bytes: size(r, "limits.response_head_bytes", (1024, 1 << 20), default.head_bytes),
-        line_bytes: size(r, "limits.response_line_bytes", (256, 1 << 20), default.line_bytes),
-        fields: size(r, "limits.response_fields", (8, 1000), default.fields),
+        head_bytes: size(r, "limits.response_header_bytes", (1024, 1 << 20), default.head_bytes),
+        line_bytes: size(
+            r,
+            "limits.response_header_line_bytes",
+            (256, 1 << 20),
+            default.line_bytes,
+        ),
+        fields: size(r, "limits.response_headers", (8, 1000), default.fields),
         target_bytes: default.target_bytes,
     }
 }
@@ -496,8 +503,8 @@ mod tests {
         assert_eq!(defaults.listen.connection_lifetime, Duration::from_hours(1));
         assert_eq!(defaults.listen.proxy_header, Duration::from_secs(5));
         let read = parse(&format!(
-            "{ZONES}[networks]\nsandbox_authorities = \"ca.pem\"\nproxy_protocol_from = [\"10.0.9.0/24\", \"fd00::/8\"]\n\
-             forwarded_from = [\"192.0.2.0/25\"]\n[limits]\nhttp2_streams = 7\n[timeouts]\nconnection_lifetime = \"2h\"\n\
+            "{ZONES}[networks]\nsandbox_ca_file = \"ca.pem\"\nproxy_protocol_from = [\"10.0.9.0/24\", \"fd00::/8\"]\n\
+             trusted_proxies = [\"192.0.2.0/25\"]\n[limits]\nhttp2_streams = 7\n[timeouts]\nconnection_lifetime = \"2h\"\n\
              proxy_header = \"250ms\""
         ))
         .unwrap();
@@ -516,11 +523,11 @@ mod tests {
         let files = tempfile::tempdir().unwrap();
         let authorities = files.path().join("authorities.pem");
         let file = files.path().join("portico.toml");
-        let text = format!("{ZONES}[networks]\nsandbox_authorities = {authorities:?}");
+        let text = format!("{ZONES}[networks]\nsandbox_ca_file = {authorities:?}");
         std::fs::write(&file, text).unwrap();
         let told = |checked: Result<_, ConfigError>| checked.map(|_| ()).unwrap_err().to_string();
         let absent = told(check(&file));
-        assert!(absent.starts_with("networks.sandbox_authorities: "), "{absent}");
+        assert!(absent.starts_with("networks.sandbox_ca_file: "), "{absent}");
         std::fs::write(&authorities, "nothing of the kind").unwrap();
         let empty = told(check(&file));
         assert!(empty.contains("authorities.pem: "), "{empty}");
@@ -536,12 +543,9 @@ mod tests {
     fn mistakes_about_fronts_and_streams_are_faults() {
         for (text, fault) in [
             ("[networks]\nproxy_protocol_from = [\"10.0.9.1/40\"]", "networks.proxy_protocol_from"),
-            ("[networks]\nforwarded_from = \"10.0.0.0/8\"", "networks.forwarded_from"),
-            (
-                "[networks]\nsandbox_authorities = \"\"",
-                "networks.sandbox_authorities: must be a path",
-            ),
-            ("[networks]\nsandbox_authority = \"x\"", "did you mean networks.sandbox_authorities?"),
+            ("[networks]\ntrusted_proxies = \"10.0.0.0/8\"", "networks.trusted_proxies"),
+            ("[networks]\nsandbox_ca_file = \"\"", "networks.sandbox_ca_file: must be a path"),
+            ("[networks]\nsandbox_ca_fil = \"x\"", "did you mean networks.sandbox_ca_file?"),
             ("[limits]\nhttp2_streams = 0", "limits.http2_streams"),
             ("[timeouts]\nconnection_lifetime = \"soon\"", "timeouts.connection_lifetime"),
             ("[timeouts]\nproxy_header = -1", "timeouts.proxy_header"),

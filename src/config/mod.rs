@@ -3,6 +3,7 @@
 mod compute;
 mod file;
 mod reader;
+mod renamed;
 mod webhooks;
 
 pub use file::{check, load, parse};
@@ -77,6 +78,8 @@ pub struct Config {
     pub usage: UsageConfig,
     /// The log.
     pub log: LogSettings,
+    /// What works and should be changed in the file.
+    pub warnings: Vec<String>,
     /// Development mode, if this is it.
     pub dev: Option<Dev>,
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
+use super::renamed::{former, is_former};
+
 /// The longest duration a setting may have. Longer ones are typing mistakes.
 const MAX_DURATION: Duration = Duration::from_hours(8784);
 
@@ -16,6 +18,7 @@ pub(super) struct Reader {
     root: Table,
     known: BTreeSet<String>,
     faults: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Reader {
@@ -23,7 +26,7 @@ impl Reader {
     pub(super) fn new(text: &str) -> Result<Self, String> {
         let root =
             text.parse::<Table>().map_err(|error| error.to_string().trim_end().to_owned())?;
-        Ok(Self { root, known: BTreeSet::new(), faults: Vec::new() })
+        Ok(Self { root, known: BTreeSet::new(), faults: Vec::new(), warnings: Vec::new() })
     }
 
     /// The keys that were asked for.
@@ -37,8 +40,28 @@ impl Reader {
         self.faults.push(format!("{key}: {what}"));
     }
 
+    /// What works and should be changed.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
+    }
+
     fn value(&mut self, key: &str) -> Option<Value> {
         self.known.insert(key.to_owned());
+        let given = self.lookup(key);
+        let Some((former, old)) = former(key).and_then(|old| Some((old, self.lookup(old)?))) else {
+            return given;
+        };
+        if given.is_some() {
+            self.fault(key, &format!("is set twice: {former} is its old name"));
+            return given;
+        }
+        self.warnings.push(format!(
+            "{former}: is called {key} now; the next version does not read the old name"
+        ));
+        Some(old)
+    }
+
+    fn lookup(&self, key: &str) -> Option<Value> {
         let (section, name) = key.split_once('.')?;
         match self.root.get(section)? {
             Value::Table(table) => table.get(name).cloned(),
@@ -73,7 +96,7 @@ impl Reader {
         })
     }
 
-    /// A size in octets or a count, as the machine's word.
+    /// A size in bytes or a count, as the machine's word.
     pub(super) fn size(&mut self, key: &str, (least, most): (u64, u64)) -> Option<usize> {
         let expected = format!("a whole number from {least} to {most}");
         self.read(key, &expected, |value| {
@@ -201,7 +224,7 @@ impl Reader {
             };
             for name in table.keys() {
                 let key = format!("{section}.{name}");
-                if !self.known.contains(&key) {
+                if !self.known.contains(&key) && !is_former(&key) {
                     self.faults.push(unknown("", &key, &self.known));
                 }
             }

@@ -31,7 +31,7 @@ pub(super) fn read(r: &mut Reader) -> Settings {
     if timeout.is_zero() {
         r.fault("webhooks.timeout", "must not be 0: a webhook that hangs would never be over");
     }
-    let word = "a word of letters, digits and hyphens";
+    let word = "letters, digits and hyphens, at most 40";
     Settings {
         timeout,
         retry: retry.unwrap_or(default.retry),
@@ -39,7 +39,7 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         allow: r
             .list("webhooks.allow", network, |item| item.as_str()?.parse().ok())
             .unwrap_or(default.allow),
-        authorities: r.text("webhooks.authorities", "a path", |text| {
+        authorities: r.text("webhooks.ca_file", "a path", |text| {
             (!text.is_empty()).then(|| PathBuf::from(text))
         }),
         concurrency: r.size("webhooks.concurrency", (2, 10_000)).unwrap_or(default.concurrency),
@@ -56,7 +56,7 @@ pub(super) fn read(r: &mut Reader) -> Settings {
             .number("webhooks.keep_per_tenant", (1, 10_000_000))
             .unwrap_or(default.keep_per_tenant),
         header_word: r
-            .text("webhooks.header_word", word, |text| {
+            .text("webhooks.header_name", word, |text| {
                 let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
                 (text.len() <= 40 && text.bytes().all(good)).then(|| text.to_owned())
             })
@@ -76,7 +76,7 @@ pub(super) fn fault(settings: &Settings) -> Option<String> {
     let file = settings.authorities.as_ref()?;
     let sender = Sender::new(Arc::new(settings.clone()), PublicRules::default(), Clock::system());
     let error = sender.err()?;
-    Some(format!("webhooks.authorities: {}: {error}", file.display()))
+    Some(format!("webhooks.ca_file: {}: {error}", file.display()))
 }
 
 #[cfg(test)]
@@ -93,8 +93,8 @@ mod tests {
     fn every_setting_is_read() {
         let (read, faults) = told(
             "timeout = \"2s\"\nretry = [\"1s\", \"2m\"]\nallow_http = true\nallow = [\"10.0.0.0/8\"]\n\
-             authorities = \"ca.pem\"\nconcurrency = 8\nconcurrency_per_webhook = 2\nfailed_after = 3\n\
-             secret_overlap = \"1h\"\nper_tenant = 5\nkeep = \"48h\"\nkeep_per_tenant = 100\nheader_word = \"OpenDesigns\"",
+             ca_file = \"ca.pem\"\nconcurrency = 8\nconcurrency_per_webhook = 2\nfailed_after = 3\n\
+             secret_overlap = \"1h\"\nper_tenant = 5\nkeep = \"48h\"\nkeep_per_tenant = 100\nheader_name = \"OpenDesigns\"",
         );
         assert_eq!(faults, [""; 0]);
         assert_eq!((read.timeout, read.allow_http), (Duration::from_secs(2), true));
@@ -117,14 +117,14 @@ mod tests {
             ("retry = [\"48h\"]", "webhooks.retry: each item"),
             ("timeout = 0", "webhooks.timeout: must not be 0"),
             ("concurrency = 1", "webhooks.concurrency: must be"),
-            ("header_word = \"a b\"", "webhooks.header_word: must be"),
+            ("header_name = \"a b\"", "webhooks.header_name: must be"),
             ("allow_htp = true", "did you mean webhooks.allow_http?"),
         ] {
             let faults = told(text).1.join("\n");
             assert!(faults.contains(fault), "{text}: {faults}");
         }
         let settings = Settings { authorities: Some("/nowhere.pem".into()), ..Settings::default() };
-        assert!(fault(&settings).unwrap().starts_with("webhooks.authorities: /nowhere.pem: "));
+        assert!(fault(&settings).unwrap().starts_with("webhooks.ca_file: /nowhere.pem: "));
         assert_eq!(fault(&Settings::default()), None);
     }
 }

@@ -42,8 +42,8 @@ pub fn router(state: AdminState) -> Router {
 
 async fn metrics(State(state): State<AdminState>) -> Response {
     state.metrics.sandboxes.set(i64::try_from(state.routes.len()).unwrap_or(i64::MAX));
-    state.metrics.knowledge_version.set(state.routes.version());
-    state.metrics.knowledge_lag.set(state.follower.lag());
+    state.metrics.routing_version.set(state.routes.version());
+    state.metrics.routing_lag.set(state.follower.lag());
     match state.metrics.render() {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

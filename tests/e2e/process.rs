@@ -191,7 +191,11 @@ async fn what_the_end_of_the_process_cuts_is_in_the_log() {
     for (path, status) in [("/socket", 101), ("/stream", 200), ("/flood", 200), ("/hang", 503)] {
         let line = log.lines().find(|line| line.contains(path)).unwrap_or_else(|| panic!("{log}"));
         let line: Value = serde_json::from_str(line).unwrap();
-        assert_eq!((&line["end"], &line["status"]), (&json!("shutdown"), &json!(status)), "{line}");
+        assert_eq!(
+            (&line["outcome"], &line["status"]),
+            (&json!("shutdown"), &json!(status)),
+            "{line}"
+        );
         assert_eq!(line["sandbox"], target.id.as_str(), "{line}");
     }
 }

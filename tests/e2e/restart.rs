@@ -184,10 +184,10 @@ fn the_example_configuration_has_no_faults_and_its_comments_are_the_defaults() {
     // These examples are no defaults: directories, files, networks and a number of cores of one machine, and TLS itself.
     let mut examples = vec!["data =", "file =", "allow =", "deny =", "workers =", "public_port ="];
     examples.extend([
-        "sandbox_authorities =",
-        "authorities =",
+        "sandbox_ca_file =",
+        "ca_file =",
         "proxy_protocol_from =",
-        "forwarded_from =",
+        "trusted_proxies =",
         "resolvers =",
         "target =",
     ]);

@@ -70,7 +70,7 @@ pub struct AccessLine<'a> {
     pub status: u16,
     /// Who answered.
     pub source: &'a str,
-    /// How it ended.
+    /// How it ended; it is the field `outcome`.
     pub end: &'a str,
     /// What access rested on.
     pub access: &'a str,
@@ -140,7 +140,8 @@ impl AccessLine<'_> {
                     path = self.path,
                     status = self.status,
                     source = self.source,
-                    end = self.end,
+                    outcome = self.end,
+                    end = former(self.end),
                     access = self.access,
                     bytes_in = self.bytes_in,
                     bytes_out = self.bytes_out,
@@ -179,7 +180,8 @@ impl Lines {
         self.push(&["\",\"host\":\"", line.host, "\",\"path\":"]);
         quote(&mut self.text, line.path);
         self.push(&[",\"status\":", number.format(line.status), ",\"source\":\"", line.source]);
-        self.push(&["\",\"end\":\"", line.end, "\",\"access\":\"", line.access]);
+        self.push(&["\",\"outcome\":\"", line.end, "\",\"end\":\"", former(line.end)]);
+        self.push(&["\",\"access\":\"", line.access]);
         self.push(&["\",\"bytes_in\":", number.format(line.bytes_in)]);
         self.push(&[",\"bytes_out\":", number.format(line.bytes_out)]);
         self.push(&[",\"duration_us\":", number.format(line.duration_us)]);
@@ -236,6 +238,17 @@ impl Lines {
     }
 }
 
+/// An outcome by its old name, which the field `end` has for one version.
+fn former(outcome: &str) -> &str {
+    match outcome {
+        "client_closed" => "visitor_gone",
+        "upstream_closed" => "sandbox_broke_off",
+        "timeout" => "stalled",
+        "idle_timeout" => "idle",
+        same => same,
+    }
+}
+
 /// A JSON string. Control characters, and those that terminals and editors act on, are escaped.
 fn quote(out: &mut String, text: &str) {
     out.push('"');
@@ -266,6 +279,47 @@ fn quote(out: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_a_request_ended_is_told_by_its_new_name_and_its_old_one() {
+        for (outcome, end) in [
+            ("complete", "complete"),
+            ("client_closed", "visitor_gone"),
+            ("upstream_closed", "sandbox_broke_off"),
+            ("timeout", "stalled"),
+            ("idle_timeout", "idle"),
+            ("access_ended", "access_ended"),
+        ] {
+            let line = AccessLine {
+                at: Timestamp::UNIX_EPOCH,
+                request_id: "req_1",
+                peer: "192.0.2.1",
+                method: "GET",
+                host: "3000-a.sandbox.localhost",
+                path: "/",
+                status: 200,
+                source: "app",
+                end: outcome,
+                access: "public",
+                bytes_in: 0,
+                bytes_out: 1,
+                duration_us: 2,
+                first_byte_us: None,
+                tenant: None,
+                sandbox: None,
+                external_user_id: None,
+                share: None,
+                port: None,
+                code: None,
+                cause: None,
+            };
+            let mut lines = Lines::default();
+            lines.add(&line, Gravity::Info);
+            let told: serde_json::Value = serde_json::from_str(&lines.text).unwrap();
+            assert_eq!((&told["outcome"], &told["end"]), (&outcome.into(), &end.into()), "{told}");
+            assert_eq!(told["access"], "public");
+        }
+    }
 
     #[test]
     fn whatever_a_value_holds_the_line_is_one_line_of_json() {

@@ -69,7 +69,7 @@ pub struct Counts {
     /// Requests sent over a connection that was kept.
     pub upstream_reused: Count,
     /// Requests sent a second time because a kept connection turned out to be closed.
-    pub upstream_repeated: Count,
+    pub upstream_retries: Count,
 }
 
 impl Counts {
@@ -141,7 +141,7 @@ impl AllCounts {
 
 impl Collector for AllCounts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Requests answered, by who answered and status class";
+        let help = "Requests, by who responded and status class";
         let mut requests =
             encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
         for (row, source) in SOURCES.iter().enumerate() {
@@ -159,21 +159,27 @@ impl Collector for AllCounts {
                 .encode_descriptor(name, help, None, MetricType::Counter)?
                 .encode_counter::<NoLabelSet, _, f64>(&self.sum(|counts| of(counts).get()), None)?;
         }
-        let told = ("request_duration", "From a request's head to the end of its answer");
+        let told = ("request_duration", "From a request's headers to the end of its response");
         self.durations(&mut encoder, told, |counts| &counts.request)?;
-        let told = ("first_byte", "From a request's head to the head of the app's answer");
+        let told = ("first_byte", "From a request's headers to the app's response headers");
         self.durations(&mut encoder, told, |counts| &counts.first_byte)
     }
 }
 
 type Single = (&'static str, &'static str, fn(&Counts) -> &Count);
 
-const SINGLE: [Single; 4] = [
-    ("received_bytes", "Octets of bodies received from visitors", |counts| &counts.received_bytes),
-    ("sent_bytes", "Octets of bodies sent to visitors", |counts| &counts.sent_bytes),
-    ("upstream_reused", "Requests sent over a kept connection", |counts| &counts.upstream_reused),
-    ("upstream_repeated", "Requests sent again after a kept connection had closed", |counts| {
-        &counts.upstream_repeated
+const SINGLE: [Single; 5] = [
+    ("received_bytes", "Bytes of bodies received from visitors", |counts| &counts.received_bytes),
+    ("sent_bytes", "Bytes of bodies sent to visitors", |counts| &counts.sent_bytes),
+    ("upstream_reused", "Requests sent over a kept-alive connection", |counts| {
+        &counts.upstream_reused
+    }),
+    ("upstream_retries", "Requests retried after a kept-alive connection had closed", |counts| {
+        &counts.upstream_retries
+    }),
+    // Its old name, for one version.
+    ("upstream_repeated", "Deprecated: is called portico_upstream_retries_total now", |counts| {
+        &counts.upstream_retries
     }),
 ];
 

@@ -58,11 +58,11 @@ pub struct Machines {
 impl Machines {
     pub(super) fn register(r: &mut Registry) -> Self {
         let wakes = Family::<ResultLabels, Counter>::default();
-        r.register("wakes", "Visits that could wake a sandbox, by result", wakes.clone());
+        r.register("wakes", "Visits that could resume a paused sandbox, by result", wakes.clone());
         let commands = Family::<CommandLabels, Counter>::default();
-        r.register("commands", "Commands for sandboxes, by verb and result", commands.clone());
+        r.register("commands", "Provisioning hooks, by verb and result", commands.clone());
         let ended = Family::<ReasonLabels, Counter>::default();
-        let help = "Sandboxes whose time was over, by reason";
+        let help = "Sandboxes stopped or paused automatically, by reason";
         r.register("sandboxes_ended", help, ended.clone());
         Self {
             wakes: ["started", "woken", "failed", "full", "spent"]

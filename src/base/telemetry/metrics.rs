@@ -9,7 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::counts::{AllCounts, Counts};
 use super::machines::Machines;
@@ -20,6 +20,13 @@ struct LimitLabels {
     limit: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ErrorLabels {
+    code: &'static str,
+    party: &'static str,
+}
+
+/// Those of the family's old name.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct FaultLabels {
     code: &'static str,
@@ -36,13 +43,14 @@ struct OutcomeLabels {
 pub struct Metrics {
     registry: Registry,
     counts: AllCounts,
+    errors: Family<ErrorLabels, Counter>,
     faults: Family<FaultLabels, Counter>,
     /// Visitors' connections open.
     pub connections: Gauge,
     /// Visitors' connections accepted.
     pub connections_accepted: Counter,
-    /// Visitors' connections turned away by a cap.
-    pub connections_capped: Counter,
+    /// Visitors' connections rejected by a limit.
+    pub connections_rejected: Counter,
     handshakes: [Counter; 3],
     limited: [Counter; 5],
     /// Sandboxes at which something goes on, or did until lately.
@@ -55,9 +63,9 @@ pub struct Metrics {
     /// Sandboxes in the tables.
     pub sandboxes: Gauge,
     /// The version of the last change applied to the tables.
-    pub knowledge_version: Gauge,
+    pub routing_version: Gauge,
     /// Changes written and not yet applied to the tables.
-    pub knowledge_lag: Gauge,
+    pub routing_lag: Gauge,
     /// Counts of usage that are not in the store yet.
     pub usage_pending: Gauge,
     /// Batches of usage that could not be written and are written again.
@@ -93,7 +101,7 @@ impl Collector for CertificateExpiry {
             0 => return Ok(()),
             at => ConstGauge::new(at),
         };
-        let help = "When the first of the certificates in use ends, Unix time";
+        let help = "When the first of the certificates in use expires, Unix time";
         let unit = Some(&Unit::Seconds);
         at.encode(encoder.encode_descriptor("certificate_expiry", help, unit, at.metric_type())?)
     }
@@ -113,28 +121,45 @@ impl Metrics {
         let r = &mut registry;
         let counts = AllCounts::default();
         r.register_collector(Box::new(counts.clone()));
+        let errors = Family::<ErrorLabels, Counter>::default();
+        let help = "Portico's own responses, by code and responsible party";
+        r.register("errors", help, errors.clone());
         let faults = Family::<FaultLabels, Counter>::default();
-        r.register("faults", "Answers of ours, by code and by who is to blame", faults.clone());
+        r.register("faults", deprecated("portico_errors_total"), faults.clone());
         let dials = Family::<OutcomeLabels, Counter>::default();
         r.register("upstream_connections", "Connections to sandboxes, by outcome", dials.clone());
         let handshakes = Family::<OutcomeLabels, Counter>::default();
-        let help = "Beginnings of visitors' connections, by outcome";
+        let help = "TLS handshakes of visitors, by outcome";
         r.register("handshakes", help, handshakes.clone());
         let limited = Family::<LimitLabels, Counter>::default();
-        r.register("limited", "Requests refused and pieces delayed, by limit", limited.clone());
+        r.register(
+            "limited",
+            "Requests rejected and body chunks delayed, by limit",
+            limited.clone(),
+        );
         let reloads = Family::<OutcomeLabels, Counter>::default();
         r.register("certificate_reloads", "Changed certificates, by outcome", reloads.clone());
         let deliveries = Family::<OutcomeLabels, Counter>::default();
-        let help = "Attempts to tell webhooks, by outcome";
+        let help = "Webhook delivery attempts, by outcome";
         r.register("webhook_deliveries", help, deliveries.clone());
         let delivery_overdue = Gauge::<f64, AtomicU64>::default();
-        let help = "For how long the delivery that has waited longest is due";
+        let help = "How long the oldest pending delivery is overdue";
         r.register_with_unit("webhook_overdue", help, Unit::Seconds, delivery_overdue.clone());
         let certificate_expiry = CertificateExpiry::default();
         r.register_collector(Box::new(certificate_expiry.clone()));
         r.register_collector(Box::new(LostLines));
+        let connections_rejected = Counter::default();
+        let help = "Visitors' connections rejected by a limit";
+        renamed(r, ("connections_capped", "connections_rejected"), help, &connections_rejected);
+        let routing_version = Gauge::default();
+        let help = "Version of the last change applied to the routing tables";
+        renamed(r, ("knowledge_version", "routing_version"), help, &routing_version);
+        let routing_lag = Gauge::default();
+        let help = "Changes written and not yet applied to the routing tables";
+        renamed(r, ("knowledge_lag", "routing_lag"), help, &routing_lag);
         Self {
             counts,
+            errors,
             faults,
             connections: gauge(r, "connections", "Visitors' connections open"),
             connections_accepted: counter(
@@ -142,40 +167,32 @@ impl Metrics {
                 "connections_accepted",
                 "Visitors' connections accepted",
             ),
-            connections_capped: counter(
-                r,
-                "connections_capped",
-                "Visitors' connections turned away by a cap",
-            ),
+            connections_rejected,
             handshakes: ["full", "resumed", "failed"]
                 .map(|outcome| handshakes.get_or_create(&OutcomeLabels { outcome }).clone()),
             limited: ["requests", "sockets", "rate", "address", "bandwidth"]
                 .map(|limit| limited.get_or_create(&LimitLabels { limit }).clone()),
-            loads: gauge(r, "visited_sandboxes", "Sandboxes visited at the moment or lately"),
-            tunnels: gauge(r, "tunnels", "Switched connections (WebSocket and others) open"),
+            loads: gauge(
+                r,
+                "visited_sandboxes",
+                "Sandboxes visited now or in the last ten seconds",
+            ),
+            tunnels: gauge(r, "tunnels", "Open WebSockets and other upgraded connections"),
             access_ended: counter(
                 r,
                 "access_ended",
-                "Exchanges cut because access was revoked or expired",
+                "Requests cut because access was revoked or had expired",
             ),
             dials: ["made", "failed"]
                 .map(|outcome| dials.get_or_create(&OutcomeLabels { outcome }).clone()),
             sandboxes: gauge(r, "sandboxes", "Sandboxes in the routing tables"),
-            knowledge_version: gauge(
-                r,
-                "knowledge_version",
-                "Version of the last change applied to the tables",
-            ),
-            knowledge_lag: gauge(
-                r,
-                "knowledge_lag",
-                "Changes written and not yet applied to the tables",
-            ),
-            usage_pending: gauge(r, "usage_pending", "Counts of usage not in the store yet, rows"),
+            routing_version,
+            routing_lag,
+            usage_pending: gauge(r, "usage_pending", "Usage rows that are not in the database yet"),
             usage_write_failures: counter(
                 r,
                 "usage_write_failures",
-                "Batches of usage that could not be written, and wait",
+                "Batches of usage that could not be written and are retried",
             ),
             certificate_reloads: ["loaded", "refused"]
                 .map(|outcome| reloads.get_or_create(&OutcomeLabels { outcome }).clone()),
@@ -183,7 +200,7 @@ impl Metrics {
             machines: Machines::register(r),
             deliveries: ["delivered", "retried", "given_up"]
                 .map(|outcome| deliveries.get_or_create(&OutcomeLabels { outcome }).clone()),
-            delivery_backlog: gauge(r, "webhook_queue", "Deliveries that are not settled"),
+            delivery_backlog: gauge(r, "webhook_queue", "Pending webhook deliveries"),
             delivery_overdue,
             registry,
         }
@@ -196,8 +213,9 @@ impl Metrics {
 
     /// Counts an answer of ours by its code.
     pub fn fault(&self, face: &crate::base::fault::Face) {
-        let labels = FaultLabels { code: face.label, blame: face.blame.label() };
-        self.faults.get_or_create(&labels).inc();
+        let (code, party) = (face.label, face.blame.label());
+        self.errors.get_or_create(&ErrorLabels { code, party }).inc();
+        self.faults.get_or_create(&FaultLabels { code, blame: party }).inc();
     }
 
     /// Counts an attempt to connect to a sandbox.
@@ -271,6 +289,24 @@ impl Metrics {
     }
 }
 
+/// What the help of a metric's old name says. It is exported for one version beside the new one.
+fn deprecated(new: &str) -> String {
+    format!("Deprecated: is called {new} now")
+}
+
+/// Registers a metric under its new name, and for one version under its old one as well.
+fn renamed<M: Metric + Clone>(
+    registry: &mut Registry,
+    (old, new): (&str, &str),
+    help: &str,
+    metric: &M,
+) {
+    registry.register(new, help, metric.clone());
+    // Counters get their ending when they are written.
+    let ending = if metric.metric_type().as_str() == "counter" { "_total" } else { "" };
+    registry.register(old, deprecated(&format!("portico_{new}{ending}")), metric.clone());
+}
+
 fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
     let counter = Counter::default();
     registry.register(name, help, counter.clone());
@@ -288,6 +324,30 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn a_metric_with_a_new_name_is_exported_under_its_old_one_too() {
+        let metrics = Metrics::new();
+        metrics.connections_rejected.inc();
+        metrics.routing_version.set(7);
+        metrics.routing_lag.set(3);
+        metrics.worker().upstream_retries.add(2);
+        let rendered = metrics.render().unwrap();
+        for (old, new, value) in [
+            ("connections_capped_total", "connections_rejected_total", 1),
+            ("upstream_repeated_total", "upstream_retries_total", 2),
+            ("knowledge_version", "routing_version", 7),
+            ("knowledge_lag", "routing_lag", 3),
+        ] {
+            for name in [old, new] {
+                let line = format!("portico_{name} {value}");
+                assert!(rendered.lines().any(|told| told == line), "{line}: {rendered}");
+            }
+            let old = old.trim_end_matches("_total");
+            let help = format!("# HELP portico_{old} Deprecated: is called portico_{new} now");
+            assert!(rendered.contains(&help), "{help}: {rendered}");
+        }
+    }
 
     #[test]
     fn every_metric_is_in_the_operations_tables_and_nothing_else_is() {

@@ -204,7 +204,7 @@ impl Forwarder {
             match exchange.head(early).await {
                 Ok(received) => return Ok(received),
                 Err((error, exchange)) if exchange.is_repeatable(&error) => {
-                    self.counts.upstream_repeated.add(1);
+                    self.counts.upstream_retries.add(1);
                     body = exchange.into_request_body();
                     may_reuse = false;
                 }
@@ -250,7 +250,7 @@ impl Forwarder {
             match exchange.answer(&terms, early).await {
                 Ok(answer) => break answer,
                 Err((_, Some(again))) if may_repeat => {
-                    self.counts.upstream_repeated.add(1);
+                    self.counts.upstream_retries.add(1);
                     body = again;
                     may_repeat = false;
                 }

@@ -215,7 +215,7 @@ fn turn_away(
     socket: &TcpStream,
     (peer, cap): (SocketAddr, &Capped),
 ) {
-    hall.worker.metrics.connections_capped.inc();
+    hall.worker.metrics.connections_rejected.inc();
     if !matches!(entrance, Entrance::Tls(_)) {
         let refusal = visitor::refuse_unread(&hall.worker, &Rc::new(Peer::of(peer)), cap);
         respond::turn_away(socket, &refusal);

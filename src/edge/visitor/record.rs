@@ -246,7 +246,7 @@ impl Record {
         self.sent += tally.from_sandbox;
         self.end = match end {
             TunnelEnd::Closed => "complete",
-            TunnelEnd::Idle => "idle",
+            TunnelEnd::Idle => "idle_timeout",
             // Why was noted when it was ended.
             TunnelEnd::Ended(_) => return,
         };
@@ -271,9 +271,9 @@ impl Record {
     /// Notes why an exchange was broken off.
     pub fn broke(&mut self, error: BodyError) {
         self.end = match error {
-            BodyError::Visitor => "visitor_gone",
-            BodyError::Sandbox => "sandbox_broke_off",
-            BodyError::Stalled => "stalled",
+            BodyError::Visitor => "client_closed",
+            BodyError::Sandbox => "upstream_closed",
+            BodyError::Stalled => "timeout",
             BodyError::AccessEnded => "access_ended",
             BodyError::Shutdown => "shutdown",
         };
