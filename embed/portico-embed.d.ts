@@ -1,4 +1,4 @@
-/** A link to a preview, as minting a preview token answers it. Other members are ignored. */
+/** A link to a preview, as returned by creating a preview token. Other members are ignored. */
 export interface Link {
   /** The preview's address with its token. May be left out where `Options.url` is the address without one. */
   url?: string;
@@ -6,11 +6,11 @@ export interface Link {
   token?: string;
   /** When the token expires (RFC 3339). */
   expires_at?: string;
-  /** In how many seconds it expires; counts before `expires_at`, because it does not depend on the visitor's clock. */
+  /** In how many seconds it expires; takes precedence over `expires_at`, because it does not depend on the visitor's clock. */
   expires_in?: number;
 }
 
-/** What the page in the frame tells when its session has ended. */
+/** The message of the page in the frame when its session has expired. */
 export interface Expired {
   type: 'preview:session-expired';
   /** The error code, such as `token_expired`. */
@@ -33,17 +33,17 @@ export interface Options {
   /** When the token in `url` expires. */
   expires_at?: string;
   expires_in?: number;
-  /** Asks your backend for a fresh link. With it (or `getToken`) the session is renewed before it ends. */
+  /** Asks your backend for a fresh link. With it (or `getToken`) the session is renewed before it expires. */
   getUrl?: () => string | Link | Promise<string | Link>;
-  /** The same, for a backend that answers with the token alone. */
+  /** The same, for a backend that returns only a token. */
   getToken?: () => Link | Promise<Link>;
-  /** Attributes of the iframe, beside or instead of the default ones; null leaves one out. */
+  /** Attributes of the iframe, beside or instead of the default ones; null removes one. */
   attributes?: Record<string, string | null>;
   /** The iframe's accessible name. */
   title?: string;
-  /** Something failed. Where another attempt may help, one follows by itself. */
+  /** Something failed. It is retried automatically where that may help. */
   onError?: (error: EmbedError) => void;
-  /** The frame shows that its session has ended. A new one follows by itself, if there is a way to ask for one. */
+  /** The frame shows that its session has expired. It is renewed automatically, if there is a way to get a link. */
   onExpired?: (expired: Expired) => void;
   /** The session was renewed without a reload. */
   onRefresh?: (session: { expiresAt: Date }) => void;
@@ -53,7 +53,7 @@ export interface Embed {
   readonly iframe: HTMLIFrameElement;
   /** Renews the session now. */
   refresh(): Promise<void>;
-  /** Takes the iframe away and ends everything. */
+  /** Removes the iframe and stops renewing. */
   destroy(): void;
 }
 

@@ -106,7 +106,7 @@ export async function rename(sandbox, slug) {
   return (await portico('PATCH', `/sandboxes/${sandbox.id}`, { slug, tags: ['renamed'], metadata: { renamed: true } })).data;
 }
 
-// A link that opens the project for whoever has it, until it expires or is taken back.
+// A link that opens the project for whoever has it, until it expires or is revoked.
 export function share(sandbox, expiresIn) {
   return portico('POST', `/sandboxes/${sandbox.id}/shares`, { scope: 'read', ...(expiresIn && { expires_in: expiresIn }) });
 }

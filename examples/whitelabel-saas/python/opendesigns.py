@@ -119,7 +119,7 @@ def rename(sandbox, slug: str):
 
 
 def share(sandbox, expires_in: int | None) -> dict:
-    """A link that opens the project for whoever has it, until it expires or is taken back."""
+    """A link that opens the project for whoever has it, until it expires or is revoked."""
     return sandbox.share.create(expires_in=expires_in)
 
 

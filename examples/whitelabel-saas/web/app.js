@@ -24,7 +24,7 @@ function on(id, event, act) {
     try {
       await act(happened.target.matches('form') ? Object.fromEntries(new FormData(happened.target)) : happened);
     } catch (error) {
-      const words = { QUOTA_EXCEEDED: 'Your plan has no more projects left.', SLUG_TAKEN: 'Somebody has this address already.' };
+      const words = { QUOTA_EXCEEDED: 'Your plan has no more projects left.', SLUG_TAKEN: 'This address is already taken.' };
       notice(words[error.code] ?? error.message);
     }
   });
@@ -64,12 +64,12 @@ async function show(id) {
 async function shares() {
   const all = await ask('GET', `/api/projects/${project.id}/shares`);
   at('shares').replaceChildren(...all.map((one) => element('li', {},
-    element('a', { href: one.share_url, target: '_blank', textContent: one.expires_at ? `until ${new Date(one.expires_at).toLocaleTimeString()}` : 'always' }),
+    element('a', { href: one.share_url, target: '_blank', textContent: one.expires_at ? `expires ${new Date(one.expires_at).toLocaleTimeString()}` : 'no expiry' }),
     ` · opened ${one.visits ?? 0} times `,
-    element('button', { textContent: 'Take back', onclick: () => takeBack(one.share_id ?? one.id) }))));
+    element('button', { textContent: 'Revoke', onclick: () => revoke(one.share_id ?? one.id) }))));
 }
 
-async function takeBack(id) {
+async function revoke(id) {
   await ask('DELETE', `/api/projects/${project.id}/shares/${id}`);
   await shares();
 }
@@ -78,7 +78,7 @@ async function usage() {
   const { used, quota } = await ask('GET', '/api/usage');
   const rows = {
     Projects: `${quota.usage.sandboxes} of ${quota.limits.max_sandboxes}`,
-    'Machine time': `${Math.round(used.wall_seconds ?? 0)} s`,
+    'Compute time': `${Math.round(used.wall_seconds ?? 0)} s`,
     Requests: used.requests ?? 0,
     Traffic: `${Math.round(((used.bytes_out ?? 0) + (used.bytes_in ?? 0)) / 1024)} KiB`,
   };
@@ -102,7 +102,7 @@ on('share', 'submit', async (form) => {
 on('cancel', 'click', async () => {
   await ask('POST', '/api/cancel');
   await show();
-  notice('Your projects are gone, and every link to them with them.');
+  notice('Your projects and all links to them are gone.');
 });
 
 // What changes by itself.
