@@ -148,7 +148,7 @@ fn run(mut command: Command) -> Result<(), String> {
 fn report(authority: &Authority, steps: &[Step]) -> String {
     let path = authority.certificate.display();
     let mut text = format!(
-        "{}\n{path}\n\nIt can vouch for localhost and what is below it, and for nothing else.\n\n",
+        "{}\n{path}\n\nIt is valid for localhost and its subdomains only.\n\n",
         authority.name
     );
     for Step { place, done } in steps {
