@@ -50,7 +50,7 @@ fn shown(row: &AuditRow) -> Value {
 fn moment(query: &HashMap<String, String>, name: &str) -> Result<Option<Timestamp>, Problem> {
     let read = |text: &String| {
         text.parse()
-            .map_err(|_| Problem::field(name, "must be a moment such as 2026-01-31T00:00:00Z"))
+            .map_err(|_| Problem::field(name, "must be a time such as 2026-01-31T00:00:00Z"))
     };
     query.get(name).map(read).transpose()
 }

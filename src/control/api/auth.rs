@@ -139,7 +139,7 @@ fn insufficient_scope() -> Problem {
 }
 
 fn reserved(field: &str) -> Problem {
-    let message = format!("`{field}` is not for delegated keys and tokens to set.");
+    let message = format!("User-scoped keys and tokens cannot set `{field}`.");
     Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", message)
 }
 

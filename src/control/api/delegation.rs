@@ -228,7 +228,7 @@ async fn create_key(
     let label = fields.text_of(&["label", "name"], LABEL).flatten();
     let workspace_id = fields.text("workspace_id", EXTERNAL_ID).flatten();
     let now = state.clock.now();
-    let must = "must be a moment in the future, such as 2030-01-01T00:00:00Z";
+    let must = "must be a time in the future, such as 2030-01-01T00:00:00Z";
     let read = |value: &Value| value.as_str()?.parse().ok().filter(|at: &Timestamp| *at > now);
     let at = fields.get("expires_at", must, read).flatten();
     let lifetime = fields.number("expires_in", (1, MAX_LIFETIME));

@@ -39,7 +39,7 @@ pub(super) fn bounded(registered: usize) -> Result<(), Problem> {
         ("limit".to_owned(), json!(MOST_NAMES)),
         ("used".to_owned(), json!(registered)),
     ]);
-    let message = "This tenant has as many domains as it may have.";
+    let message = "This tenant has the maximum number of domains.";
     Err(Problem::new(StatusCode::FORBIDDEN, "QUOTA_EXCEEDED", message).with_details(details))
 }
 

@@ -122,7 +122,7 @@ impl Fields {
 
     /// Text up to a length; `None` when it was not sent, `Some(None)` when it was null or empty.
     pub(super) fn text(&mut self, name: &str, longest: usize) -> Option<Option<String>> {
-        let must = format!("must be text of at most {longest} characters");
+        let must = format!("must be a string of at most {longest} characters");
         let read = |value: &Value| {
             let text = value.as_str()?;
             (text.chars().count() <= longest).then(|| text.to_owned())
@@ -184,7 +184,7 @@ impl Fields {
         (most, longest): (usize, usize),
     ) -> Option<Vec<String>> {
         let must =
-            format!("must be a list of at most {most} texts of at most {longest} characters");
+            format!("must be a list of at most {most} strings of at most {longest} characters");
         let read = |value: &Value| {
             let items = value.as_array().filter(|items| items.len() <= most)?;
             let text = |item: &Value| {

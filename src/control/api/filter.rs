@@ -77,7 +77,7 @@ pub(super) fn of_object(object: &Map<String, Value>) -> Result<Option<SandboxFil
                 for item in items {
                     match item.as_str() {
                         Some(tag) => listed.push(tag.to_owned()),
-                        None => fault("filter.tags", "must be a list of texts, a map or a text"),
+                        None => fault("filter.tags", "must be a list of strings, a map or a string"),
                     }
                 }
             }
@@ -91,7 +91,7 @@ pub(super) fn of_object(object: &Map<String, Value>) -> Result<Option<SandboxFil
                 query.insert(name.clone(), text.clone());
             }
             (known, _) if NAMES.contains(&known) => {
-                fault(&format!("filter.{name}"), "must be text");
+                fault(&format!("filter.{name}"), "must be a string");
             }
             _ => fault(&format!("filter.{name}"), "is not something to filter by"),
         }

@@ -245,7 +245,7 @@ async fn register(
         }
         Ok(Registered::Before(domain)) => domain,
         Err(StoreError::Exists) => {
-            let message = "Domain already registered for others of your own sandboxes";
+            let message = "This domain is already registered for other sandboxes of yours";
             return Err(Problem::new(StatusCode::CONFLICT, "CONFLICT", message));
         }
         Err(error) => return Err(error.into()),

@@ -129,13 +129,13 @@ impl From<StoreError> for Problem {
                 ..Self::new(
                     StatusCode::TOO_MANY_REQUESTS,
                     "TOO_MANY_JOBS",
-                    "As many jobs are under way as may be. Wait for one of them to end.",
+                    "Too many bulk jobs are in progress. Wait for one of them to finish.",
                 )
             },
-            StoreError::Exists => Self::new(StatusCode::CONFLICT, "CONFLICT", "It exists already."),
+            StoreError::Exists => Self::new(StatusCode::CONFLICT, "CONFLICT", "It already exists."),
             StoreError::WorkspaceExists(workspace) => {
                 let existing = workspace_shown(&workspace);
-                let message = "A workspace of this name exists already.";
+                let message = "A workspace with this name already exists.";
                 Self::new(StatusCode::CONFLICT, "WORKSPACE_NAME_EXISTS", message)
                     .with_details(Map::from_iter([("existing".to_owned(), existing.clone())]))
                     .within("existing", existing)
@@ -143,7 +143,7 @@ impl From<StoreError> for Problem {
             StoreError::TooManyWebhooks => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "WEBHOOK_LIMIT_REACHED",
-                "There are as many webhooks as there may be; delete one first.",
+                "The tenant has the maximum number of webhooks; delete one first.",
             ),
             StoreError::WebhookInactive => Self::new(
                 StatusCode::CONFLICT,
@@ -163,7 +163,7 @@ impl From<StoreError> for Problem {
             | StoreError::Io(..) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(error, "the store failed");
-                Self::unavailable("The store cannot be reached at the moment.")
+                Self::unavailable("The database cannot be reached at the moment.")
             }
         }
     }
@@ -191,7 +191,7 @@ impl From<QuotaExceeded> for Problem {
 
 impl From<Behind> for Problem {
     fn from(_: Behind) -> Self {
-        Self::unavailable("The change is safe, but not in effect yet.")
+        Self::unavailable("The change is saved, but not in effect yet.")
     }
 }
 
@@ -204,7 +204,7 @@ impl From<BytesRejection> for Problem {
                 "The body is larger than 1 MiB.",
             );
         }
-        Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", "The body did not arrive whole.")
+        Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", "The body arrived incomplete.")
     }
 }
 
@@ -311,6 +311,6 @@ pub(super) async fn method_not_allowed() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "METHOD_NOT_ALLOWED",
-        "This endpoint does not take this method.",
+        "This endpoint does not support this method.",
     )
 }

@@ -154,7 +154,7 @@ fn draft(
 
 fn slug(fields: &mut Fields) -> Option<Slug> {
     let text =
-        fields.get("slug", "must be text", |value| value.as_str().map(str::to_owned)).flatten()?;
+        fields.get("slug", "must be a string", |value| value.as_str().map(str::to_owned)).flatten()?;
     match Slug::parse(&text) {
         Ok(slug) => Some(slug),
         Err(error) => {

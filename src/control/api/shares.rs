@@ -90,7 +90,7 @@ fn token(prefix: &str) -> Result<String, Problem> {
 }
 
 fn unmade() -> Problem {
-    let message = "The link could not be made.";
+    let message = "The link could not be created.";
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
 }
 

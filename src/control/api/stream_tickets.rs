@@ -35,7 +35,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 async fn create(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
     let mut random = [0; 32];
     rand::fill(&mut random).map_err(|_| {
-        let message = "The ticket could not be made.";
+        let message = "The ticket could not be created.";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
     })?;
     let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));

@@ -97,7 +97,7 @@ async fn list(
             (Ok(at), _) => Ok(at),
             (_, Ok(id)) => Err(id),
             _ => {
-                let must = "must be a moment such as 2026-01-31T12:00:00Z, or a delivery's id";
+                let must = "must be a time such as 2026-01-31T12:00:00Z, or a delivery's id";
                 return Err(Problem::field("before", must));
             }
         },

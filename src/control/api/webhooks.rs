@@ -168,12 +168,12 @@ fn standing(fields: &mut Fields) -> Option<WebhookState> {
 fn headers(fields: &mut Fields, word: &str) -> Option<Map<String, Value>> {
     let sent = fields.object("headers")?;
     if sent.len() > HEADERS.0 {
-        fields.fault("headers", "must be at most 20 fields");
+        fields.fault("headers", "must be at most 20 headers");
     }
     for (name, value) in &sent {
         let fault = match value.as_str() {
             Some(value) if value.len() <= HEADERS.1 => header_fault(name, value, word),
-            _ => Some("must be text of at most 1024 characters"),
+            _ => Some("must be a string of at most 1024 characters"),
         };
         if let Some(fault) = fault {
             fields.fault("headers", &format!("{name} {fault}"));
@@ -221,7 +221,7 @@ async fn create(
     caller.needs(&[KeyScope::TenantWrite])?;
     let workspace = fields.text("workspace_id", WORKSPACE).flatten();
     if fields.raw_value("url").is_none_or(Value::is_null) {
-        fields.fault("url", "must be given");
+        fields.fault("url", "is required");
     }
     let Sent { patch, secret } = read(&mut fields, &state)?;
     let secret = match secret {

@@ -228,7 +228,7 @@ pub(super) async fn place(
     };
     match state.store.find_workspace(tenant, key).await? {
         Some(known) => attributes.workspace_id = Some(known.id.to_string()),
-        None => fields.fault(field, "names no workspace"),
+        None => fields.fault(field, "does not name a workspace"),
     }
     Ok(())
 }
