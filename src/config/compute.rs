@@ -93,7 +93,7 @@ mod tests {
         assert_eq!((read.concurrency, read.environment), (3, vec![]));
         let faults = |text: &str| parse(&format!("{ZONES}{text}")).unwrap_err().to_string();
         let some = faults("[compute]\ncreate = [\"create\"]");
-        assert!(some.contains("compute.create: must begin with the absolute path"), "{some}");
+        assert!(some.contains("compute.create: must start with the absolute path"), "{some}");
         assert!(some.contains("compute.destroy: is missing"), "{some}");
         assert!(!some.contains("compute.pause"), "{some}");
     }

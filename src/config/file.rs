@@ -484,9 +484,9 @@ mod tests {
         let off = faults("[tls]\nredirect = 1\ncertificates = [{ certificat = \"a\" }]\nhtst = 0");
         for fault in [
             "tls.redirect: must be true or false, not 1",
-            "tls.certificates[0].certificate: must be a text, not missing",
+            "tls.certificates[0].certificate: must be a string, not missing",
             "tls.certificates[0].certificat: is not a setting; did you mean tls.certificates[0].certificate?",
-            "tls.certificates[0].key: must be a text, not missing",
+            "tls.certificates[0].key: must be a string, not missing",
             "tls.htst: is not a setting; did you mean tls.hsts?",
         ] {
             assert!(off.contains(fault), "{fault} is not reported: {off}");

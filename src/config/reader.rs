@@ -198,7 +198,10 @@ impl Reader {
                 let text = table.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
                 if text.is_none() {
                     let given = table.get(name).map_or("missing".to_owned(), ToString::to_string);
-                    self.fault(&format!("{place}.{name}"), &format!("must be a text, not {given}"));
+                    self.fault(
+                        &format!("{place}.{name}"),
+                        &format!("must be a string, not {given}"),
+                    );
                 }
                 text.map(str::to_owned)
             });
@@ -218,7 +221,7 @@ impl Reader {
         for (section, value) in &self.root {
             let Value::Table(table) = value else {
                 self.faults.push(format!(
-                    "{section}: is not a section; settings stand below one, such as [preview]"
+                    "{section}: is not a section; settings belong in one, such as [preview]"
                 ));
                 continue;
             };
@@ -297,10 +300,10 @@ mod tests {
         assert_eq!(
             faults,
             [
-                "a.pairs[0].left: must be a text, not 1",
-                "a.pairs[0].right: must be a text, not missing",
+                "a.pairs[0].left: must be a string, not 1",
+                "a.pairs[0].right: must be a string, not missing",
                 "a.pairs[2]: must be { left = \"…\", right = \"…\" }, not \"x\"",
-                "a.pairs[3].right: must be a text, not \"\"",
+                "a.pairs[3].right: must be a string, not \"\"",
                 "a.pairs[3].rihgt: is not a setting; did you mean a.pairs[3].right?",
             ]
         );

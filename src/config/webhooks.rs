@@ -25,11 +25,11 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         Duration::try_from(signed).ok().filter(|pause| *pause <= LONGEST_PAUSE)
     });
     if retry.as_ref().is_some_and(Vec::is_empty) {
-        r.fault("webhooks.retry", "must name at least one pause, such as [\"10s\"]");
+        r.fault("webhooks.retry", "must name at least one delay, such as [\"10s\"]");
     }
     let timeout = r.duration("webhooks.timeout").unwrap_or(default.timeout);
     if timeout.is_zero() {
-        r.fault("webhooks.timeout", "must not be 0: a webhook that hangs would never be over");
+        r.fault("webhooks.timeout", "must not be 0: a webhook that hangs would never end");
     }
     let word = "letters, digits and hyphens, at most 40";
     Settings {

@@ -77,7 +77,9 @@ pub(super) fn of_object(object: &Map<String, Value>) -> Result<Option<SandboxFil
                 for item in items {
                     match item.as_str() {
                         Some(tag) => listed.push(tag.to_owned()),
-                        None => fault("filter.tags", "must be a list of strings, a map or a string"),
+                        None => {
+                            fault("filter.tags", "must be a list of strings, a map or a string")
+                        }
                     }
                 }
             }

@@ -153,8 +153,9 @@ fn draft(
 }
 
 fn slug(fields: &mut Fields) -> Option<Slug> {
-    let text =
-        fields.get("slug", "must be a string", |value| value.as_str().map(str::to_owned)).flatten()?;
+    let text = fields
+        .get("slug", "must be a string", |value| value.as_str().map(str::to_owned))
+        .flatten()?;
     match Slug::parse(&text) {
         Ok(slug) => Some(slug),
         Err(error) => {

@@ -67,8 +67,9 @@ async fn mint_as(
     let now =
         Timestamp::from_second(state.clock.now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
     let lifetime = SignedDuration::from_secs(i64::try_from(order.expires_in).unwrap_or(i64::MAX));
-    let expires_at =
-        now.checked_add(lifetime).map_err(|_| Problem::field("expires_in", "is too far in the future"))?;
+    let expires_at = now
+        .checked_add(lifetime)
+        .map_err(|_| Problem::field("expires_in", "is too far in the future"))?;
     let record = PreviewTokenRecord {
         id: TokenId::new(),
         sandbox: sandbox.id,
