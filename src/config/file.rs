@@ -10,7 +10,7 @@ use toml::Value;
 use super::MAX_WORKERS;
 use super::reader::Reader;
 use super::{
-    Config, ConfigError, FORBIDDEN_PORTS, TLS_HOSTS_PER_DOMAIN, TlsConfig, UsageConfig,
+    Config, ConfigError, FORBIDDEN_PORTS, Handover, TLS_HOSTS_PER_DOMAIN, TlsConfig, UsageConfig,
     default_data_dir, default_workers, webhooks,
 };
 use crate::base::clock::Clock;
@@ -140,6 +140,7 @@ fn read(r: &mut Reader) -> Config {
         tls,
         usage: usage(r),
         log: log(r),
+        handover: Handover::default(),
         dev: None,
     }
 }

@@ -2,10 +2,12 @@
 
 mod compute;
 mod file;
+mod handover;
 mod reader;
 mod webhooks;
 
 pub use file::{check, load, parse};
+pub use handover::{Handover, HandoverError, Role};
 pub(crate) use webhooks::development as development_webhooks;
 
 use std::net::SocketAddr;
@@ -77,6 +79,8 @@ pub struct Config {
     pub usage: UsageConfig,
     /// The log.
     pub log: LogSettings,
+    /// Listeners that are open already.
+    pub handover: Handover,
     /// Development mode, if this is it.
     pub dev: Option<Dev>,
 }
