@@ -45,7 +45,7 @@ async fn visit(address: SocketAddr) -> Response {
 #[tokio::test(flavor = "multi_thread")]
 async fn restarts_refuse_nobody_when_the_listener_outlives_the_process() {
     let data = tempfile::tempdir().unwrap();
-    // Nothing can listen on port 1 here: the name is what counts.
+    // The name is what counts, not the address.
     let config = configuration(data.path(), ("127.0.0.1:1", "127.0.0.1:0"));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
