@@ -102,8 +102,6 @@ def certificates(folder):
              "-addext", "subjectAltName=DNS:*.sandbox.example.com", "-keyout", place / "tls.key", "-out", place / "tls.crt"],
             check=True, stderr=subprocess.DEVNULL,
         )
-    pathlib.Path(folder, "key").mkdir()
-    pathlib.Path(folder, "key", "secret.key").write_text("0123456789abcdef" * 4)
     pathlib.Path(folder, "data").mkdir()
 
 

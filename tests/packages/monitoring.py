@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 import tempfile
+import urllib.error
 import urllib.request
+from urllib.parse import urlsplit
 
 METRIC = re.compile(r"\bportico_[a-z_0-9]+")
 
@@ -18,6 +20,12 @@ def exposed(program):
         process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         try:
             facts = json.loads(process.stdout.readline())
+            # Some families are there once something has been counted.
+            unknown = urllib.request.Request(f"http://127.0.0.1:{urlsplit(facts['preview_url']).port}/", headers={"Host": "3000-nobody." + facts["zone"]})
+            try:
+                urllib.request.urlopen(unknown, timeout=10)
+            except urllib.error.HTTPError as error:
+                assert error.code == 404, error
             with urllib.request.urlopen(facts["admin_url"].rstrip("/") + "/metrics", timeout=10) as response:
                 text = response.read().decode()
         finally:
@@ -25,7 +33,6 @@ def exposed(program):
             process.wait(30)
     families = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
     names = {re.split(r"[{ ]", line)[0] for line in text.splitlines() if line and not line.startswith("#")}
-    # A counter with a label that has not been counted yet shows its family only.
     return names | families | {family + "_total" for family in families}
 
 
@@ -47,14 +54,14 @@ def named_by_dashboard(path):
             assert found, f"{panel['title']} shows none of Portico's metrics"
             names.update(found)
             expression = target["expr"].replace("$__rate_interval", "5m").replace("$job", "j").replace("$instance", "i")
-            yield_rule(expression, panel["title"])
+            keep_rule(expression, panel["title"])
     return names
 
 
 RULES = []
 
 
-def yield_rule(expression, title):
+def keep_rule(expression, title):
     """Keeps an expression for promtool, which reads no dashboards."""
     RULES.append({"record": f"panel:{len(RULES)}", "expr": expression, "labels": {"panel": re.sub(r"\W", "_", title)}})
 

@@ -57,9 +57,6 @@ listen = "0.0.0.0:8082"
 
 [store]
 data = "/var/lib/portico"
-{{- if .Values.secretKey.existingSecret }}
-secret_key_file = "/etc/portico/key/secret.key"
-{{- end }}
 
 [networks]
 allow = {{ toJson .Values.networks.allow }}
