@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::base::clock::Clock;
 use crate::base::shutdown::{Shutdown, Stage, Watcher};
 use crate::base::telemetry::Metrics;
-use crate::config::{Config, development};
+use crate::config::{Config, Role, development};
 use crate::control::admin::{self, AdminState};
 use crate::control::api::{self, ApiSettings, ApiState};
 use crate::control::compute;
@@ -72,18 +72,21 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     // Everything is bound before anything is served, so that a port in use is an error of starting.
     let is_dev = config.dev.is_some();
     let advise = |names| move |error| unbound(error, is_dev, names);
-    let previews = listen::bind(config.preview, config.workers)
+    let previews = door(&config, Role::Preview, config.preview)
         .map_err(advise(("--port", "preview.listen")))?;
-    let api_listener = bind(config.api).await.map_err(advise(("--api-port", "api.listen")))?;
-    let admin_listener =
-        bind(config.admin).await.map_err(advise(("--admin-port", "admin.listen")))?;
+    let api_listener =
+        bind(&config, Role::Api, config.api).await.map_err(advise(("--api-port", "api.listen")))?;
+    let admin_listener = bind(&config, Role::Admin, config.admin)
+        .await
+        .map_err(advise(("--admin-port", "admin.listen")))?;
     let secure = match &config.tls {
         Some(tls) => {
-            let bound = listen::bind(tls.listen, config.workers);
+            let bound = door(&config, Role::Tls, tls.listen);
             Some(bound.map_err(advise(("--https-port", "tls.listen")))?)
         }
         None => None,
     };
+    config.handover.nothing_left()?;
     let (preview, api, admin) =
         (previews.address, api_listener.local_addr()?, admin_listener.local_addr()?);
     let https = secure.as_ref().map(|bound| bound.address);
@@ -283,7 +286,26 @@ fn webhook_sender(config: &Config, networks: &AddressRules, clock: &Clock) -> Re
         .context("cannot use the file that webhooks.ca_file names")
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+/// Where visitors come in: the listener that was handed over for it, or new ones.
+fn door(config: &Config, role: Role, address: SocketAddr) -> Result<Bound, ListenError> {
+    match config.handover.take(role, address) {
+        Some(open) => listen::adopt(&open, config.workers)
+            .map_err(|error| ListenError::Refused(address, error)),
+        None => listen::bind(address, config.workers),
+    }
+}
+
+async fn bind(
+    config: &Config,
+    role: Role,
+    address: SocketAddr,
+) -> Result<TcpListener, ListenError> {
+    if let Some(open) = config.handover.take(role, address) {
+        return open
+            .set_nonblocking(true)
+            .and_then(|()| TcpListener::from_std(open))
+            .map_err(|error| ListenError::Refused(address, error));
+    }
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => ListenError::InUse(address),
         _ => ListenError::Refused(address, error),

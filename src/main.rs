@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::{CommandFactory as _, Parser as _};
 use portico::app::{self, Running};
 use portico::base::clock::Clock;
-use portico::base::telemetry;
+use portico::base::{service, telemetry};
 use portico::cli::args::{Cli, Command};
 use portico::cli::dev::{self, DevFacts};
 use portico::cli::{operator, trust};
-use portico::config::{self, Config};
+use portico::config::{self, Config, Handover};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Small blocks come and go with every request; this allocator is made for that.
@@ -57,6 +57,10 @@ fn run(command: Command) -> Result<()> {
             clap_complete::generate(shell, &mut Cli::command(), "portico", &mut script);
             Ok(std::io::stdout().write_all(&script)?)
         }
+        Command::Man { folder } => {
+            let pages = clap_mangen::generate_to(Cli::command(), &folder);
+            pages.with_context(|| format!("cannot write to {}", folder.display()))
+        }
         operator => {
             let report = runtime()?.block_on(operator::run(operator))?;
             say(report.trim_end())
@@ -73,7 +77,8 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .context("cannot start the control runtime")
 }
 
-fn serve(config: Config, json: bool) -> Result<()> {
+fn serve(mut config: Config, json: bool) -> Result<()> {
+    config.handover = Handover::from_env()?;
     let _log = telemetry::init_log(&config.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -91,10 +96,13 @@ fn serve(config: Config, json: bool) -> Result<()> {
             (app::start(config).await?, None)
         };
         announce(&running, facts.as_ref(), json)?;
+        service::ready(&format!("serving previews on {}", running.preview));
+        tokio::spawn(service::keep_alive());
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        service::stopping();
         tokio::select! {
             () = running.stop() => {}
             () = async {

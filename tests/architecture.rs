@@ -21,7 +21,11 @@ type Wing = (&'static str, &'static [&'static str], &'static [&'static [&'static
 /// The house, from the ground up: the map of ARCHITECTURE.md. A room may use the rooms on lower floors of its wing, and every room of the
 /// wings that are named. `edge` and `control` never meet but in `routing`, `model` and `base`.
 const HOUSE: [Wing; 9] = [
-    ("base", &[], &[&["activity", "clock", "fault", "request_id", "shutdown"], &["telemetry"]]),
+    (
+        "base",
+        &[],
+        &[&["activity", "clock", "fault", "request_id", "service", "shutdown"], &["telemetry"]],
+    ),
     ("model", &[], &[]),
     ("routing", &["base", "model"], &[]),
     (

@@ -4,5 +4,6 @@ pub mod activity;
 pub mod clock;
 pub mod fault;
 pub mod request_id;
+pub mod service;
 pub mod shutdown;
 pub mod telemetry;

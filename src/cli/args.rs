@@ -70,6 +70,13 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write the manual, a page for each command, for who makes packages
+    #[command(hide = true)]
+    Man {
+        /// The folder to write to
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 /// Options of `portico dev`.

@@ -14,8 +14,8 @@ use crate::base::shutdown::Stage;
 use crate::cli::args::DevOptions;
 use crate::cli::demo;
 use crate::config::{
-    Config, Dev, FORBIDDEN_PORTS, TLS_HOSTS_PER_DOMAIN, TlsConfig, UsageConfig, default_data_dir,
-    default_workers, development, development_webhooks,
+    Config, Dev, FORBIDDEN_PORTS, Handover, TLS_HOSTS_PER_DOMAIN, TlsConfig, UsageConfig,
+    default_data_dir, default_workers, development, development_webhooks,
 };
 use crate::control::api::{self, ApiState};
 use crate::control::lifecycle::WakeSettings;
@@ -116,6 +116,7 @@ pub fn config(options: &DevOptions) -> Config {
         }),
         usage: UsageConfig::default(),
         log: options.log.settings("warn,portico::access=info"),
+        handover: Handover::default(),
         dev: Some(Dev { to: options.to, demo: None }),
     }
 }

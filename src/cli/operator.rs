@@ -39,7 +39,8 @@ pub async fn run(command: Command) -> Result<String> {
         Command::Dev(_)
         | Command::Serve { .. }
         | Command::Check { .. }
-        | Command::Completions { .. } => {
+        | Command::Completions { .. }
+        | Command::Man { .. } => {
             bail!("not an operator command")
         }
     }

@@ -10,7 +10,7 @@ use toml::Value;
 use super::MAX_WORKERS;
 use super::reader::Reader;
 use super::{
-    Config, ConfigError, FORBIDDEN_PORTS, TLS_HOSTS_PER_DOMAIN, TlsConfig, UsageConfig,
+    Config, ConfigError, FORBIDDEN_PORTS, Handover, TLS_HOSTS_PER_DOMAIN, TlsConfig, UsageConfig,
     default_data_dir, default_workers, webhooks,
 };
 use crate::base::clock::Clock;
@@ -142,6 +142,7 @@ fn read(r: &mut Reader) -> Config {
         usage: usage(r),
         log: log(r),
         warnings: Vec::new(),
+        handover: Handover::default(),
         dev: None,
     }
 }

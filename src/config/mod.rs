@@ -2,11 +2,13 @@
 
 mod compute;
 mod file;
+mod handover;
 mod reader;
 mod renamed;
 mod webhooks;
 
 pub use file::{check, load, parse};
+pub use handover::{Handover, HandoverError, Role};
 pub(crate) use webhooks::development as development_webhooks;
 
 use std::net::SocketAddr;
@@ -80,6 +82,8 @@ pub struct Config {
     pub log: LogSettings,
     /// What works and should be changed in the file.
     pub warnings: Vec<String>,
+    /// Listeners that are open already.
+    pub handover: Handover,
     /// Development mode, if this is it.
     pub dev: Option<Dev>,
 }

@@ -262,3 +262,19 @@ fn shells_can_complete_every_command() {
         }
     }
 }
+
+#[test]
+fn every_command_has_a_manual_page_but_the_one_that_writes_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = command(&["man"], Some(folder.path()));
+    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+    for (page, says) in [
+        ("portico.1", "sandbox previews"),
+        ("portico-serve.1", "configuration file"),
+        ("portico-key-rotate-signing.1", "Sign preview tokens"),
+    ] {
+        let text = std::fs::read_to_string(folder.path().join(page)).unwrap();
+        assert!(text.contains(says), "{page}: {text}");
+    }
+    assert!(!folder.path().join("portico-man.1").exists());
+}

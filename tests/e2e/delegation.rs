@@ -45,7 +45,8 @@ fn ids<const N: usize>(ids: [&String; N]) -> BTreeSet<String> {
 /// Every path of the API that the sources name, with its parameters filled in.
 fn all_paths(sandbox: &str) -> BTreeSet<String> {
     let mut sources = Vec::new();
-    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api")];
+    let mut folders =
+        vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/control/api")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

@@ -42,6 +42,7 @@ mod h2_spec;
 mod h2_stalls;
 mod h2_streams;
 mod h2c;
+mod handover;
 mod https;
 mod keepalive;
 mod lifecycle;

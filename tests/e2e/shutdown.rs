@@ -49,6 +49,23 @@ async fn draining_finishes_what_runs_and_accepts_nothing_new() {
     );
 }
 
+/// Of connections accepted in the last moment, the request may still be on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_as_new_as_the_end_is_still_served() {
+    let portico = Portico::start_with(|config| config.drain = Duration::from_secs(10)).await;
+    let sandbox = slow().await;
+    let target = portico.public("mine", sandbox.port()).await;
+    let mut fresh = portico.connect().await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let visiting = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let response = fresh.roundtrip(target.get("/", "")).await;
+        assert_eq!((response.status, response.text().as_str()), (200, "half"));
+        assert!(fresh.is_closed().await, "and closed after that");
+    };
+    tokio::join!(portico.running.stop(), visiting);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_deadline_of_draining_holds_and_sockets_are_told() {
     let portico = Portico::start_with(|config| config.drain = Duration::from_millis(300)).await;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
@@ -25,6 +26,8 @@ const SMALL_READ: usize = 8 << 10;
 const LARGE_READ: usize = 64 << 10;
 /// How much of the next request may be read ahead while one is being answered.
 const READ_AHEAD: usize = 64 << 10;
+/// How long a connection that is as new as the end of the process may take to begin its first request.
+const LAST_CHANCE: Duration = Duration::from_millis(250);
 
 /// Why no further request came from a connection.
 #[derive(Debug)]
@@ -35,6 +38,15 @@ pub(super) enum NoRequest {
     Faulty(RequestFault, Option<Box<RequestHead>>),
     /// A head was begun and not finished in time. To be answered with 408, then closed.
     TooSlow(Option<Box<RequestHead>>),
+}
+
+/// Whether a connection has been asked for something.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Never,
+    /// Not yet, and it has to be soon.
+    Soon,
+    Yes,
 }
 
 /// The state of one connection. Shared, within one task, by the serving loop and the request's body.
@@ -49,6 +61,7 @@ pub(super) struct Link {
     decoder: Option<BodyDecoder>,
     owes_continue: bool,
     pace: Pace,
+    asked: Asked,
     settings: Rc<Settings>,
 }
 
@@ -65,6 +78,7 @@ impl Link {
             decoder: None,
             owes_continue: false,
             pace: Pace::default(),
+            asked: Asked::Never,
             settings,
         }
     }
@@ -79,6 +93,7 @@ impl Link {
             if !self.inbuf.is_empty() {
                 match wire::parse_request(&mut self.inbuf, &mut self.scan, &self.settings.head) {
                     Ok(Some(request)) => {
+                        self.asked = Asked::Yes;
                         self.read_deadline.clear();
                         self.begin_body(&request);
                         return Poll::Ready(Ok(request));
@@ -90,7 +105,15 @@ impl Link {
                     }
                 }
             } else if draining {
-                return Poll::Ready(Err(NoRequest::Ended));
+                match self.asked {
+                    Asked::Yes => return Poll::Ready(Err(NoRequest::Ended)),
+                    Asked::Soon => {}
+                    // Whoever connects asks at once: the first request is on its way already.
+                    Asked::Never => {
+                        self.asked = Asked::Soon;
+                        self.read_deadline.set(Phase::KeepAlive, LAST_CHANCE);
+                    }
+                }
             }
             let idle = self.inbuf.is_empty();
             match self.stream.poll_fill(cx, &mut self.inbuf, SMALL_READ) {

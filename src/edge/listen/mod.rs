@@ -14,7 +14,7 @@ mod workers;
 
 pub use handshake::{Entrance, Tls};
 pub use settings::Settings;
-pub use workers::{Bound, ListenError, bind, start};
+pub use workers::{Bound, ListenError, adopt, bind, start};
 
 #[cfg(test)]
 mod tests;

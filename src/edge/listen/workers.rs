@@ -68,6 +68,15 @@ pub fn bind(address: SocketAddr, workers: usize) -> Result<Bound, ListenError> {
     Ok(Bound { listeners: shared.collect::<Result<_, _>>()?, address })
 }
 
+/// Shares a listener that is open already among the workers: whoever is first takes a connection. It queues none of its own that closing
+/// it would refuse, unlike listeners that share a port.
+pub fn adopt(listener: &TcpListener, workers: usize) -> io::Result<Bound> {
+    // What does not block is the socket itself, for whoever else has it as well.
+    listener.set_nonblocking(true)?;
+    let shared = (0..workers.max(1)).map(|_| listener.try_clone());
+    Ok(Bound { listeners: shared.collect::<io::Result<_>>()?, address: listener.local_addr()? })
+}
+
 fn socket(address: SocketAddr, shared: bool) -> Result<TcpListener, ListenError> {
     let bound = || -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;

@@ -41,12 +41,14 @@ impl Process {
 
     /// Starts with these arguments, among them `--json`.
     pub fn run(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("start");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
+        command.args(arguments).stderr(Stdio::null());
+        Self::spawn(command)
+    }
+
+    /// Starts a command that ends up as the program with `--json`.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("start");
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).expect("a line");
         Self { child, facts: serde_json::from_str(&line).expect("facts") }
