@@ -176,3 +176,38 @@ async fn a_number_may_be_written_with_a_fraction_of_nothing() {
         assert_eq!(refused.status, 422, "{wait}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_loads_nothing_but_files_of_its_own_and_runs_no_script_of_its_text() {
+    let portico = Portico::start().await;
+    let get = async |path: &str, fields: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{fields}Connection: close\r\n\r\n");
+        Connection::open(portico.api.address).await.roundtrip(request).await
+    };
+    let page = get("/api/v1/docs", "").await;
+    assert_eq!((page.status, page.field("content-type")), (200, Some("text/html; charset=utf-8")));
+    let policy = page.field("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"));
+    assert!(!policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"), "{policy}");
+    let text = page.text();
+    let loaded: Vec<&str> =
+        text.split('"').filter(|part| part.starts_with("docs/") && part.contains('.')).collect();
+    assert_eq!(loaded.len(), 4, "{loaded:?}");
+    assert_eq!(text.matches("<script").count(), text.matches("<script src=\"docs/").count());
+    assert!(!text.contains("<style") && !text.contains("://"), "{text}");
+    for name in loaded {
+        let file = get(&format!("/api/v1/{name}"), "").await;
+        assert_eq!(file.status, 200, "{name}");
+        let kind = if name.ends_with("js") { "text/javascript" } else { "text/css" };
+        assert!(file.field("content-type").unwrap().starts_with(kind), "{name}");
+        assert_eq!(file.field("x-content-type-options"), Some("nosniff"));
+        // The reader's own files travel as they lie in the binary.
+        let is_packed = file.field("content-encoding") == Some("gzip");
+        assert_eq!(is_packed, name.contains("swagger"), "{name}");
+        assert_eq!(is_packed, file.body.starts_with(&[0x1f, 0x8b, 8]), "{name}");
+        let tag = file.field("etag").unwrap();
+        let again = get(&format!("/api/v1/{name}"), &format!("If-None-Match: {tag}\r\n")).await;
+        assert_eq!((again.status, again.body.len()), (304, 0), "{name}");
+    }
+    assert_eq!(get("/api/v1/docs/portico.db", "").await.status, 404);
+}

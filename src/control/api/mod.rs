@@ -6,6 +6,7 @@
 //! its path parameters in `complete::PLACES` and a new tag in `build::TAGS`, then `UPDATE_GOLDEN=1 cargo test --lib api::document`.
 
 mod api_keys;
+mod asset;
 mod audit;
 mod audit_entry;
 mod auth;

@@ -4,7 +4,6 @@
 
 mod build;
 mod complete;
-mod kind;
 mod page;
 mod schemas;
 pub(super) mod serve;
@@ -22,7 +21,6 @@ static TEXT: LazyLock<String> = LazyLock::new(|| {
     text.push('\n');
     text
 });
-static PAGE: LazyLock<String> = LazyLock::new(|| page::of(&document()));
 
 /// The document, as it is served and kept in the repository.
 pub fn openapi() -> &'static str {
@@ -31,7 +29,7 @@ pub fn openapi() -> &'static str {
 
 /// What is served: made when it is first asked for.
 pub(super) fn served() -> serve::Served {
-    serve::Served { text: openapi, page: || &PAGE }
+    serve::Served { text: openapi }
 }
 
 fn document() -> Value {

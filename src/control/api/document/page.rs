@@ -1,243 +1,96 @@
-//! The API document as a page to read. It is made from the document alone, once, and needs no script.
+//! The API document as a page to read and to try calls from: Swagger UI, out of the archive that its crate carries, and a little of our own
+//! around it. Everything comes from this server, and no script or style stands in the page itself.
 
-use askama::Template;
-use serde_json::Value;
+use std::sync::LazyLock;
 
-use super::complete;
-use super::kind::{self, Piece};
+use axum::extract::Path;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use rawzip::{CompressionMethod, ZipArchive};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
 
-pub(super) const STYLE: &str = include_str!("../../../../templates/reference.css");
+use crate::control::api::ApiState;
+use crate::control::api::asset::Asset;
+use crate::control::api::problem::Problem;
 
-/// The page.
-pub(super) fn of(document: &Value) -> String {
-    Reference::of(document).render().unwrap_or_default()
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+/// A newer server's page must not meet an older one's script.
+const CACHING: &str = "no-cache";
+/// Swagger UI draws its icons from `data:` addresses; it calls this server only.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+static PAGE: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new(include_str!("../../../../templates/reference.html"), "text/html; charset=utf-8")
+});
+/// What the page loads. The reader's own files are left as they are compressed, until somebody wants them.
+static FILES: [(&str, LazyLock<Option<Asset>>); 4] = [
+    ("swagger-ui-bundle.js", LazyLock::new(|| packed("/dist/swagger-ui-bundle.js", SCRIPT))),
+    ("swagger-ui.css", LazyLock::new(|| packed("/dist/swagger-ui.css", STYLE))),
+    (
+        "reference.js",
+        LazyLock::new(|| {
+            Some(Asset::new(include_str!("../../../../templates/reference.js"), SCRIPT))
+        }),
+    ),
+    (
+        "reference.css",
+        LazyLock::new(|| {
+            Some(Asset::new(include_str!("../../../../templates/reference.css"), STYLE))
+        }),
+    ),
+];
+
+/// The page is described; the files that belong to it are nobody's to call.
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(show)).route("/docs/{file}", get(file))
 }
 
-#[derive(Template)]
-#[template(path = "reference.html")]
-struct Reference {
-    style: &'static str,
-    title: String,
-    version: String,
-    about: Vec<Vec<Piece>>,
-    groups: Vec<Group>,
-    shapes: Vec<Shape>,
+/// Get this document as a page to read and try.
+#[utoipa::path(
+    get, path = "/docs", tag = "Reference", operation_id = "get_api_page", security(()),
+    responses(
+        (status = 200, body = String, content_type = "text/html"),
+        (status = 304, description = "`If-None-Match` names the version that it still is"),
+    ),
+)]
+async fn show(headers: HeaderMap) -> Response {
+    let mut response = PAGE.respond(&headers, CACHING);
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
-struct Group {
-    name: String,
-    anchor: String,
-    about: Vec<Piece>,
-    operations: Vec<Operation>,
-}
-
-struct Operation {
-    id: String,
-    method: String,
-    path: Vec<Piece>,
-    /// The summary as the entry of a list.
-    title: String,
-    summary: Vec<Piece>,
-    description: Vec<Piece>,
-    is_open: bool,
-    scopes: Vec<String>,
-    parameters: Vec<Field>,
-    body: Vec<Body>,
-    answers: Vec<Answer>,
-    errors: Vec<Answer>,
-    example: String,
-}
-
-struct Field {
-    name: String,
-    is_required: bool,
-    /// Where it is sent, for a parameter.
-    place: String,
-    kind: Vec<Piece>,
-    about: Vec<Piece>,
-}
-
-/// One of the forms that a body may have.
-struct Body {
-    kind: Vec<Piece>,
-    fields: Vec<Field>,
-}
-
-struct Answer {
-    status: String,
-    about: Vec<Piece>,
-    kind: Vec<Piece>,
-}
-
-struct Shape {
-    name: String,
-    about: Vec<Piece>,
-    kind: Vec<Piece>,
-    fields: Vec<Field>,
-}
-
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
-    value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
-}
-
-/// The members of an object, and nothing for what is none.
-fn members<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
-    value.pointer(pointer).and_then(Value::as_object).into_iter().flatten()
-}
-
-impl Reference {
-    fn of(document: &Value) -> Self {
-        let info = document.pointer("/info").unwrap_or(&Value::Null);
-        let group = |tag: &Value| {
-            let name = text(tag, "name").to_owned();
-            Group {
-                anchor: name.to_lowercase().replace(' ', "-"),
-                about: kind::marked(text(tag, "description")),
-                operations: operations(document, &name),
-                name,
-            }
-        };
-        let shape = |(name, schema): (&String, &Value)| Shape {
-            name: name.clone(),
-            about: kind::marked(text(schema, "description")),
-            kind: kind::of(schema, document),
-            fields: fields(schema, document),
-        };
-        let is_shown = |(_, schema): &(&String, &Value)| !kind::is_envelope(schema);
-        Self {
-            style: STYLE,
-            title: text(info, "title").to_owned(),
-            version: text(info, "version").to_owned(),
-            about: text(info, "description").split("\n\n").map(kind::marked).collect(),
-            groups: list(document, "tags").iter().map(group).collect(),
-            shapes: members(document, "/components/schemas").filter(is_shown).map(shape).collect(),
-        }
+async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    let found = FILES.iter().find(|(own, _)| *own == name).and_then(|(_, asset)| asset.as_ref());
+    match found {
+        Some(asset) => asset.respond(&headers, CACHING),
+        None => Problem::not_found("file").into_response(),
     }
 }
 
-fn operations(document: &Value, tag: &str) -> Vec<Operation> {
-    let mut found = Vec::new();
-    for (path, item) in members(document, "/paths") {
-        for method in complete::METHODS {
-            let Some(said) = item.get(method) else { continue };
-            if list(said, "tags").iter().any(|own| own == tag) {
-                found.push(Operation::of(document, (method, path), said));
-            }
-        }
+/// A file of the archive as gzip, which is what the archive holds with another frame around it (RFC 1952): nothing is compressed anew.
+fn packed(path: &str, kind: &'static str) -> Option<Asset> {
+    let archive = ZipArchive::from_slice(SWAGGER_UI_VENDORED).ok()?;
+    let mut entries = archive.entries().filter_map(Result::ok);
+    let entry = entries.find(|entry| entry.file_path().as_ref().ends_with(path.as_bytes()))?;
+    if entry.compression_method() != CompressionMethod::DEFLATE {
+        return None;
     }
-    found
-}
-
-impl Operation {
-    fn of(document: &Value, (method, path): (&str, &str), said: &Value) -> Self {
-        let requirements = list(said, "security");
-        let is_open = requirements.iter().all(|one| one.get("api_key").is_none());
-        let scopes = requirements.iter().flat_map(|one| list(one, "api_key"));
-        let parameter = |p: &Value| Field {
-            name: text(p, "name").to_owned(),
-            is_required: p.get("required") == Some(&Value::Bool(true)),
-            place: text(p, "in").to_owned(),
-            kind: kind::of(p.get("schema").unwrap_or(&Value::Null), document),
-            about: kind::marked(text(p, "description")),
-        };
-        let body = said.pointer("/requestBody/content/application~1json/schema");
-        let (errors, answers) = members(said, "/responses")
-            .map(|(status, answer)| Answer::of(document, status, answer))
-            .partition(|answer| answer.status.starts_with(['4', '5']));
-        Self {
-            id: text(said, "operationId").to_owned(),
-            method: method.to_uppercase(),
-            path: kind::path(path),
-            title: text(said, "summary").trim_end_matches('.').replace('`', ""),
-            summary: kind::marked(text(said, "summary")),
-            description: kind::marked(text(said, "description")),
-            is_open,
-            scopes: scopes.filter_map(Value::as_str).map(str::to_owned).collect(),
-            parameters: list(said, "parameters").iter().map(parameter).collect(),
-            body: body.map(|schema| bodies(schema, document)).unwrap_or_default(),
-            answers,
-            errors,
-            example: example(document, (method, path), (is_open, body)),
-        }
-    }
-}
-
-impl Answer {
-    fn of(document: &Value, status: &str, answer: &Value) -> Self {
-        let answer = kind::resolve(answer, document);
-        let mut kind = Vec::new();
-        for (name, content) in members(answer, "/content") {
-            match content.get("schema") {
-                Some(schema) if name == "application/json" => kind = kind::of(schema, document),
-                _ => kind.push(Piece::code(name)),
-            }
-        }
-        Self { status: status.to_owned(), about: kind::marked(text(answer, "description")), kind }
-    }
-}
-
-fn bodies(schema: &Value, document: &Value) -> Vec<Body> {
-    let whole = kind::resolve(schema, document);
-    let forms = list(whole, "anyOf");
-    let forms = if forms.is_empty() { std::slice::from_ref(schema) } else { forms };
-    let form = |form: &Value| {
-        let mut fields = fields(kind::resolve(form, document), document);
-        // A field that need not be sent may be null as well: that goes without saying.
-        for field in &mut fields {
-            kind::without_null(&mut field.kind);
-        }
-        Body { kind: kind::of(form, document), fields }
-    };
-    forms.iter().map(form).collect()
-}
-
-/// The fields of an object, those that have to be there first.
-fn fields(schema: &Value, document: &Value) -> Vec<Field> {
-    let required = list(schema, "required");
-    let mut fields: Vec<Field> = members(schema, "/properties")
-        .map(|(name, field)| Field {
-            name: name.clone(),
-            is_required: required.iter().any(|one| one == name),
-            place: String::new(),
-            kind: kind::of(field, document),
-            about: kind::marked(text(field, "description")),
-        })
-        .collect();
-    fields.sort_by_key(|field| !field.is_required);
-    fields
-}
-
-/// A call in a shell.
-fn example(
-    document: &Value,
-    (method, path): (&str, &str),
-    (is_open, body): (bool, Option<&Value>),
-) -> String {
-    let (base, rest) = match path.strip_prefix("/api/v1") {
-        Some(rest) => ("$API", rest),
-        None => ("${API%/api/v1}", path),
-    };
-    // A placeholder becomes a variable of the shell.
-    let part = |(at, part): (usize, &str)| {
-        if at % 2 == 1 { format!("${}", part.to_uppercase()) } else { part.to_owned() }
-    };
-    let rest: String = rest.split(['{', '}']).enumerate().map(part).collect();
-    let mut call = String::from("curl -sS");
-    if method != "get" {
-        call.push_str(&format!(" -X {}", method.to_uppercase()));
-    }
-    call.push_str(&format!(" \"{base}{rest}\""));
-    if is_open {
-        return call;
-    }
-    call.push_str(" \\\n  -H \"Authorization: Bearer $KEY\"");
-    let schema = body.map(|schema| kind::resolve(schema, document));
-    if let Some(example) = schema.and_then(|schema| list(schema, "examples").first()) {
-        call.push_str(&format!(" \\\n  -H 'Content-Type: application/json' \\\n  -d '{example}'"));
-    }
-    call
+    let found = archive.get_entry(entry.wayfinder()).ok()?;
+    let verified = found.claim_verifier();
+    // Deflate, no name, no time, and an unknown system.
+    let mut gzip = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    gzip.extend_from_slice(found.data());
+    gzip.extend_from_slice(&verified.crc.to_le_bytes());
+    gzip.extend_from_slice(&u32::try_from(verified.uncompressed_size).ok()?.to_le_bytes());
+    Some(Asset::gzip(gzip, kind))
 }
