@@ -7,7 +7,7 @@ import test from 'node:test';
 import { Portico, browser, freePort, hasBrowser, here, needs, temporary } from './lib/portico.mjs';
 
 const LONG = 'OpenDesigns Workspaces for Brand Studios and Their Clients 60';
-const SIZES = [{ width: 320, height: 240 }, { width: 1280, height: 800 }];
+const SIZES = [{ width: 320, height: 240 }, { width: 1280, height: 800 }, { width: 1920, height: 1080 }];
 
 const shots = path.join(here, 'screenshots');
 
@@ -29,6 +29,9 @@ async function look(context, url, what) {
   const answer = await page.goto(url);
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   assert.ok(wide <= 0, `${what} is ${wide} px too wide`);
+  // The card uses the room there is.
+  const room = await page.evaluate(() => [document.querySelector('main').offsetWidth, innerWidth]);
+  if (room[1] >= 1280) assert.ok(room[0] >= room[1] * 0.45, `${what}: ${room}`);
   assert.notEqual(await page.title(), 'owned', what);
   assert.equal(await page.locator('h1').count(), 1, what);
   assert.equal(await page.locator('script').count(), await page.locator('script:not([src])').count(), what);

@@ -79,6 +79,7 @@ for (const language of ['python', 'node']) {
     assert.equal(new URL(frame.url()).hostname, first);
     assert.equal(new URL(frame.url()).search, '', 'no token stays in the address');
     assert.equal(await frame.textContent('#name'), 'brand-refresh-2026');
+    for (const one of [page, frame]) assert.equal(await one.locator('link[rel=icon]').count(), 1, 'no request for /favicon.ico');
     // It can be worked in.
     const box = await (await page.$('#preview iframe')).boundingBox();
     await page.mouse.move(box.x + 200, box.y + 300);
@@ -88,6 +89,12 @@ for (const language of ['python', 'node']) {
     assert.equal(await frame.evaluate(() => document.body.dataset.strokes), '3');
     await page.waitForFunction(() => document.getElementById('events').textContent.includes('sandbox.created'), null, { timeout: 20_000 });
     await picture('work');
+    // On a phone the project's name is whole.
+    await page.setViewportSize({ width: 390, height: 844 });
+    const name = await page.locator('#projects button').evaluate((one) => [one.scrollWidth - one.clientWidth, one.getBoundingClientRect().right]);
+    assert.ok(name[0] <= 0 && name[1] <= 390, `${name}`);
+    await picture('phone');
+    await page.setViewportSize({ width: 1280, height: 800 });
     const port = new URL(frame.url()).port;
 
     // Another address, at once; the old one leads nowhere.
@@ -101,7 +108,7 @@ for (const language of ['python', 'node']) {
     assert.match(await tab.textContent('body'), /OpenDesigns Workspaces/);
     await picture('not-found', tab);
 
-    // A link for everybody, until it is taken back; and one that ends by itself.
+    // A link for everybody, until it is revoked; and one that expires.
     await page.click('#share button');
     const link = await page.getAttribute('#shares a', 'href');
     assert.equal((await tab.goto(link)).status(), 200);

@@ -61,7 +61,10 @@ async fn a_method_that_is_not_described_is_not_served() {
             let is_described = document::operations().any(|(m, t, _)| m == method && t == template);
             if !is_described {
                 let answer = call(&portico, method, &filled(template), None).await;
-                assert_eq!(answer.status, 405, "{method} {template}");
+                // A few such calls are in the SDK, which is told what to do instead.
+                let is_absent =
+                    ["GET", "PATCH"].contains(&method) && template.starts_with("/api/v1/api-keys/");
+                assert_eq!(answer.status, if is_absent { 501 } else { 405 }, "{method} {template}");
                 let allowed = answer.field("allow").unwrap_or_default();
                 for (described, t, _) in document::operations().filter(|(_, t, _)| *t == template) {
                     assert!(allowed.contains(&described), "{t}: {allowed}");
@@ -181,7 +184,8 @@ async fn a_number_may_be_written_with_a_fraction_of_nothing() {
 async fn the_page_loads_nothing_but_files_of_its_own_and_runs_no_script_of_its_text() {
     let portico = Portico::start().await;
     let get = async |path: &str, fields: &str| {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{fields}Connection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: x\r\n{fields}Connection: close\r\n\r\n");
         Connection::open(portico.api.address).await.roundtrip(request).await
     };
     let page = get("/api/v1/docs", "").await;

@@ -16,7 +16,7 @@ function notice(text) {
   at('notice').hidden = !text;
 }
 
-// What a form or a button does; what is refused is told above.
+// What a form or a button does; errors are shown above.
 function on(id, event, act) {
   at(id).addEventListener(event, async (happened) => {
     happened.preventDefault();

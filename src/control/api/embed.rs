@@ -12,10 +12,7 @@ use super::ApiState;
 use super::asset::Asset;
 
 static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new(
-        include_str!("../../../embed/portico-embed.js"),
-        "text/javascript; charset=utf-8",
-    )
+    Asset::new(include_str!("../../../embed/portico-embed.js"), "text/javascript; charset=utf-8")
 });
 static TYPES: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new(

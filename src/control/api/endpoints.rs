@@ -5,8 +5,8 @@ use utoipa_axum::router::OpenApiRouter;
 use super::document::serve;
 use super::{
     ApiState, api_keys, audit, bulk, custom_domains, delegation, embed, events, lifecycle,
-    preview_domain, previews, quotas, readiness, sandboxes, shares, stream_tickets, tenant, tokens,
-    usage, webhook_deliveries, webhooks, workspaces,
+    preview_domain, previews, quotas, readiness, sandboxes, sdk, shares, stream_tickets, tenant,
+    tokens, usage, webhook_deliveries, webhooks, workspaces,
 };
 
 /// All routes, each with what the document says about it.
@@ -25,6 +25,7 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .merge(quotas::routes())
         .merge(readiness::routes())
         .merge(sandboxes::routes())
+        .merge(sdk::routes())
         .merge(shares::routes())
         .merge(tenant::routes())
         .merge(stream_tickets::routes())

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::{Problem, audit_entry};
+use super::{Problem, audit_entry, unknown};
 use crate::control::store::Actor;
 
 /// The longest id of a tenant's own, characters.
@@ -30,8 +30,11 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let actor = request.extensions().get::<Arc<Actor>>().cloned();
-        let raw = Bytes::from_request(request, state).await?;
+        let (parts, body) = request.into_parts();
+        let asked = parts.clone();
+        let raw = Bytes::from_request(Request::from_parts(parts, body), state).await?;
         let fields = Self::parse(raw)?;
+        unknown::look(&asked, &fields.map)?;
         if let Some(actor) = actor {
             // A body is read once; a second time would change nothing.
             actor.changes.get_or_init(|| audit_entry::changes(&fields.map));

@@ -32,6 +32,7 @@ mod quotas;
 mod readiness;
 mod render;
 mod sandboxes;
+mod sdk;
 mod settings;
 mod shapes;
 mod shares;
@@ -39,6 +40,7 @@ mod stream_tickets;
 mod tenant;
 mod tickets;
 mod tokens;
+mod unknown;
 mod usage;
 mod webhook_deliveries;
 mod webhooks;
@@ -60,8 +62,10 @@ const MAX_BODY: usize = 1 << 20;
 /// All routes.
 pub fn router(state: ApiState) -> Router {
     Router::from(endpoints::described())
-        .method_not_allowed_fallback(problem::method_not_allowed)
-        .fallback(problem::no_such_route)
+        .method_not_allowed_fallback(sdk::method_not_allowed)
+        .fallback(sdk::no_such_route)
+        .layer(middleware::from_fn(unknown::warn))
+        .layer(Extension(document::declared()))
         .layer(Extension(document::served()))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(cors::layer(&state))

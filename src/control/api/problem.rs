@@ -303,11 +303,11 @@ pub(super) async fn with_request_id(mut request: Request, next: Next) -> Respons
     response
 }
 
-pub(super) async fn no_such_route() -> Problem {
+pub(super) fn no_such_route() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", "There is no such endpoint.")
 }
 
-pub(super) async fn method_not_allowed() -> Problem {
+pub(super) fn method_not_allowed() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "METHOD_NOT_ALLOWED",

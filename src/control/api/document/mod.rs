@@ -4,17 +4,21 @@
 
 mod build;
 mod complete;
+mod known;
 mod page;
 mod schemas;
 pub(super) mod serve;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use axum::http::Method;
 use serde_json::Value;
 
 use super::endpoints;
+use super::unknown::{Declared, Level};
 
 static TEXT: LazyLock<String> = LazyLock::new(|| {
     let mut text = serde_json::to_string_pretty(&document()).unwrap_or_default();
@@ -25,6 +29,16 @@ static TEXT: LazyLock<String> = LazyLock::new(|| {
 /// The document, as it is served and kept in the repository.
 pub fn openapi() -> &'static str {
     &TEXT
+}
+
+/// What the bodies of calls may hold.
+pub(super) fn declared() -> Declared {
+    static KNOWN: LazyLock<BTreeMap<(String, String), Level>> =
+        LazyLock::new(|| known::of(&document()));
+    fn find(method: &Method, route: &str) -> Option<&'static Level> {
+        known::find(&KNOWN, method, route)
+    }
+    Declared(find)
 }
 
 /// What is served: made when it is first asked for.

@@ -60,10 +60,9 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 )]
 async fn show(headers: HeaderMap) -> Response {
     let mut response = PAGE.respond(&headers, CACHING);
-    for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ] {
+    for (name, value) in
+        [(header::CONTENT_SECURITY_POLICY, POLICY), (header::REFERRER_POLICY, "no-referrer")]
+    {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
