@@ -30,7 +30,7 @@ pub enum Profile {
     Public,
 }
 
-/// How a port of a sandbox is spoken to.
+/// The protocol of a sandbox's port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {

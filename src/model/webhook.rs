@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{DeliveryId, Event, EventFilter, TenantId, WebhookId};
 
-/// Whether a webhook is told of events.
+/// Whether events are delivered to a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WebhookState {
@@ -38,7 +38,7 @@ pub struct Webhook {
     pub id: WebhookId,
     /// Whose.
     pub tenant: TenantId,
-    /// Told only of what belongs to this workspace.
+    /// Only events of this workspace are delivered.
     pub workspace: Option<String>,
     /// What people call it.
     pub name: Option<String>,
@@ -109,9 +109,9 @@ pub struct Delivery {
     pub created_at: Timestamp,
     /// When it was taken.
     pub delivered_at: Option<Timestamp>,
-    /// The status of the last answer.
+    /// The status of the last response.
     pub status: Option<u16>,
-    /// The beginning of the last answer's body.
+    /// The beginning of the last response's body.
     pub body: Option<String>,
     /// Why the last attempt failed.
     pub error: Option<String>,

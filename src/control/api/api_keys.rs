@@ -38,9 +38,9 @@ pub(super) fn show(key: &ApiKey) -> Value {
     })
 }
 
-/// Lists API keys.
+/// List API keys.
 ///
-/// Revoked ones are among them; secrets are not.
+/// Revoked ones are included; secrets are not.
 #[utoipa::path(
     get, path = "/api-keys", tag = "API keys", operation_id = "list_api_keys", security(("api_key" = ["*"])),
     responses((status = 200, body = ApiKeyList)),
@@ -51,9 +51,9 @@ async fn list(State(state): State<ApiState>, caller: Caller) -> Result<Json<Valu
     Ok(Json(json!({ "data": keys.iter().map(show).collect::<Vec<_>>() })))
 }
 
-/// Makes an API key.
+/// Create an API key.
 ///
-/// Its secret is in `token`, this once.
+/// Its secret is in `token`, only this once.
 #[utoipa::path(
     post, path = "/api-keys", tag = "API keys", operation_id = "create_api_key", security(("api_key" = ["*"])), request_body = ApiKeyOrder,
     responses((status = 201, body = MadeApiKey)),
@@ -92,9 +92,9 @@ async fn create(
     Ok((StatusCode::CREATED, Json(json!({ "data": shown, "token": secret }))).into_response())
 }
 
-/// Revokes an API key.
+/// Revoke an API key.
 ///
-/// It stops working at once. Twice is no error.
+/// It stops working at once. Revoking it twice is not an error.
 #[utoipa::path(
     delete, path = "/api-keys/{id}", tag = "API keys", operation_id = "revoke_api_key", security(("api_key" = ["*"])),
     responses((status = 204, description = "Done")),

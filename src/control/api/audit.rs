@@ -54,7 +54,9 @@ fn moment(query: &HashMap<String, String>, name: &str) -> Result<Option<Timestam
     };
     query.get(name).map(read).transpose()
 }
-/// Lists what was changed, by whom, when and from where.
+/// List audit log entries.
+///
+/// What was changed, by whom, when and from where.
 #[utoipa::path(
     get, path = "/audit-log", tag = "Tenant", operation_id = "list_audit_log", security(("api_key" = ["audit:read"])), params(AuditQuery),
     responses((status = 200, body = AuditPage)),

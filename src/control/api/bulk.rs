@@ -20,9 +20,9 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::default().routes(routes!(destroy)).routes(routes!(show))
 }
 
-/// Destroys many sandboxes.
+/// Destroy many sandboxes.
 ///
-/// It is ordered here and done meanwhile: the job tells how it stands. A filter that names nothing is refused unless `all` is sent with it.
+/// Starts a bulk job and returns its id; `GET /bulk/jobs/{id}` has its status. An empty filter is rejected unless `all` is sent with it.
 #[utoipa::path(
     post, path = "/bulk/sandboxes/destroy", tag = "Sandboxes", operation_id = "destroy_sandboxes", security(("api_key" = ["sandboxes:write"])), request_body = BulkOrder,
     responses((status = 200, body = Ordered), (status = 429, description = "`TOO_MANY_JOBS`: as many of the tenant's jobs are under way as may be")),
@@ -64,9 +64,9 @@ async fn destroy(
     Ok(Json(json!({ "job_id": job, "queued": queued })))
 }
 
-/// Tells how a job stands.
+/// Get bulk job status.
 ///
-/// It can be asked for until a week after its end.
+/// Kept for a week after the job has ended.
 #[utoipa::path(
     get, path = "/bulk/jobs/{id}", tag = "Sandboxes", operation_id = "get_job", security(("api_key" = ["sandboxes:read"]), ("api_key" = ["sandboxes:write"])),
     responses((status = 200, body = JobData)),

@@ -41,7 +41,7 @@ async fn find(state: &ApiState, caller: &Caller, named: &str) -> Result<ExactDom
     })
 }
 
-/// Lists exact host names.
+/// List exact host names.
 #[utoipa::path(
     get, path = "/custom-domains", tag = "Domains", operation_id = "list_custom_domains", security(("api_key" = ["tenant:read"])),
     params(CustomDomainQuery, PageQuery),
@@ -66,9 +66,9 @@ async fn list(
     Ok(Json(paging.wrap(items, total)))
 }
 
-/// Registers an exact host name.
+/// Register an exact host name.
 ///
-/// It leads to its sandbox once DNS leads it here.
+/// It routes to its sandbox once its DNS points here.
 #[utoipa::path(
     post, path = "/custom-domains", tag = "Domains", operation_id = "create_custom_domain", security(("api_key" = ["tenant:write"])), request_body = CustomDomainOrder,
     responses((status = 201, body = CustomDomainData), (status = 404, description = "`NOT_FOUND`: there is no such sandbox"),
@@ -104,7 +104,7 @@ async fn create(
     Ok((StatusCode::CREATED, shown).into_response())
 }
 
-/// Gives an exact host name.
+/// Get an exact host name.
 #[utoipa::path(
     get, path = "/custom-domains/{id}", tag = "Domains", operation_id = "get_custom_domain", security(("api_key" = ["tenant:read"])),
     responses((status = 200, body = CustomDomainData)),
@@ -119,9 +119,9 @@ async fn show(
     Ok(Json(json!({ "data": domain_record::exact(&state, &exact) })))
 }
 
-/// Looks at the DNS of an exact host name.
+/// Verify the DNS of an exact host name.
 ///
-/// What is not right yet is no error: `verified` is false, and `records` say why.
+/// Missing records are not an error: `verified` is false, and `records` says why.
 #[utoipa::path(
     post, path = "/custom-domains/{id}/verify", tag = "Domains", operation_id = "verify_custom_domain", security(("api_key" = ["tenant:write"])),
     responses((status = 200, body = CustomDomainData)),
@@ -140,7 +140,7 @@ async fn verify(
     Ok(Json(json!({ "data": domain_record::exact(&state, &checked.now) })))
 }
 
-/// Removes an exact host name.
+/// Delete an exact host name.
 #[utoipa::path(
     delete, path = "/custom-domains/{id}", tag = "Domains", operation_id = "delete_custom_domain", security(("api_key" = ["tenant:write"])),
     responses((status = 204, description = "Done")),

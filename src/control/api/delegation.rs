@@ -82,9 +82,9 @@ fn sandboxes(fields: &mut Fields) -> Vec<SandboxId> {
     }
     read.unwrap_or_default()
 }
-/// Mints a delegation token.
+/// Create a user-scoped token.
 ///
-/// For the browser of one end user: it has that user's sandboxes only. Any key may mint one that is not bound itself.
+/// For the browser of one end user: it is confined to that user's sandboxes. Any key that is not itself user-scoped may create one.
 #[utoipa::path(
     post, path = "/tokens/scoped", tag = "Delegation", operation_id = "create_scoped_token", security(("api_key" = [])), request_body = ScopedTokenOrder,
     responses((status = 201, body = MintedScopedToken),
@@ -160,9 +160,10 @@ fn shown(token: &ScopedToken) -> Value {
         "revoked_at": token.revoked_at,
     })
 }
-/// Lists delegation tokens, newest first.
+/// List user-scoped tokens.
 ///
-/// All of the tenant's for keys with the scope `*`, else those that the key minted. Tokens that expired 30 days ago are forgotten.
+/// Newest first. All of the tenant's for keys with the scope `*`, else those that the key created. Tokens that expired 30 days ago are not
+/// listed.
 #[utoipa::path(
     get, path = "/tokens/scoped", tag = "Delegation", operation_id = "list_scoped_tokens", security(("api_key" = [])), params(ScopedTokenQuery),
     responses((status = 200, body = ScopedTokenPage)),
@@ -188,7 +189,7 @@ async fn list(
     let items: Vec<Value> = tokens.iter().map(shown).collect();
     Ok(Json(json!({ "data": items, "next_cursor": next })))
 }
-/// Revokes a delegation token.
+/// Revoke a user-scoped token.
 #[utoipa::path(
     delete, path = "/tokens/scoped/{id}", tag = "Delegation", operation_id = "revoke_scoped_token", security(("api_key" = [])),
     responses((status = 200, body = Revoked)),
@@ -204,9 +205,9 @@ async fn revoke(
     Ok(Json(json!({ "revoked": true })))
 }
 
-/// Makes an API key for one end user.
+/// Create a user-scoped API key.
 ///
-/// Bound as a delegation token is; listed and revoked with the other keys.
+/// Confined to one end user like a user-scoped token; listed and revoked with the other keys.
 #[utoipa::path(
     post, path = "/api-keys/scoped", tag = "API keys", operation_id = "create_scoped_api_key", security(("api_key" = ["*"])), request_body = ScopedKeyOrder,
     responses((status = 201, body = MadeApiKey)),

@@ -25,7 +25,9 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::default().routes(routes!(script)).routes(routes!(types))
 }
 
-/// Gives the script that a page embeds previews with.
+/// Get the embed script.
+///
+/// Embeds previews in a page.
 #[utoipa::path(
     get, path = "/embed/v1/portico-embed.js", tag = "Reference", operation_id = "get_embed_script", security(()),
     responses(
@@ -37,7 +39,7 @@ async fn script(headers: HeaderMap) -> Response {
     open_to_all(&SCRIPT, &headers)
 }
 
-/// Gives the types of that script.
+/// Get the types of the embed script.
 #[utoipa::path(
     get, path = "/embed/v1/portico-embed.d.ts", tag = "Reference", operation_id = "get_embed_types", security(()),
     responses(

@@ -65,7 +65,7 @@ impl Scope {
 
 type Events = Sse<std::pin::Pin<Box<dyn Stream<Item = Result<sse::Event, Infallible>> + Send>>>;
 
-/// Streams what happens to everything of the tenant's.
+/// Stream the tenant's events.
 #[utoipa::path(
     get, path = "/events/stream", tag = "Events", operation_id = "stream_events", security(("api_key" = ["sandboxes:read"])),
     params(StreamQuery, LastEventHeader),
@@ -80,7 +80,9 @@ async fn all(
     stream(state, caller, Scope::All, (&query, &headers)).await
 }
 
-/// Streams what happens to the tenant's, or to a part of it.
+/// Stream events by scope.
+///
+/// All of the tenant's, or those of a workspace or an end user.
 #[utoipa::path(
     get, path = "/tenant/events/stream", tag = "Events", operation_id = "stream_tenant_events", security(("api_key" = ["sandboxes:read"])),
     params(StreamQuery, ScopeQuery, LastEventHeader),
@@ -96,7 +98,7 @@ async fn of_tenant(
     stream(state, caller, scope, (&query, &headers)).await
 }
 
-/// Streams what happens to a sandbox.
+/// Stream a sandbox's events.
 #[utoipa::path(
     get, path = "/sandboxes/{id}/events", tag = "Events", operation_id = "stream_sandbox_events", security(("api_key" = ["sandboxes:read"])),
     params(StreamQuery, LastEventHeader),

@@ -24,9 +24,9 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(extend))
 }
 
-/// Pauses a sandbox.
+/// Pause a sandbox.
 ///
-/// Its previews answer 503 until it is resumed. One that is paused already stays so.
+/// Its previews respond with 503 until it is resumed. Pausing it twice is not an error.
 #[utoipa::path(
     post, path = "/sandboxes/{id}/pause", tag = "Sandboxes", operation_id = "pause_sandbox", security(("api_key" = ["sandboxes:write"])),
     responses((status = 200, body = SandboxData), (status = 409, description = "`RESOURCE_STATE`: it cannot become so from the state it is in")),
@@ -39,7 +39,7 @@ async fn pause(
     transition(&state, &caller, &path, Move::Pause).await
 }
 
-/// Stops a sandbox.
+/// Stop a sandbox.
 #[utoipa::path(
     post, path = "/sandboxes/{id}/stop", tag = "Sandboxes", operation_id = "stop_sandbox", security(("api_key" = ["sandboxes:write"])),
     responses((status = 200, body = SandboxData), (status = 409, description = "`RESOURCE_STATE`: it cannot become so from the state it is in")),
@@ -52,14 +52,14 @@ async fn stop(
     transition(&state, &caller, &path, Move::Stop).await
 }
 
-/// Resumes a sandbox.
+/// Resume a sandbox.
 ///
-/// One that is paused or stopped runs again.
+/// A paused or stopped sandbox runs again.
 #[utoipa::path(
     post, path = "/sandboxes/{id}/resume", tag = "Sandboxes", operation_id = "resume_sandbox", security(("api_key" = ["sandboxes:write"])),
     responses((status = 200, body = SandboxData),
-        (status = 402, description = "`QUOTA_EXCEEDED`: the end user has spent what it may this month"),
-        (status = 403, description = "`QUOTA_EXCEEDED`: the end user would have more than it may; `details` tells of what. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
+        (status = 402, description = "`QUOTA_EXCEEDED`: the end user has spent its credit of this month"),
+        (status = 403, description = "`QUOTA_EXCEEDED`: the end user would exceed a quota; `details` says which. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
         (status = 409, description = "`RESOURCE_STATE`: it cannot become so from the state it is in")),
 )]
 async fn resume(
@@ -98,9 +98,9 @@ async fn alive(state: &ApiState, caller: &Caller, path: &str) -> Result<Sandbox,
     Ok(sandbox)
 }
 
-/// Gives a sandbox another lifetime.
+/// Extend a sandbox's lifetime.
 ///
-/// It counts from now on: the one that is sent, or the one the sandbox has.
+/// The lifetime starts again now: the one that is sent, or the sandbox's own.
 #[utoipa::path(
     post, path = "/sandboxes/{id}/extend", tag = "Sandboxes", operation_id = "extend_sandbox", security(("api_key" = ["sandboxes:write"])), request_body = ExtendOrder,
     responses((status = 200, body = SandboxData), (status = 409, description = "`RESOURCE_STATE`: it is destroyed")),
@@ -127,7 +127,7 @@ fn show_env(env: &Map<String, Value>) -> Json<Value> {
     Json(json!({ "data": vars }))
 }
 
-/// Lists environment variables.
+/// List environment variables.
 #[utoipa::path(
     get, path = "/sandboxes/{id}/env", tag = "Sandboxes", operation_id = "list_sandbox_env", security(("api_key" = ["env:read"]), ("api_key" = ["sandboxes:write"])),
     responses((status = 200, body = EnvData)),
@@ -142,9 +142,9 @@ async fn env(
     Ok(show_env(&caller.sandbox(&state, &path).await?.attributes.env))
 }
 
-/// Sets environment variables.
+/// Set environment variables.
 ///
-/// Those that are not named stay as they are.
+/// Variables that are not named stay as they are.
 #[utoipa::path(
     put, path = "/sandboxes/{id}/env", tag = "Sandboxes", operation_id = "set_sandbox_env", security(("api_key" = ["sandboxes:write"])), request_body = EnvOrder,
     responses((status = 200, body = EnvData)),
@@ -170,9 +170,9 @@ async fn put_env(
     change_env(&state, &caller, &path, |env| env.extend(vars)).await
 }
 
-/// Removes an environment variable.
+/// Delete an environment variable.
 ///
-/// Gives those that are left. One that is not there is no error.
+/// Returns the remaining ones. Deleting one that does not exist is not an error.
 #[utoipa::path(
     delete, path = "/sandboxes/{id}/env/{key}", tag = "Sandboxes", operation_id = "delete_sandbox_env", security(("api_key" = ["sandboxes:write"])),
     responses((status = 200, body = EnvData)),

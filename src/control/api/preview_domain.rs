@@ -87,7 +87,7 @@ macro_rules! operations {
 
             #[utoipa::path(
                 put, path = $path, tag = "Domains", operation_id = $set_id, summary = $set,
-                description = "In place of the one before. The same domain again changes nothing.",
+                description = "Replaces the previous one. Registering the same domain again changes nothing.",
                 security(("api_key" = ["tenant:write"])), request_body = PreviewDomainOrder,
                 responses((status = 200, body = PreviewDomain),
                     (status = 409, description = "`CONFLICT`: the domain, or one above or below it, is registered to another tenant; `details.challenge` settles the dispute")),
@@ -104,7 +104,7 @@ macro_rules! operations {
 
             #[utoipa::path(
                 post, path = $verify, tag = "Domains", operation_id = $verify_id, summary = $ask,
-                description = "What is not right yet is no error: `verified` is false, and `records` say why.",
+                description = "Missing records are not an error: `verified` is false, and `records` says why.",
                 security(("api_key" = ["tenant:write"])),
                 responses((status = 200, body = PreviewDomain), (status = 404, description = "`NOT_FOUND`: none is registered")),
             )]
@@ -119,7 +119,7 @@ macro_rules! operations {
 
             #[utoipa::path(
                 delete, path = $path, tag = "Domains", operation_id = $delete_id, summary = $delete,
-                description = "Twice is no error.", security(("api_key" = ["tenant:write"])),
+                description = "Deleting it twice is not an error.", security(("api_key" = ["tenant:write"])),
                 responses((status = 204, description = "Done")),
             )]
             pub(super) async fn remove(
@@ -141,10 +141,10 @@ operations!(
     "/tenant/preview-domain/verify",
     ["get_preview_domain", "set_preview_domain", "verify_preview_domain", "delete_preview_domain"],
     [
-        "Gives the tenant's preview domain.",
-        "Registers the tenant's preview domain.",
-        "Looks at the DNS of the tenant's preview domain.",
-        "Removes the tenant's preview domain."
+        "Get the tenant's preview domain.",
+        "Register the tenant's preview domain.",
+        "Verify the DNS of the tenant's preview domain.",
+        "Delete the tenant's preview domain."
     ]
 );
 operations!(
@@ -159,10 +159,10 @@ operations!(
         "delete_workspace_preview_domain"
     ],
     [
-        "Gives a workspace's preview domain.",
-        "Registers a workspace's preview domain.",
-        "Looks at the DNS of a workspace's preview domain.",
-        "Removes a workspace's preview domain."
+        "Get a workspace's preview domain.",
+        "Register a workspace's preview domain.",
+        "Verify the DNS of a workspace's preview domain.",
+        "Delete a workspace's preview domain."
     ]
 );
 operations!(
@@ -177,10 +177,10 @@ operations!(
         "delete_project_preview_domain"
     ],
     [
-        "Gives a project's preview domain.",
-        "Registers a project's preview domain.",
-        "Looks at the DNS of a project's preview domain.",
-        "Removes a project's preview domain."
+        "Get a project's preview domain.",
+        "Register a project's preview domain.",
+        "Verify the DNS of a project's preview domain.",
+        "Delete a project's preview domain."
     ]
 );
 

@@ -36,9 +36,9 @@ async fn live(state: &ApiState, caller: &Caller, path: &str) -> Result<Sandbox, 
     Ok(sandbox)
 }
 
-/// Publishes a port.
+/// Publish a port.
 ///
-/// One that is published already is changed.
+/// A port that is published already is updated.
 #[utoipa::path(
     post, path = "/sandboxes/{id}/previews", tag = "Previews", operation_id = "create_preview", security(("api_key" = ["previews:write"])), request_body = PreviewOrder,
     responses((status = 201, body = PreviewData)),
@@ -80,7 +80,7 @@ async fn create(
     Ok((StatusCode::CREATED, Json(json!({ "data": shown }))).into_response())
 }
 
-/// Lists the published ports of a sandbox.
+/// List published ports.
 #[utoipa::path(
     get, path = "/sandboxes/{id}/previews", tag = "Previews", operation_id = "list_previews", security(("api_key" = ["previews:read"]), ("api_key" = ["previews:write"])),
     responses((status = 200, body = PreviewList)),
@@ -106,7 +106,7 @@ fn preview_id(text: &str) -> Result<PreviewId, Problem> {
     text.parse().map_err(|_| Problem::not_found("preview"))
 }
 
-/// Gives a published port.
+/// Get a published port.
 #[utoipa::path(
     get, path = "/sandboxes/{id}/previews/{preview}", tag = "Previews", operation_id = "get_preview", security(("api_key" = ["previews:read"]), ("api_key" = ["previews:write"])),
     responses((status = 200, body = PreviewData)),
@@ -125,9 +125,9 @@ async fn show(
     Ok(Json(json!({ "data": shown })))
 }
 
-/// Takes a published port back.
+/// Unpublish a port.
 ///
-/// It is private again, and what is open without a token ends.
+/// It is private again, and connections without a token are closed.
 #[utoipa::path(
     delete, path = "/sandboxes/{id}/previews/{preview}", tag = "Previews", operation_id = "delete_preview", security(("api_key" = ["previews:write"])),
     responses((status = 204, description = "Done")),
@@ -147,9 +147,9 @@ async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Gives the URL of a port.
+/// Expose a port.
 ///
-/// A port that was never published is published now; one that was keeps its visibility.
+/// Returns its URL. A port that was never published is published now; otherwise its visibility is kept.
 #[utoipa::path(
     post, path = "/sandboxes/{id}/expose", tag = "Previews", operation_id = "expose_port", security(("api_key" = ["previews:write"])), request_body = ExposeOrder,
     responses((status = 200, body = ExposedData)),

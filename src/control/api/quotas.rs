@@ -116,7 +116,9 @@ async fn answer(state: &ApiState, caller: &Caller, user: &str) -> Result<Json<Va
     Ok(Json(json!({ "data": shown })))
 }
 
-/// Tells an end user's quotas, and what it has.
+/// Get an end user's quotas.
+///
+/// With what the end user has.
 #[utoipa::path(
     get, path = "/quotas/external/{*external_user_id}", tag = "Quotas", operation_id = "get_quotas", security(("api_key" = ["quotas:read"]), ("api_key" = ["tenant:read"])),
     responses((status = 200, body = QuotasData)),
@@ -130,7 +132,7 @@ async fn show(
     answer(&state, &caller, checked(&user)?).await
 }
 
-/// Sets an end user's quotas.
+/// Set an end user's quotas.
 ///
 /// Replaces all of them.
 #[utoipa::path(
@@ -148,9 +150,9 @@ async fn set(
     answer(&state, &caller, &user).await
 }
 
-/// Takes an end user's quotas away.
+/// Delete an end user's quotas.
 ///
-/// The tenant's default holds again.
+/// The tenant's default applies again.
 #[utoipa::path(
     delete, path = "/quotas/external/{*external_user_id}", tag = "Quotas", operation_id = "delete_quotas", security(("api_key" = ["quotas:write"]), ("api_key" = ["tenant:write"])),
     responses((status = 204, description = "Done")),
@@ -164,7 +166,9 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Tells what every end user without quotas of its own may have.
+/// Get default quotas.
+///
+/// They apply to end users without quotas of their own.
 #[utoipa::path(
     get, path = "/quotas/default", tag = "Quotas", operation_id = "get_default_quotas", security(("api_key" = ["quotas:read"]), ("api_key" = ["tenant:read"])),
     responses((status = 200, body = DefaultQuotasData)),
@@ -174,9 +178,9 @@ async fn default(State(state): State<ApiState>, caller: Caller) -> Result<Json<V
     Ok(Json(json!({ "data": both(state.store.own_quotas(caller.tenant, None).await?) })))
 }
 
-/// Sets what every end user without quotas of its own may have.
+/// Set default quotas.
 ///
-/// Replaces all of it.
+/// They apply to end users without quotas of their own. Replaces all of them.
 #[utoipa::path(
     put, path = "/quotas/default", tag = "Quotas", operation_id = "set_default_quotas", security(("api_key" = ["quotas:write"]), ("api_key" = ["tenant:write"])), request_body = QuotasOrder,
     responses((status = 200, body = DefaultQuotasData)),
@@ -191,7 +195,7 @@ async fn set_default(
     Ok(Json(json!({ "data": both(set) })))
 }
 
-/// Takes the default quotas away.
+/// Delete default quotas.
 #[utoipa::path(
     delete, path = "/quotas/default", tag = "Quotas", operation_id = "delete_default_quotas", security(("api_key" = ["quotas:write"]), ("api_key" = ["tenant:write"])),
     responses((status = 204, description = "Done")),
@@ -231,7 +235,7 @@ fn sections(quotas: Option<Quotas>) -> Json<Value> {
     Json(json!({ "data": sections }))
 }
 
-/// Gives the rules about all end users.
+/// Get the policy of all end users.
 #[utoipa::path(
     get, path = "/tenant/policy", tag = "Quotas", operation_id = "get_policy", security(("api_key" = ["quotas:read"]), ("api_key" = ["tenant:read"])),
     responses((status = 200, body = PoliciesData)),
@@ -241,7 +245,7 @@ async fn policy(State(state): State<ApiState>, caller: Caller) -> Result<Json<Va
     Ok(sections(state.store.own_quotas(caller.tenant, None).await?))
 }
 
-/// Sets the rules about all end users.
+/// Set the policy of all end users.
 #[utoipa::path(
     put, path = "/tenant/policy", tag = "Quotas", operation_id = "set_policy", security(("api_key" = ["quotas:write"]), ("api_key" = ["tenant:write"])), request_body = PoliciesOrder,
     responses((status = 200, body = PoliciesData)),
@@ -269,7 +273,7 @@ async fn put_policy(
     Ok(sections(set))
 }
 
-/// Takes the rules about all end users away.
+/// Delete the policy of all end users.
 #[utoipa::path(
     delete, path = "/tenant/policy", tag = "Quotas", operation_id = "delete_policy", security(("api_key" = ["quotas:write"]), ("api_key" = ["tenant:write"])),
     responses((status = 204, description = "Done")),
@@ -282,7 +286,7 @@ async fn delete_policy(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Gives the rules about one end user.
+/// Get the policy of one end user.
 #[utoipa::path(
     get, path = "/external-users/{external_user_id}/policy", tag = "Quotas", operation_id = "get_user_policy", security(("api_key" = ["quotas:read"]), ("api_key" = ["tenant:read"])),
     responses((status = 200, body = PoliciesData)),
@@ -296,7 +300,7 @@ async fn user_policy(
     Ok(sections(state.store.own_quotas(caller.tenant, Some(checked(&user)?)).await?))
 }
 
-/// Sets the rules about one end user.
+/// Set the policy of one end user.
 #[utoipa::path(
     put, path = "/external-users/{external_user_id}/policy", tag = "Quotas", operation_id = "set_user_policy", security(("api_key" = ["quotas:write"]), ("api_key" = ["tenant:write"])), request_body = PoliciesOrder,
     responses((status = 200, body = PoliciesData)),
@@ -310,7 +314,7 @@ async fn set_user_policy(
     put_policy(&state, &caller, Some(checked(&user)?), fields).await
 }
 
-/// Takes the rules about one end user away.
+/// Delete the policy of one end user.
 #[utoipa::path(
     delete, path = "/external-users/{external_user_id}/policy", tag = "Quotas", operation_id = "delete_user_policy", security(("api_key" = ["quotas:write"]), ("api_key" = ["tenant:write"])),
     responses((status = 204, description = "Done")),
@@ -324,7 +328,9 @@ async fn delete_user_policy(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Tells the rules that hold for one end user, and whose they are.
+/// Get the effective policy of one end user.
+///
+/// Each limit with its source.
 #[utoipa::path(
     get, path = "/external-users/{external_user_id}/effective-policy", tag = "Quotas", operation_id = "get_effective_policy", security(("api_key" = ["quotas:read"]), ("api_key" = ["tenant:read"])),
     responses((status = 200, body = EffectivePolicy)),

@@ -46,7 +46,7 @@ fn verdict(sandbox: &Sandbox) -> Value {
     json!({ "ready": ready, "state": sandbox.state, "components": components })
 }
 
-/// Tells whether a sandbox is ready.
+/// Get a sandbox's readiness.
 #[utoipa::path(
     get, path = "/sandboxes/{id}/readiness", tag = "Sandboxes", operation_id = "get_readiness", security(("api_key" = ["sandboxes:read"])),
     responses((status = 200, body = shapes::Readiness)),
@@ -60,9 +60,9 @@ async fn show(
     Ok(Json(verdict(&caller.sandbox(&state, &id).await?)))
 }
 
-/// Waits until a sandbox is ready.
+/// Wait until a sandbox is ready.
 ///
-/// Server-sent events: one `ready` or, after 120 seconds, one `timeout`, each with what `/readiness` says.
+/// Server-sent events: one `ready` or, after 120 seconds, one `timeout`, each with what `/readiness` returns.
 #[utoipa::path(
     get, path = "/sandboxes/{id}/readiness/stream", tag = "Sandboxes", operation_id = "stream_readiness", security(("api_key" = ["sandboxes:read"])),
     responses((status = 200, body = String, content_type = "text/event-stream")),

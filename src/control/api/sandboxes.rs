@@ -60,16 +60,16 @@ pub(super) async fn answer(state: &ApiState, sandbox: &Sandbox) -> Result<Json<V
     Ok(Json(json!({ "data": shown })))
 }
 
-/// Creates a sandbox.
+/// Create a sandbox.
 ///
-/// Without an `upstream` it is `creating` until it gets one, except in `portico dev`. The same `Idempotency-Key` with the same body gives
-/// the sandbox that was made the first time.
+/// Without an `upstream` it stays `creating` until one is set, except in `portico dev`. The same `Idempotency-Key` with the same body
+/// returns the sandbox that was created first.
 #[utoipa::path(
     post, path = "/sandboxes", tag = "Sandboxes", operation_id = "create_sandbox", security(("api_key" = ["sandboxes:create"]), ("api_key" = ["sandboxes:write"])),
     params(WaitQuery, IdempotencyHeader), request_body = SandboxOrder,
     responses((status = 201, body = SandboxData),
-        (status = 402, description = "`QUOTA_EXCEEDED`: the end user has spent what it may this month"),
-        (status = 403, description = "`QUOTA_EXCEEDED`: the end user would have more than it may; `details` tells of what. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
+        (status = 402, description = "`QUOTA_EXCEEDED`: the end user has spent its credit of this month"),
+        (status = 403, description = "`QUOTA_EXCEEDED`: the end user would exceed a quota; `details` says which. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
         (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone. `IDEMPOTENCY_PAYLOAD_MISMATCH`: the key came with another body before")),
 )]
 async fn create(
@@ -211,9 +211,9 @@ fn read_attributes(fields: &mut Fields, a: &mut Attributes) {
     }
 }
 
-/// Lists sandboxes.
+/// List sandboxes.
 ///
-/// All of them, unless paging is asked for.
+/// All of them, unless a page is requested.
 #[utoipa::path(
     get, path = "/sandboxes", tag = "Sandboxes", operation_id = "list_sandboxes", security(("api_key" = ["sandboxes:read"])), params(SandboxQuery, PageQuery),
     responses((status = 200, body = SandboxPage)),
@@ -232,7 +232,7 @@ async fn list(
     filter::answer(state, caller.tenant, filter, paging).await
 }
 
-/// Gives a sandbox.
+/// Get a sandbox.
 #[utoipa::path(
     get, path = "/sandboxes/{id}", tag = "Sandboxes", operation_id = "get_sandbox", security(("api_key" = ["sandboxes:read"])),
     responses((status = 200, body = SandboxData)),
@@ -246,7 +246,7 @@ async fn show(
     answer(&state, &caller.sandbox(&state, &id).await?).await
 }
 
-/// Finds a sandbox by its name.
+/// Find a sandbox by name.
 #[utoipa::path(
     get, path = "/sandboxes/by-name/{*name}", tag = "Sandboxes", operation_id = "get_sandbox_by_name", security(("api_key" = ["sandboxes:read"])),
     responses((status = 200, body = SandboxData)),
@@ -268,13 +268,13 @@ async fn by_name(
     answer(&state, found.ok_or_else(|| Problem::not_found("sandbox"))?).await
 }
 
-/// Changes a sandbox.
+/// Update a sandbox.
 ///
-/// What is not named stays. A new slug retires the old host at once.
+/// Fields that are not sent stay as they are. A new slug retires the old host at once.
 #[utoipa::path(
     patch, path = "/sandboxes/{id}", tag = "Sandboxes", operation_id = "update_sandbox", security(("api_key" = ["sandboxes:write"])), request_body = SandboxChange,
     responses((status = 200, body = SandboxData),
-        (status = 403, description = "`QUOTA_EXCEEDED`: the end user would have more than it may; `details` tells of what. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
+        (status = 403, description = "`QUOTA_EXCEEDED`: the end user would exceed a quota; `details` says which. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
         (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone")),
 )]
 async fn update(
@@ -338,7 +338,7 @@ async fn update(
     answer(&state, &sandbox).await
 }
 
-/// Changes a sandbox, for clients that send tags here.
+/// Update a sandbox, for clients that send tags here.
 #[utoipa::path(
     patch, path = "/sandboxes/{id}/tags", tag = "Sandboxes", operation_id = "update_sandbox_tags", security(("api_key" = ["sandboxes:write"])), request_body = SandboxChange,
     responses((status = 200, body = SandboxData), (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone")),
@@ -352,9 +352,9 @@ async fn update_tags(
     update(state, caller, path, fields).await
 }
 
-/// Destroys a sandbox.
+/// Destroy a sandbox.
 ///
-/// Its tokens are void, and what is open ends. Twice is no error.
+/// Its tokens are revoked and active connections are closed. Destroying it twice is not an error.
 #[utoipa::path(
     delete, path = "/sandboxes/{id}", tag = "Sandboxes", operation_id = "destroy_sandbox", security(("api_key" = ["sandboxes:write"])),
     responses((status = 200, body = DestroyedData)),

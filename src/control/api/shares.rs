@@ -151,7 +151,7 @@ fn show(state: &ApiState, zone: &render::Zones, sandbox: &Sandbox, share: &Share
     })
 }
 
-/// Shares a sandbox by a link.
+/// Create a share link.
 #[utoipa::path(
     post, path = "/sandboxes/{id}/shares", tag = "Share links", operation_id = "create_share", security(("api_key" = ["previews:write"])), request_body = ShareOrder,
     responses((status = 201, body = shapes::Share),
@@ -175,9 +175,9 @@ async fn create(
     Ok((StatusCode::CREATED, Json(show(&state, &zone, &sandbox, &share))))
 }
 
-/// Lists the links that open a sandbox at this moment.
+/// List active share links.
 ///
-/// Those of its previews as well, newest first.
+/// Those of its published ports as well, newest first.
 #[utoipa::path(
     get, path = "/sandboxes/{id}/shares", tag = "Share links", operation_id = "list_shares", security(("api_key" = ["previews:read"]), ("api_key" = ["previews:write"])),
     responses((status = 200, body = ShareList)),
@@ -196,9 +196,9 @@ async fn list(
     Ok(Json(json!({ "data": shown })))
 }
 
-/// Withdraws a link.
+/// Revoke a share link.
 ///
-/// What is open by it ends. Twice is no error.
+/// Active connections are closed. Revoking it twice is not an error.
 #[utoipa::path(
     delete, path = "/sandboxes/{id}/shares/{share}", tag = "Share links", operation_id = "revoke_share", security(("api_key" = ["previews:write"])),
     responses((status = 204, description = "Done")),
@@ -221,9 +221,9 @@ async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Shares a preview by a link to its port.
+/// Create a share link to a port.
 ///
-/// The link ends with the preview's record, if that has an end.
+/// It expires with the preview's record, if that expires.
 #[utoipa::path(
     post, path = "/sandboxes/{id}/previews/{preview}/share", tag = "Share links", operation_id = "share_preview", security(("api_key" = ["previews:write"])), request_body = PreviewShareOrder,
     responses((status = 201, body = SharedPreview),
@@ -274,7 +274,7 @@ async fn share_preview(
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
-/// Withdraws every link to a preview.
+/// Revoke all share links of a port.
 #[utoipa::path(
     delete, path = "/sandboxes/{id}/previews/{preview}/share", tag = "Share links", operation_id = "unshare_preview", security(("api_key" = ["previews:write"])),
     responses((status = 204, description = "Done")),

@@ -24,9 +24,10 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::default().routes(routes!(create)).routes(routes!(create_by_other_name))
 }
 
-/// Gives a ticket for one stream.
+/// Create a stream ticket.
 ///
-/// A browser's `EventSource` shows it as `?ticket=`, where it cannot send an `Authorization` field. It is worth what the caller is worth when it is shown.
+/// For `?ticket=` of a browser's `EventSource`, which cannot send an `Authorization` header. It grants what its creator may do when it is
+/// used.
 #[utoipa::path(
     post, path = "/auth/sse-ticket", tag = "Delegation", operation_id = "create_ticket", security(("api_key" = [])),
     responses((status = 200, body = shapes::Ticket),
@@ -51,7 +52,7 @@ async fn create(State(state): State<ApiState>, caller: Caller) -> Result<Json<Va
     Ok(Json(json!({ "ticket": secret, "expires_in": LIFETIME })))
 }
 
-/// Gives a ticket for one stream, by another name.
+/// Create a stream ticket under its other name.
 #[utoipa::path(
     post, path = "/sse/ticket", tag = "Delegation", operation_id = "create_ticket_by_other_name", security(("api_key" = [])),
     responses((status = 200, body = shapes::Ticket),

@@ -41,7 +41,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(policy, set_policy))
 }
 
-/// Tells who calls.
+/// Get the current caller.
 #[utoipa::path(
     get, path = "/whoami", tag = "Tenant", operation_id = "whoami",
     responses((status = 200, body = Me)),
@@ -68,7 +68,7 @@ async fn whoami(State(state): State<ApiState>, caller: Caller) -> Result<Json<Va
     })))
 }
 
-/// Gives what the tenant has and may have.
+/// Get the tenant's plan and limits.
 ///
 /// There is one plan: what this installation allows.
 #[utoipa::path(
@@ -108,7 +108,7 @@ fn show(branding: Option<&Branding>) -> Json<Value> {
     Json(json!({ "branding": shown }))
 }
 
-/// Gives the tenant's face.
+/// Get branding.
 #[utoipa::path(
     get, path = "/tenant/branding", tag = "Tenant", operation_id = "get_branding", security(("api_key" = ["tenant:read"])),
     responses((status = 200, body = BrandingAnswer)),
@@ -120,9 +120,9 @@ async fn branding(State(state): State<ApiState>, caller: Caller) -> Result<Json<
     Ok(show(tenant.branding.as_ref()))
 }
 
-/// Sets the tenant's face.
+/// Set branding.
 ///
-/// Replaces the whole face: what is not named is not set, and a face without a feature is none.
+/// Replaces all of it: fields that are not sent are unset.
 #[utoipa::path(
     put, path = "/tenant/branding", tag = "Tenant", operation_id = "set_branding", security(("api_key" = ["tenant:write"])), request_body = BrandingOrder,
     responses((status = 200, body = BrandingAnswer)),
@@ -159,7 +159,7 @@ async fn set_branding(
     Ok(show(branding.as_ref()))
 }
 
-/// Removes the tenant's face.
+/// Delete branding.
 #[utoipa::path(
     delete, path = "/tenant/branding", tag = "Tenant", operation_id = "delete_branding", security(("api_key" = ["tenant:write"])),
     responses((status = 204, description = "Done")),
@@ -174,7 +174,7 @@ async fn delete_branding(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Gives the preview policy.
+/// Get the preview policy.
 #[utoipa::path(
     get, path = "/tenant/preview-policy", tag = "Tenant", operation_id = "get_preview_policy", security(("api_key" = ["tenant:read"])),
     responses((status = 200, body = PolicyData)),
@@ -186,9 +186,9 @@ async fn policy(State(state): State<ApiState>, caller: Caller) -> Result<Json<Va
     Ok(Json(json!({ "data": tenant.policy })))
 }
 
-/// Sets the preview policy.
+/// Set the preview policy.
 ///
-/// Replaces all of it: what is not named gets its default.
+/// Replaces all of it: fields that are not sent get their defaults.
 #[utoipa::path(
     put, path = "/tenant/preview-policy", tag = "Tenant", operation_id = "set_preview_policy", security(("api_key" = ["tenant:write"])), request_body = PolicyOrder,
     responses((status = 200, body = PolicyData)),

@@ -111,7 +111,7 @@ async fn live(state: &ApiState, caller: &Caller, path: &str) -> Result<Sandbox, 
     Ok(sandbox)
 }
 
-/// Mints a preview token.
+/// Create a preview token.
 #[utoipa::path(
     post, path = "/sandboxes/{id}/preview-token", tag = "Preview tokens", operation_id = "create_preview_token", security(("api_key" = ["previews:write"])), request_body = shapes::TokenOrder,
     responses((status = 200, body = MintedToken),
@@ -154,9 +154,9 @@ async fn create(
     })))
 }
 
-/// Lists preview tokens.
+/// List preview tokens.
 ///
-/// The tokens themselves are not kept.
+/// The tokens themselves are not stored.
 #[utoipa::path(
     get, path = "/sandboxes/{id}/preview-tokens", tag = "Preview tokens", operation_id = "list_preview_tokens", security(("api_key" = ["previews:read"]), ("api_key" = ["previews:write"])),
     responses((status = 200, body = PreviewTokenList)),
@@ -182,9 +182,9 @@ async fn list(
     Ok(Json(json!({ "data": tokens.iter().map(show).collect::<Vec<_>>() })))
 }
 
-/// Revokes a preview token by its id.
+/// Revoke a preview token by id.
 ///
-/// What is open under it ends. Twice is no error.
+/// Active connections are closed. Revoking it twice is not an error.
 #[utoipa::path(
     delete, path = "/sandboxes/{id}/preview-tokens/{token}", tag = "Preview tokens", operation_id = "revoke_preview_token", security(("api_key" = ["previews:write"])),
     responses((status = 204, description = "Done")),
@@ -198,9 +198,9 @@ async fn revoke(
     revoke_one(&state, &caller, &path, token).await
 }
 
-/// Revokes the preview token that is sent.
+/// Revoke the preview token in the body.
 ///
-/// Its own signature proves which one it is.
+/// Its signature identifies it.
 #[utoipa::path(
     delete, path = "/sandboxes/{id}/preview-token", tag = "Preview tokens", operation_id = "revoke_sent_preview_token", security(("api_key" = ["previews:write"])), request_body = SentToken,
     responses((status = 204, description = "Done")),
@@ -235,7 +235,7 @@ async fn revoke_one(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Revokes all preview tokens of a sandbox.
+/// Revoke all preview tokens of a sandbox.
 #[utoipa::path(
     delete, path = "/sandboxes/{id}/preview-tokens", tag = "Preview tokens", operation_id = "revoke_all_preview_tokens", security(("api_key" = ["previews:write"])),
     responses((status = 204, description = "Done")),

@@ -71,10 +71,10 @@ fn filter(query: &Asked, tenant: TenantId, window: Window) -> Result<UsageFilter
     })
 }
 
-/// Tells what was used, by whom.
+/// Get usage by group.
 ///
-/// What belongs to whom is what it belonged to then. Groups are ordered by their price, then by their key; what belongs to nobody is
-/// null, and last among equals.
+/// What belongs to whom is what it belonged to then. Groups are ordered by their price, then by their key; what belongs to nobody is null,
+/// and last among equals.
 #[utoipa::path(
     get, path = "/usage", tag = "Usage", operation_id = "get_usage", security(("api_key" = ["usage:read"])),
     params(PeriodQuery, GroupQuery, OwnerQuery, PageQuery), responses((status = 200, body = UsageReport)),
@@ -196,7 +196,9 @@ fn thousandths(amount: u64, of: u64) -> Value {
     json!(text.parse::<f64>().unwrap_or_default())
 }
 
-/// Tells what was used in all, this month unless another time is asked for.
+/// Get total usage.
+///
+/// This month's unless another period is requested.
 #[utoipa::path(
     get, path = "/usage/summary", tag = "Usage", operation_id = "get_usage_summary", security(("api_key" = ["usage:read"])),
     params(PeriodQuery, OwnerQuery), responses((status = 200, body = UsageSummary)),
@@ -233,7 +235,9 @@ async fn summary(
     Ok(Json(Value::Object(answer)))
 }
 
-/// Lists the times for which sandboxes ran, newest first.
+/// List run times of sandboxes.
+///
+/// Newest first.
 #[utoipa::path(
     get, path = "/usage/sessions", tag = "Usage", operation_id = "list_usage_sessions", security(("api_key" = ["usage:read"])),
     params(PeriodQuery, OwnerQuery, PageQuery), responses((status = 200, body = UsageSessionPage)),
@@ -275,7 +279,9 @@ fn session(span: &Span, now: Timestamp) -> Value {
     })
 }
 
-/// Tells what a sandbox used, in all its life unless another time is asked for.
+/// Get a sandbox's usage.
+///
+/// Over its whole life unless a period is requested.
 #[utoipa::path(
     get, path = "/sandboxes/{id}/usage", tag = "Usage", operation_id = "get_sandbox_usage",
     security(("api_key" = ["usage:read"]), ("api_key" = ["sandboxes:read"])),

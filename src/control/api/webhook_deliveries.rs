@@ -68,7 +68,9 @@ fn missing(error: StoreError) -> Problem {
     }
 }
 
-/// Lists a webhook's deliveries, newest first.
+/// List a webhook's deliveries.
+///
+/// Newest first.
 #[utoipa::path(
     get, path = "/webhooks/{id}/deliveries", tag = "Webhooks", operation_id = "list_deliveries", security(("api_key" = ["tenant:read"])),
     params(DeliveryQuery),
@@ -110,7 +112,7 @@ async fn list(
     Ok(Json(json!({ "data": items, "next_cursor": next })))
 }
 
-/// Gives a delivery.
+/// Get a delivery.
 #[utoipa::path(
     get, path = "/webhooks/{id}/deliveries/{delivery}", tag = "Webhooks", operation_id = "get_delivery", security(("api_key" = ["tenant:read"])),
     responses((status = 200, body = DeliveryData)),
@@ -126,7 +128,9 @@ async fn show(
     Ok(Json(json!({ "data": render(&found) })))
 }
 
-/// Delivers the same event once more.
+/// Replay a delivery.
+///
+/// Sends the same event again.
 #[utoipa::path(
     post, path = "/webhooks/{id}/deliveries/{delivery}/replay", tag = "Webhooks", operation_id = "replay_delivery", security(("api_key" = ["tenant:write"])), request_body = ReplayOrder,
     responses((status = 202, body = DeliveryData),
@@ -155,9 +159,9 @@ async fn replay(
     Ok((StatusCode::ACCEPTED, Json(json!({ "data": render(&made) }))).into_response())
 }
 
-/// Tries a webhook out while its owner waits.
+/// Test a webhook.
 ///
-/// That it does not work is an answer, no error.
+/// Sends an event and waits for the response. A failed delivery is not an error of this call.
 #[utoipa::path(
     post, path = "/webhooks/{id}/test", tag = "Webhooks", operation_id = "test_webhook", security(("api_key" = ["tenant:write"])),
     responses((status = 200, body = TestData)),

@@ -87,7 +87,9 @@ fn render(webhook: &Webhook) -> Value {
     })
 }
 
-/// Lists webhooks, without their secrets.
+/// List webhooks.
+///
+/// Without their secrets.
 #[utoipa::path(
     get, path = "/webhooks", tag = "Webhooks", operation_id = "list_webhooks", security(("api_key" = ["tenant:read"])),
     responses((status = 200, body = WebhookList)),
@@ -98,7 +100,9 @@ async fn list(State(state): State<ApiState>, caller: Caller) -> Result<Json<Valu
     Ok(Json(json!({ "data": webhooks.iter().map(render).collect::<Vec<_>>() })))
 }
 
-/// Gives a webhook, without its secret.
+/// Get a webhook.
+///
+/// Without its secret.
 #[utoipa::path(
     get, path = "/webhooks/{id}", tag = "Webhooks", operation_id = "get_webhook", security(("api_key" = ["tenant:read"])),
     responses((status = 200, body = WebhookData)),
@@ -205,9 +209,9 @@ fn check_workspace(workspace: Option<&String>, events: &EventFilter) -> Result<(
     }
 }
 
-/// Registers a webhook.
+/// Create a webhook.
 ///
-/// The secret is told this once.
+/// The secret is returned only this once.
 #[utoipa::path(
     post, path = "/webhooks", tag = "Webhooks", operation_id = "create_webhook", security(("api_key" = ["tenant:write"])), request_body = WebhookOrder,
     responses((status = 201, body = MadeWebhook),
@@ -248,9 +252,9 @@ async fn create(
     Ok((StatusCode::CREATED, answer).into_response())
 }
 
-/// Changes a webhook.
+/// Update a webhook.
 ///
-/// A new secret is told this once; the one before signs as well for a while.
+/// A new secret is returned only this once; the previous one signs as well for a while.
 #[utoipa::path(
     patch, path = "/webhooks/{id}", tag = "Webhooks", operation_id = "update_webhook", security(("api_key" = ["tenant:write"])), request_body = shapes::WebhookPatch,
     responses((status = 200, body = ChangedWebhook),
@@ -276,9 +280,9 @@ async fn update(
     change(&state, &caller, &before, (patch, secret)).await
 }
 
-/// Makes a webhook's secret anew.
+/// Rotate a webhook's secret.
 ///
-/// The one before signs as well for a while.
+/// The previous one signs as well for a while.
 #[utoipa::path(
     post, path = "/webhooks/{id}/rotate-secret", tag = "Webhooks", operation_id = "rotate_webhook_secret", security(("api_key" = ["tenant:write"])),
     responses((status = 200, body = MadeWebhook)),
@@ -314,7 +318,9 @@ async fn change(
     Ok(Json(json!({ "data": data, "secret": secret.0 })))
 }
 
-/// Removes a webhook, and what is on its way to it.
+/// Delete a webhook.
+///
+/// Pending deliveries are dropped.
 #[utoipa::path(
     delete, path = "/webhooks/{id}", tag = "Webhooks", operation_id = "delete_webhook", security(("api_key" = ["tenant:write"])),
     responses((status = 204, description = "Done")),
@@ -330,7 +336,9 @@ async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Lists every event there is, and how deliveries are signed.
+/// List event types.
+///
+/// With how deliveries are signed.
 #[utoipa::path(
     get, path = "/webhooks/events", tag = "Webhooks", operation_id = "list_event_types", security(("api_key" = ["tenant:read"])),
     responses((status = 200, body = EventCatalogue)),

@@ -60,9 +60,9 @@ fn slug(fields: &mut Fields) -> Option<String> {
     };
     fields.get("slug", must, read).flatten()
 }
-/// Provides a workspace.
+/// Create or reuse a workspace.
 ///
-/// If there is one with the same `external_workspace_id`, that one is the answer, whatever else is asked for.
+/// If one has the same `external_workspace_id`, it is returned and the other fields are ignored.
 #[utoipa::path(
     post, path = "/workspaces", tag = "Workspaces", operation_id = "create_workspace", security(("api_key" = ["sandboxes:create"]), ("api_key" = ["sandboxes:write"]), ("api_key" = ["tenant:write"])), request_body = WorkspaceOrder,
     responses((status = 201, body = ProvidedWorkspace), (status = 200, body = ProvidedWorkspace, description = "It was there before"),
@@ -93,7 +93,9 @@ async fn create(
     let answer = json!({ "data": workspace_shown(&workspace), "reused": reused });
     Ok((status, Json(answer)).into_response())
 }
-/// Lists workspaces, oldest first.
+/// List workspaces.
+///
+/// Oldest first.
 #[utoipa::path(
     get, path = "/workspaces", tag = "Workspaces", operation_id = "list_workspaces", security(("api_key" = ["tenant:read"]), ("api_key" = ["tenant:write"]), ("api_key" = ["sandboxes:read"])), params(WorkspaceQuery, PageQuery),
     responses((status = 200, body = WorkspacePage)),
@@ -121,7 +123,7 @@ async fn list(
     let page = all.iter().skip(skip).take(take).map(workspace_shown).collect();
     Ok(Json(paging.wrap(page, total)))
 }
-/// Gives a workspace.
+/// Get a workspace.
 #[utoipa::path(
     get, path = "/workspaces/{id}", tag = "Workspaces", operation_id = "get_workspace", security(("api_key" = ["tenant:read"]), ("api_key" = ["tenant:write"]), ("api_key" = ["sandboxes:read"])),
     responses((status = 200, body = WorkspaceData)),
@@ -136,7 +138,7 @@ async fn show(
     let workspace = state.store.workspace(caller.tenant, id(&path)?).await?;
     Ok(Json(json!({ "data": workspace_shown(&workspace) })))
 }
-/// Changes a workspace.
+/// Update a workspace.
 #[utoipa::path(
     patch, path = "/workspaces/{id}", tag = "Workspaces", operation_id = "update_workspace", security(("api_key" = ["sandboxes:create"]), ("api_key" = ["sandboxes:write"]), ("api_key" = ["tenant:write"])), request_body = WorkspaceChange,
     responses((status = 200, body = WorkspaceData),
@@ -161,9 +163,9 @@ async fn update(
     let workspace = store.update_workspace(caller.tenant, id(&path)?, patch).await?;
     Ok(Json(json!({ "data": workspace_shown(&workspace) })))
 }
-/// Removes a workspace.
+/// Delete a workspace.
 ///
-/// Its sandboxes stay, and go on saying that they were in it.
+/// Its sandboxes stay and keep its id.
 #[utoipa::path(
     delete, path = "/workspaces/{id}", tag = "Workspaces", operation_id = "delete_workspace", security(("api_key" = ["sandboxes:create"]), ("api_key" = ["sandboxes:write"]), ("api_key" = ["tenant:write"])),
     responses((status = 204, description = "Done")),
@@ -178,7 +180,7 @@ async fn remove(
     caller.store(&state).delete_workspace(caller.tenant, id(&path)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
-/// Lists the sandboxes in a workspace.
+/// List the sandboxes in a workspace.
 #[utoipa::path(
     get, path = "/workspaces/{id}/sandboxes", tag = "Workspaces", operation_id = "list_workspace_sandboxes", security(("api_key" = ["sandboxes:read"])), params(PageQuery),
     responses((status = 200, body = SandboxPage)),

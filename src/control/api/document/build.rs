@@ -6,34 +6,32 @@ use utoipa::OpenApi;
 use super::{complete, schemas};
 use crate::control::api::shapes::Error;
 
-const ABOUT: &str = "Creates sandboxes, publishes their ports as previews, mints and revokes preview tokens.
+const ABOUT: &str = "Create sandboxes, publish their ports as previews, create and revoke preview tokens and share links.
 
-Every call carries `Authorization: Bearer msk_…`. Bodies are JSON objects of at most 1 MiB; keys that are not described are ignored. Times are \
-RFC 3339 in UTC. A change is answered once it is durable and this process serves visitors by it.
+Every call carries `Authorization: Bearer msk_…`. Bodies are JSON objects of at most 1 MiB. Fields that an operation does not have are ignored and \
+listed in the response's `warnings` (in `data` where that is an object); with `?strict=1` they are a 422. Times are RFC 3339 in UTC. The response to \
+a change is sent once the change is durable and this process serves visitors by it.
 
-All errors have one shape, `Error`, and every answer has `X-Request-Id`.";
+All errors have one shape, `Error`, and every response has `X-Request-Id`.";
 
 /// The groups of operations, in the order in which they are read.
 pub(super) const TAGS: &[(&str, &str)] = &[
-    ("Sandboxes", "What is previewed: create, find, change, destroy."),
+    ("Sandboxes", "What is previewed: create, find, update, destroy."),
     ("Previews", "Published ports of a sandbox."),
     ("Preview tokens", "Credentials that open the private ports of one sandbox."),
-    (
-        "Share links",
-        "Links that open a sandbox, or one published port of it, without any other credential.",
-    ),
-    ("Usage", "What sandboxes took up, and what their visitors moved."),
+    ("Share links", "Links that open a sandbox or one of its ports without another credential."),
+    ("Usage", "What sandboxes and their visitors used."),
     ("Workspaces", "Groups of sandboxes."),
-    ("Tenant", "The caller, its face on the pages that visitors meet, and its rules."),
+    ("Tenant", "The caller, branding, the preview policy and the audit log."),
     (
         "Domains",
         "Where previews are served: domains of the tenant, of workspaces and projects, and exact host names.",
     ),
-    ("Quotas", "What the tenant's end users may have."),
-    ("Webhooks", "Endpoints of the tenant's that are told of events."),
-    ("Events", "What happens, as streams of server-sent events."),
+    ("Quotas", "Limits of end users."),
+    ("Webhooks", "Endpoints that events are delivered to."),
+    ("Events", "Events as server-sent event streams."),
     ("API keys", "Credentials of this API, for keys with the scope `*`."),
-    ("Delegation", "Credentials for the browser of one end user."),
+    ("Delegation", "Credentials confined to one end user, and tickets for streams."),
     ("Reference", "This document, and the script that a customer's page embeds previews with."),
 ];
 

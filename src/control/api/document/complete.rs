@@ -33,7 +33,7 @@ const SHARED: [(u16, &str, &str); 7] = [
     (
         400,
         "BadRequest",
-        "`INVALID_JSON`: the body is not JSON. `BAD_REQUEST`: it did not arrive whole, or the path or the query is not text.",
+        "`INVALID_JSON`: the body is not JSON. `BAD_REQUEST`: it is incomplete, or the path or the query is not text.",
     ),
     (
         401,
@@ -90,6 +90,12 @@ pub(super) fn bodies(paths: &mut Map<String, Value>, schemas: &Map<String, Value
 }
 
 fn complete(path: &str, operation: &mut Map<String, Value>) {
+    // A summary is a heading, the first line of a comment a sentence.
+    if let Some(Value::String(summary)) = operation.get_mut("summary")
+        && summary.ends_with('.')
+    {
+        summary.pop();
+    }
     let mut parameters = places(path);
     let is_addressed = !parameters.is_empty();
     if let Some(Value::Array(declared)) = operation.remove("parameters") {

@@ -19,7 +19,7 @@ pub(in crate::control::api) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::default().routes(routes!(show)).merge(page::routes())
 }
 
-/// Gives this document.
+/// Get this document.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "Reference", operation_id = "get_api_document", security(()),
     responses((status = 200, body = Object, description = "An OpenAPI 3.1 document")),

@@ -134,3 +134,78 @@ fn a_field_of_an_answer_is_required_and_one_of_a_request_is_not() {
     let order = document["components"]["schemas"]["SandboxOrder"]["properties"].clone();
     assert!(order.get("env").is_some() && order.get("slug").is_some());
 }
+
+/// What a summary may begin with.
+const VERBS: [&str; 25] = [
+    "Create",
+    "Delete",
+    "Destroy",
+    "Expose",
+    "Extend",
+    "Find",
+    "Get",
+    "List",
+    "Pause",
+    "Publish",
+    "Register",
+    "Replay",
+    "Resume",
+    "Revoke",
+    "Rotate",
+    "Set",
+    "Stop",
+    "Stream",
+    "Test",
+    "Unpublish",
+    "Update",
+    "Verify",
+    "Wait",
+    "Block",
+    "Unblock",
+];
+
+/// Words that the field has others for.
+const OLD: [&str; 13] = [
+    "answer",
+    "octet",
+    " fault",
+    "withdraw",
+    "takes back",
+    "taken back",
+    "takes away",
+    "anew",
+    "face ",
+    "tells",
+    "gives",
+    "makes",
+    "machine",
+];
+
+#[test]
+fn summaries_are_imperatives_and_texts_are_in_the_fields_words() {
+    each_operation(|name, operation| {
+        let summary = operation["summary"].as_str().unwrap();
+        let verb = summary.split(' ').next().unwrap();
+        assert!(VERBS.contains(&verb), "{name}: {summary}");
+        assert!(!summary.ends_with('.') && summary.chars().count() <= 60, "{name}: {summary}");
+    });
+    fn look(part: &Value) {
+        match part {
+            Value::Array(items) => items.iter().for_each(look),
+            Value::Object(object) => {
+                for (name, inner) in object {
+                    match inner {
+                        Value::String(text) if name == "summary" || name == "description" => {
+                            let text = text.to_lowercase();
+                            let old = OLD.iter().find(|old| text.contains(**old));
+                            assert!(old.is_none(), "{old:?} in {text}");
+                        }
+                        _ => look(inner),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    look(&document());
+}

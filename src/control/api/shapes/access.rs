@@ -48,7 +48,7 @@ pub(in crate::control::api) fn workspace_shown(w: &model::Workspace) -> Value {
     })
 }
 
-/// A workspace that was just made, or found again.
+/// A workspace that was just created or reused.
 #[derive(ToSchema)]
 pub(in crate::control::api) struct ProvidedWorkspace {
     data: Workspace,
@@ -63,13 +63,13 @@ pub(in crate::control::api) struct WorkspaceOrder {
     /// What people call it.
     #[schema(min_length = 1, max_length = 200, pattern = r"\S")]
     name: String,
-    /// Made of the name when nothing is said.
+    /// Derived from the name when it is not sent.
     #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
     slug: Option<String>,
     #[schema(max_length = 2000)]
     description: Option<String>,
     metadata: Option<Object>,
-    /// The tenant's own id of it. If there is a workspace with this id, that one is the answer.
+    /// The tenant's own id of it. If a workspace with this id exists, it is returned.
     #[schema(max_length = 255)]
     external_workspace_id: Option<String>,
     #[schema(max_length = 255)]

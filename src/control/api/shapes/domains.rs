@@ -34,9 +34,9 @@ pub(in crate::control::api) struct PreviewDomain {
     level: DomainLevel,
     workspace_id: Option<String>,
     project_id: Option<String>,
-    /// Where links are made at the moment.
+    /// The zone of new links.
     resolved_domain: String,
-    /// Of whose domain they are made.
+    /// Whose domain that zone belongs to.
     source: DomainSource,
     /// When the TXT record was last seen.
     owner_proved_at: Option<Timestamp>,
@@ -83,7 +83,7 @@ pub(in crate::control::api) enum DomainLevel {
     Project,
 }
 
-/// Whose domain links are made of.
+/// Whose domain links use.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub(in crate::control::api) enum DomainSource {
@@ -93,7 +93,7 @@ pub(in crate::control::api) enum DomainSource {
     Project,
 }
 
-/// A record to be made.
+/// A DNS record to add.
 #[derive(ToSchema)]
 pub(in crate::control::api) struct DnsInstructions {
     r#type: String,

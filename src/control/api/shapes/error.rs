@@ -24,7 +24,7 @@ pub(in crate::control::api) struct Error {
 /// What went wrong.
 #[derive(ToSchema)]
 pub(in crate::control::api) struct ErrorFacts {
-    /// A stable word for programs.
+    /// A stable code for programs.
     #[schema(examples("VALIDATION_ERROR"))]
     code: String,
     /// A sentence for people.

@@ -28,7 +28,7 @@ pub(in crate::control::api) struct ApiKey {
     revoked_at: Option<Timestamp>,
 }
 
-/// An API key that was just made.
+/// An API key that was just created.
 #[derive(ToSchema)]
 pub(in crate::control::api) struct MadeApiKey {
     data: ShownApiKey,

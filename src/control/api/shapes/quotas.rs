@@ -51,7 +51,7 @@ pub(in crate::control::api) struct EffectiveCaps {
     source: CapSource,
 }
 
-/// Whose word a cap is; `platform`: nobody set any.
+/// Who set a cap; `platform`: nobody.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 pub(in crate::control::api) enum CapSource {
@@ -121,7 +121,7 @@ pub(in crate::control::api) struct SourcedCaps {
     max_credit_cents: SourcedCap,
 }
 
-/// A cap and whose word it is.
+/// A cap and who set it.
 #[derive(ToSchema)]
 pub(in crate::control::api) struct SourcedCap {
     value: Option<u64>,

@@ -282,7 +282,7 @@ pub(in crate::control::api) struct WaitQuery {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(in crate::control::api) struct IdempotencyHeader {
-    /// The same key with the same body gives the sandbox that was made the first time.
+    /// The same key with the same body returns the sandbox that was created first.
     #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
     idempotency_key: Option<String>,
 }

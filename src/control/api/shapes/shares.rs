@@ -61,7 +61,7 @@ pub(in crate::control::api) struct Share {
     /// The first characters of its token.
     token_prefix: String,
     sandbox_id: Uuid,
-    /// The preview it was made for; null = the sandbox as a whole.
+    /// The published port it opens; null = the whole sandbox.
     preview_id: Option<Uuid>,
     /// The only port it opens; null = every port.
     port: Option<u16>,

@@ -6,13 +6,13 @@ use crate::model::WakePolicy;
 
 envelopes!(PolicyData(Policy));
 
-/// A tenant's face, or none.
+/// A tenant's branding, or none.
 #[derive(ToSchema)]
 pub(in crate::control::api) struct BrandingAnswer {
     branding: Option<Branding>,
 }
 
-/// A tenant's face on the pages that visitors meet.
+/// A tenant's branding on the pages that visitors see.
 #[derive(ToSchema)]
 pub(in crate::control::api) struct Branding {
     product_name: Option<String>,
@@ -25,7 +25,7 @@ pub(in crate::control::api) struct Branding {
     background_color: Option<String>,
 }
 
-/// A face to be put on, in an envelope or as it is.
+/// Branding to set, in an envelope or as it is.
 #[derive(ToSchema)]
 #[schema(examples(json!({"branding": {"product_name": "OpenDesigns", "primary_color": "#ff5a1f"}})))]
 #[serde(untagged)]
@@ -34,14 +34,14 @@ pub(in crate::control::api) enum BrandingOrder {
     Bare(FaceOrder),
 }
 
-/// A face in its envelope. What is beside it means nothing.
+/// Branding in its envelope. Fields beside it are ignored.
 #[derive(ToSchema)]
 pub(in crate::control::api) struct FaceEnvelope {
     #[schema(required)]
     branding: Option<FaceOrder>,
 }
 
-/// The features of a face. What is not named is not set.
+/// The fields of branding. Fields that are not sent are unset.
 #[derive(ToSchema)]
 pub(in crate::control::api) struct FaceOrder {
     /// The product's name: page titles and footer. No control characters.
@@ -100,11 +100,11 @@ pub(in crate::control::api) struct Policy {
     miosa_messages: bool,
     /// Whose visits wake a paused sandbox: `credential`, `anyone` or `never`.
     wake: WakePolicy,
-    /// Whether sandboxes whose machines nobody starts for Portico run again when they are visited.
+    /// Whether sandboxes that Portico does not start itself are resumed on request.
     wake_registered: bool,
     /// How many sandboxes visitors may wake a minute; null leaves it to the operator.
     wakes_per_minute: Option<u32>,
-    /// The longest that share links made from now on may live, seconds; null = as long as their makers say.
+    /// The longest lifetime of new share links, seconds; null = no limit.
     max_share_seconds: Option<u64>,
     limits: PreviewLimits,
 }

@@ -9,7 +9,7 @@ use crate::model::SandboxState;
 envelopes!(SandboxUsageData(SandboxUsage));
 pages!(UsageSessionPage(UsageSession));
 
-/// Answers by the first digit of their status.
+/// Responses by the first digit of their status.
 #[derive(ToSchema)]
 pub(in crate::control::api) struct StatusClasses {
     /// Switched connections.
@@ -30,9 +30,9 @@ pub(in crate::control::api) struct StatusClasses {
 pub(in crate::control::api) struct Moved {
     /// Requests that went on to the app.
     requests: u64,
-    /// Octets of requests' bodies, and of what visitors sent into WebSockets.
+    /// Bytes of request bodies, and of what visitors sent over WebSockets.
     bytes_in: u64,
-    /// Octets of answers' bodies, and of what WebSockets sent to visitors.
+    /// Bytes of response bodies, and of what WebSockets sent to visitors.
     bytes_out: u64,
     /// For how long WebSockets and other switched connections were open, added up.
     websocket_seconds: u64,
@@ -228,7 +228,7 @@ pub(in crate::control::api) enum UsagePeriod {
     Custom,
 }
 
-/// What tells the groups apart.
+/// The field that usage is grouped by.
 #[derive(ToSchema)]
 pub(in crate::control::api) enum UsageGrouping {
     #[schema(rename = "external_user_id")]
@@ -256,7 +256,7 @@ pub(in crate::control::api) enum UsageBucketing {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::control::api) struct GroupQuery {
-    /// What tells the groups apart; `external_user_id` when nothing is said.
+    /// The field that usage is grouped by; `external_user_id` when it is not sent.
     #[param(inline)]
     group_by: Option<UsageGrouping>,
     /// Cuts the time, by UTC; at most 2300 pieces.

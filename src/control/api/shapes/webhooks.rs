@@ -20,7 +20,7 @@ pub(in crate::control::api) struct Webhook {
     #[schema(examples("wh_0190b6e2a1c47d3f8e5b2a9c4d6f1e70"))]
     id: String,
     tenant_id: Uuid,
-    /// Told only of what belongs to this workspace.
+    /// Only events of this workspace are delivered.
     workspace_id: Option<String>,
     name: Option<String>,
     description: Option<String>,
@@ -35,7 +35,7 @@ pub(in crate::control::api) struct Webhook {
     /// Until when the secret before signs as well.
     previous_secret_expires_at: Option<Timestamp>,
     state: WebhookState,
-    /// Whether it is told of events.
+    /// Whether events are delivered to it.
     active: bool,
     /// The same as `active`.
     enabled: bool,
@@ -89,14 +89,14 @@ pub(in crate::control::api) struct WebhookChange {
     #[schema(minimum = 0, maximum = 10)]
     retry_count: Option<u32>,
     metadata: Option<Object>,
-    /// What deliveries are signed with; made when nothing is said. A new one changes it.
+    /// The secret that signs deliveries; generated when it is not sent.
     #[schema(min_length = 16, max_length = 256, pattern = "^[!-~]*$")]
     secret: Option<String>,
-    /// Whether it is told of events.
+    /// Whether events are delivered to it.
     active: Option<bool>,
     /// The same as `active`.
     enabled: Option<bool>,
-    /// The same as a word.
+    /// The same as a string.
     #[schema(inline)]
     state: Option<WebhookStanding>,
 }
@@ -116,7 +116,7 @@ pub(in crate::control::api) struct WebhookOrder {
     /// `https`, without a user name; the host is public.
     #[schema(max_length = 2048)]
     url: String,
-    /// Told only of what belongs to this workspace.
+    /// Only events of this workspace are delivered.
     #[schema(max_length = 255)]
     workspace_id: Option<String>,
     #[schema(inline)]
@@ -127,14 +127,14 @@ pub(in crate::control::api) struct WebhookOrder {
 /// A change of a webhook: what is not named stays.
 #[derive(ToSchema)]
 pub(in crate::control::api) struct WebhookPatch {
-    /// Whether the secret is made anew.
+    /// Whether to rotate the secret.
     rotate_secret: Option<bool>,
     #[schema(inline)]
     #[serde(flatten)]
     more: WebhookChange,
 }
 
-/// What there is to be told, and how it is signed.
+/// The event types, and how deliveries are signed.
 #[derive(ToSchema)]
 pub(in crate::control::api) struct EventCatalogue {
     /// Names by family.
@@ -165,11 +165,11 @@ pub(in crate::control::api) struct Delivery {
     status: DeliveryState,
     /// Whether it was taken.
     success: bool,
-    /// The status of the last answer.
+    /// The status of the last response.
     response_status: Option<u16>,
     /// The same as `response_status`.
     status_code: Option<u16>,
-    /// The beginning of the last answer's body.
+    /// The beginning of the last response's body.
     response_body: Option<String>,
     attempts: u32,
     /// The same as `attempts`.
