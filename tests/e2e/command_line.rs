@@ -183,7 +183,7 @@ async fn an_operator_manages_tenants_keys_tokens_and_sandboxes_beside_the_runnin
         "{listed}"
     );
     let twice = ["tenant", "create", "opendesigns", "--data", folder.path().to_str().unwrap()];
-    assert!(refused(&twice).contains("there is a tenant opendesigns already"));
+    assert!(refused(&twice).contains("a tenant opendesigns already exists"));
 
     let of = ["--tenant", "opendesigns"];
     let key = run(&[&["key", "create", "--label", "backend"][..], &of].concat());

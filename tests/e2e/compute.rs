@@ -83,7 +83,7 @@ async fn a_machine_lives_from_create_to_destroy_by_commands() {
     assert_eq!(portico.visit(get).await.text(), "hello");
     let stopped = portico.api.ok("POST", &format!("{path}/stop"), None).await;
     assert_eq!(stopped["state"], "stopped");
-    assert_eq!(portico.visit(get).await.status, 502);
+    assert_eq!(portico.visit(get).await.status, 503);
     commands.has_verbs(&id, &["create", "pause", "start", "stop"]).await;
     let refused = portico.api.call("POST", &format!("{path}/pause"), None).await;
     assert_eq!((refused.status, &refused.json()["error"]["code"]), (409, &json!("RESOURCE_STATE")));

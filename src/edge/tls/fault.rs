@@ -18,7 +18,7 @@ pub enum CertificateFault {
     #[error("{}: is damaged or only half written", .0.display())]
     Damaged(PathBuf),
     /// A file without a certificate.
-    #[error("{}: holds no certificate", .0.display())]
+    #[error("{}: contains no certificate", .0.display())]
     NoCertificate(PathBuf),
     /// A file without a key.
     #[error("{}: contains no private key (encrypted keys are not supported)", .0.display())]
