@@ -21,6 +21,7 @@ mod endpoints;
 mod events;
 mod fields;
 mod filter;
+mod front;
 pub mod keys;
 mod lifecycle;
 mod listing;
@@ -60,7 +61,7 @@ const MAX_BODY: usize = 1 << 20;
 pub fn router(state: ApiState) -> Router {
     Router::from(endpoints::described())
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .fallback(problem::no_such_route)
+        .fallback(front::fallback)
         .layer(Extension(document::served()))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(cors::layer(&state))
