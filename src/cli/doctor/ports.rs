@@ -13,6 +13,8 @@ use crate::config::Config;
 
 /// How long our own server may take to say what it is.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The process that holds the listeners of socket units.
+const SYSTEMD: &str = "1";
 /// More than it has to say.
 const MOST: u64 = 64 << 10;
 
@@ -51,11 +53,13 @@ fn one(name: &str, address: SocketAddr, is_ours: bool) -> Finding {
         Err(error) => {
             let advice = match error.kind() {
                 ErrorKind::AddrInUse => {
-                    return Finding::error(
-                        CHECK,
-                        format!("{name}: {address} is held by {}", holder(address.port())),
-                        format!("stop it, or name another port in {name}"),
-                    );
+                    let (holder, pid) = holder(address.port());
+                    let found = format!("{name}: {address} is held by {holder}");
+                    if pid.as_deref() == Some(SYSTEMD) {
+                        return Finding::ok(CHECK, format!("{found}, which hands it over"));
+                    }
+                    let advice = format!("stop it, or name another port in {name}");
+                    return Finding::error(CHECK, found, advice);
                 }
                 ErrorKind::PermissionDenied => {
                     "ports below 1024 need CAP_NET_BIND_SERVICE (AmbientCapabilities= of the unit), or a port from 1024 on"
@@ -86,12 +90,11 @@ async fn running(admin: SocketAddr) -> Option<Value> {
     tokio::time::timeout(PATIENCE, asking).await.ok().flatten()
 }
 
-/// Who listens on a port, as far as one may look.
-fn holder(port: u16) -> String {
-    let unknown = || "another process".to_owned();
-    let Some(inode) =
-        ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|file| listening(file, port))
-    else {
+/// Who listens on a port, as far as one may look, and the number of that process.
+fn holder(port: u16) -> (String, Option<String>) {
+    let unknown = || ("another process".to_owned(), None);
+    let files = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let Some(inode) = files.iter().find_map(|file| listening(file, port)) else {
         return unknown();
     };
     let socket = format!("socket:[{inode}]");
@@ -101,7 +104,8 @@ fn holder(port: u16) -> String {
         let mut links = open.filter_map(|file| std::fs::read_link(file.path()).ok());
         if links.any(|link| link.as_os_str() == socket.as_str()) {
             let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            return format!("{} (pid {})", name.trim(), process.file_name().to_string_lossy());
+            let pid = process.file_name().to_string_lossy().into_owned();
+            return (format!("{} (pid {pid})", name.trim()), Some(pid));
         }
     }
     unknown()
