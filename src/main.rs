@@ -10,9 +10,9 @@ use portico::base::clock::Clock;
 use portico::base::{service, telemetry};
 use portico::cli::args::{Cli, Command};
 use portico::cli::dev::{self, DevFacts};
-use portico::cli::{operator, trust};
-use portico::config::{self, Config, Handover};
-use tokio::signal::unix::{SignalKind, signal};
+use portico::cli::signals::Signals;
+use portico::cli::{doctor, operator, trust};
+use portico::config::{self, Config, Handover, Reloader};
 
 /// Small blocks come and go with every request; this allocator is made for that.
 #[global_allocator]
@@ -23,34 +23,63 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // `{:#}` is the whole chain of causes on one line.
-            say_error(&format!("{error:#}"));
+            say_error(&in_one_line(&error));
             ExitCode::FAILURE
         }
     }
 }
 
+/// The whole chain of causes on one line. What one has said already, the next does not say again.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if line.is_empty() {
+            line = text;
+        } else if !line.contains(&text) {
+            line += &format!(": {text}");
+        }
+    }
+    line
+}
+
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Dev(options) if options.trust => {
-            let config = dev::config(&options);
+            let config = dev::config(&options)?;
             say(trust::trust(&config.data, &config.zones)?.trim_end())
         }
         Command::Dev(options) => {
             let json = options.json;
-            serve(dev::config(&options), json)
+            serve(dev::config(&options)?, None, json)
         }
         Command::Serve { config, json } => {
-            let loaded = config::load(&config);
-            serve(loaded.map_err(|error| anyhow!(error.in_one_line(&config)))?, json)
+            let loaded = Reloader::load(&config);
+            let (config, reloader) = loaded.map_err(|error| anyhow!(error.in_one_line(&config)))?;
+            serve(config, Some(reloader), json)
         }
-        Command::Check { config } => {
+        Command::Check { config, r#try } => {
             let (loaded, warnings) = config::check(&config)?;
             for warning in warnings {
                 say(&format!("warning: {warning}"))?;
             }
+            if r#try {
+                let found = runtime()?.block_on(doctor::try_out(&loaded));
+                let told = found.into_iter().map(|finding| finding.found).collect::<Vec<_>>();
+                anyhow::ensure!(told.is_empty(), "{}", told.join("\n"));
+            }
             let zones = loaded.zones.join(", ");
             say(&format!("{}: configuration OK; zones: {zones}", config.display()))
+        }
+        Command::Doctor { config, sandbox, json } => {
+            let order = doctor::Order { config: &config, sandbox: sandbox.as_deref(), json };
+            let (report, errors) = runtime()?.block_on(doctor::examine(order))?;
+            say(report.trim_end())?;
+            match errors {
+                0 => Ok(()),
+                1 => Err(anyhow!("1 error")),
+                _ => Err(anyhow!("{errors} errors")),
+            }
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -77,9 +106,9 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .context("cannot start the control runtime")
 }
 
-fn serve(mut config: Config, json: bool) -> Result<()> {
+fn serve(mut config: Config, reloader: Option<Reloader>, json: bool) -> Result<()> {
     config.handover = Handover::from_env()?;
-    let _log = telemetry::init_log(&config.log)?;
+    let log = telemetry::init_log(&config.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -87,8 +116,7 @@ fn serve(mut config: Config, json: bool) -> Result<()> {
     let runtime = runtime()?;
     runtime.block_on(async {
         // Before anything is said to be ready, so that no signal is missed.
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut signals = Signals::install(reloader, log.control())?;
         let (running, facts) = if config.dev.is_some() {
             let started = dev::start(config, Clock::system()).await?;
             (started.running, Some(started.facts))
@@ -98,19 +126,11 @@ fn serve(mut config: Config, json: bool) -> Result<()> {
         announce(&running, facts.as_ref(), json)?;
         service::ready(&format!("serving previews on {}", running.preview));
         tokio::spawn(service::keep_alive());
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        signals.end(&running).await;
         service::stopping();
         tokio::select! {
             () = running.stop() => {}
-            () = async {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-            } => running.cut().await,
+            () = signals.end(&running) => running.cut().await,
         }
         Ok(())
     })

@@ -24,7 +24,10 @@ const HOUSE: [Wing; 9] = [
     (
         "base",
         &[],
-        &[&["activity", "clock", "fault", "request_id", "service", "shutdown"], &["telemetry"]],
+        &[
+            &["activity", "clock", "fault", "owner", "request_id", "service", "shutdown"],
+            &["telemetry"],
+        ],
     ),
     ("model", &[], &[]),
     ("routing", &["base", "model"], &[]),
@@ -57,7 +60,12 @@ const HOUSE: [Wing; 9] = [
     (
         "cli",
         &["base", "model", "edge", "control", "config", "app"],
-        &[&["args", "demo"], &["dev", "operator", "trust"]],
+        &[
+            &["demo", "place", "signals"],
+            &["args"],
+            &["backup"],
+            &["dev", "doctor", "operator", "trust"],
+        ],
     ),
     ("main", &["base", "cli", "config", "app"], &[]),
 ];
@@ -464,7 +472,7 @@ fn each_thing_has_one_place() {
         ("rcgen", &["edge::tls"]),
         ("x509_parser", &["edge::tls"]),
         ("TcpSocket", &["edge::upstream"]),
-        ("TcpStream::connect", &["edge::upstream", "control::webhooks"]),
+        ("TcpStream::connect", &["edge::upstream", "control::webhooks", "cli::doctor"]),
         ("anyhow", &["app", "cli", "config", "control::admin", "main"]),
         ("process::Command", &["cli::trust", "control::compute"]),
         // The API registers by `routes!`, so that nothing is served which its document does not describe.

@@ -3,6 +3,7 @@
 pub mod activity;
 pub mod clock;
 pub mod fault;
+pub mod owner;
 pub mod request_id;
 pub mod service;
 pub mod shutdown;

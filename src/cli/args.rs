@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use super::place::StoreArg;
 use crate::base::telemetry::{LogFormat, LogSettings};
 use crate::config::MAX_WORKERS;
 
@@ -30,11 +31,59 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Create the data directory: the database, and the key with which secrets in it are encrypted
+    Init {
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// Save the data, of a running server as well, in one file
+    Backup {
+        /// The file to write. Whoever has it has every secret in it: it is for its owner alone
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Replace a file of that name
+        #[arg(long)]
+        force: bool,
+        /// Leave secret.key out. Keep it elsewhere: without it the backup cannot be restored
+        #[arg(long)]
+        without_key: bool,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// Put the data of a backup in place; the server must be stopped
+    Restore {
+        /// The backup
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Set data aside that is there
+        #[arg(long)]
+        force: bool,
+        /// The secret.key of a backup that was made without it
+        #[arg(long, value_name = "KEY")]
+        key: Option<PathBuf>,
+        #[command(flatten)]
+        store: StoreArg,
+    },
     /// Report every fault of a configuration file
     Check {
         /// The configuration file
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Try the data directory and the ports as well; a running server of the same file is recognized
+        #[arg(long)]
+        r#try: bool,
+    },
+    /// Look at everything around the server: clock, ports, permissions, database, DNS, certificates; exit code 1 if anything is wrong
+    Doctor {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Reach this sandbox's app as well, by its id
+        #[arg(long, value_name = "ID")]
+        sandbox: Option<String>,
+        /// Print the findings as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Make and list tenants
     #[command(subcommand)]
@@ -161,14 +210,6 @@ fn parse_workers(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Which store an operator command works on: the same one the server uses, running or not.
-#[derive(Args, Clone, Debug)]
-pub struct StoreArg {
-    /// The data directory [default: portico below the XDG data directory]
-    #[arg(long, value_name = "DIR", global = true)]
-    pub data: Option<PathBuf>,
-}
-
 /// `portico tenant`.
 #[derive(Debug, Subcommand)]
 pub enum TenantCommand {
@@ -223,6 +264,14 @@ pub enum KeyCommand {
     },
     /// Sign preview tokens with a new key from now on; tokens of the key before stay valid until the next rotation
     RotateSigning {
+        /// After a leak: end every session and void every preview and delegation token at once
+        #[arg(long)]
+        revoke_old: bool,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// List the keys that verify preview tokens, the newest first; it signs
+    ListSigning {
         #[command(flatten)]
         store: StoreArg,
     },

@@ -13,6 +13,7 @@ use crate::base::clock::Clock;
 use crate::base::shutdown::Stage;
 use crate::cli::args::DevOptions;
 use crate::cli::demo;
+use crate::cli::place::NO_DIRECTORY;
 use crate::config::{
     Config, Dev, FORBIDDEN_PORTS, Handover, TLS_HOSTS_PER_DOMAIN, TlsConfig, UsageConfig,
     default_data_dir, default_workers, development, development_webhooks,
@@ -72,15 +73,16 @@ pub struct Started {
 }
 
 /// The configuration of `portico dev`.
-pub fn config(options: &DevOptions) -> Config {
+pub fn config(options: &DevOptions) -> Result<Config> {
     let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    let data = options.data.clone().unwrap_or_else(default_data_dir);
+    let data = options.data.clone().or_else(default_data_dir);
+    let data = data.context(NO_DIRECTORY)?;
     let certificates = tls::Settings {
         pairs: vec![development(&data).pair],
         directory: None,
         reload: Duration::from_secs(10),
     };
-    Config {
+    Ok(Config {
         preview: local(options.port),
         api: local(options.api_port),
         admin: local(options.admin_port),
@@ -118,7 +120,7 @@ pub fn config(options: &DevOptions) -> Config {
         log: options.log.settings("warn,portico::access=info"),
         handover: Handover::default(),
         dev: Some(Dev { to: options.to, demo: None }),
-    }
+    })
 }
 
 /// Starts everything, and the demo app.

@@ -2,15 +2,15 @@
 //! once.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::base::clock::Clock;
 use crate::cli::args::{
-    Command, DomainCommand, KeyCommand, SandboxCommand, ShareCommand, TenantCommand, TokenCommand,
+    Command, DomainCommand, KeyCommand, SandboxCommand, ShareCommand, StoreArg, TenantCommand,
+    TokenCommand,
 };
-use crate::config::default_data_dir;
+use crate::cli::backup;
 use crate::control::api::keys;
 use crate::control::store::{Actor, AuditFilter, NewApiKey, SandboxFilter, Store, StoreError};
 use crate::model::host::Authority;
@@ -23,22 +23,30 @@ pub async fn run(command: Command) -> Result<String> {
         Command::Key(command) => key(command).await,
         Command::Domain(command) => domain(command).await,
         Command::Sandbox(SandboxCommand::List { tenant, store }) => {
-            let store = open(store.data).await?;
+            let store = open(store).await?;
             sandboxes(&store, &find(&store, &tenant).await?).await
         }
         Command::Token(command) => token(command).await,
         Command::Share(command) => share(command).await,
         Command::Audit { tenant, limit, store } => {
-            let store = open(store.data).await?;
+            let store = open(store).await?;
             let tenant = match tenant {
                 Some(named) => Some(find(&store, &named).await?.id),
                 None => None,
             };
             audit(&store, AuditFilter { tenant, limit, ..AuditFilter::default() }).await
         }
+        Command::Init { store } => backup::init(&store).await,
+        Command::Backup { file, force, without_key, store } => {
+            backup::backup(file, (force, !without_key), &store).await
+        }
+        Command::Restore { file, force, key, store } => {
+            backup::restore(file, (force, key), &store).await
+        }
         Command::Dev(_)
         | Command::Serve { .. }
         | Command::Check { .. }
+        | Command::Doctor { .. }
         | Command::Completions { .. }
         | Command::Man { .. } => {
             bail!("not an operator command")
@@ -46,17 +54,15 @@ pub async fn run(command: Command) -> Result<String> {
     }
 }
 
-async fn open(data: Option<PathBuf>) -> Result<Store> {
-    open_for("", data).await
+async fn open(store: StoreArg) -> Result<Store> {
+    open_for("", store).await
 }
 
 /// Opens the store for a command that changes something; the audit log calls it by this name.
-async fn open_for(action: &str, data: Option<PathBuf>) -> Result<Store> {
-    let data = data.unwrap_or_else(default_data_dir);
-    let store = Store::open_dir(&data, Clock::system()).await.with_context(|| {
-        format!("cannot use the data directory {} (choose another with --data)", data.display())
-    })?;
-    Ok(store.on_behalf(Actor::operator(action)))
+async fn open_for(action: &str, store: StoreArg) -> Result<Store> {
+    let data = store.directory()?;
+    let opened = Store::open_existing(&data, Clock::system()).await;
+    Ok(opened.with_context(|| store.unusable(&data))?.on_behalf(Actor::operator(action)))
 }
 
 async fn find(store: &Store, named: &str) -> Result<Tenant> {
@@ -68,7 +74,7 @@ async fn find(store: &Store, named: &str) -> Result<Tenant> {
 async fn tenant(command: TenantCommand) -> Result<String> {
     match command {
         TenantCommand::Create { name, store } => {
-            let store = open_for("tenant.create", store.data).await?;
+            let store = open_for("tenant.create", store).await?;
             if store.tenants().await?.iter().any(|tenant| tenant.name == name) {
                 bail!("a tenant {name} already exists");
             }
@@ -77,7 +83,7 @@ async fn tenant(command: TenantCommand) -> Result<String> {
         }
         TenantCommand::List { store } => {
             let mut out = String::new();
-            for tenant in open(store.data).await?.tenants().await? {
+            for tenant in open(store).await?.tenants().await? {
                 writeln!(out, "{}  {}  {}", tenant.id, tenant.created_at, tenant.name)?;
             }
             Ok(out)
@@ -88,7 +94,7 @@ async fn tenant(command: TenantCommand) -> Result<String> {
 async fn key(command: KeyCommand) -> Result<String> {
     match command {
         KeyCommand::Create { tenant, label, scopes, store } => {
-            let store = open_for("api_key.create", store.data).await?;
+            let store = open_for("api_key.create", store).await?;
             let tenant = find(&store, &tenant).await?.id;
             let scopes = scopes.split(',').map(scope).collect::<Result<Vec<_>>>()?;
             let (secret, prefix, hash) = keys::generate();
@@ -98,7 +104,7 @@ async fn key(command: KeyCommand) -> Result<String> {
             Ok(secret)
         }
         KeyCommand::List { tenant, store } => {
-            let store = open(store.data).await?;
+            let store = open(store).await?;
             let mut out = String::new();
             for key in store.api_keys(find(&store, &tenant).await?.id).await? {
                 let state = if key.revoked_at.is_some() { "revoked" } else { "active" };
@@ -111,15 +117,28 @@ async fn key(command: KeyCommand) -> Result<String> {
             Ok(out)
         }
         KeyCommand::Revoke { tenant, id, store } => {
-            let store = open_for("api_key.delete", store.data).await?;
+            let store = open_for("api_key.delete", store).await?;
             let tenant = find(&store, &tenant).await?.id;
             store.revoke_api_key(tenant, id.parse().context("that is not a key id")?).await?;
             Ok("revoked".into())
         }
-        KeyCommand::RotateSigning { store } => {
+        KeyCommand::RotateSigning { revoke_old: false, store } => {
             let (key, _) =
-                open_for("signing_key.rotate", store.data).await?.rotate_signing_key().await?;
+                open_for("signing_key.rotate", store).await?.rotate_signing_key().await?;
             Ok(format!("new tokens are signed with {}; the key before still verifies", key.kid))
+        }
+        KeyCommand::RotateSigning { revoke_old: true, store } => {
+            let store = open_for("signing_key.replace", store).await?;
+            let (key, _) = store.replace_signing_keys().await?;
+            Ok(format!("new tokens are signed with {}; all tokens before are void", key.kid))
+        }
+        KeyCommand::ListSigning { store } => {
+            let mut out = String::new();
+            for (at, key) in open(store).await?.signing_keys().await?.iter().enumerate() {
+                let does = if at == 0 { "signs and verifies" } else { "verifies" };
+                writeln!(out, "{}  {}  {does}", key.kid, key.created_at)?;
+            }
+            Ok(out)
         }
     }
 }
@@ -132,14 +151,14 @@ fn scope(name: &str) -> Result<KeyScope> {
 async fn domain(command: DomainCommand) -> Result<String> {
     match command {
         DomainCommand::Add { domain, tenant, store } => {
-            let store = open_for("domain.create", store.data).await?;
+            let store = open_for("domain.create", store).await?;
             let tenant = find(&store, &tenant).await?.id;
             let domain = name(&domain)?;
             store.put_domain(&domain, tenant, Some(Clock::system().now())).await?;
             Ok(format!("previews are served at {{port}}-{{slug}}.sandbox.{domain}"))
         }
         DomainCommand::Exact { fqdn, sandbox, port, tenant, store } => {
-            let store = open_for("custom_domain.create", store.data).await?;
+            let store = open_for("custom_domain.create", store).await?;
             let tenant = find(&store, &tenant).await?.id;
             let sandbox: SandboxId = sandbox.parse().context("that is not a sandbox id")?;
             // Refuses another tenant's sandbox.
@@ -149,7 +168,7 @@ async fn domain(command: DomainCommand) -> Result<String> {
             Ok(format!("{fqdn} leads to sandbox {sandbox}"))
         }
         DomainCommand::Remove { name: domain, store } => {
-            let store = open_for("domain.delete", store.data).await?;
+            let store = open_for("domain.delete", store).await?;
             let domain = name(&domain)?;
             match store.delete_custom_domain(&domain).await {
                 Err(StoreError::NotFound) => store.delete_domain(&domain).await,
@@ -201,7 +220,7 @@ async fn audit(store: &Store, filter: AuditFilter) -> Result<String> {
 async fn token(command: TokenCommand) -> Result<String> {
     match command {
         TokenCommand::List { tenant, sandbox, store } => {
-            let store = open(store.data).await?;
+            let store = open(store).await?;
             let tenant = find(&store, &tenant).await?.id;
             let sandbox = sandbox.parse().context("that is not a sandbox id")?;
             let mut out = String::new();
@@ -216,7 +235,7 @@ async fn token(command: TokenCommand) -> Result<String> {
             Ok(out)
         }
         TokenCommand::Revoke { tenant, sandbox, id, store } => {
-            let store = open_for("preview_token.delete", store.data).await?;
+            let store = open_for("preview_token.delete", store).await?;
             let tenant = find(&store, &tenant).await?.id;
             let sandbox = sandbox.parse().context("that is not a sandbox id")?;
             match id {
@@ -234,7 +253,7 @@ async fn token(command: TokenCommand) -> Result<String> {
 async fn share(command: ShareCommand) -> Result<String> {
     match command {
         ShareCommand::List { tenant, sandbox, store } => {
-            let store = open(store.data).await?;
+            let store = open(store).await?;
             let tenant = find(&store, &tenant).await?.id;
             let sandbox = sandbox.parse().context("that is not a sandbox id")?;
             let mut out = String::new();
@@ -248,7 +267,7 @@ async fn share(command: ShareCommand) -> Result<String> {
             Ok(out)
         }
         ShareCommand::Revoke { tenant, sandbox, id, store } => {
-            let store = open_for("share.delete", store.data).await?;
+            let store = open_for("share.delete", store).await?;
             let tenant = find(&store, &tenant).await?.id;
             let sandbox = sandbox.parse().context("that is not a sandbox id")?;
             let id = id.parse().context("that is not a share link id")?;

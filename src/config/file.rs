@@ -60,7 +60,17 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
     if faults.is_empty() { Ok(config) } else { Err(ConfigError(faults)) }
 }
 
-fn text_of(path: &Path) -> Result<String, ConfigError> {
+/// The data directory that a file names, or the default. Whatever else is wrong with the file does not matter.
+pub fn data_of(path: &Path) -> Result<PathBuf, ConfigError> {
+    let (config, faults) = parse_all(&text_of(path)?)?;
+    let about_data = |fault: &String| fault.starts_with("store.data: ");
+    match faults.into_iter().find(about_data) {
+        Some(fault) => Err(ConfigError(vec![fault])),
+        None => Ok(config.data),
+    }
+}
+
+pub(super) fn text_of(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path)
         .map_err(|error| ConfigError(vec![format!("cannot read {}: {error}", path.display())]))
 }
@@ -200,9 +210,17 @@ fn zone(item: &Value) -> Option<String> {
 }
 
 fn data(r: &mut Reader) -> PathBuf {
+    let given = r.given("store.data");
     let path =
         r.text("store.data", "a directory", |text| (!text.is_empty()).then(|| PathBuf::from(text)));
-    path.unwrap_or_else(default_data_dir)
+    let path = path.or_else(default_data_dir);
+    if path.is_none() && !given {
+        r.fault(
+            "store.data",
+            "is missing, and there is no default without HOME or XDG_DATA_HOME: name a directory such as \"/var/lib/portico\"",
+        );
+    }
+    path.unwrap_or_default()
 }
 
 fn visitors(r: &mut Reader) -> listen::Settings {
@@ -335,6 +353,9 @@ fn encryption(r: &mut Reader) -> Option<TlsConfig> {
     let handshake = r.duration("tls.handshake").unwrap_or(Duration::from_secs(5));
     let hsts = r.duration("tls.hsts").unwrap_or_default();
     let redirect = r.flag("tls.redirect").unwrap_or_default();
+    if listen.is_none() && !r.given("tls.listen") && is_somewhere(&certificates) {
+        r.warning("tls.listen", "is missing: TLS is off, and the certificates are not used");
+    }
     let listen = listen?;
     if !is_somewhere(&certificates) {
         r.fault("tls", "needs certificates: set tls.certificates, tls.directory or both");
@@ -387,17 +408,20 @@ fn log(r: &mut Reader) -> LogSettings {
     }
 }
 
+/// Every setting that there is.
+#[cfg(test)]
+pub(super) fn known_settings() -> std::collections::BTreeSet<String> {
+    let mut reader = Reader::new("").unwrap();
+    read(&mut reader);
+    reader.known().clone()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::known_settings as known;
     use super::*;
-
-    fn known() -> BTreeSet<String> {
-        let mut reader = Reader::new("").unwrap();
-        read(&mut reader);
-        reader.known().clone()
-    }
 
     #[test]
     fn every_setting_is_in_the_example_and_nothing_else_is() {

@@ -4,11 +4,13 @@ mod compute;
 mod file;
 mod handover;
 mod reader;
+mod reload;
 mod renamed;
 mod webhooks;
 
-pub use file::{check, load, parse};
+pub use file::{check, data_of, load, parse};
 pub use handover::{Handover, HandoverError, Role};
+pub use reload::{Reloader, Reread};
 pub(crate) use webhooks::development as development_webhooks;
 
 use std::net::SocketAddr;
@@ -163,14 +165,14 @@ pub(crate) const MAX_WORKERS: usize = 1024;
 /// What certificate authorities give a registered domain within a week, if they are like the largest of them.
 pub(crate) const TLS_HOSTS_PER_DOMAIN: usize = 50;
 
-/// The default data directory: `portico` below the XDG data directory.
-pub fn default_data_dir() -> PathBuf {
+/// The default data directory: `portico` below the XDG data directory. None where neither that nor a home is known: a directory relative
+/// to wherever a command happens to run would be another one each time.
+pub fn default_data_dir() -> Option<PathBuf> {
     let absolute =
         |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_DATA_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local").join("share")))
-        .unwrap_or_else(|| PathBuf::from("."));
-    base.join("portico")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local").join("share")))?;
+    Some(base.join("portico"))
 }
 
 /// The user's home directory, if there is one.

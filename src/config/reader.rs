@@ -45,6 +45,11 @@ impl Reader {
         self.warnings.clone()
     }
 
+    /// Notes what is allowed and probably not meant.
+    pub(super) fn warning(&mut self, key: &str, what: &str) {
+        self.warnings.push(format!("{key}: {what}"));
+    }
+
     fn value(&mut self, key: &str) -> Option<Value> {
         self.known.insert(key.to_owned());
         let given = self.lookup(key);
@@ -67,6 +72,11 @@ impl Reader {
             Value::Table(table) => table.get(name).cloned(),
             _ => None,
         }
+    }
+
+    /// Whether a key is there, with whatever value.
+    pub(super) fn given(&mut self, key: &str) -> bool {
+        self.value(key).is_some()
     }
 
     fn read<T>(
@@ -225,6 +235,14 @@ impl Reader {
                 ));
                 continue;
             };
+            let beginning = format!("{section}.");
+            if table.is_empty() && !self.known.iter().any(|key| key.starts_with(&beginning)) {
+                let sections = self.known.iter().filter_map(|key| Some(key.split_once('.')?.0));
+                let sections = sections.map(str::to_owned).collect();
+                let near = nearest(section, &sections);
+                let hint = near.map_or(String::new(), |near| format!("; did you mean [{near}]?"));
+                self.faults.push(format!("[{section}]: is not a section{hint}"));
+            }
             for name in table.keys() {
                 let key = format!("{section}.{name}");
                 if !self.known.contains(&key) && !is_former(&key) {
@@ -280,6 +298,17 @@ mod tests {
         assert_eq!(faults.len(), 3);
         assert!(faults[0].ends_with("did you mean limits.connections?"), "{faults:?}");
         assert!(faults[1..].iter().all(|fault| fault.ends_with("is not a setting")), "{faults:?}");
+    }
+
+    #[test]
+    fn an_empty_section_that_is_none_is_a_fault() {
+        let mut reader = Reader::new("[limits]\n[limit]\n[strange]").unwrap();
+        reader.size("limits.connections", (0, 9));
+        let faults = reader.finish();
+        assert_eq!(
+            faults,
+            ["[limit]: is not a section; did you mean [limits]?", "[strange]: is not a section"]
+        );
     }
 
     #[test]

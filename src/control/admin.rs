@@ -1,19 +1,24 @@
 //! The admin listener: metrics and health. Loopback by default; nothing a visitor can reach.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Map, Value, json};
 
 use crate::base::clock::Clock;
 use crate::base::telemetry::Metrics;
 use crate::control::follow::Follower;
 use crate::control::issuance::{Issuance, Verdict};
 use crate::routing::Routes;
+
+/// What those ask for who read the newer format of metrics.
+const OPEN_METRICS: &str = "application/openmetrics-text";
 
 /// What the admin listener tells of.
 #[derive(Clone, Debug)]
@@ -28,11 +33,14 @@ pub struct AdminState {
     pub issuance: Arc<Issuance>,
     /// Wall time.
     pub clock: Clock,
+    /// Where the process listens, by the names of the settings.
+    pub listeners: Vec<(&'static str, SocketAddr)>,
 }
 
-/// `/metrics`, `/healthz`, `/readyz`, `/internal/tls/ask`.
+/// `/`, `/metrics`, `/healthz`, `/readyz`, `/internal/tls/ask`.
 pub fn router(state: AdminState) -> Router {
     Router::new()
+        .route("/", get(front))
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -40,15 +48,39 @@ pub fn router(state: AdminState) -> Router {
         .with_state(state)
 }
 
-async fn metrics(State(state): State<AdminState>) -> Response {
+/// What is here: for people, and for `portico doctor`.
+async fn front(State(state): State<AdminState>) -> Json<Value> {
+    let listeners: Map<String, Value> = state
+        .listeners
+        .iter()
+        .map(|(name, address)| ((*name).to_owned(), address.to_string().into()))
+        .collect();
+    Json(json!({
+        "service": "portico",
+        "version": env!("CARGO_PKG_VERSION"),
+        "listeners": listeners,
+        "links": {
+            "metrics": "/metrics",
+            "liveness": "/healthz",
+            "readiness": "/readyz",
+            "certificates on demand": "/internal/tls/ask?domain=HOST",
+        },
+    }))
+}
+
+async fn metrics(State(state): State<AdminState>, headers: HeaderMap) -> Response {
     state.metrics.sandboxes.set(i64::try_from(state.routes.len()).unwrap_or(i64::MAX));
     state.metrics.routing_version.set(state.routes.version());
     state.metrics.routing_lag.set(state.follower.lag());
-    match state.metrics.render() {
-        Ok(text) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], text).into_response()
-        }
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let (rendered, kind) = if accept.is_some_and(|kinds| kinds.contains(OPEN_METRICS)) {
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        (state.metrics.render(), kind)
+    } else {
+        (state.metrics.render_classic(), "text/plain; version=0.0.4; charset=utf-8")
+    };
+    match rendered {
+        Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

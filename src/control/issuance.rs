@@ -1,6 +1,7 @@
 //! May a certificate be issued for a host? What a front with on-demand certificates asks before every issuance. Answered from memory.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -30,14 +31,19 @@ pub enum Verdict {
 /// Decides, and counts what it has allowed.
 #[derive(Debug)]
 pub struct Issuance {
-    limit: usize,
+    limit: AtomicUsize,
     allowed: Mutex<HashMap<Box<str>, Hosts>>,
 }
 
 impl Issuance {
     /// With a limit of hosts of one registered domain a week; 0 = no limit.
     pub fn new(limit: usize) -> Self {
-        Self { limit, allowed: Mutex::default() }
+        Self { limit: limit.into(), allowed: Mutex::default() }
+    }
+
+    /// Another limit from now on.
+    pub fn set(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Judges a host. One that was allowed within the week is allowed again, uncounted: fronts ask more than once for a certificate.
@@ -50,7 +56,8 @@ impl Issuance {
     }
 
     fn admits(&self, host: &str, now: Timestamp) -> bool {
-        if self.limit == 0 {
+        let limit = self.limit.load(Ordering::Relaxed);
+        if limit == 0 {
             return true;
         }
         let is_recent = |at: &Timestamp| now.duration_since(*at) < WEEK;
@@ -66,10 +73,10 @@ impl Issuance {
         if hosts.get(host).is_some_and(is_recent) {
             return true;
         }
-        if hosts.len() >= self.limit {
+        if hosts.len() >= limit {
             hosts.retain(|_, at| is_recent(at));
         }
-        let has_room = hosts.len() < self.limit;
+        let has_room = hosts.len() < limit;
         if has_room {
             hosts.insert(host.into(), now);
         }

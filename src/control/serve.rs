@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
@@ -16,7 +18,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 use tower::ServiceExt as _;
 
@@ -56,23 +57,67 @@ impl Default for Settings {
     }
 }
 
+/// What is served, and how, at the moment. Cheap to clone; all clones change together.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    router: Arc<ArcSwap<Router>>,
+    settings: Arc<ArcSwap<Settings>>,
+}
+
+impl Serving {
+    /// Other handlers, for requests from now on.
+    pub fn set_router(&self, router: Router) {
+        self.router.store(Arc::new(router));
+    }
+
+    /// Other limits and deadlines, for connections from now on.
+    pub fn set(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
+    }
+}
+
 /// Serves a listener until the process drains.
-pub fn serve(listener: TcpListener, router: Router, settings: Settings, watcher: Watcher) {
+pub fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: Settings,
+    watcher: Watcher,
+) -> Serving {
+    let serving = Serving {
+        router: Arc::new(ArcSwap::from_pointee(router)),
+        settings: Arc::new(ArcSwap::from_pointee(settings)),
+    };
+    let given = serving.clone();
     tokio::spawn(async move {
         let mut draining = watcher.clone();
         tokio::select! {
-            () = accept(&listener, &router, settings, &watcher) => {}
+            () = accept(&listener, &serving, &watcher) => {}
             () = draining.reached(Stage::Draining) => {}
         }
     });
+    given
 }
 
-async fn accept(listener: &TcpListener, router: &Router, settings: Settings, watcher: &Watcher) {
-    let seats = match settings.connections {
-        0 => Semaphore::MAX_PERMITS,
-        count => count.min(Semaphore::MAX_PERMITS),
-    };
-    let seats = Arc::new(Semaphore::new(seats));
+/// A connection's place, given back when dropped.
+struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    /// A place, if fewer than `most` are taken; 0 = no limit.
+    fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let before = taken.fetch_add(1, Ordering::Relaxed);
+        let seat = Self(Arc::clone(taken));
+        (most == 0 || before < most).then_some(seat)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn accept(listener: &TcpListener, serving: &Serving, watcher: &Watcher) {
+    let taken = Arc::<AtomicUsize>::default();
     loop {
         let (socket, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -82,12 +127,13 @@ async fn accept(listener: &TcpListener, router: &Router, settings: Settings, wat
                 continue;
             }
         };
-        let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
+        let settings = **serving.settings.load();
+        let Some(seat) = Seat::take(&taken, settings.connections) else {
             // As far as the kernel takes it at once: a flood must not cost more.
             drop(socket.writable().await.and_then(|()| socket.try_write(FULL)));
             continue;
         };
-        let (router, watcher) = (router.clone(), watcher.clone());
+        let (router, watcher) = (Arc::clone(&serving.router), watcher.clone());
         tokio::spawn(async move {
             connection((socket, peer), router, settings, watcher).await;
             drop(seat);
@@ -97,7 +143,7 @@ async fn accept(listener: &TcpListener, router: &Router, settings: Settings, wat
 
 async fn connection(
     (socket, peer): (TcpStream, SocketAddr),
-    router: Router,
+    router: Arc<ArcSwap<Router>>,
     settings: Settings,
     mut watcher: Watcher,
 ) {
@@ -112,7 +158,7 @@ async fn connection(
         let mut request = request.map(|body| Prompt::new(body, settings.body));
         // For the audit log.
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+        Router::clone(&router.load()).oneshot(request)
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())

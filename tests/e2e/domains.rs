@@ -116,7 +116,12 @@ async fn a_domain_is_registered_verified_used_and_deleted() {
         (&sandbox["status"], &sandbox["found"]),
         (&json!("wrong"), &json!(["CNAME elsewhere.test"]))
     );
-    assert!(sandbox["message"].as_str().unwrap().contains("a CNAME record with the value proxy.platform.test"));
+    assert!(
+        sandbox["message"]
+            .as_str()
+            .unwrap()
+            .contains("a CNAME record with the value proxy.platform.test")
+    );
 
     names.set("*.sandbox.opendesigns.test", &[&format!("CNAME {TARGET}")]);
     let right = verify(api, "/tenant").await;

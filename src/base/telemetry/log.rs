@@ -1,17 +1,22 @@
 //! The log: one line an event, written by a thread of its own so that no request waits for a disk or a terminal.
 
+use std::fmt;
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Deserialize;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, ParseError};
-use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 use super::access;
+use crate::base::owner;
 
 /// Batches of lines that may wait for the writer; beyond that they are dropped (and counted) rather than requests delayed.
 const QUEUE: usize = 64 * 1024;
@@ -42,9 +47,109 @@ pub struct LogSettings {
     pub file: Option<PathBuf>,
 }
 
+impl LogSettings {
+    /// Whether lines are JSON.
+    pub fn is_json(&self) -> bool {
+        match self.format {
+            LogFormat::Auto => !self.is_terminal(),
+            LogFormat::Json => true,
+            LogFormat::Text => false,
+        }
+    }
+
+    fn is_terminal(&self) -> bool {
+        self.file.is_none() && io::stderr().is_terminal()
+    }
+}
+
 /// Keeps the writer alive; dropping it writes what still waits.
 #[derive(Debug)]
-pub struct LogGuard(#[expect(dead_code, reason = "held for its Drop")] WorkerGuard);
+pub struct LogGuard {
+    control: LogControl,
+    _writer: WorkerGuard,
+}
+
+impl LogGuard {
+    /// What changes the log while it is written.
+    pub fn control(&self) -> LogControl {
+        self.control.clone()
+    }
+}
+
+/// Changes the log while it is written. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LogControl {
+    filter: reload::Handle<EnvFilter, Registry>,
+    next: Arc<Next>,
+}
+
+/// Where the writer is to go on, if that is new.
+#[derive(Default)]
+struct Next {
+    /// Whether there is something in `target`; looked at before every write, so no lock.
+    is_there: AtomicBool,
+    target: Mutex<Option<Target>>,
+}
+
+impl fmt::Debug for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Next").field("is_there", &self.is_there).finish_non_exhaustive()
+    }
+}
+
+impl LogControl {
+    /// Says what is logged from now on.
+    pub fn set_filter(&self, filter: &str) -> Result<(), LogError> {
+        let filter = EnvFilter::try_new(filter)?;
+        self.filter.reload(filter).map_err(|_| LogError::Gone)
+    }
+
+    /// Opens the file anew, by its name: after a rotation that is another one. What is written until then is in the one before.
+    pub fn reopen(&self, file: Option<&Path>) -> Result<(), LogError> {
+        let target = target(file)?;
+        *self.next.target.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
+        self.next.is_there.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// What is written to.
+type Target = Box<dyn io::Write + Send>;
+
+/// Writes to whatever is the target at the moment. Lives on the writing thread.
+struct Output {
+    target: Target,
+    next: Arc<Next>,
+}
+
+impl Output {
+    fn current(&mut self) -> &mut Target {
+        if self.next.is_there.swap(false, Ordering::Acquire)
+            && let Some(next) =
+                self.next.target.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            self.target = next;
+        }
+        &mut self.target
+    }
+}
+
+impl io::Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.current().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.current().flush()
+    }
+}
+
+fn target(file: Option<&Path>) -> Result<Target, LogError> {
+    let Some(path) = file else { return Ok(Box::new(io::stderr())) };
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    let refused = |error: io::Error| LogError::File(path.to_owned(), owner::refusal(path, &error));
+    Ok(Box::new(opened.map_err(refused)?))
+}
 
 /// Why the log could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +158,11 @@ pub enum LogError {
     #[error("the log filter is not valid: {0}")]
     Filter(#[from] ParseError),
     /// The file cannot be opened for appending.
-    #[error("the log file {0} cannot be opened: {1}")]
-    File(PathBuf, #[source] io::Error),
+    #[error("the log file {} cannot be opened: {_1}", .0.display())]
+    File(PathBuf, String),
+    /// The log has ended.
+    #[error("the log has ended")]
+    Gone,
     /// Something else logs already.
     #[error("logging is already set up in this process")]
     Twice,
@@ -62,33 +170,24 @@ pub enum LogError {
 
 /// Sets up the log of the process.
 pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
-    let filter = EnvFilter::try_new(&settings.filter)?;
-    let terminal = settings.file.is_none() && io::stderr().is_terminal();
-    let (writer, guard) = match &settings.file {
-        None => non_blocking(io::stderr()),
-        Some(path) => {
-            let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-            non_blocking(file.map_err(|error| LogError::File(path.clone(), error))?)
-        }
-    };
-    let json = match settings.format {
-        LogFormat::Auto => !terminal,
-        LogFormat::Json => true,
-        LogFormat::Text => false,
-    };
+    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&settings.filter)?);
+    let next = Arc::<Next>::default();
+    let output = Output { target: target(settings.file.as_deref())?, next: Arc::clone(&next) };
+    let builder = NonBlockingBuilder::default().buffered_lines_limit(QUEUE).lossy(true);
+    let (writer, guard) = builder.finish(output);
     let lost = writer.error_counter();
     let registry = tracing_subscriber::registry().with(filter);
-    let set = if json {
+    let set = if settings.is_json() {
         // Access lines have a writer of their own, and are no events then.
-        let set =
-            registry.with(fmt::layer().json().flatten_event(true).with_writer(writer.clone()));
-        set.try_init().inspect(|()| access::write_json_to(writer))
+        let layer = layer().json().flatten_event(true).with_writer(writer.clone());
+        registry.with(layer).try_init().inspect(|()| access::write_json_to(writer))
     } else {
-        registry.with(fmt::layer().compact().with_ansi(terminal).with_writer(writer)).try_init()
+        let layer = layer().compact().with_ansi(settings.is_terminal()).with_writer(writer);
+        registry.with(layer).try_init()
     };
     set.map_err(|_| LogError::Twice)?;
     drop(LOST.set(lost));
-    Ok(LogGuard(guard))
+    Ok(LogGuard { control: LogControl { filter: handle, next }, _writer: guard })
 }
 
 /// Batches of lines that were dropped because the writer could not keep up.
@@ -96,6 +195,28 @@ pub(super) fn lost() -> u64 {
     LOST.get().map_or(0, |lost| u64::try_from(lost.dropped_lines()).unwrap_or(u64::MAX))
 }
 
-fn non_blocking(to: impl io::Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
-    NonBlockingBuilder::default().buffered_lines_limit(QUEUE).lossy(true).finish(to)
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_moved_away_is_opened_anew_and_one_that_cannot_be_leaves_the_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
+        let next = Arc::<Next>::default();
+        let mut output = Output { target: target(Some(&path)).unwrap(), next: Arc::clone(&next) };
+        let filter = reload::Layer::new(EnvFilter::new("off")).1;
+        let control = LogControl { filter, next };
+        output.write_all(b"one ").unwrap();
+        std::fs::rename(&path, &moved).unwrap();
+        output.write_all(b"two").unwrap();
+        control.reopen(Some(&path)).unwrap();
+        output.write_all(b"three").unwrap();
+        assert!(control.reopen(Some(&path.join("below"))).is_err());
+        output.write_all(b" four").unwrap();
+        assert_eq!(std::fs::read_to_string(&moved).unwrap(), "one two");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "three four");
+    }
 }

@@ -1,5 +1,6 @@
 //! Prometheus metrics. No label value is ever chosen by a visitor, a tenant or a sandbox, so the number of series is fixed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::counts::{AllCounts, Counts};
 use super::machines::Machines;
+use super::process::{Process, register_build};
 use super::{DeliveryOutcome, Handshake, Limited};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -42,6 +44,8 @@ struct OutcomeLabels {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Of the process, under names without ours.
+    process: Registry,
     counts: AllCounts,
     errors: Family<ErrorLabels, Counter>,
     faults: Family<FaultLabels, Counter>,
@@ -157,6 +161,9 @@ impl Metrics {
         let routing_lag = Gauge::default();
         let help = "Changes written and not yet applied to the routing tables";
         renamed(r, ("knowledge_lag", "routing_lag"), help, &routing_lag);
+        register_build(r);
+        let mut process = Registry::default();
+        process.register_collector(Box::new(Process));
         Self {
             counts,
             errors,
@@ -203,6 +210,7 @@ impl Metrics {
             delivery_backlog: gauge(r, "webhook_queue", "Pending webhook deliveries"),
             delivery_overdue,
             registry,
+            process,
         }
     }
 
@@ -284,9 +292,37 @@ impl Metrics {
     /// All of it in the `OpenMetrics` text format.
     pub fn render(&self) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
-        text::encode(&mut out, &self.registry)?;
+        text::encode_registry(&mut out, &self.registry)?;
+        text::encode_registry(&mut out, &self.process)?;
+        text::encode_eof(&mut out)?;
         Ok(out)
     }
+
+    /// All of it in the text format of Prometheus, version 0.0.4, for who asks for no other.
+    pub fn render_classic(&self) -> Result<String, std::fmt::Error> {
+        Ok(classic(&self.render()?))
+    }
+}
+
+/// `OpenMetrics` as the older format has it: a counter is described under the name that its samples have, and there are no units.
+fn classic(text: &str) -> String {
+    let counter =
+        |line: &str| Some(line.strip_suffix(" counter")?.strip_prefix("# TYPE ")?.to_owned());
+    let counters: HashSet<String> = text.lines().filter_map(counter).collect();
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        if line.starts_with("# UNIT ") || line == "# EOF" {
+            continue;
+        }
+        let described = line.strip_prefix("# ").and_then(|rest| {
+            let (keyword, rest) = rest.split_once(' ')?;
+            let (name, rest) = rest.split_once(' ')?;
+            counters.contains(name).then(|| format!("# {keyword} {name}_total {rest}"))
+        });
+        out.push_str(described.as_deref().unwrap_or(line));
+        out.push('\n');
+    }
+    out
 }
 
 /// What the help of a metric's old name says. It is exported for one version beside the new one.
@@ -371,12 +407,48 @@ mod tests {
             })
             .collect();
         let page = include_str!("../../../docs/operations.md");
-        let rows = page.lines().filter(|line| line.starts_with("| `portico_"));
-        let names = rows.flat_map(|line| line.split('|').nth(1).unwrap().split('`'));
-        let names = names.filter(|name| name.starts_with("portico_"));
+        let is_ours = |name: &&str| name.starts_with("portico_") || name.starts_with("process_");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")).filter(is_ours);
+        let names = rows.flat_map(|line| line.split('|').next().unwrap().split('`'));
+        let names = names.filter(is_ours);
         let documented: BTreeSet<String> =
             names.map(|name| name.split('{').next().unwrap().to_owned()).collect();
         assert!(told.len() > 15, "{rendered}");
         assert_eq!(told, documented);
+    }
+
+    #[test]
+    fn the_classic_format_describes_what_it_holds_and_promtool_has_nothing_to_say() {
+        let metrics = Metrics::new();
+        metrics.connections_accepted.inc();
+        let text = metrics.render_classic().unwrap();
+        let help = "# HELP portico_connections_accepted_total ";
+        assert!(text.contains(help) && text.contains("portico_connections_accepted_total 1\n"));
+        assert!(!text.contains("# UNIT") && !text.contains("# EOF"), "{text}");
+        let described: HashSet<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+            .collect();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let of_histogram = ["_bucket", "_sum", "_count"];
+            let base = of_histogram.iter().find_map(|end| name.strip_suffix(end));
+            let is_described =
+                described.contains(name) || base.is_some_and(|base| described.contains(base));
+            assert!(is_described, "{line}");
+        }
+        let promtool = std::process::Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn();
+        let Ok(mut promtool) = promtool else {
+            println!("SKIPPED: promtool is not there");
+            return;
+        };
+        std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), text.as_bytes()).unwrap();
+        let said = promtool.wait_with_output().unwrap();
+        assert!(said.status.success(), "{said:?}");
     }
 }

@@ -6,10 +6,11 @@ mod log;
 mod machines;
 mod metrics;
 mod outcomes;
+mod process;
 
 pub use access::{AccessLine, Gravity, flush as flush_access};
 pub use counts::{Count, Counts};
-pub use log::{LogError, LogFormat, LogGuard, LogSettings, init as init_log};
+pub use log::{LogControl, LogError, LogFormat, LogGuard, LogSettings, init as init_log};
 pub use machines::{CommandResult, Machines, Wakes};
 pub use metrics::Metrics;
 pub use outcomes::{DeliveryOutcome, Handshake, Limited, Source};

@@ -22,6 +22,7 @@ mod endpoints;
 mod events;
 mod fields;
 mod filter;
+mod front;
 pub mod keys;
 mod lifecycle;
 mod listing;
@@ -63,7 +64,7 @@ const MAX_BODY: usize = 1 << 20;
 pub fn router(state: ApiState) -> Router {
     Router::from(endpoints::described())
         .method_not_allowed_fallback(sdk::method_not_allowed)
-        .fallback(sdk::no_such_route)
+        .fallback(front::fallback)
         .layer(middleware::from_fn(unknown::warn))
         .layer(Extension(document::declared()))
         .layer(Extension(document::served()))

@@ -160,7 +160,7 @@ impl From<StoreError> for Problem {
             | StoreError::Migration(_)
             | StoreError::WrongSecretKey
             | StoreError::Corrupt(_)
-            | StoreError::Io(..) => {
+            | StoreError::Directory(_) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(error, "the store failed");
                 Self::unavailable("The database cannot be reached at the moment.")

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::task::{Id, JoinSet};
 
 use super::command::{self, CommandFault};
@@ -21,7 +22,7 @@ const POLL: Duration = Duration::from_secs(1);
 pub async fn run(
     settings: Settings,
     store: Store,
-    rules: Arc<AddressRules>,
+    rules: Arc<ArcSwap<AddressRules>>,
     metrics: Arc<Metrics>,
     mut shutdown: Watcher,
 ) {
@@ -83,7 +84,7 @@ impl UnderWay {
 struct Job {
     settings: Settings,
     store: Store,
-    rules: Arc<AddressRules>,
+    rules: Arc<ArcSwap<AddressRules>>,
     metrics: Arc<Metrics>,
 }
 
@@ -114,7 +115,7 @@ impl Job {
         let question = protocol::question(verb, sandbox);
         let ran = command::run(argv, &self.settings.environment, &question, deadline).await;
         let (result, told) = match ran.result {
-            Ok(output) => match protocol::answer(&output, (verb, sandbox), &self.rules) {
+            Ok(output) => match protocol::answer(&output, (verb, sandbox), &self.rules.load()) {
                 Ok(upstream) => {
                     self.metrics.machines.command(verb.place(), CommandResult::Done);
                     tracing::info!(target: "portico::lifecycle", sandbox = %sandbox.id, tenant = %sandbox.tenant, verb = verb.word(), "command done");

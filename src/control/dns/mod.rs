@@ -9,7 +9,7 @@ mod judge;
 
 pub use judge::{Finding, Record};
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,6 +90,14 @@ pub fn challenge_name(domain: &str) -> String {
     format!("{CHALLENGE}.{domain}")
 }
 
+/// Of a wildcard a name that nobody has ever asked for; any other as it is.
+fn unheard_of(name: &str) -> String {
+    match name.strip_prefix("*.") {
+        Some(rest) => format!("preview-check-{:016x}.{rest}", fastrand::u64(..)),
+        None => name.to_owned(),
+    }
+}
+
 impl Dns {
     /// Prepares to ask. Nothing is sent before something is to be known.
     pub fn new(settings: Settings) -> Self {
@@ -122,10 +130,7 @@ impl Dns {
     /// Whether a name leads to the target. Of a wildcard a label is asked for that nobody has ever asked for, so that no cache and
     /// no record of its own answers in its place.
     async fn leads_here(&self, name: &str) -> Record {
-        let asked = match name.strip_prefix("*.") {
-            Some(rest) => format!("preview-check-{:016x}.{rest}", fastrand::u64(..)),
-            None => name.to_owned(),
-        };
+        let asked = unheard_of(name);
         let judged = self.in_time(async {
             let trail = self.asker.follow(&asked, self.target()).await?;
             let own = match &trail {
@@ -138,6 +143,13 @@ impl Dns {
         });
         let (finding, found) = judged.await.unwrap_or_else(judge::unanswered);
         Record::route(name, self.target(), finding, found)
+    }
+
+    /// The addresses that a name leads to, by whatever aliases; of a wildcard those of a name that nobody has ever asked for.
+    pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, String> {
+        let asked = unheard_of(name);
+        let trail = self.in_time(self.asker.follow(&asked, "")).await;
+        trail.map(|trail| trail.addresses).map_err(|error| error.to_string())
     }
 
     /// Whether a domain's TXT record holds a value.

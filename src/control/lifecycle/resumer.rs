@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -61,7 +61,7 @@ struct Flight {
 /// Wakes sandboxes for those who wait, one start at a time for each.
 #[derive(Debug)]
 pub struct Resumer {
-    settings: WakeSettings,
+    settings: watch::Receiver<WakeSettings>,
     store: Store,
     follower: Follower,
     routes: Arc<Routes>,
@@ -74,7 +74,7 @@ pub struct Resumer {
 impl Resumer {
     /// With nobody waiting yet.
     pub fn new(
-        settings: WakeSettings,
+        settings: watch::Receiver<WakeSettings>,
         (store, follower): (Store, Follower),
         routes: Arc<Routes>,
         metrics: Arc<Metrics>,
@@ -132,9 +132,10 @@ impl Resumer {
             self.metrics.machines.wake(Wakes::Spent);
             return tell(reply, Woken::Spent);
         }
+        let settings = *self.settings.borrow();
         let flight = self.flights.entry(id).or_default();
         flight.waiting.retain(|waiter| !waiter.reply.is_closed());
-        if flight.waiting.len() >= self.settings.waiting_per_sandbox && !begins {
+        if flight.waiting.len() >= settings.waiting_per_sandbox && !begins {
             self.metrics.machines.wake(Wakes::Full);
             return tell(reply, Woken::Waiting);
         }
@@ -221,7 +222,7 @@ impl Resumer {
     /// Takes one wake from the tenant's budget.
     fn pay(&mut self, waking: &Waking) -> bool {
         let own = waking.per_minute.unwrap_or(u32::MAX);
-        let limit = match self.settings.per_minute {
+        let limit = match self.settings.borrow().per_minute {
             0 => own,
             limit => limit.min(own),
         };

@@ -1,5 +1,6 @@
 //! What can go wrong with the store.
 
+use super::directory::DirectoryError;
 use crate::model::{SandboxState, Workspace};
 
 /// What can go wrong with the store.
@@ -51,8 +52,8 @@ pub enum StoreError {
     #[error("a stored value is not valid: {0}")]
     Corrupt(&'static str),
     /// The data directory or key file.
-    #[error("{1}")]
-    Io(#[source] std::io::Error, String),
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
 }
 
 /// A quota that a change would exceed. Nothing was changed.

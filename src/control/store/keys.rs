@@ -134,6 +134,18 @@ impl Store {
 
     /// Makes a new signing key and keeps the one before; older ones stop verifying.
     pub async fn rotate_signing_key(&self) -> Result<(SigningKeyRecord, Version), StoreError> {
+        self.new_signing_key(ACTIVE_SIGNING_KEYS).await
+    }
+
+    /// Makes a new signing key; whatever was signed with others stops verifying at once.
+    pub async fn replace_signing_keys(&self) -> Result<(SigningKeyRecord, Version), StoreError> {
+        self.new_signing_key(1).await
+    }
+
+    async fn new_signing_key(
+        &self,
+        active: u32,
+    ) -> Result<(SigningKeyRecord, Version), StoreError> {
         let mut secret = vec![0; 32];
         rand::fill(&mut secret).map_err(|_| StoreError::WrongSecretKey)?;
         let kid = uuid::Uuid::new_v4().simple().to_string();
@@ -152,7 +164,7 @@ impl Store {
         .await
         .map_err(StoreError::Database)?;
         sqlx::query("DELETE FROM signing_keys WHERE kid NOT IN (SELECT kid FROM signing_keys ORDER BY created_at DESC LIMIT ?1)")
-            .bind(ACTIVE_SIGNING_KEYS)
+            .bind(active)
             .execute(&mut *tx)
             .await
             .map_err(StoreError::Database)?;

@@ -1,5 +1,6 @@
 //! Opening the store: the file, its schema, its key.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 
 use super::StoreError;
 use super::actor::Actor;
+use super::directory::{self, DirectoryError};
 use super::secrets::SecretBox;
 use crate::base::clock::Clock;
 use crate::model::{Links, Subject, Version};
@@ -37,23 +39,46 @@ pub struct Store {
     pub(super) emitting: Arc<AtomicI64>,
     emitted: Arc<watch::Sender<i64>>,
     pub(super) links: Arc<OnceLock<Links>>,
+    /// Keeps a restore away.
+    _in_use: Arc<File>,
+}
+
+/// How the database is opened.
+pub(super) fn options(data: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(data.join(directory::DATABASE))
+        .journal_mode(SqliteJournalMode::Wal)
+        // What was answered survives a power cut as well as a crash of ours.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        .statement_cache_capacity(256)
 }
 
 impl Store {
     /// Opens (or makes) the store in a directory: `portico.db` in WAL mode, and `secret.key` with which secrets in it are encrypted.
     pub async fn open_dir(data: &Path, clock: Clock) -> Result<Self, StoreError> {
-        let io = |what: &'static str| move |error| StoreError::Io(error, what.to_owned());
-        tokio::fs::create_dir_all(data).await.map_err(io("the directory cannot be created"))?;
-        let secrets = Arc::new(SecretBox::load(&data.join("secret.key"))?);
-        let options = SqliteConnectOptions::new()
-            .filename(data.join("portico.db"))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // What was answered survives a power cut as well as a crash of ours.
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY)
-            .statement_cache_capacity(256);
+        directory::make(data)?;
+        Self::open(data, clock, true).await
+    }
+
+    /// Opens the store in a directory. Where there is none, nothing is made.
+    pub async fn open_existing(data: &Path, clock: Clock) -> Result<Self, StoreError> {
+        Self::open(data, clock, false).await
+    }
+
+    async fn open(data: &Path, clock: Clock, may_create: bool) -> Result<Self, StoreError> {
+        // Of those who open a new directory, or an old one after an upgrade, at the same time, one sets it up and the others wait.
+        let setup = directory::set_up(data).await?;
+        let key = data.join(directory::KEY);
+        let is_new = !directory::holds_data(data)?;
+        if is_new && !may_create {
+            return Err(DirectoryError::Absent(data.to_owned()).into());
+        }
+        let in_use = directory::join(data)?;
+        let secrets = if key.exists() { SecretBox::load(&key) } else { SecretBox::create(&key) }?;
+        directory::probe(data, is_new)?;
+        let options = options(data);
         let pool = |n| SqlitePoolOptions::new().max_connections(n).acquire_timeout(2 * BUSY);
         let write = pool(1).connect_with(options.clone()).await.map_err(StoreError::Database)?;
         super::migrations::migrator().run(&write).await.map_err(StoreError::Migration)?;
@@ -62,14 +87,16 @@ impl Store {
             read,
             write,
             clock,
-            secrets,
+            secrets: Arc::new(secrets),
             written: Arc::new(watch::channel(0).0),
             emitting: Arc::default(),
             emitted: Arc::new(watch::channel(0).0),
             links: Arc::default(),
             actor: None,
+            _in_use: in_use,
         };
         store.prepare().await?;
+        drop(setup);
         Ok(store)
     }
 

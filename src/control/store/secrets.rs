@@ -1,7 +1,7 @@
 //! Secrets at rest: encrypted with a key that lies in a file of its own, or beside the database in development.
 
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -9,6 +9,8 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, RandomizedNonceKey};
 use aws_lc_rs::rand;
 
 use super::StoreError;
+use super::directory::{DirectoryError, sync};
+use crate::base::owner;
 
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
@@ -24,27 +26,47 @@ impl std::fmt::Debug for SecretBox {
 }
 
 impl SecretBox {
-    /// Reads the key file; makes it, readable by its owner only, when there is none.
-    pub(super) fn load(path: &Path) -> Result<Self, StoreError> {
-        let fault = |error, what: &str| StoreError::Io(error, format!("{} {what}", path.display()));
+    /// Makes a key, readable by its owner only. The file appears whole or not at all: another process that sees it can use it.
+    pub(super) fn create(path: &Path) -> Result<Self, StoreError> {
         let mut key = [0_u8; KEY_BYTES];
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(mut file) => {
-                rand::fill(&mut key).map_err(|_| StoreError::WrongSecretKey)?;
-                file.write_all(hex(&key).as_bytes()).map_err(|e| fault(e, "cannot be written"))?;
-                file.sync_all().map_err(|e| fault(e, "cannot be written"))?;
+        rand::fill(&mut key).map_err(|_| StoreError::WrongSecretKey)?;
+        Self::put(path, &hex(&key))?;
+        Self::load(path)
+    }
+
+    /// Writes a key's text where there is none yet.
+    pub(super) fn put(path: &Path, text: &str) -> Result<(), StoreError> {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let unfinished = path.with_extension("key.new");
+        let fault = |error| DirectoryError::io(path, "cannot be created")(error);
+        let written = || -> std::io::Result<()> {
+            let mut options = OpenOptions::new();
+            let mut file =
+                options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            owner::hand_over(&unfinished, directory)?;
+            match std::fs::hard_link(&unfinished, path) {
+                // Somebody else's is as good as ours.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                linked => linked?,
             }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let mut text = String::new();
-                let opened = OpenOptions::new().read(true).open(path);
-                opened
-                    .and_then(|mut file| file.read_to_string(&mut text))
-                    .map_err(|e| fault(e, "cannot be read"))?;
-                key = unhex(text.trim())
-                    .ok_or(StoreError::Corrupt("secret.key must hold 64 hexadecimal digits"))?;
-            }
-            Err(error) => return Err(fault(error, "cannot be created")),
-        }
+            std::fs::remove_file(&unfinished)
+        };
+        written().map_err(fault)?;
+        Ok(sync(directory)?)
+    }
+
+    /// Reads the key file.
+    pub(super) fn load(path: &Path) -> Result<Self, StoreError> {
+        let text = std::fs::read_to_string(path);
+        Self::of(&text.map_err(DirectoryError::io(path, "cannot be read"))?)
+    }
+
+    /// A key as its file has it.
+    pub(super) fn of(text: &str) -> Result<Self, StoreError> {
+        let key = unhex(text.trim())
+            .ok_or(StoreError::Corrupt("secret.key must hold 64 hexadecimal digits"))?;
         RandomizedNonceKey::new(&AES_256_GCM, &key)
             .map(Self)
             .map_err(|_| StoreError::WrongSecretKey)
@@ -93,14 +115,14 @@ mod tests {
     #[test]
     fn a_value_opens_only_under_its_name_and_key() {
         let dir = tempfile::tempdir().unwrap();
-        let secrets = SecretBox::load(&dir.path().join("a.key")).unwrap();
+        let secrets = SecretBox::create(&dir.path().join("a.key")).unwrap();
         let sealed = secrets.seal("row", b"value").unwrap();
         assert!(!sealed.windows(5).any(|part| part == b"value"));
         assert_eq!(secrets.open("row", &sealed).unwrap(), b"value");
         assert!(secrets.open("other", &sealed).is_err());
         let again = SecretBox::load(&dir.path().join("a.key")).unwrap();
         assert_eq!(again.open("row", &sealed).unwrap(), b"value");
-        let other = SecretBox::load(&dir.path().join("b.key")).unwrap();
+        let other = SecretBox::create(&dir.path().join("b.key")).unwrap();
         assert!(matches!(other.open("row", &sealed), Err(StoreError::WrongSecretKey)));
     }
 
@@ -109,7 +131,11 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret.key");
-        SecretBox::load(&path).unwrap();
+        SecretBox::create(&path).unwrap();
+        let first = std::fs::read(&path).unwrap();
+        SecretBox::create(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), first, "a key is never replaced");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::write(&path, "nonsense").unwrap();
         assert!(matches!(SecretBox::load(&path), Err(StoreError::Corrupt(_))));

@@ -119,7 +119,7 @@ impl Deliverer {
             let attempt = sender.send(&claim).await;
             let tries = (claim.attempt, claim.webhook.retry_count);
             let verdict =
-                verdict(&attempt, tries, sender.settings(), (clock.now(), fastrand::f64()));
+                verdict(&attempt, tries, &sender.settings(), (clock.now(), fastrand::f64()));
             let settlement = Settlement {
                 delivery: claim.delivery,
                 webhook: claim.webhook.id,

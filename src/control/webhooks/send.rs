@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::{BodyExt as _, Full};
@@ -73,15 +74,20 @@ enum SendError {
     TimedOut,
 }
 
-/// Tells endpoints. Cheap to clone.
+/// Tells endpoints. Cheap to clone; all clones change together.
 #[derive(Clone)]
 pub struct Sender {
-    rules: Arc<PublicRules>,
-    tls: TlsConnector,
+    terms: Arc<ArcSwap<Terms>>,
     clock: Clock,
-    settings: Arc<Settings>,
     /// Attempts at once that somebody waits for.
     seats: Arc<Semaphore>,
+}
+
+/// By what is decided whom to tell and how. An attempt keeps those that it began with.
+struct Terms {
+    rules: PublicRules,
+    tls: TlsConnector,
+    settings: Arc<Settings>,
 }
 
 impl std::fmt::Debug for Sender {
@@ -101,27 +107,22 @@ impl Sender {
         rules: PublicRules,
         clock: Clock,
     ) -> Result<Self, TrustError> {
-        let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-        if let Some(file) = &settings.authorities {
-            add(&mut roots, file)?;
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(TrustError::Tls)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let tls = TlsConnector::from(Arc::new(config));
-        let seats = Arc::new(Semaphore::new(TESTS));
-        Ok(Self { rules: Arc::new(rules), tls, clock, settings, seats })
+        let terms = Arc::new(ArcSwap::from_pointee(Terms::new(settings, rules)?));
+        Ok(Self { terms, clock, seats: Arc::new(Semaphore::new(TESTS)) })
+    }
+
+    /// Other settings, for attempts from now on.
+    pub fn set(&self, settings: Arc<Settings>, rules: PublicRules) -> Result<(), TrustError> {
+        self.terms.store(Arc::new(Terms::new(settings, rules)?));
+        Ok(())
     }
 
     /// Whether a URL could be a webhook's, as far as one sees without looking its host up.
     pub fn check(&self, url: &str) -> Result<(), TargetError> {
-        let target = Target::parse(url, self.settings.allow_http)?;
+        let terms = self.terms.load();
+        let target = Target::parse(url, terms.settings.allow_http)?;
         match target.address() {
-            Some(ip) if !self.rules.permits_socket(SocketAddr::new(ip, target.port)) => {
+            Some(ip) if !terms.rules.permits_socket(SocketAddr::new(ip, target.port)) => {
                 Err(TargetError::NotPublic)
             }
             _ => Ok(()),
@@ -129,8 +130,8 @@ impl Sender {
     }
 
     /// The settings.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.terms.load().settings)
     }
 
     /// Tries a delivery once, while somebody waits for how it goes.
@@ -144,11 +145,13 @@ impl Sender {
 
     /// Tries a delivery once.
     pub async fn send(&self, claim: &Claim) -> Attempt {
+        let terms = self.terms.load_full();
+        let timeout = terms.settings.timeout;
         let started = Instant::now();
-        let asked = tokio::time::timeout(self.settings.timeout, self.ask(claim)).await;
+        let asked = tokio::time::timeout(timeout, terms.ask(claim, &self.clock)).await;
         let mut attempt = match asked.unwrap_or(Err(SendError::TimedOut)) {
             Ok((response, connection)) => {
-                let attempt = self.read(response).await;
+                let attempt = self.read(response, BODY.min(timeout)).await;
                 drop(connection);
                 attempt
             }
@@ -158,14 +161,64 @@ impl Sender {
         attempt
     }
 
+    async fn read(&self, response: http::Response<Incoming>, patience: Duration) -> Attempt {
+        let status = response.status();
+        let after = response.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok());
+        let retry_after = after.and_then(|text| retry_after(text, self.clock.now()));
+        let mut body = response.into_body();
+        let mut kept = Vec::new();
+        let reading = async {
+            while kept.len() < KEPT
+                && let Some(Ok(frame)) = body.frame().await
+            {
+                if let Ok(data) = frame.into_data() {
+                    let room = KEPT - kept.len();
+                    kept.extend(data.iter().take(room));
+                }
+            }
+        };
+        // The head has decided; a body that is not finished in time is shown as far as it came.
+        drop(tokio::time::timeout(patience, reading).await);
+        let error = match status.as_u16() {
+            200..=299 => None,
+            300..=399 => Some("the response is a redirect, which is not followed".to_owned()),
+            other => Some(format!("the response status is {other}")),
+        };
+        Attempt {
+            status: Some(status.as_u16()),
+            body: Some(String::from_utf8_lossy(&kept).into_owned()),
+            error,
+            retry_after,
+            took: Duration::ZERO,
+        }
+    }
+}
+
+impl Terms {
+    fn new(settings: Arc<Settings>, rules: PublicRules) -> Result<Self, TrustError> {
+        let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
+        if let Some(file) = &settings.authorities {
+            add(&mut roots, file)?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TrustError::Tls)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { rules, tls: TlsConnector::from(Arc::new(config)), settings })
+    }
+
     /// Sends the request; gives the head of the answer, and what moves the connection.
     async fn ask(
         &self,
         claim: &Claim,
+        clock: &Clock,
     ) -> Result<(http::Response<Incoming>, AbortOnDropHandle<()>), SendError> {
         let target = Target::parse(&claim.webhook.url, self.settings.allow_http)?;
         let body = message::body(claim);
-        let now = self.clock.now();
+        let now = clock.now();
         let mut fields = message::headers(claim, &body, &self.settings.header_word, now);
         if let Ok(host) = target.authority.parse() {
             fields.insert(header::HOST, host);
@@ -216,38 +269,6 @@ impl Sender {
             }
         }
         Err(SendError::Connect(failure))
-    }
-
-    async fn read(&self, response: http::Response<Incoming>) -> Attempt {
-        let status = response.status();
-        let after = response.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok());
-        let retry_after = after.and_then(|text| retry_after(text, self.clock.now()));
-        let mut body = response.into_body();
-        let mut kept = Vec::new();
-        let reading = async {
-            while kept.len() < KEPT
-                && let Some(Ok(frame)) = body.frame().await
-            {
-                if let Ok(data) = frame.into_data() {
-                    let room = KEPT - kept.len();
-                    kept.extend(data.iter().take(room));
-                }
-            }
-        };
-        // The head has decided; a body that is not finished in time is shown as far as it came.
-        drop(tokio::time::timeout(BODY.min(self.settings.timeout), reading).await);
-        let error = match status.as_u16() {
-            200..=299 => None,
-            300..=399 => Some("the response is a redirect, which is not followed".to_owned()),
-            other => Some(format!("the response status is {other}")),
-        };
-        Attempt {
-            status: Some(status.as_u16()),
-            body: Some(String::from_utf8_lossy(&kept).into_owned()),
-            error,
-            retry_after,
-            took: Duration::ZERO,
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! One request to its sandbox and the answer's head back, over a kept connection where that is safe and a new one
 //! where it is not.
 
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -110,9 +111,9 @@ pub struct Switched {
 pub struct Forwarder {
     pool: Rc<Pool>,
     h2_pool: H2Pool,
-    dialler: Dialler,
+    dialler: RefCell<Rc<Dialler>>,
     deadlines: Deadlines,
-    settings: Settings,
+    settings: Cell<Settings>,
     metrics: Arc<Metrics>,
     counts: Arc<Counts>,
 }
@@ -126,7 +127,17 @@ impl Forwarder {
         (metrics, counts): (Arc<Metrics>, Arc<Counts>),
     ) -> Self {
         let pool = Pool::new(settings.keep_alive, settings.keep_per_port);
+        let (dialler, settings) = (RefCell::new(Rc::new(dialler)), Cell::new(settings));
         Self { pool, h2_pool: H2Pool::default(), dialler, deadlines, settings, metrics, counts }
+    }
+
+    /// Takes other settings over, for requests from now on. No connection is kept that was made under those before: it may lead where
+    /// none may be made any more.
+    pub fn tune(&self, settings: Settings, dialler: Dialler) {
+        self.settings.set(settings);
+        self.dialler.replace(Rc::new(dialler));
+        self.pool.begin_anew(settings.keep_alive, settings.keep_per_port);
+        self.h2_pool.clear();
     }
 
     /// Drops the connections that lead to a sandbox's former addresses; all of them when it is gone.
@@ -193,7 +204,8 @@ impl Forwarder {
                 }
                 None => Conn::fresh(boxed(self.dial(plan)).await?, &self.deadlines),
             };
-            let limits = (self.settings.first_byte_timeout, self.settings.head);
+            let settings = self.settings.get();
+            let limits = (settings.first_byte_timeout, settings.head);
             let exchange = Exchange::new(conn, head, framing, body, limits);
             let early = |mut head: ResponseHead| {
                 if plan.grant != Grant::Preflight {
@@ -216,7 +228,8 @@ impl Forwarder {
     async fn dial(&self, plan: &Plan) -> Result<Stream, ForwardError> {
         let route = &plan.route;
         let to = (plan.port, plan.protocol);
-        let dialled = self.dialler.dial(route.driver, route.upstream.as_ref(), to).await;
+        let dialler = Rc::clone(&self.dialler.borrow());
+        let dialled = dialler.dial(route.driver, route.upstream.as_ref(), to).await;
         self.metrics.dialled(dialled.is_ok());
         Ok(dialled?)
     }
@@ -231,11 +244,12 @@ impl Forwarder {
     ) -> Result<Forwarded, ForwardError> {
         // Calls of gRPC may be silent for as long as they like, and carry deadlines of their own.
         let patience = |usual| if is_grpc(&head.headers) { Duration::ZERO } else { usual };
+        let settings = self.settings.get();
         let terms = H2Terms {
-            first_byte: patience(self.settings.first_byte_timeout),
-            idle: patience(self.settings.response_idle),
+            first_byte: patience(settings.first_byte_timeout),
+            idle: patience(settings.response_idle),
             deadlines: &self.deadlines,
-            limits: &self.settings.head,
+            limits: &settings.head,
         };
         let early = |mut head: ResponseHead| {
             if plan.grant != Grant::Preflight {
@@ -279,7 +293,7 @@ impl Forwarder {
         }
         let _coming = self.h2_pool.announce(key);
         let stream = boxed(self.dial(plan)).await?;
-        Ok((self.h2_pool.begin(key, stream, &self.settings.head).await?, false))
+        Ok((self.h2_pool.begin(key, stream, &self.settings.get().head).await?, false))
     }
 
     fn receive(
@@ -304,7 +318,7 @@ impl Forwarder {
                 sandbox_in,
                 is_websocket,
                 deadline: self.deadlines.deadline(),
-                idle: self.settings.tunnel_idle,
+                idle: self.settings.get().tunnel_idle,
                 shapers: Default::default(),
             };
             return Ok(Forwarded::Switched(Switched { head: parsed.head, tunnel }));
@@ -318,7 +332,7 @@ impl Forwarder {
         let idle = if is_event_stream(&parsed.head.headers) {
             Duration::ZERO
         } else {
-            self.settings.response_idle
+            self.settings.get().response_idle
         };
         let body = exchange.into_body(&parsed, (Rc::clone(&self.pool), key(plan)), idle);
         response::finish(&mut parsed.head, &plan.grant, here, false);

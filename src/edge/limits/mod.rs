@@ -6,6 +6,7 @@
 
 mod addresses;
 mod bucket;
+mod knobs;
 mod load;
 mod shaper;
 
@@ -24,13 +25,14 @@ use crate::base::telemetry::{Limited, Metrics};
 use crate::model::{PreviewLimits, SandboxId};
 use addresses::Addresses;
 use bucket::Rate;
+use knobs::Knobs;
 use load::{Load, Loads};
 
 /// How often the loads of sandboxes where nothing goes on are forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// What the operator allows each preview. Zero means "no limit".
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Requests under way.
     pub requests: u32,
@@ -84,7 +86,7 @@ pub struct Limits(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    settings: Settings,
+    knobs: Knobs,
     loads: Loads,
     addresses: Addresses,
     metrics: Arc<Metrics>,
@@ -96,7 +98,13 @@ impl Limits {
     /// Limits at which nothing goes on yet.
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         let (loads, addresses) = (Loads::default(), Addresses::default());
-        Self(Arc::new(Inner { settings, loads, addresses, metrics, epoch: Instant::now() }))
+        let knobs = Knobs::new(settings);
+        Self(Arc::new(Inner { knobs, loads, addresses, metrics, epoch: Instant::now() }))
+    }
+
+    /// Other limits from now on. What is under way stays.
+    pub fn set(&self, settings: Settings) {
+        self.0.knobs.set(settings);
     }
 
     /// Lets a request in, or says which limit it would exceed.
@@ -109,7 +117,7 @@ impl Limits {
     }
 
     fn try_admit(&self, entry: &Entry<'_>, now: Instant) -> Result<Permit, Exceeded> {
-        let settings = &self.0.settings;
+        let settings = &self.0.knobs.get();
         // What one address asks too much must not use up what the sandbox may serve to all.
         if entry.is_stranger
             && let Some(rate) = Rate::new(settings.public_rate.into(), settings.public_burst.into())

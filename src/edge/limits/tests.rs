@@ -224,3 +224,29 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn other_settings_count_at_once_and_leave_what_is_under_way() {
+    let limits = limits(Settings { requests: 2, ..OFF });
+    let (sandbox, now) = (SandboxId::new(), Instant::now());
+    let held: Vec<_> = (0..2).map(|_| limits.admit(&entry(sandbox), now).unwrap()).collect();
+    assert_eq!(limits.admit(&entry(sandbox), now).unwrap_err(), Exceeded::Requests);
+    limits.set(Settings { requests: 3, ..OFF });
+    drop(limits.admit(&entry(sandbox), now).unwrap());
+    limits.set(Settings { requests: 1, ..OFF });
+    drop(held);
+    let one = limits.admit(&entry(sandbox), now).unwrap();
+    assert_eq!(limits.admit(&entry(sandbox), now).unwrap_err(), Exceeded::Requests);
+    drop(one);
+    let all = Settings {
+        requests: 1,
+        sockets: 2,
+        rate: 3,
+        burst: 4,
+        bandwidth: 5,
+        public_rate: 6,
+        public_burst: 7,
+    };
+    limits.set(all);
+    assert_eq!(limits.0.knobs.get(), all);
+}

@@ -1,6 +1,6 @@
 //! A thread a core, each with its own listener on the same port, its own runtime and its own worker.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -18,7 +18,7 @@ use http::StatusCode;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::handshake::{self, Entrance, NotOpened, Opened};
 use super::{Settings, http1, http2, respond};
@@ -97,11 +97,11 @@ fn socket(address: SocketAddr, shared: bool) -> Result<TcpListener, ListenError>
 pub fn start(
     entrances: Vec<(Bound, Entrance)>,
     parts: &WorkerParts,
-    settings: Settings,
+    settings: &watch::Receiver<Settings>,
     changes: impl Fn() -> broadcast::Receiver<Subject>,
     watcher: &Watcher,
 ) -> io::Result<()> {
-    let caps = Arc::new(Caps { settings, total: AtomicUsize::new(0), by_ip: DashMap::new() });
+    let caps = Arc::new(Caps { total: AtomicUsize::new(0), by_ip: DashMap::new() });
     let mut doors: Vec<Vec<(TcpListener, Entrance)>> = Vec::new();
     for (bound, entrance) in entrances {
         doors.resize_with(doors.len().max(bound.listeners.len()), Vec::new);
@@ -110,7 +110,7 @@ pub fn start(
         }
     }
     for (number, doors) in doors.into_iter().enumerate() {
-        let (parts, caps) = (parts.clone(), Arc::clone(&caps));
+        let (parts, caps, settings) = (parts.clone(), Arc::clone(&caps), settings.clone());
         let (changes, watcher) = (changes(), watcher.clone());
         let (built, is_built) = mpsc::sync_channel(1);
         thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
@@ -123,7 +123,7 @@ pub fn start(
             drop(built.send(Ok(())));
             // The process waits for this one, so that the last lines are written.
             let staying = watcher.clone();
-            runtime.block_on(run(doors, parts, caps, changes, watcher));
+            runtime.block_on(run(doors, parts, (caps, settings), changes, watcher));
             // What was still open is noted as it is dropped.
             drop(runtime);
             crate::base::telemetry::flush_access();
@@ -137,7 +137,7 @@ pub fn start(
 async fn run(
     doors: Vec<(TcpListener, Entrance)>,
     parts: WorkerParts,
-    caps: Arc<Caps>,
+    (caps, mut settings): (Arc<Caps>, watch::Receiver<Settings>),
     changes: broadcast::Receiver<Subject>,
     mut watcher: Watcher,
 ) {
@@ -145,9 +145,16 @@ async fn run(
     tokio::task::spawn_local(Rc::clone(&worker).keep(changes));
     let hall = Rc::new(Hall {
         worker: Rc::clone(&worker),
-        settings: Rc::new(caps.settings.clone()),
+        settings: RefCell::new(Rc::new(settings.borrow_and_update().clone())),
         caps,
         open: Rc::new(Cell::new(0)),
+    });
+    let tuned = Rc::clone(&hall);
+    tokio::task::spawn_local(async move {
+        while settings.changed().await.is_ok() {
+            let new = settings.borrow_and_update().clone();
+            tuned.settings.replace(Rc::new(new));
+        }
     });
     let accepting = doors.into_iter().map(|door| accept(door, Rc::clone(&hall)));
     tokio::select! {
@@ -175,9 +182,16 @@ async fn all_closed(open: &Cell<usize>) {
 /// What the connections of one worker share.
 struct Hall {
     worker: Rc<Worker>,
-    settings: Rc<Settings>,
+    /// A connection keeps those that it began with.
+    settings: RefCell<Rc<Settings>>,
     caps: Arc<Caps>,
     open: Rc<Cell<usize>>,
+}
+
+impl Hall {
+    fn settings(&self) -> Rc<Settings> {
+        Rc::clone(&self.settings.borrow())
+    }
 }
 
 async fn accept((listener, entrance): (TcpListener, Entrance), hall: Rc<Hall>) {
@@ -250,7 +264,7 @@ async fn serve_one(
 }
 
 fn serve(opened: Opened, hall: &Hall) -> Pin<Box<dyn Future<Output = ()>>> {
-    let (worker, settings) = (Rc::clone(&hall.worker), Rc::clone(&hall.settings));
+    let (worker, settings) = (Rc::clone(&hall.worker), hall.settings());
     if opened.is_http2 {
         Box::pin(http2::serve(opened.stream, opened.line, worker, settings))
     } else {
@@ -264,14 +278,15 @@ async fn open(
     (entrance, hall): (&Entrance, &Hall),
     seat: &mut Seat,
 ) -> Result<Option<Opened>, NotOpened> {
-    let peer = handshake::origin(&socket, front, &hall.settings).await?;
+    let settings = hall.settings();
+    let peer = handshake::origin(&socket, front, &settings).await?;
     if peer != front
         && let Err(cap) = seat.belongs_to(peer.ip())
     {
         turn_away(hall, entrance, &socket, (peer, &cap));
         return Ok(None);
     }
-    handshake::open(socket, (front, peer), entrance, &hall.settings, &hall.worker).await.map(Some)
+    handshake::open(socket, (front, peer), entrance, &settings, &hall.worker).await.map(Some)
 }
 
 /// Errors of one connection that was given up before we took it, not of accepting as such.
@@ -287,7 +302,6 @@ fn is_passing(error: &io::Error) -> bool {
 /// How many connections there are, over all workers.
 #[derive(Debug)]
 struct Caps {
-    settings: Settings,
     total: AtomicUsize,
     by_ip: DashMap<IpAddr, usize>,
 }
@@ -345,10 +359,11 @@ impl Caps {
         hall.worker.metrics.connections.inc();
         // From here the seat gives everything back, also when the connection is turned away.
         let mut seat = Seat { hall: Rc::clone(hall), ip: None };
-        if exceeds(total, caps.settings.max_connections) {
+        let settings = hall.settings();
+        if exceeds(total, settings.max_connections) {
             return Err(Capped::Total);
         }
-        if !caps.settings.is_front(ip) {
+        if !settings.is_front(ip) {
             seat.belongs_to(ip)?;
         }
         Ok(seat)
@@ -377,7 +392,7 @@ impl Seat {
             *count += 1;
             *count
         };
-        if exceeds(from_ip, caps.settings.max_connections_per_ip) {
+        if exceeds(from_ip, self.hall.settings.borrow().max_connections_per_ip) {
             return Err(Capped::Address);
         }
         Ok(())

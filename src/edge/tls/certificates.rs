@@ -1,13 +1,16 @@
 //! The certificates that connections are made with, and how TLS is spoken.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use tokio::sync::Notify;
 
 use super::fault::{CertificateFault, TlsError};
 use super::files::{Fingerprint, Look, Settings};
@@ -19,7 +22,9 @@ use crate::model::certificate::Names;
 #[derive(Clone)]
 pub struct Certificates {
     pub(super) current: Arc<ArcSwap<Set>>,
-    pub(super) settings: Arc<Settings>,
+    pub(super) settings: Arc<ArcSwap<Settings>>,
+    /// Somebody wants the files to be looked at now.
+    pub(super) look: Arc<Notify>,
     pub(super) clock: Clock,
     pub(super) provider: Arc<CryptoProvider>,
     /// Of what was loaded first.
@@ -43,8 +48,14 @@ impl Certificates {
         let current = Arc::new(ArcSwap::from_pointee(set));
         let config = server_config(&provider, &current)
             .map_err(|error| TlsError(vec![CertificateFault::Setup(error)]))?;
-        let (settings, config) = (Arc::new(settings), Arc::new(config));
-        Ok(Self { current, settings, clock, provider, loaded, config })
+        let (settings, config) = (Arc::new(ArcSwap::from_pointee(settings)), Arc::new(config));
+        Ok(Self { current, settings, look: Arc::default(), clock, provider, loaded, config })
+    }
+
+    /// Has the files that the settings name looked at now, and from now on.
+    pub fn follow(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
+        self.look.notify_one();
     }
 
     /// How every connection is made. One for the process: its workers share the keys of session tickets.
@@ -56,6 +67,11 @@ impl Certificates {
     pub fn shown(&self, sni: Option<&str>) -> Arc<Names> {
         let lower = sni.map(str::to_ascii_lowercase);
         Arc::clone(&self.current.load().choose(lower.as_deref()).names)
+    }
+
+    /// The certificates by their files, with the moments from when until when they are valid.
+    pub fn periods(&self) -> Vec<(PathBuf, [Timestamp; 2])> {
+        self.current.load().periods()
     }
 
     /// What an operator should know of certificates that are used all the same: those that have expired, will soon, or are not yet

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use rustls::Error;
 
+use crate::base::owner;
+
 /// One reason why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateFault {
     /// A file or directory that is not there or may not be read.
-    #[error("{}: cannot be read: {_1}", .0.display())]
+    #[error("{}: cannot be read: {}", .0.display(), owner::refusal(.0, .1))]
     File(PathBuf, io::Error),
     /// A file of a size that no certificate has.
     #[error("{}: is larger than 1 MiB", .0.display())]
@@ -38,8 +40,8 @@ pub enum CertificateFault {
     #[error("{}: is valid for no host (it has no subject alternative names)", .0.display())]
     NoNames(PathBuf),
     /// Nothing to show to anybody.
-    #[error("there is no certificate")]
-    None,
+    #[error("there is no certificate in {0}")]
+    None(String),
     /// The cryptography itself does not start.
     #[error("TLS cannot be set up: {0}")]
     Setup(Error),

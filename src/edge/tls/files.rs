@@ -53,6 +53,8 @@ pub(super) struct Look {
     /// A directory that cannot be read.
     pub(super) fault: Option<CertificateFault>,
     pub(super) fingerprint: Fingerprint,
+    /// Where was looked, for people.
+    pub(super) places: String,
 }
 
 impl Look {
@@ -72,7 +74,16 @@ impl Look {
         }
         let files = pairs.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
         stamps.extend(files.map(|file| (file.clone(), stamp(file))));
-        Self { pairs, fault, fingerprint: Fingerprint(stamps) }
+        let places = settings.directory.as_ref().map_or_else(
+            || "tls.certificates".to_owned(),
+            |directory| {
+                format!(
+                    "{} (NAME.pem with NAME.key, or NAME/fullchain.pem with NAME/privkey.pem)",
+                    directory.display()
+                )
+            },
+        );
+        Self { pairs, fault, fingerprint: Fingerprint(stamps), places }
     }
 }
 

@@ -36,14 +36,16 @@ impl Certificates {
             metrics,
         };
         keeper.tell_ends();
-        let reload = keeper.certificates.settings.reload;
-        let pause = if reload.is_zero() { IDLE } else { reload };
         loop {
-            tokio::select! {
+            let reload = keeper.certificates.settings.load().reload;
+            let pause = if reload.is_zero() { IDLE } else { reload };
+            let look = Arc::clone(&keeper.certificates.look);
+            let is_due = tokio::select! {
                 () = watcher.reached(Stage::Draining) => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-            if !reload.is_zero() {
+                () = look.notified() => true,
+                () = tokio::time::sleep(pause) => !reload.is_zero(),
+            };
+            if is_due {
                 keeper.look().await;
             }
             keeper.tell_ends();
@@ -105,7 +107,7 @@ impl Keeper {
 }
 
 fn look(certificates: &Certificates, known: Option<&Fingerprint>) -> Seen {
-    let look = Look::now(&certificates.settings);
+    let look = Look::now(&certificates.settings.load());
     if known == Some(&look.fingerprint) {
         return Seen::Same;
     }

@@ -1,5 +1,6 @@
 //! All certificates of a moment, and which of them is shown to whom.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ impl Set {
         look: Look,
         provider: &CryptoProvider,
     ) -> Result<Self, Vec<CertificateFault>> {
+        let places = look.places;
         let mut faults = Vec::from_iter(look.fault);
         let mut all = Vec::with_capacity(look.pairs.len());
         for pair in &look.pairs {
@@ -41,7 +43,7 @@ impl Set {
         }
         match all.first().map(Arc::clone) {
             Some(default) if faults.is_empty() => Ok(Self::new(all, default)),
-            None if faults.is_empty() => Err(vec![CertificateFault::None]),
+            None if faults.is_empty() => Err(vec![CertificateFault::None(places)]),
             _ => Err(faults),
         }
     }
@@ -77,6 +79,12 @@ impl Set {
     /// When the first of the certificates ends.
     pub(super) fn first_end(&self) -> Timestamp {
         self.all.iter().map(|entry| entry.not_after).min().unwrap_or(Timestamp::MAX)
+    }
+
+    /// From when until when each is valid.
+    pub(super) fn periods(&self) -> Vec<(PathBuf, [Timestamp; 2])> {
+        let period = |entry: &Arc<Entry>| (entry.path.clone(), [entry.not_before, entry.not_after]);
+        self.all.iter().map(period).collect()
     }
 
     /// What an operator should know of certificates that are used all the same.

@@ -114,6 +114,11 @@ impl H2Pool {
             .retain(|key, _| key.sandbox != sandbox || Some(key.generation) == current_generation);
     }
 
+    /// Forgets everything. Requests under way come to their end.
+    pub fn clear(&self) {
+        self.kept.borrow_mut().clear();
+    }
+
     /// Forgets what has been idle for too long.
     pub fn sweep(&self) {
         self.kept.borrow_mut().retain(|_, kept| kept.used.elapsed() < IDLE);

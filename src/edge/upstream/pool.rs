@@ -1,7 +1,7 @@
 //! Connections kept for reuse, per worker. A connection is never reused across sandboxes or across a restart of one:
 //! the key holds both the sandbox and the generation of its address.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::Context;
@@ -78,14 +78,22 @@ impl Conn {
 #[derive(Debug)]
 pub struct Pool {
     idle: RefCell<HashMap<PoolKey, Vec<Conn>, FxBuildHasher>>,
-    idle_limit: Duration,
-    per_key: usize,
+    idle_limit: Cell<Duration>,
+    per_key: Cell<usize>,
 }
 
 impl Pool {
     /// A pool that keeps connections at most `idle_limit` and at most `per_key` of them for one port of a sandbox.
     pub fn new(idle_limit: Duration, per_key: usize) -> Rc<Self> {
+        let (idle_limit, per_key) = (Cell::new(idle_limit), Cell::new(per_key));
         Rc::new(Self { idle: RefCell::default(), idle_limit, per_key })
+    }
+
+    /// Other limits from now on, and nothing kept of what was.
+    pub fn begin_anew(&self, idle_limit: Duration, per_key: usize) {
+        self.idle_limit.set(idle_limit);
+        self.per_key.set(per_key);
+        self.idle.borrow_mut().clear();
     }
 
     /// Takes out a connection that is still good: silent, open and idle for less than its limit. `repeatable` says that a
@@ -96,7 +104,7 @@ impl Pool {
         let found = loop {
             let Some(mut conn) = list.pop() else { break None };
             let age = conn.age();
-            let limit = self.idle_limit.min(conn.idle_limit);
+            let limit = self.idle_limit.get().min(conn.idle_limit);
             if age >= limit {
                 // The list is ordered by age: what is below is older.
                 list.clear();
@@ -123,7 +131,7 @@ impl Pool {
         conn.idle_since = conn.deadline.now();
         let mut idle = self.idle.borrow_mut();
         let list = idle.entry(key).or_default();
-        if list.len() < self.per_key {
+        if list.len() < self.per_key.get() {
             list.push(conn);
         }
     }
@@ -138,7 +146,7 @@ impl Pool {
     /// Closes what has been idle for too long.
     pub fn sweep(&self) {
         self.idle.borrow_mut().retain(|_, list| {
-            list.retain(|conn| conn.age() < self.idle_limit.min(conn.idle_limit));
+            list.retain(|conn| conn.age() < self.idle_limit.get().min(conn.idle_limit));
             !list.is_empty()
         });
     }

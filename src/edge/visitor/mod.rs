@@ -18,7 +18,7 @@ pub use record::Record;
 pub use renewals::Renewals;
 pub use reply::{Answer, HeadTimeout, Reply, ShuttingDown, last_words};
 pub use switch::{Switch, run as run_switched};
-pub use worker::{Worker, WorkerParts};
+pub use worker::{Tuning, Worker, WorkerParts};
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -88,7 +88,7 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
         }
     }
     let evidence = worker.evidence(&visit.credentials);
-    let decide = |now| decide(&visit, &evidence, &worker.routes, &worker.rules, now);
+    let decide = |now| decide(&visit, &evidence, &worker.routes, &worker.rules.borrow(), now);
     let mut decision = decide(record.opened());
     if let Decision::Wake(wake) = decision {
         let again = || decide(worker.clock.now());

@@ -9,6 +9,7 @@ use http::header::{self, HeaderValue};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::watch;
 
 use super::{Live, Renewals};
 use crate::base::clock::Clock;
@@ -39,6 +40,20 @@ const CHANGE_BATCH: usize = 1024;
 /// The one buffer that all tunnels of a worker read into.
 const SCRATCH: usize = 64 << 10;
 
+/// What an operator may change while the process runs. A worker takes it over when it is told to, so that nothing is looked up for a
+/// request.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// Settings of the gate.
+    pub rules: Rules,
+    /// Where sandboxes may be dialled.
+    pub dialler: Dialler,
+    /// Deadlines and limits towards sandboxes.
+    pub forward: forward::Settings,
+    /// How long browsers are told to come by https only; zero: they are not told.
+    pub hsts: Duration,
+}
+
 /// What a worker is made of; shared by all workers, so `Send`.
 #[derive(Clone, Debug)]
 pub struct WorkerParts {
@@ -50,16 +65,10 @@ pub struct WorkerParts {
     pub metrics: Arc<Metrics>,
     /// Wall time.
     pub clock: Clock,
-    /// Settings of the gate.
-    pub rules: Rules,
+    /// What may change while it runs.
+    pub tuning: watch::Receiver<Tuning>,
     /// What each preview may use at once.
     pub limits: Limits,
-    /// Where sandboxes may be dialled.
-    pub dialler: Dialler,
-    /// Deadlines and limits towards sandboxes.
-    pub forward: forward::Settings,
-    /// How long browsers are told to come by https only; zero: they are not told.
-    pub hsts: Duration,
     /// Sessions that were renewed.
     pub renewals: Renewals,
     /// Who wakes sandboxes.
@@ -90,7 +99,7 @@ pub struct Worker {
     pub(super) counts: Arc<Counts>,
     pub(super) gallery: Arc<Gallery>,
     pub(super) clock: Clock,
-    pub(super) rules: Rules,
+    pub(super) rules: RefCell<Rules>,
     pub(super) limits: Limits,
     pub(super) verifier: RefCell<Verifier>,
     pub(super) forwarder: Forwarder,
@@ -100,7 +109,10 @@ pub struct Worker {
     pub(super) visits: Visits,
     pub(super) scratch: RefCell<Vec<u8>>,
     pub(super) meter: Meter,
-    hsts: Option<HeaderValue>,
+    hsts: RefCell<Option<HeaderValue>>,
+    tuning: watch::Receiver<Tuning>,
+    /// The serial of the key ring that was seen last.
+    ring: Cell<u64>,
     ids: RequestIds,
     /// The `Date` of the second it was made for.
     date: RefCell<(i64, HeaderValue)>,
@@ -112,9 +124,12 @@ impl Worker {
     pub fn new(parts: WorkerParts) -> Rc<Self> {
         let deadlines = Deadlines::default();
         let counts = parts.metrics.worker();
+        let mut tuning = parts.tuning;
+        let ring = parts.routes.key_ring().serial();
+        let Tuning { rules, dialler, forward, hsts } = tuning.borrow_and_update().clone();
         let forwarder = Forwarder::new(
-            parts.forward,
-            parts.dialler,
+            forward,
+            dialler,
             deadlines.clone(),
             (Arc::clone(&parts.metrics), Arc::clone(&counts)),
         );
@@ -125,7 +140,7 @@ impl Worker {
             counts,
             gallery: parts.gallery,
             clock: parts.clock,
-            rules: parts.rules,
+            rules: RefCell::new(rules),
             limits: parts.limits,
             verifier: RefCell::new(Verifier::new(VERIFIED_TOKENS)),
             forwarder,
@@ -135,7 +150,9 @@ impl Worker {
             visits: parts.counter.visits(),
             scratch: RefCell::new(vec![0; SCRATCH]),
             meter: parts.meters.meter(),
-            hsts: promise(parts.hsts),
+            hsts: RefCell::new(promise(hsts)),
+            tuning,
+            ring: Cell::new(ring),
             ids: RequestIds::default(),
             date: RefCell::new((i64::MIN, HeaderValue::from_static(""))),
             stage: Cell::new(Stage::Serving),
@@ -147,6 +164,7 @@ impl Worker {
         let mut expiry = tokio::time::interval(EXPIRY_TICK);
         let mut pool = tokio::time::interval(POOL_TICK);
         let mut renewals = self.renewals.subscribe();
+        let mut tuning = self.tuning.clone();
         let sweeping = self.deadlines.clone().run();
         tokio::pin!(sweeping);
         loop {
@@ -154,6 +172,10 @@ impl Worker {
                 changed = next_change(&mut changes) => self.changed(changed, &mut changes),
                 // One that was missed leaves things as they were.
                 Ok(renewal) = renewals.recv() => self.renewed(&renewal),
+                Ok(()) = tuning.changed() => {
+                    let new = tuning.borrow_and_update().clone();
+                    self.tune(new);
+                }
                 _ = expiry.tick() => {
                     self.live.expire(self.clock.now(), |grant, sandbox, port| {
                         self.judge_again(grant, sandbox, port)
@@ -170,6 +192,12 @@ impl Worker {
         }
     }
 
+    fn tune(&self, Tuning { rules, dialler, forward, hsts }: Tuning) {
+        self.rules.replace(rules);
+        self.hsts.replace(promise(hsts));
+        self.forwarder.tune(forward, dialler);
+    }
+
     /// Whether what is open still may be, and until when if nothing changes.
     fn judge_again(
         &self,
@@ -183,7 +211,11 @@ impl Worker {
     }
 
     fn changed(&self, first: Result<Subject, RecvError>, more: &mut Receiver<Subject>) {
-        let judge = |grant: &Grant, sandbox, port: u16| self.judge_again(grant, sandbox, port);
+        let are_void = self.tokens_are_void();
+        let judge = |grant: &Grant, sandbox, port: u16| match grant {
+            Grant::Token { .. } if are_void => Err(RefusalReason::TokenRevoked),
+            _ => self.judge_again(grant, sandbox, port),
+        };
         let Ok(first) = first else {
             // Some changes were missed: nothing is certain but a look at everything.
             self.live.judge_again(None, judge);
@@ -201,7 +233,14 @@ impl Worker {
                 self.forwarder.evict(*id, generation);
             }
         }
-        self.live.judge_again(Some(&batch), judge);
+        self.live.judge_again((!are_void).then_some(&*batch), judge);
+    }
+
+    /// Whether all signing keys but a new one are gone. What rests on a token is cut then: of the few that the new key has signed already,
+    /// the visitor comes again.
+    fn tokens_are_void(&self) -> bool {
+        let ring = self.routes.key_ring();
+        self.ring.replace(ring.serial()) != ring.serial() && ring.is_single()
     }
 
     /// A revocation of the new token may have been announced already: the tables knew it before, so it is asked for here.
@@ -224,7 +263,7 @@ impl Worker {
 
     /// Adds what every answer has: a date (RFC 9110 section 6.6.1), and over https the promise that it will stay so (RFC 6797).
     pub(super) fn finish(&self, headers: &mut Headers, secure: bool) {
-        if secure && let Some(promise) = &self.hsts {
+        if secure && let Some(promise) = &*self.hsts.borrow() {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, promise.clone());
         }
         self.date(headers);

@@ -137,6 +137,11 @@ impl KeyRing {
         self.serial
     }
 
+    /// Whether there is one key only: whatever any other has signed is void.
+    pub fn is_single(&self) -> bool {
+        self.keys.len() == 1
+    }
+
     /// Signs claims with the newest key: `mp_<compact JWT>`.
     pub fn mint(&self, claims: &Claims) -> Result<String, TokenError> {
         let (kid, key) = self.signer()?;

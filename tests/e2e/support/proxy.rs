@@ -34,7 +34,7 @@ pub fn config_in(data: &std::path::Path) -> Config {
         data,
     ];
     match Cli::parse_from(arguments).command {
-        Command::Dev(options) => dev::config(&options),
+        Command::Dev(options) => dev::config(&options).expect("a data directory"),
         other => panic!("{other:?}"),
     }
 }

@@ -1,45 +1,46 @@
 //! The only wiring: from a configuration to a running process.
 
+mod reload;
+
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::base::clock::Clock;
 use crate::base::shutdown::{Shutdown, Stage, Watcher};
 use crate::base::telemetry::Metrics;
 use crate::config::{Config, Role, development};
 use crate::control::admin::{self, AdminState};
-use crate::control::api::{self, ApiSettings, ApiState};
+use crate::control::api::{self, ApiState};
 use crate::control::compute;
 use crate::control::dns::Dns;
 use crate::control::events::EventFeed;
 use crate::control::follow::Follower;
 use crate::control::issuance::Issuance;
-use crate::control::lifecycle::{Reaper, Resumer, work_off};
+use crate::control::lifecycle::{Reaper, Resumer, WakeSettings, work_off};
 use crate::control::serve;
 use crate::control::store::{Actor, Store};
 use crate::control::tallies;
 use crate::control::usage::Collector;
 use crate::control::verify::Verifier;
-use crate::control::webhooks::{self, Sender};
-use crate::edge::gate::Rules;
+use crate::control::webhooks;
 use crate::edge::limits::Limits;
 use crate::edge::listen::{self, Bound, Entrance, ListenError};
 use crate::edge::meter::Meters;
 use crate::edge::pages::Gallery;
 use crate::edge::tls::Certificates;
-use crate::edge::upstream::{Dialler, SandboxTls};
 use crate::edge::visitor::{Renewals, WorkerParts};
 use crate::edge::visits::Counter;
 use crate::edge::waker::Waker;
-use crate::model::Driver;
-use crate::model::network::{AddressRules, PublicRules};
+use crate::model::network::AddressRules;
 use crate::routing::Routes;
 use crate::routing::wake::Call;
+use reload::{Drain, Levers, api_settings, tuning, webhook_sender};
 
 /// How long the control plane may take to finish its answers once visitors are gone.
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
@@ -57,7 +58,7 @@ pub struct Running {
     pub admin: SocketAddr,
     /// What the control API works with, for those who embed the process.
     pub state: ApiState,
-    drain: Duration,
+    levers: Levers,
     shutdown: Shutdown,
 }
 
@@ -127,24 +128,16 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     tokio::spawn(limits.clone().keep(shutdown.watcher()));
     let (meters, batches) = Meters::channel(clock.clone(), config.usage.flush, config.workers);
     let collector = Collector::new(batches, clock.clone(), config.usage.flush);
+    let (tuning, tuned) = watch::channel(tuning(&config, &rules)?);
     let parts = WorkerParts {
-        limits,
+        limits: limits.clone(),
+        tuning: tuned,
         routes: Arc::clone(&routes),
         gallery: Arc::new(Gallery::default()),
         metrics: Arc::clone(&metrics),
         clock: clock.clone(),
-        rules: Rules { forbidden_ports: config.forbidden_ports.clone() },
-        dialler: Dialler {
-            rules: Arc::clone(&rules),
-            connect_timeout: config.forward.connect_timeout,
-            demo: config.dev.and_then(|dev| dev.demo),
-            tls: SandboxTls::new(config.sandbox_authorities.as_deref())
-                .context("cannot use the file that networks.sandbox_ca_file names")?,
-        },
-        forward: config.forward,
-        hsts: config.tls.as_ref().map(|tls| tls.hsts).unwrap_or_default(),
         renewals: Renewals::default(),
-        waker,
+        waker: waker.clone(),
         counter,
         meters,
     };
@@ -156,14 +149,18 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     });
     let progress = collector.progress();
     tokio::spawn(collector.run(store.clone(), Arc::clone(&metrics), shutdown.watcher()));
-    let entrances = entrances(&config, previews, secure.zip(certificates));
+    let entrances = entrances(&config, previews, secure.zip(certificates.clone()));
+    let (listening, heard) = watch::channel(config.listen.clone());
     let (changes, watcher) = (|| follower.subscribe(), shutdown.watcher());
-    listen::start(entrances, &parts, config.listen.clone(), changes, &watcher)
+    listen::start(entrances, &parts, &heard, changes, &watcher)
         .context("cannot start the worker threads")?;
     drop(watcher);
 
-    spawn_resumer(&config, calls, (&store, &follower), (&routes, &metrics), &shutdown);
-    look_after(&config, (&store, &follower), (&routes, &rules), (&metrics, &clock), &shutdown);
+    let (wake, woken) = watch::channel(config.wake);
+    let shared_rules = Arc::new(ArcSwap::new(Arc::clone(&rules)));
+    spawn_resumer((woken, calls), (&store, &follower), (&routes, &metrics), &shutdown);
+    let seen = (&routes, &shared_rules);
+    look_after(&config, (&store, &follower), seen, (&metrics, &clock), &shutdown);
     let settings = api_settings(&config, public_port, &rules)?;
     store.set_links(settings.links());
     let webhooks = webhook_sender(&config, &rules, &clock)?;
@@ -182,25 +179,58 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         usage: progress,
     };
     let told = Arc::clone(&metrics);
-    webhooks::start(store.clone(), webhooks, told, clock.clone(), shutdown.watcher());
+    webhooks::start(store.clone(), webhooks.clone(), told, clock.clone(), shutdown.watcher());
     let issuance = Arc::new(Issuance::new(config.tls_hosts_per_domain));
-    let admin_router =
-        admin::router(AdminState { metrics, routes, follower, issuance, clock: clock.clone() });
-    serve::serve(api_listener, api::router(state.clone()), config.control, shutdown.watcher());
-    serve::serve(admin_listener, admin_router, config.control, shutdown.watcher());
-    Ok(Running { preview, https, api, admin, state, drain: config.drain, shutdown })
+    let admin_router = admin::router(AdminState {
+        metrics,
+        routes,
+        follower,
+        issuance: Arc::clone(&issuance),
+        clock,
+        listeners: listeners(preview, https, api, admin),
+    });
+    let (control, router) = (config.control, api::router(state.clone()));
+    let levers = Levers {
+        public_port,
+        rules: shared_rules,
+        tuning,
+        listening,
+        wake,
+        waker,
+        limits,
+        certificates,
+        webhooks,
+        issuance,
+        state: state.clone(),
+        api: serve::serve(api_listener, router, control, shutdown.watcher()),
+        admin: serve::serve(admin_listener, admin_router, control, shutdown.watcher()),
+        drain: Drain::new(config.drain),
+        config: Mutex::new(config),
+    };
+    Ok(Running { preview, https, api, admin, state, levers, shutdown })
+}
+
+/// Where the process listens, by the names of the settings.
+fn listeners(
+    preview: SocketAddr,
+    https: Option<SocketAddr>,
+    api: SocketAddr,
+    admin: SocketAddr,
+) -> Vec<(&'static str, SocketAddr)> {
+    let mut all = vec![("preview.listen", preview), ("api.listen", api), ("admin.listen", admin)];
+    all.extend(https.map(|address| ("tls.listen", address)));
+    all
 }
 
 /// Starts what wakes sandboxes when a visitor's request asks for it.
 fn spawn_resumer(
-    config: &Config,
-    calls: mpsc::Receiver<Call>,
+    (settings, calls): (watch::Receiver<WakeSettings>, mpsc::Receiver<Call>),
     (store, follower): (&Store, &Follower),
     (routes, metrics): (&Arc<Routes>, &Arc<Metrics>),
     shutdown: &Shutdown,
 ) {
     let resumer = Resumer::new(
-        config.wake,
+        settings,
         (store.on_behalf(Actor::system("wake")), follower.clone()),
         Arc::clone(routes),
         Arc::clone(metrics),
@@ -212,7 +242,7 @@ fn spawn_resumer(
 fn look_after(
     config: &Config,
     (store, follower): (&Store, &Follower),
-    (routes, rules): (&Arc<Routes>, &Arc<AddressRules>),
+    (routes, rules): (&Arc<Routes>, &Arc<ArcSwap<AddressRules>>),
     (metrics, clock): (&Arc<Metrics>, &Clock),
     shutdown: &Shutdown,
 ) {
@@ -248,44 +278,6 @@ fn entrances(
     vec![(plain, first), (bound, second)]
 }
 
-fn api_settings(
-    config: &Config,
-    public_port: u16,
-    rules: &Arc<AddressRules>,
-) -> Result<ApiSettings> {
-    let zone = config.zones.first().ok_or_else(|| anyhow!("no preview zone is configured"))?;
-    let rules = Arc::clone(rules);
-    let defaults = ApiSettings::default();
-    Ok(ApiSettings {
-        default_driver: match (&config.compute, &config.dev) {
-            (Some(_), _) => Driver::Command,
-            (None, Some(_)) => Driver::Loopback,
-            (None, None) => Driver::Register,
-        },
-        platform_zone: zone.clone(),
-        own_names: config.zones.iter().chain([&config.dns.target]).cloned().collect(),
-        public_scheme: config.public_scheme,
-        public_port,
-        default_visibility: config.default_visibility,
-        prices: config.usage.prices,
-        allowed_origins: config.allowed_origins.clone(),
-        default_port: config.dev.as_ref().and_then(|dev| dev.to).unwrap_or(defaults.default_port),
-        permits_address: Arc::new(move |ip| rules.permits(ip)),
-        ..defaults
-    })
-}
-
-/// Tells webhooks wherever they are, but for what is ours: our own listeners, and the networks of the sandboxes.
-fn webhook_sender(config: &Config, networks: &AddressRules, clock: &Clock) -> Result<Sender> {
-    let rules = PublicRules {
-        allow: config.webhooks.allow.clone(),
-        deny: networks.allow.clone(),
-        own: networks.own.clone(),
-    };
-    Sender::new(Arc::new(config.webhooks.clone()), rules, clock.clone())
-        .context("cannot use the file that webhooks.ca_file names")
-}
-
 /// Where visitors come in: the listener that was handed over for it, or new ones.
 fn door(config: &Config, role: Role, address: SocketAddr) -> Result<Bound, ListenError> {
     match config.handover.take(role, address) {
@@ -315,6 +307,16 @@ async fn bind(
 /// Why there is no listener, and what to do about it.
 #[expect(clippy::needless_pass_by_value, reason = "it becomes part of the other error")]
 fn unbound(error: ListenError, is_dev: bool, (option, setting): (&str, &str)) -> anyhow::Error {
+    if let ListenError::Refused(_, why) = &error
+        && why.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        let grant =
+            "ports below 1024 need CAP_NET_BIND_SERVICE (AmbientCapabilities= of a systemd unit)";
+        return anyhow!(
+            "{error}; {grant}, or another port in {}",
+            if is_dev { option } else { setting }
+        );
+    }
     if is_dev {
         anyhow!("{error}; choose another port with {option} (0 takes any free one)")
     } else {
@@ -328,10 +330,21 @@ impl Running {
         self.shutdown.watcher()
     }
 
+    /// The configuration in force.
+    pub fn config(&self) -> Config {
+        self.levers.config().clone()
+    }
+
+    /// Takes a configuration over that was read again. On an error the one before stays in force, whole.
+    pub fn reload(&self, config: Config) -> Result<()> {
+        self.levers.pull(config)
+    }
+
     /// Ends in order: nothing new is accepted, what runs may finish within the drain time, then it is cut.
     pub async fn stop(&self) {
         self.shutdown.reach(Stage::Draining);
-        if tokio::time::timeout(self.drain, self.shutdown.everybody_left()).await.is_err() {
+        let drained = tokio::time::timeout(self.levers.drain.get(), self.shutdown.everybody_left());
+        if drained.await.is_err() {
             tracing::warn!("the drain timeout is over: remaining connections are closed");
             self.cut().await;
         }

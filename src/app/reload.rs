@@ -1,0 +1,171 @@
+//! What a running process takes over when its configuration is read again. Nothing is looked up for a request: whoever uses a setting is
+//! told of a new one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::base::clock::Clock;
+use crate::config::Config;
+use crate::control::api::{self, ApiSettings, ApiState};
+use crate::control::issuance::Issuance;
+use crate::control::lifecycle::WakeSettings;
+use crate::control::serve::Serving;
+use crate::control::webhooks::Sender;
+use crate::edge::gate::Rules;
+use crate::edge::limits::Limits;
+use crate::edge::listen;
+use crate::edge::tls::Certificates;
+use crate::edge::upstream::{Dialler, SandboxTls};
+use crate::edge::visitor::Tuning;
+use crate::edge::waker::Waker;
+use crate::model::Driver;
+use crate::model::network::{AddressRules, PublicRules};
+
+/// Where each setting goes.
+#[derive(Debug)]
+pub(super) struct Levers {
+    /// What is in force.
+    pub(super) config: Mutex<Config>,
+    /// The port in links.
+    pub(super) public_port: u16,
+    pub(super) rules: Arc<ArcSwap<AddressRules>>,
+    pub(super) tuning: watch::Sender<Tuning>,
+    pub(super) listening: watch::Sender<listen::Settings>,
+    pub(super) wake: watch::Sender<WakeSettings>,
+    pub(super) waker: Waker,
+    pub(super) limits: Limits,
+    pub(super) certificates: Option<Certificates>,
+    pub(super) webhooks: Sender,
+    pub(super) issuance: Arc<Issuance>,
+    pub(super) state: ApiState,
+    pub(super) api: Serving,
+    pub(super) admin: Serving,
+    pub(super) drain: Drain,
+}
+
+impl Levers {
+    /// What is in force.
+    pub(super) fn config(&self) -> MutexGuard<'_, Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a configuration over that [`crate::config::Reloader`] has made of the one in force. On an error nothing has changed.
+    pub(super) fn pull(&self, config: Config) -> Result<()> {
+        let mut in_force = self.config();
+        let own = self.rules.load().own.clone();
+        let rules = Arc::new(AddressRules { own, ..config.networks.clone() });
+        // What can fail comes first.
+        let tuning = tuning(&config, &rules)?;
+        let settings = api_settings(&config, self.public_port, &rules)?;
+        let public = public_rules(&config, &rules);
+        self.webhooks
+            .set(Arc::new(config.webhooks.clone()), public)
+            .context("cannot use the file that webhooks.ca_file names")?;
+        self.rules.store(rules);
+        self.tuning.send_replace(tuning);
+        self.listening.send_replace(config.listen.clone());
+        self.wake.send_replace(config.wake);
+        self.waker.set(config.wake.hold, config.wake.waiting);
+        self.limits.set(config.limits);
+        if let Some((certificates, tls)) = self.certificates.as_ref().zip(config.tls.as_ref()) {
+            certificates.follow(tls.certificates.clone());
+        }
+        self.issuance.set(config.tls_hosts_per_domain);
+        let state = ApiState { settings: Arc::new(settings), ..self.state.clone() };
+        self.api.set_router(api::router(state));
+        self.api.set(config.control);
+        self.admin.set(config.control);
+        self.drain.set(config.drain);
+        *in_force = config;
+        Ok(())
+    }
+}
+
+/// How long the process drains.
+#[derive(Debug)]
+pub(super) struct Drain(AtomicU64);
+
+impl Drain {
+    pub(super) fn new(drain: Duration) -> Self {
+        let new = Self(AtomicU64::default());
+        new.set(drain);
+        new
+    }
+
+    fn set(&self, drain: Duration) {
+        self.0.store(u64::try_from(drain.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// What workers are told.
+pub(super) fn tuning(config: &Config, rules: &Arc<AddressRules>) -> Result<Tuning> {
+    Ok(Tuning {
+        rules: Rules { forbidden_ports: config.forbidden_ports.clone() },
+        dialler: Dialler {
+            rules: Arc::clone(rules),
+            connect_timeout: config.forward.connect_timeout,
+            demo: config.dev.and_then(|dev| dev.demo),
+            tls: SandboxTls::new(config.sandbox_authorities.as_deref())
+                .context("cannot use the file that networks.sandbox_ca_file names")?,
+        },
+        forward: config.forward,
+        hsts: config.tls.as_ref().map(|tls| tls.hsts).unwrap_or_default(),
+    })
+}
+
+/// What the API is told.
+pub(super) fn api_settings(
+    config: &Config,
+    public_port: u16,
+    rules: &Arc<AddressRules>,
+) -> Result<ApiSettings> {
+    let zone = config.zones.first().ok_or_else(|| anyhow!("no preview zone is configured"))?;
+    let rules = Arc::clone(rules);
+    let defaults = ApiSettings::default();
+    Ok(ApiSettings {
+        default_driver: match (&config.compute, &config.dev) {
+            (Some(_), _) => Driver::Command,
+            (None, Some(_)) => Driver::Loopback,
+            (None, None) => Driver::Register,
+        },
+        platform_zone: zone.clone(),
+        own_names: config.zones.iter().chain([&config.dns.target]).cloned().collect(),
+        public_scheme: config.public_scheme,
+        public_port,
+        default_visibility: config.default_visibility,
+        prices: config.usage.prices,
+        allowed_origins: config.allowed_origins.clone(),
+        default_port: config.dev.as_ref().and_then(|dev| dev.to).unwrap_or(defaults.default_port),
+        permits_address: Arc::new(move |ip| rules.permits(ip)),
+        ..defaults
+    })
+}
+
+/// Webhooks are told wherever they are, but for what is ours: our own listeners, and the networks of the sandboxes.
+fn public_rules(config: &Config, networks: &AddressRules) -> PublicRules {
+    PublicRules {
+        allow: config.webhooks.allow.clone(),
+        deny: networks.allow.clone(),
+        own: networks.own.clone(),
+    }
+}
+
+/// What tells webhooks.
+pub(super) fn webhook_sender(
+    config: &Config,
+    networks: &AddressRules,
+    clock: &Clock,
+) -> Result<Sender> {
+    let rules = public_rules(config, networks);
+    Sender::new(Arc::new(config.webhooks.clone()), rules, clock.clone())
+        .context("cannot use the file that webhooks.ca_file names")
+}
