@@ -16,8 +16,9 @@ TLS = {"enabled": True, "secrets": ["wildcard.sandbox", "other"], "hsts": "8760h
 EVERYTHING = {
     "imagePullSecrets": [{"name": "pull"}],
     "zones": ["sandbox.example.com", "sandbox.example.org"],
+    "defaultVisibility": "public",
     "tls": TLS,
-    "networks": {"allow": ["10.0.0.0/8"], "deny": ["10.1.0.0/16"], "proxyProtocolFrom": ["10.9.0.0/24"], "forwardedFrom": ["fd00::/8"]},
+    "networks": {"allow": ["10.0.0.0/8"], "deny": ["10.1.0.0/16"], "proxyProtocolFrom": ["10.9.0.0/24"], "trustedProxies": ["fd00::/8"]},
     "extraConfig": "[limits]\nconnections = 100\n",
     "service": {"annotations": {"a.example/b": "c"}, "loadBalancerClass": "example.com/internal"},
     "persistence": {"storageClass": "fast", "annotations": {"x": "y"}},
@@ -52,6 +53,7 @@ BAD = [
     ({"persistence": {"accessModes": ["ReadWriteMany"]}}, "accessModes"),
     ({"networks": {"allow": ["everything"]}}, "allow"),
     ({"publicPort": 70000}, "publicPort"),
+    ({"defaultVisibility": "secret"}, "defaultVisibility"),
 ]
 
 

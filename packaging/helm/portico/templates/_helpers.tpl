@@ -34,6 +34,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 [preview]
 listen = "0.0.0.0:8080"
 zones = {{ toJson .Values.zones }}
+default_visibility = {{ toJson .Values.defaultVisibility }}
 public_scheme = {{ .Values.publicScheme | default (ternary "https" "http" $tls.enabled) | toJson }}
 public_port = {{ .Values.publicPort | default (ternary $ports.https $ports.http $tls.enabled) | int }}
 {{- if $tls.enabled }}
@@ -62,7 +63,7 @@ data = "/var/lib/portico"
 allow = {{ toJson .Values.networks.allow }}
 deny = {{ toJson .Values.networks.deny }}
 proxy_protocol_from = {{ toJson .Values.networks.proxyProtocolFrom }}
-forwarded_from = {{ toJson .Values.networks.forwardedFrom }}
+trusted_proxies = {{ toJson .Values.networks.trustedProxies }}
 
 [log]
 format = "json"
