@@ -38,7 +38,7 @@ pub enum Command {
     },
     /// Save the data, of a running server as well, in one file
     Backup {
-        /// The file to write. Whoever has it has every secret in it: it is for its owner alone
+        /// The file to write, readable by its owner only: it contains every secret
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// Replace a file of that name
@@ -58,7 +58,7 @@ pub enum Command {
         /// Set data aside that is there
         #[arg(long)]
         force: bool,
-        /// The secret.key of a backup that was made without it
+        /// The secret.key of a backup that was created without it
         #[arg(long, value_name = "KEY")]
         key: Option<PathBuf>,
         #[command(flatten)]
@@ -119,7 +119,7 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Write the manual, a page for each command, for who makes packages
+    /// Write the man pages, one per command, for packaging
     #[command(hide = true)]
     Man {
         /// The folder to write to

@@ -37,7 +37,7 @@ pub async fn backup(
         .await
         .with_context(|| format!("cannot back up {}", data.display()))?;
     let key = if with_key {
-        "secret.key is in it: whoever has the file has every secret"
+        "it contains secret.key: whoever has the file has every secret"
     } else {
         "secret.key is not in it: keep it elsewhere, or the backup is of no use"
     };
@@ -66,6 +66,6 @@ pub async fn restore(
         report += &format!("\nwhat was there before is in {}", before.display());
     }
     report +=
-        "\nkeys, tokens and links that were revoked since then are valid again: revoke them anew";
+        "\nkeys, tokens and links that were revoked since then are valid again: revoke them again";
     Ok(report)
 }

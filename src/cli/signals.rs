@@ -58,7 +58,7 @@ impl Signals {
                 _ = self.user1.recv() => {
                     let file = running.config().log.file;
                     if self.reopen(file.as_deref()) {
-                        tracing::info!("the log is opened anew");
+                        tracing::info!("the log file is reopened");
                     }
                 }
                 _ = self.user2.recv() => tracing::info!("SIGUSR2 does nothing"),
@@ -107,7 +107,7 @@ impl Signals {
     fn reopen(&self, file: Option<&std::path::Path>) -> bool {
         let opened = self.log.reopen(file);
         if let Err(error) = &opened {
-            tracing::error!(%error, "the log goes on in the file before");
+            tracing::error!(%error, "logging continues in the previous file");
         }
         opened.is_ok()
     }

@@ -98,7 +98,7 @@ async fn no_signal_but_the_usual_two_ends_the_process() {
     eventually("all of them are told", async || {
         let log = served.log();
         log.contains("SIGUSR2 does nothing")
-            && log.contains("the log is opened anew")
+            && log.contains("the log file is reopened")
             && log.matches("the configuration is reloaded").count() == 2
     })
     .await;

@@ -83,10 +83,10 @@ pub(super) fn disk(data: &Path) -> Finding {
     let free = seen.f_bavail.saturating_mul(seen.f_frsize);
     let told = format!("{} MiB are free at {}", free >> 20, place.display());
     if free < NOTHING || (seen.f_files > 0 && seen.f_favail == 0) {
-        return Finding::error(CHECK, told, "make room: without it nothing can be written");
+        return Finding::error(CHECK, told, "free some space: without it nothing can be written");
     }
     if free < LITTLE {
-        return Finding::warning(CHECK, told, "make room before it is full");
+        return Finding::warning(CHECK, told, "free some space before it is full");
     }
     Finding::ok(CHECK, told)
 }

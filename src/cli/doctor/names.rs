@@ -49,7 +49,7 @@ fn judge(
     let addresses = match addresses {
         Ok(addresses) => addresses,
         Err(why) => {
-            let advice = "name servers that can be asked in dns.resolvers";
+            let advice = "set dns.resolvers to servers that respond";
             return Finding::error(CHECK, format!("*.{zone}: {why}"), advice);
         }
     };
@@ -108,7 +108,7 @@ pub(super) async fn certificates(
     const CHECK: &str = "certificates";
     let Some(settings) = config.tls.as_ref().map(|tls| tls.certificates.clone()) else {
         let found = if config.public_scheme == "https" {
-            Finding::ok(CHECK, "TLS ends in front of Portico (preview.public_scheme)")
+            Finding::ok(CHECK, "TLS is terminated in front of Portico (preview.public_scheme)")
         } else if config.zones.iter().all(|zone| zone.ends_with("localhost")) {
             Finding::ok(CHECK, "no TLS, and no zone that needs it")
         } else {

@@ -81,7 +81,7 @@ pub(super) async fn reach(config: &Config, store: &Store, id: &str) -> Result<Fi
         }
         Ok(Ok(_)) => Finding::error(
             CHECK,
-            format!("{place}: what listens there does not speak HTTP/1.1"),
+            format!("{place}: what listens there is not an HTTP/1.1 server"),
             "publish the port with the right `protocol` (https, h2c), or name another port",
         ),
         Ok(Err(error)) => {

@@ -25,7 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 /// Starts a bulk job and returns its id; `GET /bulk/jobs/{id}` has its status. An empty filter is rejected unless `all` is sent with it.
 #[utoipa::path(
     post, path = "/bulk/sandboxes/destroy", tag = "Sandboxes", operation_id = "destroy_sandboxes", security(("api_key" = ["sandboxes:write"])), request_body = BulkOrder,
-    responses((status = 200, body = Ordered), (status = 429, description = "`TOO_MANY_JOBS`: as many of the tenant's jobs are under way as may be")),
+    responses((status = 200, body = Ordered), (status = 429, description = "`TOO_MANY_JOBS`: too many of the tenant's jobs are in progress")),
 )]
 async fn destroy(
     State(state): State<ApiState>,

@@ -148,7 +148,7 @@ pub(super) fn exact(state: &ApiState, exact: &ExactDomain) -> Value {
         "verification_target": target,
         "cname_target": target,
         "target": target,
-        "instructions": format!("Make {fqdn} a CNAME of {target}, or give it the same addresses."),
+        "instructions": format!("Add a CNAME record at {fqdn} with the value {target}, or the same A and AAAA records."),
         "dns_instructions": { "type": "CNAME", "name": fqdn, "value": target },
         "records": [host],
         "dns_records": [host],
@@ -185,7 +185,7 @@ fn unasked(kind: &str, name: &str, value: &str, required: bool) -> Value {
         "required": required,
         "status": "pending",
         "found": [],
-        "message": format!("Make {name} {kind} {value}."),
+        "message": format!("Add a {kind} record at {name} with the value {value}."),
     })
 }
 

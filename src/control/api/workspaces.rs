@@ -51,7 +51,7 @@ fn name(fields: &mut Fields) -> Option<String> {
 }
 
 fn slug(fields: &mut Fields) -> Option<String> {
-    let must = "must be 1 to 63 of a-z, 0-9 and -, and neither begin nor end with -";
+    let must = "must be 1 to 63 of a-z, 0-9 and -, and must not start or end with -";
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let read = |value: &Value| {
         let slug = value.as_str().filter(|slug| (1..=SLUG).contains(&slug.len()))?;

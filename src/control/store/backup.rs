@@ -30,7 +30,7 @@ pub enum BackupError {
     #[error("{} exists already; --force replaces it", .0.display())]
     Exists(PathBuf),
     /// Another backup to the same file is under way.
-    #[error("another backup to {} is under way", .0.display())]
+    #[error("another backup to {} is in progress", .0.display())]
     UnderWay(PathBuf),
     /// There is data in the directory.
     #[error("there is data in {} already; --force sets it aside and restores", .0.display())]
@@ -39,10 +39,10 @@ pub enum BackupError {
     #[error("{0}: it is no backup, or has been damaged")]
     Damaged(String),
     /// The archive's layout, or its database's, is newer than this program.
-    #[error("it was made by a newer Portico ({0}): restore it with that one")]
+    #[error("it was created by a newer Portico ({0}): restore it with that version")]
     TooNew(String),
     /// The key is not in the backup.
-    #[error("it was made without its key: give the secret.key that belongs to it with --key")]
+    #[error("it was created without its key: pass its secret.key with --key")]
     NeedsKey,
     /// The key belongs to other data.
     #[error("the key does not belong to this backup")]

@@ -41,7 +41,7 @@ pub enum DirectoryError {
     #[error("a restore was interrupted: run `portico restore` again")]
     HalfRestored,
     /// A restore is under way.
-    #[error("a restore is under way")]
+    #[error("a restore is in progress")]
     Restoring,
     /// Somebody has the store open.
     #[error("it is in use by a running server or command; stop that first")]

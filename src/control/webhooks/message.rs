@@ -69,7 +69,7 @@ pub fn our_headers(word: &str) -> Vec<String> {
 /// Why a tenant's own header field cannot be sent, if it cannot.
 pub fn header_fault(name: &str, value: &str, word: &str) -> Option<&'static str> {
     let Ok(parsed) = HeaderName::try_from(name) else {
-        return Some("is no name of a header field");
+        return Some("is not a header name");
     };
     let maker = MAKER.to_ascii_lowercase();
     let word = word.to_ascii_lowercase();

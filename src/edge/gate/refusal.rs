@@ -307,8 +307,8 @@ impl Fault for RefusalReason {
                 const F: Face = Face {
                     status: StatusCode::SERVICE_UNAVAILABLE,
                     label: "wakes_spent",
-                    title: "This preview cannot be woken right now",
-                    text: "Too many previews have been woken in a short time. Try again in a minute.",
+                    title: "This preview cannot be resumed right now",
+                    text: "Too many previews have been resumed in a short time. Try again in a minute.",
                     blame: Blame::Limit,
                     recovery: Recovery::RetryAfter(Duration::from_mins(1)),
                 };

@@ -42,7 +42,7 @@ pub enum ExchangeError {
     #[error("the sandbox closed the HTTP/2 stream or connection")]
     Http2(#[source] h2::Error),
     /// What came on a connection that should speak HTTP/2 is something else.
-    #[error("the sandbox does not speak HTTP/2")]
+    #[error("the sandbox does not support HTTP/2")]
     NotHttp2(#[source] h2::Error),
     /// An answer over HTTP/2 that breaks its rules.
     #[error("the sandbox's response is not valid HTTP/2")]
