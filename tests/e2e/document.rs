@@ -114,6 +114,21 @@ async fn a_key_may_do_what_the_scopes_of_an_operation_say_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_may_not_call_is_refused_before_its_body_is_read() {
+    let portico = Portico::start().await;
+    let short = key(&portico.api, &["tenant:read"]).await;
+    for (key, status) in [(short.as_str(), 403), (portico.api.key.as_str(), 400)] {
+        let mut connection = Connection::open(portico.api.address).await;
+        connection
+            .send(format!(
+                "POST /api/v1/webhooks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 1\r\nConnection: close\r\n\r\n{{"
+            ))
+            .await;
+        assert_eq!(connection.head().await.expect("a head").status, status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_the_document_does_not_describe_is_noticed() {
     let portico = Portico::start().await;
     let good = portico.api.call("GET", "/whoami", None).await;

@@ -2,49 +2,14 @@
 
 use std::collections::HashMap;
 
-use axum::Json;
-use axum::extract::{Query, State};
 use jiff::Timestamp;
-use serde_json::{Value, json};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::auth::Caller;
-use super::listing::limit;
-use super::shapes::{AuditPage, AuditQuery};
-use super::{ApiState, Problem};
-use crate::control::store::{AuditFilter, AuditRow};
-use crate::model::KeyScope;
+use super::listing::{cut, limit};
+use super::prelude::*;
+use crate::control::store::AuditFilter;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default().routes(routes!(list))
-}
-
-fn shown(row: &AuditRow) -> Value {
-    json!({
-        "id": row.id.to_string(),
-        "at": row.at,
-        "created_at": row.at,
-        "tenant_id": row.tenant,
-        "actor": {
-            "type": row.actor_kind,
-            "id": row.actor,
-            "label": row.actor_label,
-            "external_user_id": row.external_user_id,
-        },
-        "actor_id": row.actor,
-        "actor_type": row.actor_kind,
-        "action": row.action,
-        "type": row.action,
-        "subject": { "type": row.subject_kind, "id": row.subject },
-        "resource_type": row.subject_kind,
-        "resource_id": row.subject,
-        "request_id": row.request_id,
-        "ip": row.peer,
-        "user_agent": row.user_agent,
-        "path": row.path,
-        "changes": row.changes,
-    })
+    OpenApiRouter::default().routes(routes!(list_audit_log))
 }
 
 fn moment(query: &HashMap<String, String>, name: &str) -> Result<Option<Timestamp>, Problem> {
@@ -54,19 +19,12 @@ fn moment(query: &HashMap<String, String>, name: &str) -> Result<Option<Timestam
     };
     query.get(name).map(read).transpose()
 }
+
 /// List audit log entries.
 ///
 /// What was changed, by whom, when and from where.
-#[utoipa::path(
-    get, path = "/audit-log", tag = "Tenant", operation_id = "list_audit_log", security(("api_key" = ["audit:read"])), params(AuditQuery),
-    responses((status = 200, body = AuditPage)),
-)]
-async fn list(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Query(query): Query<HashMap<String, String>>,
-) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::AuditRead])?;
+#[utoipa::path(get, path = "/audit-log", security(("api_key" = ["audit:read"])), params(shapes::AuditQuery), responses((status = 200, body = shapes::AuditPage)))]
+async fn list_audit_log(caller: Caller, Query(query): Asked) -> Shown {
     let text = |names: [&str; 2]| {
         let sent = names.iter().find_map(|name| query.get(*name));
         sent.filter(|text| !text.is_empty()).cloned()
@@ -91,11 +49,8 @@ async fn list(
         start: moment(&query, "start")?,
         end: moment(&query, "end")?,
     };
-    let mut rows = state.store.audit_log(filter).await?;
-    let shown_at_most = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = rows.len() > shown_at_most;
-    rows.truncate(shown_at_most);
-    let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
-    let items: Vec<Value> = rows.iter().map(shown).collect();
-    Ok(Json(json!({ "data": items, "next_cursor": next })))
+    let mut rows = caller.state.store.audit_log(filter).await?;
+    let next = cut(&mut rows, limit).map(|row| row.id.to_string());
+    let shown: Vec<_> = rows.iter().map(shapes::AuditRow::of).collect();
+    Ok(Json(json!({ "data": shown, "next_cursor": next })))
 }

@@ -1,7 +1,8 @@
-//! Who calls, and what they may do. A caller whose key or token is bound to an end user is confined here, and only here: before any
-//! handler runs, a sandbox that its path names must exist for the caller; its scopes mean nothing beyond single sandboxes; and
-//! [`Caller::sandbox`] is how handlers get a sandbox.
+//! Who calls, and what they may do. Before any handler runs that takes a [`Caller`], the caller has one of the scopes that the document
+//! names for the operation. A caller whose key or token is bound to an end user is confined here, and only here: a sandbox that its path
+//! names must exist for the caller; its scopes mean nothing beyond single sandboxes; and [`Caller::sandbox`] is how handlers get a sandbox.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -10,31 +11,35 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, Method, StatusCode, header};
 
 use super::problem::RequestId;
+use super::reply::{DONE, Done, id, missing};
 use super::tickets::Credential;
 use super::{ApiState, Problem, audit_entry, keys};
-use crate::control::store::{Actor, ActorKind, NewSandbox, SandboxPatch, Store, StoreError};
-use crate::model::{ApiKey, Binding, Event, KeyScope, Sandbox, SandboxId, ScopedToken, TenantId};
+use crate::control::store::{Actor, ActorKind, NewSandbox, SandboxPatch};
+use crate::model::{
+    ApiKey, Binding, Event, KeyScope, Sandbox, SandboxState, ScopedToken, Tenant, TenantId, Version,
+};
 
 /// The longest user agent that the audit log keeps, characters.
 const USER_AGENT: usize = 200;
 
-/// An authenticated caller.
+/// What scopes each operation asks for, by its method and path; without any, every key will do. It is what the document says, and handed
+/// in, because the document is made of the handlers.
+#[derive(Clone, Copy)]
+pub(super) struct Demands(pub(super) fn() -> &'static HashMap<String, Vec<KeyScope>>);
+
+/// An authenticated caller, who may call what it calls.
 #[derive(Debug)]
 pub(super) struct Caller {
+    /// What the handlers share. What they write is written in the caller's name.
+    pub(super) state: ApiState,
     pub(super) tenant: TenantId,
     /// The key, or the one that minted the token.
     pub(super) key: ApiKey,
     pub(super) token: Option<ScopedToken>,
     pub(super) credential: Credential,
-    actor: Arc<Actor>,
 }
 
 impl Caller {
-    /// The store, for what this caller changes.
-    pub(super) fn store(&self, state: &ApiState) -> Store {
-        state.store.on_behalf(Arc::clone(&self.actor))
-    }
-
     /// Whom the caller is bound to, if anybody.
     pub(super) fn binding(&self) -> Option<&Binding> {
         let of_token = self.token.as_ref().map(|token| &token.binding);
@@ -47,8 +52,8 @@ impl Caller {
     }
 
     /// Whether it would still be let in, for what stays open for long. A store that cannot be asked changes nothing.
-    pub(super) async fn is_still_valid(&self, state: &ApiState) -> bool {
-        judge(self.credential, state)
+    pub(super) async fn is_still_valid(&self) -> bool {
+        judge(self.credential, &self.state)
             .await
             .map_or_else(|problem| !problem.is_unauthorised(), |_| true)
     }
@@ -75,17 +80,40 @@ impl Caller {
     }
 
     /// A sandbox that exists for this caller, live or destroyed. Everything else is as if it were another tenant's.
-    pub(super) async fn sandbox(&self, state: &ApiState, id: &str) -> Result<Sandbox, Problem> {
-        let id: SandboxId = id.parse().map_err(|_| Problem::not_found("sandbox"))?;
-        let found = state.store.sandbox(self.tenant, id).await.map_err(|error| match error {
-            StoreError::NotFound => Problem::not_found("sandbox"),
-            other => other.into(),
-        })?;
+    pub(super) async fn sandbox(&self, named: &str) -> Result<Sandbox, Problem> {
+        let found = self.state.store.sandbox(self.tenant, id(named, "sandbox")?).await;
+        let found = found.map_err(missing("sandbox"))?;
         if self.binding().is_none_or(|binding| binding.admits(&found)) {
             Ok(found)
         } else {
             Err(Problem::not_found("sandbox"))
         }
+    }
+
+    /// The same, unless it is destroyed.
+    pub(super) async fn live(&self, named: &str) -> Result<Sandbox, Problem> {
+        let sandbox = self.sandbox(named).await?;
+        if sandbox.state == SandboxState::Destroyed {
+            return Err(Problem::not_found("sandbox"));
+        }
+        Ok(sandbox)
+    }
+
+    /// The caller's tenant.
+    pub(super) async fn own_tenant(&self) -> Result<Tenant, Problem> {
+        let tenant = self.state.store.tenant(self.tenant).await?;
+        tenant.ok_or_else(|| Problem::not_found("tenant"))
+    }
+
+    /// Waits until this process serves visitors by a change.
+    pub(super) async fn reached(&self, version: Version) -> Result<(), Problem> {
+        Ok(self.state.follower.reached(version).await?)
+    }
+
+    /// Waits for a change, after which there is nothing to show.
+    pub(super) async fn done(&self, version: Version) -> Done {
+        self.reached(version).await?;
+        DONE
     }
 
     /// Makes what a bound caller creates its end user's, within its workspace. Where a sandbox is, only the tenant itself can say: an
@@ -235,7 +263,7 @@ fn sandbox_parameter(template: &str) -> Option<&str> {
 }
 
 /// A path that names a sandbox leads a bound caller to its own only, whatever the handler is going to do.
-async fn confine(parts: &mut Parts, state: &ApiState, caller: &Caller) -> Result<(), Problem> {
+async fn confine(parts: &mut Parts, caller: &Caller) -> Result<(), Problem> {
     if caller.binding().is_none() {
         return Ok(());
     }
@@ -244,9 +272,23 @@ async fn confine(parts: &mut Parts, state: &ApiState, caller: &Caller) -> Result
         return Ok(());
     };
     let nothing = || Problem::not_found("sandbox");
-    let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| nothing())?;
+    let params = RawPathParams::from_request_parts(parts, &caller.state).await;
+    let params = params.map_err(|_| nothing())?;
     let id = params.iter().find(|(own, _)| *own == name).map(|(_, id)| id).ok_or_else(nothing)?;
-    caller.sandbox(state, id).await.map(drop)
+    caller.sandbox(id).await.map(drop)
+}
+
+/// Requires a scope of those that the document names for the operation. What it does not describe, nobody may call.
+fn permit(parts: &Parts, caller: &Caller) -> Result<(), Problem> {
+    let demands = parts.extensions.get::<Demands>().ok_or_else(insufficient_scope)?;
+    let matched = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
+    let operation = format!("{method} {}", matched.replace("{*", "{"));
+    match (demands.0)().get(&operation) {
+        Some(scopes) if scopes.is_empty() => Ok(()),
+        Some(scopes) => caller.needs(scopes),
+        None => Err(insufficient_scope()),
+    }
 }
 
 impl FromRequestParts<ApiState> for Caller {
@@ -271,8 +313,10 @@ impl FromRequestParts<ApiState> for Caller {
             // Whoever reads the body tells it what was asked for.
             parts.extensions.insert(Arc::clone(&actor));
         }
-        let caller = Self { tenant: key.tenant, key, token, credential, actor };
-        confine(parts, state, &caller).await?;
+        let state = ApiState { store: state.store.on_behalf(actor), ..state.clone() };
+        let caller = Self { state, tenant: key.tenant, key, token, credential };
+        confine(parts, &caller).await?;
+        permit(parts, &caller)?;
         Ok(caller)
     }
 }

@@ -9,8 +9,7 @@ use crate::model::{TenantId, Used};
 /// What a user has spent since the month began (UTC), cents.
 pub(super) async fn spent(state: &ApiState, tenant: TenantId, user: &str) -> Result<u64, Problem> {
     let now = state.clock.now();
-    let month = Window::read(Some("mtd"), (None, None), now, "mtd");
-    let Window { start, end } = month.map_err(|error| Problem::field(error.0, error.1))?;
+    let Window { start, end } = Window::read(Some("mtd"), (None, None), now, "mtd")?;
     let filter = UsageFilter {
         tenant,
         external_user_id: Some(user.to_owned()),
@@ -31,24 +30,23 @@ pub(super) async fn spent(state: &ApiState, tenant: TenantId, user: &str) -> Res
 /// Fails when a user has spent what it may: nothing of its begins to cost any more. What runs goes on. This is no part of the
 /// transaction, as money is spent by the minute and not by the call. A call that was answered before is let through to its answer.
 pub(super) async fn judge(
-    state: &ApiState,
     caller: &Caller,
     user: Option<&str>,
     again: Option<&Idempotency>,
 ) -> Result<(), Problem> {
-    let Some(user) = user else { return Ok(()) };
-    let (caps, _) = state.store.quotas_of(caller.tenant, user).await?;
+    let (Some(user), store) = (user, &caller.state.store) else { return Ok(()) };
+    let (caps, _) = store.quotas_of(caller.tenant, user).await?;
     let Some(limit) = caps.max_credit_cents else { return Ok(()) };
-    let used = spent(state, caller.tenant, user).await?;
+    let used = spent(&caller.state, caller.tenant, user).await?;
     if used < limit {
         return Ok(());
     }
     if let Some(again) = again
-        && state.store.is_remembered(again).await?
+        && store.is_remembered(again).await?
     {
         return Ok(());
     }
     let external_user_id = user.to_owned();
     let exceeded = QuotaExceeded { quota: "max_credit_cents", limit, used, external_user_id };
-    Err(caller.store(state).refused(caller.tenant, exceeded).await.into())
+    Err(store.refused(caller.tenant, exceeded).await.into())
 }

@@ -22,32 +22,32 @@ static TYPES: LazyLock<Asset> = LazyLock::new(|| {
 });
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default().routes(routes!(script)).routes(routes!(types))
+    OpenApiRouter::default().routes(routes!(get_embed_script)).routes(routes!(get_embed_types))
 }
 
 /// Get the embed script.
 ///
 /// Embeds previews in a page.
 #[utoipa::path(
-    get, path = "/embed/v1/portico-embed.js", tag = "Reference", operation_id = "get_embed_script", security(()),
+    get, path = "/embed/v1/portico-embed.js", security(()),
     responses(
         (status = 200, body = String, content_type = "text/javascript"),
         (status = 304, description = "`If-None-Match` names the version that it still is"),
     ),
 )]
-async fn script(headers: HeaderMap) -> Response {
+async fn get_embed_script(headers: HeaderMap) -> Response {
     open_to_all(&SCRIPT, &headers)
 }
 
 /// Get the types of the embed script.
 #[utoipa::path(
-    get, path = "/embed/v1/portico-embed.d.ts", tag = "Reference", operation_id = "get_embed_types", security(()),
+    get, path = "/embed/v1/portico-embed.d.ts", security(()),
     responses(
         (status = 200, body = String, content_type = "application/typescript"),
         (status = 304, description = "`If-None-Match` names the version that it still is"),
     ),
 )]
-async fn types(headers: HeaderMap) -> Response {
+async fn get_embed_types(headers: HeaderMap) -> Response {
     open_to_all(&TYPES, &headers)
 }
 

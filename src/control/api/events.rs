@@ -5,30 +5,24 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{self, Sse};
 use futures_util::Stream;
-use serde_json::{Value, json};
 use tokio::time::Instant;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::auth::Caller;
-use super::shapes::{LastEventHeader, ScopeQuery, StreamQuery};
-use super::{ApiState, Problem};
+use super::prelude::*;
 use crate::control::events::Listener;
 use crate::control::webhooks::envelope;
-use crate::model::{Event, EventFilter, EventId, KeyScope, SandboxId};
+use crate::model::{Event, EventFilter, EventId, SandboxId};
 
 /// How often a stream says that it is still there, and whether its caller may still listen is looked up.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::default()
-        .routes(routes!(all))
-        .routes(routes!(of_tenant))
-        .routes(routes!(of_sandbox))
+        .routes(routes!(stream_events))
+        .routes(routes!(stream_tenant_events))
+        .routes(routes!(stream_sandbox_events))
 }
 
 /// Whose events are wanted.
@@ -66,67 +60,52 @@ impl Scope {
 type Events = Sse<std::pin::Pin<Box<dyn Stream<Item = Result<sse::Event, Infallible>> + Send>>>;
 
 /// Stream the tenant's events.
-#[utoipa::path(
-    get, path = "/events/stream", tag = "Events", operation_id = "stream_events", security(("api_key" = ["sandboxes:read"])),
-    params(StreamQuery, LastEventHeader),
-    responses((status = 200, body = String, content_type = "text/event-stream")),
-)]
-async fn all(
-    State(state): State<ApiState>,
+#[utoipa::path(get, path = "/events/stream", security(("api_key" = ["sandboxes:read"])), params(shapes::StreamQuery, shapes::LastEventHeader),
+    responses((status = 200, body = String, content_type = "text/event-stream")))]
+async fn stream_events(
     caller: Caller,
-    Query(query): Query<HashMap<String, String>>,
+    Query(query): Asked,
     headers: HeaderMap,
 ) -> Result<Events, Problem> {
-    stream(state, caller, Scope::All, (&query, &headers)).await
+    stream(caller, Scope::All, (&query, &headers)).await
 }
 
 /// Stream events by scope.
 ///
 /// All of the tenant's, or those of a workspace or an end user.
-#[utoipa::path(
-    get, path = "/tenant/events/stream", tag = "Events", operation_id = "stream_tenant_events", security(("api_key" = ["sandboxes:read"])),
-    params(StreamQuery, ScopeQuery, LastEventHeader),
-    responses((status = 200, body = String, content_type = "text/event-stream")),
-)]
-async fn of_tenant(
-    State(state): State<ApiState>,
+#[utoipa::path(get, path = "/tenant/events/stream", security(("api_key" = ["sandboxes:read"])), params(shapes::StreamQuery, shapes::ScopeQuery, shapes::LastEventHeader),
+    responses((status = 200, body = String, content_type = "text/event-stream")))]
+async fn stream_tenant_events(
     caller: Caller,
-    Query(query): Query<HashMap<String, String>>,
+    Query(query): Asked,
     headers: HeaderMap,
 ) -> Result<Events, Problem> {
     let scope = Scope::read(query.get("scope"))?;
-    stream(state, caller, scope, (&query, &headers)).await
+    stream(caller, scope, (&query, &headers)).await
 }
 
 /// Stream a sandbox's events.
-#[utoipa::path(
-    get, path = "/sandboxes/{id}/events", tag = "Events", operation_id = "stream_sandbox_events", security(("api_key" = ["sandboxes:read"])),
-    params(StreamQuery, LastEventHeader),
-    responses((status = 200, body = String, content_type = "text/event-stream")),
-)]
-async fn of_sandbox(
-    State(state): State<ApiState>,
+#[utoipa::path(get, path = "/sandboxes/{id}/events", security(("api_key" = ["sandboxes:read"])), params(shapes::StreamQuery, shapes::LastEventHeader),
+    responses((status = 200, body = String, content_type = "text/event-stream")))]
+async fn stream_sandbox_events(
     caller: Caller,
-    Path(id): Path<String>,
-    Query(query): Query<HashMap<String, String>>,
+    Path(path): Path<String>,
+    Query(query): Asked,
     headers: HeaderMap,
 ) -> Result<Events, Problem> {
-    caller.needs(&[KeyScope::SandboxesRead])?;
-    let sandbox = caller.sandbox(&state, &id).await?;
-    stream(state, caller, Scope::Sandbox(sandbox.id), (&query, &headers)).await
+    let sandbox = caller.sandbox(&path).await?;
+    stream(caller, Scope::Sandbox(sandbox.id), (&query, &headers)).await
 }
 
 async fn stream(
-    state: ApiState,
     caller: Caller,
     scope: Scope,
     (query, headers): (&HashMap<String, String>, &HeaderMap),
 ) -> Result<Events, Problem> {
-    caller.needs(&[KeyScope::SandboxesRead])?;
     let filter = EventFilter::list(query.get("types").map(String::as_str).unwrap_or_default());
     let last = last_event(query, headers)?;
-    let listener = state.feed.listen(caller.tenant, last).await?;
-    let open = Open { state, caller, listener, scope, filter, checked: Instant::now() };
+    let listener = caller.state.feed.listen(caller.tenant, last).await?;
+    let open = Open { caller, listener, scope, filter, checked: Instant::now() };
     // The first comment carries the head of the answer to whoever waits for it.
     let hello = futures_util::stream::iter([Ok(sse::Event::default().comment("listening"))]);
     let events = futures_util::stream::unfold(open, |mut open| async move {
@@ -151,7 +130,6 @@ fn last_event(
 
 /// An open stream.
 struct Open {
-    state: ApiState,
     caller: Caller,
     listener: Listener,
     scope: Scope,
@@ -165,7 +143,7 @@ impl Open {
         loop {
             if self.checked.elapsed() >= HEARTBEAT {
                 self.checked = Instant::now();
-                if !self.caller.is_still_valid(&self.state).await {
+                if !self.caller.is_still_valid().await {
                     return None;
                 }
                 return Some(sse::Event::default().comment("still here"));

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Problem, audit_entry, unknown};
 use crate::control::store::Actor;
+use crate::model::TokenScope;
 
 /// The longest id of a tenant's own, characters.
 pub(super) const EXTERNAL_ID: usize = 255;
@@ -98,6 +99,13 @@ impl Fields {
         self.map.contains_key(name)
     }
 
+    /// Says that a field is missing, if it is.
+    pub(super) fn require(&mut self, name: &str) {
+        if self.map.get(name).is_none_or(Value::is_null) {
+            self.fault(name, "is required");
+        }
+    }
+
     /// A value as sent.
     pub(super) fn raw_value(&self, name: &str) -> Option<&Value> {
         self.map.get(name)
@@ -163,6 +171,20 @@ impl Fields {
     pub(super) fn word<T: DeserializeOwned>(&mut self, name: &str, words: &str) -> Option<T> {
         let must = format!("must be one of {words}");
         self.get(name, &must, |value| serde_json::from_value(value.clone()).ok()).flatten()
+    }
+
+    /// What a link or token allows: the first of what it may when nothing is said. To be asked after everything else, as it has a code of
+    /// its own.
+    pub(super) fn scope(&self, allowed: &[TokenScope], words: &str) -> Result<TokenScope, Problem> {
+        let scope = match self.map.get("scope") {
+            None | Some(Value::Null) => allowed.first().copied(),
+            Some(value) => {
+                serde_json::from_value(value.clone()).ok().filter(|scope| allowed.contains(scope))
+            }
+        };
+        scope.ok_or_else(|| {
+            Problem::field("scope", &format!("must be {words}")).with_code("invalid_scope")
+        })
     }
 
     /// An object.

@@ -11,6 +11,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::{Map, Value, json};
 
 use super::listing::Paging;
+use super::zones::Zones;
 use super::{ApiState, Problem, render};
 use crate::control::store::SandboxFilter;
 use crate::model::{Sandbox, SandboxState, TenantId};
@@ -123,7 +124,7 @@ pub(super) fn is_empty(filter: &SandboxFilter) -> bool {
 
 /// The list of what is never found.
 pub(super) fn nothing(paging: Paging) -> Response {
-    let mut around = paging.wrap(Vec::new(), 0);
+    let mut around = paging.wrap::<Value>(Vec::new(), 0);
     count(&mut around, Map::new());
     Json(around).into_response()
 }
@@ -135,7 +136,7 @@ fn count(around: &mut Value, counts: Map<String, Value>) {
 }
 
 /// The list: a page, or everything, in which case no more than a batch of it is held in memory at once.
-pub(super) async fn answer(
+pub(super) async fn list(
     state: ApiState,
     tenant: TenantId,
     filter: SandboxFilter,
@@ -143,7 +144,7 @@ pub(super) async fn answer(
 ) -> Result<Response, Problem> {
     let counts = state.store.tally_sandboxes(tenant, &filter).await?;
     let total = counts.iter().map(|(_, count)| count).sum();
-    let zone = render::zone(&state, tenant).await?;
+    let zones = Zones::of_tenant(&state, tenant).await?;
     let first = SandboxFilter {
         offset: paging.offset,
         limit: Some(paging.limit.unwrap_or(BATCH)),
@@ -156,10 +157,7 @@ pub(super) async fn answer(
         .collect();
     let is_whole = paging.limit.is_some() || u64::try_from(first.len()).is_ok_and(|n| n < BATCH);
     let mut around = if is_whole {
-        let mut items: Vec<Value> =
-            first.iter().map(|sandbox| render::sandbox(&state, &zone, sandbox)).collect();
-        render::name_workspaces(&state, tenant, &mut items).await?;
-        paging.wrap(items, total)
+        paging.wrap(render::sandboxes(&state, &zones, tenant, &first).await?, total)
     } else {
         paging.around_all(total)
     };
@@ -169,7 +167,7 @@ pub(super) async fn answer(
     }
     let meta = around.get("meta").cloned().unwrap_or_default();
     let end = format!("],\"meta\":{meta},\"next_cursor\":null}}");
-    let long = Long { state, tenant, zone, filter, batch: first, is_first: true };
+    let long = Long { state, tenant, zones, filter, batch: first, is_first: true };
     let batches = stream::try_unfold(long, async |mut long: Long| {
         Ok::<_, Problem>(long.piece().await?.map(|piece| (piece, long)))
     });
@@ -183,7 +181,7 @@ pub(super) async fn answer(
 struct Long {
     state: ApiState,
     tenant: TenantId,
-    zone: render::Zones,
+    zones: Zones,
     filter: SandboxFilter,
     batch: Vec<Sandbox>,
     is_first: bool,
@@ -195,15 +193,12 @@ impl Long {
         let Some(last) = self.batch.last() else { return Ok(None) };
         let after = Some((last.created_at, last.id));
         let mut text = String::new();
-        let (state, zone) = (&self.state, &self.zone);
-        let shown = self.batch.iter().map(|sandbox| render::sandbox(state, zone, sandbox));
-        let mut shown: Vec<Value> = shown.collect();
-        render::name_workspaces(state, self.tenant, &mut shown).await?;
-        for sandbox in shown {
+        let (state, zones) = (&self.state, &self.zones);
+        for sandbox in render::sandboxes(state, zones, self.tenant, &self.batch).await? {
             if !std::mem::take(&mut self.is_first) {
                 text.push(',');
             }
-            text.push_str(&sandbox.to_string());
+            text.push_str(&Value::Object(sandbox).to_string());
         }
         let next = SandboxFilter { after, limit: Some(BATCH), ..self.filter.clone() };
         self.batch = self.state.store.sandboxes(self.tenant, &next).await?;

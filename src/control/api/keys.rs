@@ -4,6 +4,8 @@ use aws_lc_rs::{digest, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::Problem;
+
 /// Characters of a secret that may be shown again.
 const SHOWN: usize = 16;
 
@@ -19,6 +21,13 @@ pub fn generate() -> (String, String, [u8; 32]) {
     let prefix = secret.chars().take(SHOWN).collect();
     let hash = hash(&secret);
     (secret, prefix, hash)
+}
+
+/// A fresh secret of another kind, which its beginning tells.
+pub(super) fn secret(prefix: &str) -> Result<String, Problem> {
+    let mut random = [0; 32];
+    rand::fill(&mut random).map_err(|_| Problem::internal("The secret could not be created."))?;
+    Ok(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(random)))
 }
 
 /// SHA-256 of a secret.

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use axum::Json;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Problem;
@@ -40,15 +42,27 @@ impl Paging {
 
     /// The answer around everything from here on: nothing follows it.
     pub(super) fn around_all(self, total: u64) -> Value {
-        let mut around = self.wrap(Vec::new(), total);
+        let mut around = self.wrap::<Value>(Vec::new(), total);
         if let Some(meta) = around.get_mut("meta").and_then(Value::as_object_mut) {
             meta.insert("has_next_page".into(), false.into());
         }
         around
     }
 
+    /// The page of a list that is at hand as a whole.
+    pub(super) fn page<T, S: Serialize>(self, all: &[T], show: impl Fn(&T) -> S) -> Json<Value> {
+        let total = u64::try_from(all.len()).unwrap_or(u64::MAX);
+        Json(self.wrap(self.part(all.iter()).map(show).collect(), total))
+    }
+
+    /// The part of a list that is on the page.
+    pub(super) fn part<I: Iterator>(self, all: I) -> impl Iterator<Item = I::Item> {
+        let whole = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        all.skip(whole(self.offset)).take(self.limit.map_or(usize::MAX, whole))
+    }
+
     /// The answer around a page.
-    pub(super) fn wrap(self, items: Vec<Value>, total: u64) -> Value {
+    pub(super) fn wrap<T: Serialize>(self, items: Vec<T>, total: u64) -> Value {
         let size = self.limit.unwrap_or_else(|| total.max(1));
         let end = self.offset + u64::try_from(items.len()).unwrap_or(u64::MAX);
         let more = end < total;
@@ -74,6 +88,15 @@ pub(super) fn limit(query: &HashMap<String, String>) -> Result<u32, Problem> {
     let limit = text.parse().ok().filter(|n| (1..=MOST).contains(n));
     limit
         .ok_or_else(|| Problem::field("limit", &format!("must be a whole number from 1 to {MOST}")))
+}
+
+/// Cuts a list to the page that was asked for. One item more was fetched: if it is there, the last of the page is given back, after which
+/// the next one begins.
+pub(super) fn cut<T>(items: &mut Vec<T>, limit: u32) -> Option<&T> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has_more = items.len() > limit;
+    items.truncate(limit);
+    items.last().filter(|_| has_more)
 }
 
 #[cfg(test)]

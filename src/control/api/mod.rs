@@ -1,9 +1,10 @@
 //! The control API, `/api/v1`: what a tenant's backend calls. One file a resource. Every write waits until this process's own tables
 //! hold it before it is answered, so that whoever creates a sandbox can open it at once.
 //!
-//! A new endpoint: declare its bodies in `shapes/`, write `#[utoipa::path(…)]` above the handler as its neighbours do (first line of the
-//! doc comment = summary; errors only where they do not follow from the shape, see `document/complete.rs`), register it by `routes!`, name
-//! its path parameters in `complete::PLACES` and a new tag in `build::TAGS`, then `UPDATE_GOLDEN=1 cargo test --lib api::document`.
+//! A new endpoint is a shape, a handler and a test. Declare its bodies in `shapes/`; write the handler with `#[utoipa::path(…)]` as its
+//! neighbours do (its name = the operation's id, first line of the doc comment = summary, `security` = the scopes of which the caller has
+//! one when the handler runs, errors only where they do not follow from the shape, see `document/complete.rs`), and name it in `routes!`.
+//! A new placeholder in a path is described in `complete::PLACES`. `UPDATE_GOLDEN=1 cargo test --lib api::document` writes the document.
 
 mod api_keys;
 mod asset;
@@ -26,12 +27,15 @@ mod front;
 pub mod keys;
 mod lifecycle;
 mod listing;
+mod minting;
+mod prelude;
 mod preview_domain;
 mod previews;
 mod problem;
 mod quotas;
 mod readiness;
 mod render;
+mod reply;
 mod sandboxes;
 mod sdk;
 mod settings;
@@ -41,18 +45,20 @@ mod stream_tickets;
 mod tenant;
 mod tickets;
 mod tokens;
+mod twins;
 mod unknown;
 mod usage;
 mod webhook_deliveries;
 mod webhooks;
 mod workspaces;
+mod zones;
 
 pub use document::openapi;
+pub use minting::{Minted, TokenOrder, mint as mint_preview_token};
 pub use problem::Problem;
 pub use settings::{ApiSettings, ApiState};
 pub use tenant::is_origin;
 pub use tickets::Tickets;
-pub use tokens::{Minted, TokenOrder, mint as mint_preview_token};
 
 use axum::extract::DefaultBodyLimit;
 use axum::{Extension, Router, middleware};
@@ -68,6 +74,7 @@ pub fn router(state: ApiState) -> Router {
         .layer(middleware::from_fn(unknown::warn))
         .layer(Extension(document::declared()))
         .layer(Extension(document::served()))
+        .layer(Extension(auth::Demands(document::demands)))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(cors::layer(&state))
         .layer(middleware::from_fn(problem::with_request_id))

@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::shapes::workspace_shown;
+use super::shapes::Workspace;
 use crate::base::request_id::X_REQUEST_ID;
 use crate::control::follow::Behind;
 use crate::control::store::{QuotaExceeded, StoreError};
@@ -63,6 +63,11 @@ impl Problem {
         Self { details, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_ERROR", message) }
     }
 
+    /// Something that always works did not.
+    pub(super) fn internal(message: &str) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
+    }
+
     /// One field that cannot be taken.
     pub fn field(name: &str, reason: &str) -> Self {
         Self::invalid(Map::from_iter([(name.to_owned(), json!([reason]))]))
@@ -108,53 +113,41 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        let conflict = |code, message: &str| Self::new(StatusCode::CONFLICT, code, message);
         match error {
             StoreError::NotFound => Self::not_found("resource"),
             StoreError::SlugTaken => {
-                let details =
-                    Map::from_iter([("slug".to_owned(), json!(["has already been taken"]))]);
-                Self::new(StatusCode::CONFLICT, "SLUG_TAKEN", "This slug has already been taken.")
-                    .with_details(details)
+                let why = Map::from_iter([("slug".to_owned(), json!(["has already been taken"]))]);
+                conflict("SLUG_TAKEN", "This slug has already been taken.").with_details(why)
             }
-            StoreError::DomainTaken => {
-                Self::new(StatusCode::CONFLICT, "CONFLICT", "Domain already registered")
-            }
+            StoreError::DomainTaken => conflict("CONFLICT", "Domain already registered"),
             StoreError::State(state) => {
                 let state = format!("{state:?}").to_lowercase();
-                let message = format!("A sandbox that is {state} cannot do this.");
-                Self::new(StatusCode::CONFLICT, "RESOURCE_STATE", message)
+                conflict("RESOURCE_STATE", &format!("A sandbox that is {state} cannot do this."))
             }
-            StoreError::Busy => Self {
-                retry_after: Some(Duration::from_secs(5)),
-                ..Self::new(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    "TOO_MANY_JOBS",
-                    "Too many bulk jobs are in progress. Wait for one of them to finish.",
-                )
-            },
-            StoreError::Exists => Self::new(StatusCode::CONFLICT, "CONFLICT", "It already exists."),
+            StoreError::Busy => {
+                let message = "Too many bulk jobs are in progress. Wait for one of them to finish.";
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_JOBS", message)
+                    .with_retry_after(Duration::from_secs(5))
+            }
+            StoreError::Exists => conflict("CONFLICT", "It already exists."),
             StoreError::WorkspaceExists(workspace) => {
-                let existing = workspace_shown(&workspace);
-                let message = "A workspace with this name already exists.";
-                Self::new(StatusCode::CONFLICT, "WORKSPACE_NAME_EXISTS", message)
+                let existing = json!(Workspace::of(&workspace));
+                conflict("WORKSPACE_NAME_EXISTS", "A workspace with this name already exists.")
                     .with_details(Map::from_iter([("existing".to_owned(), existing.clone())]))
                     .within("existing", existing)
             }
-            StoreError::TooManyWebhooks => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "WEBHOOK_LIMIT_REACHED",
-                "The tenant has the maximum number of webhooks; delete one first.",
-            ),
-            StoreError::WebhookInactive => Self::new(
-                StatusCode::CONFLICT,
-                "RESOURCE_STATE",
-                "The webhook is not active; activate it first.",
-            ),
-            StoreError::IdempotencyMismatch => Self::new(
-                StatusCode::CONFLICT,
-                "IDEMPOTENCY_PAYLOAD_MISMATCH",
-                "This idempotency key was used with another payload.",
-            ),
+            StoreError::TooManyWebhooks => {
+                let message = "The tenant has the maximum number of webhooks; delete one first.";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "WEBHOOK_LIMIT_REACHED", message)
+            }
+            StoreError::WebhookInactive => {
+                conflict("RESOURCE_STATE", "The webhook is not active; activate it first.")
+            }
+            StoreError::IdempotencyMismatch => {
+                let message = "This idempotency key was used with another payload.";
+                conflict("IDEMPOTENCY_PAYLOAD_MISMATCH", message)
+            }
             StoreError::QuotaExceeded(exceeded) => (*exceeded).into(),
             StoreError::Database(_)
             | StoreError::Migration(_)

@@ -1,29 +1,18 @@
 //! Sandboxes: create, find, change, destroy.
 
-use std::collections::HashMap;
-
 use aws_lc_rs::digest;
-use axum::Json;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+use axum::http::HeaderMap;
+use axum::response::Response;
 
-use super::auth::Caller;
-use super::fields::{EXTERNAL_ID, Fields};
 use super::listing::Paging;
-use super::shapes::{
-    DestroyedData, IdempotencyHeader, PageQuery, SandboxChange, SandboxData, SandboxOrder,
-    SandboxPage, SandboxQuery, WaitQuery,
-};
-use super::{ApiSettings, ApiState, Problem, credits, filter, readiness, render, workspaces};
+use super::prelude::*;
+use super::twins::twin;
+use super::{ApiSettings, credits, filter, readiness, render, workspaces};
 use crate::control::store::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch};
 use crate::model::host::Slug;
 use crate::model::{
-    Attributes, Driver, KeyScope, Sandbox, SandboxId, SandboxState, UPSTREAM_MUST, Upstream,
-    UpstreamHost, read_upstream as read_address,
+    Attributes, Driver, SandboxId, SandboxState, UPSTREAM_MUST, Upstream, UpstreamHost,
+    read_upstream as read_address,
 };
 
 /// Longest texts, characters.
@@ -45,61 +34,52 @@ const SIZES: [(&str, u32, u32, u32); 5] = [
 ];
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    let for_tags = [
+        ("/sandboxes/{id}", "/sandboxes/{id}/tags"),
+        ("\"update_sandbox\"", "\"update_sandbox_tags\""),
+        ("Update a sandbox", "Update a sandbox, for clients that send tags here"),
+    ];
     OpenApiRouter::default()
-        .routes(routes!(list, create))
-        .routes(routes!(by_name))
-        .routes(routes!(show, update, destroy))
-        .routes(routes!(update_tags))
-}
-
-pub(super) async fn answer(state: &ApiState, sandbox: &Sandbox) -> Result<Json<Value>, Problem> {
-    let zone = render::zone(state, sandbox.tenant).await?;
-    let mut shown = [render::sandbox(state, &zone, sandbox)];
-    render::name_workspaces(state, sandbox.tenant, &mut shown).await?;
-    let [shown] = shown;
-    Ok(Json(json!({ "data": shown })))
+        .routes(routes!(list_sandboxes, create_sandbox))
+        .routes(routes!(get_sandbox_by_name))
+        .routes(routes!(get_sandbox, update_sandbox, destroy_sandbox))
+        .routes(twin(&for_tags, routes!(update_sandbox)))
 }
 
 /// Create a sandbox.
 ///
 /// Without an `upstream` it stays `creating` until one is set, except in `portico dev`. The same `Idempotency-Key` with the same body
 /// returns the sandbox that was created first.
-#[utoipa::path(
-    post, path = "/sandboxes", tag = "Sandboxes", operation_id = "create_sandbox", security(("api_key" = ["sandboxes:create"]), ("api_key" = ["sandboxes:write"])),
-    params(WaitQuery, IdempotencyHeader), request_body = SandboxOrder,
-    responses((status = 201, body = SandboxData),
-        (status = 402, description = "`QUOTA_EXCEEDED`: the end user has spent its credit of this month"),
-        (status = 403, description = "`QUOTA_EXCEEDED`: the end user would exceed a quota; `details` says which. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
-        (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone. `IDEMPOTENCY_PAYLOAD_MISMATCH`: the key came with another body before")),
-)]
-async fn create(
-    State(state): State<ApiState>,
+#[utoipa::path(post, path = "/sandboxes", security(("api_key" = ["sandboxes:create", "sandboxes:write"])), params(shapes::WaitQuery, shapes::IdempotencyHeader), request_body = shapes::SandboxOrder,
+    responses((status = 201, body = shapes::SandboxData), (status = 402, description = "`QUOTA_EXCEEDED`: the end user has spent its credit of this month"),
+    (status = 403, description = "`QUOTA_EXCEEDED`: the end user would exceed a quota; `details` says which. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
+    (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone. `IDEMPOTENCY_PAYLOAD_MISMATCH`: the key came with another body before")))]
+async fn create_sandbox(
     caller: Caller,
-    Query(query): Query<HashMap<String, String>>,
+    Query(query): Asked,
     headers: HeaderMap,
     mut fields: Fields,
-) -> Result<Response, Problem> {
-    caller.needs(&[KeyScope::SandboxesCreate, KeyScope::SandboxesWrite])?;
+) -> Made {
     let idempotency = idempotency(&caller, &headers, &fields)?;
     let patience = readiness::patience(&query)?;
     let mut attributes = Attributes::default();
-    workspaces::place(&state, caller.tenant, &mut fields, &mut attributes).await?;
-    let mut new = draft(&mut fields, &state, attributes)?;
+    workspaces::place(&caller.state, caller.tenant, &mut fields, &mut attributes).await?;
+    let mut new = draft(&mut fields, &caller.state.settings, attributes)?;
     caller.confine_new(&mut new)?;
     let user = new.external_user_id.as_deref();
-    credits::judge(&state, &caller, user, idempotency.as_ref()).await?;
-    let created = caller.store(&state).create_sandbox(caller.tenant, new, idempotency).await?;
+    credits::judge(&caller, user, idempotency.as_ref()).await?;
+    let created = caller.state.store.create_sandbox(caller.tenant, new, idempotency).await?;
     let mut sandbox = match created {
         Created::Fresh(sandbox, version) => {
-            state.follower.reached(version).await?;
+            caller.reached(version).await?;
             sandbox
         }
         Created::Replayed(sandbox) => sandbox,
     };
     if let Some(patience) = patience {
-        sandbox = readiness::wait(&state, sandbox, patience).await?;
+        sandbox = readiness::wait(&caller.state, sandbox, patience).await?;
     }
-    Ok((StatusCode::CREATED, answer(&state, &sandbox).await?).into_response())
+    Ok((StatusCode::CREATED, render::sandbox(&caller.state, &sandbox).await?))
 }
 
 fn idempotency(
@@ -121,7 +101,7 @@ fn idempotency(
 
 fn draft(
     fields: &mut Fields,
-    state: &ApiState,
+    settings: &ApiSettings,
     mut attributes: Attributes,
 ) -> Result<NewSandbox, Problem> {
     attributes.template_id = "miosa-sandbox".into();
@@ -129,8 +109,8 @@ fn draft(
     if fields.has("env") {
         attributes.env = fields.free("env").unwrap_or_default();
     }
-    let upstream = read_upstream(fields, state).flatten();
-    let driver = if upstream.is_some() { Driver::Register } else { state.settings.default_driver };
+    let upstream = read_upstream(fields, settings).flatten();
+    let driver = if upstream.is_some() { Driver::Register } else { settings.default_driver };
     let running = upstream.is_some() || !driver.needs_address();
     let new = NewSandbox {
         id: SandboxId::new(),
@@ -139,7 +119,7 @@ fn draft(
         state: if running { SandboxState::Running } else { SandboxState::Creating },
         driver,
         upstream,
-        default_port: fields.port("default_port").unwrap_or(state.settings.default_port),
+        default_port: fields.port("default_port").unwrap_or(settings.default_port),
         profile: fields.word("origin_profile", "forwarded, local, public").unwrap_or_default(),
         external_user_id: fields.text("external_user_id", EXTERNAL_ID).flatten(),
         external_project_id: fields.text("external_project_id", EXTERNAL_ID).flatten(),
@@ -166,9 +146,9 @@ fn slug(fields: &mut Fields) -> Option<Slug> {
 }
 
 /// `upstream`: `None` when it was not sent, `Some(None)` when it is taken away.
-fn read_upstream(fields: &mut Fields, state: &ApiState) -> Option<Option<Upstream>> {
+fn read_upstream(fields: &mut Fields, settings: &ApiSettings) -> Option<Option<Upstream>> {
     let read = fields.get("upstream", UPSTREAM_MUST, read_address)?;
-    if read.as_ref().is_some_and(|upstream| !is_permitted(upstream, &state.settings)) {
+    if read.as_ref().is_some_and(|upstream| !is_permitted(upstream, settings)) {
         fields.fault("upstream", "is outside the networks that previews may use");
     }
     Some(read)
@@ -214,84 +194,51 @@ fn read_attributes(fields: &mut Fields, a: &mut Attributes) {
 /// List sandboxes.
 ///
 /// All of them, unless a page is requested.
-#[utoipa::path(
-    get, path = "/sandboxes", tag = "Sandboxes", operation_id = "list_sandboxes", security(("api_key" = ["sandboxes:read"])), params(SandboxQuery, PageQuery),
-    responses((status = 200, body = SandboxPage)),
-)]
-async fn list(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Query(query): Query<HashMap<String, String>>,
-) -> Result<Response, Problem> {
-    caller.needs(&[KeyScope::SandboxesRead])?;
+#[utoipa::path(get, path = "/sandboxes", security(("api_key" = ["sandboxes:read"])), params(shapes::SandboxQuery, shapes::PageQuery), responses((status = 200, body = shapes::SandboxPage)))]
+async fn list_sandboxes(caller: Caller, Query(query): Asked) -> Result<Response, Problem> {
     let paging = Paging::read(&query)?;
     let Some(mut filter) = filter::of_query(&query)? else {
         return Ok(filter::nothing(paging));
     };
     filter.within = caller.binding().cloned();
-    filter::answer(state, caller.tenant, filter, paging).await
+    filter::list(caller.state, caller.tenant, filter, paging).await
 }
 
 /// Get a sandbox.
-#[utoipa::path(
-    get, path = "/sandboxes/{id}", tag = "Sandboxes", operation_id = "get_sandbox", security(("api_key" = ["sandboxes:read"])),
-    responses((status = 200, body = SandboxData)),
-)]
-async fn show(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::SandboxesRead])?;
-    answer(&state, &caller.sandbox(&state, &id).await?).await
+#[utoipa::path(get, path = "/sandboxes/{id}", security(("api_key" = ["sandboxes:read"])), responses((status = 200, body = shapes::SandboxData)))]
+async fn get_sandbox(caller: Caller, Path(path): Path<String>) -> Shown {
+    render::sandbox(&caller.state, &caller.sandbox(&path).await?).await
 }
 
 /// Find a sandbox by name.
-#[utoipa::path(
-    get, path = "/sandboxes/by-name/{*name}", tag = "Sandboxes", operation_id = "get_sandbox_by_name", security(("api_key" = ["sandboxes:read"])),
-    responses((status = 200, body = SandboxData)),
-)]
-async fn by_name(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(name): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::SandboxesRead])?;
+#[utoipa::path(get, path = "/sandboxes/by-name/{*name}", security(("api_key" = ["sandboxes:read"])), responses((status = 200, body = shapes::SandboxData)))]
+async fn get_sandbox_by_name(caller: Caller, Path(name): Path<String>) -> Shown {
     let Some(binding) = caller.binding() else {
-        return answer(&state, &state.store.sandbox_by_name(caller.tenant, &name).await?).await;
+        let found = caller.state.store.sandbox_by_name(caller.tenant, &name).await?;
+        return render::sandbox(&caller.state, &found).await;
     };
     // The newest of its own: one of somebody else's with this name is not in the way.
     let filter = SandboxFilter { within: Some(binding.clone()), ..SandboxFilter::default() };
-    let own = state.store.sandboxes(caller.tenant, &filter).await?;
+    let own = caller.state.store.sandboxes(caller.tenant, &filter).await?;
     let named = own.iter().rev().find(|sandbox| sandbox.name.as_ref() == Some(&name));
     let found = named.or_else(|| own.iter().find(|sandbox| sandbox.slug.as_str() == name));
-    answer(&state, found.ok_or_else(|| Problem::not_found("sandbox"))?).await
+    let found = found.ok_or_else(|| Problem::not_found("sandbox"))?;
+    render::sandbox(&caller.state, found).await
 }
 
 /// Update a sandbox.
 ///
 /// Fields that are not sent stay as they are. A new slug retires the old host at once.
-#[utoipa::path(
-    patch, path = "/sandboxes/{id}", tag = "Sandboxes", operation_id = "update_sandbox", security(("api_key" = ["sandboxes:write"])), request_body = SandboxChange,
-    responses((status = 200, body = SandboxData),
-        (status = 403, description = "`QUOTA_EXCEEDED`: the end user would exceed a quota; `details` says which. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
-        (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone")),
-)]
-async fn update(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(path): Path<String>,
-    mut fields: Fields,
-) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::SandboxesWrite])?;
-    let before = caller.sandbox(&state, &path).await?;
-    if before.state == SandboxState::Destroyed {
-        return Err(Problem::not_found("sandbox"));
-    }
+#[utoipa::path(patch, path = "/sandboxes/{id}", security(("api_key" = ["sandboxes:write"])), request_body = shapes::SandboxChange,
+    responses((status = 200, body = shapes::SandboxData),
+    (status = 403, description = "`QUOTA_EXCEEDED`: the end user would exceed a quota; `details` says which. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
+    (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone")))]
+async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fields) -> Shown {
+    let before = caller.live(&path).await?;
     let mut attributes = before.attributes.clone();
-    workspaces::place(&state, caller.tenant, &mut fields, &mut attributes).await?;
+    workspaces::place(&caller.state, caller.tenant, &mut fields, &mut attributes).await?;
     read_attributes(&mut fields, &mut attributes);
-    let mut upstream = read_upstream(&mut fields, &state);
+    let mut upstream = read_upstream(&mut fields, &caller.state.settings);
     let driver = match (&upstream, before.driver) {
         // From now on this one is where its caller says.
         (Some(Some(_)), Driver::Loopback) => Some(Driver::Register),
@@ -333,41 +280,18 @@ async fn update(
     fields.finish()?;
     caller.confine_patch(&before, &patch)?;
     let (sandbox, version) =
-        caller.store(&state).update_sandbox(caller.tenant, before.id, patch).await?;
-    state.follower.reached(version).await?;
-    answer(&state, &sandbox).await
-}
-
-/// Update a sandbox, for clients that send tags here.
-#[utoipa::path(
-    patch, path = "/sandboxes/{id}/tags", tag = "Sandboxes", operation_id = "update_sandbox_tags", security(("api_key" = ["sandboxes:write"])), request_body = SandboxChange,
-    responses((status = 200, body = SandboxData), (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone")),
-)]
-async fn update_tags(
-    state: State<ApiState>,
-    caller: Caller,
-    path: Path<String>,
-    fields: Fields,
-) -> Result<Json<Value>, Problem> {
-    update(state, caller, path, fields).await
+        caller.state.store.update_sandbox(caller.tenant, before.id, patch).await?;
+    caller.reached(version).await?;
+    render::sandbox(&caller.state, &sandbox).await
 }
 
 /// Destroy a sandbox.
 ///
 /// Its tokens are revoked and active connections are closed. Destroying it twice is not an error.
-#[utoipa::path(
-    delete, path = "/sandboxes/{id}", tag = "Sandboxes", operation_id = "destroy_sandbox", security(("api_key" = ["sandboxes:write"])),
-    responses((status = 200, body = DestroyedData)),
-)]
-async fn destroy(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(path): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::SandboxesWrite])?;
-    let sandbox = caller.sandbox(&state, &path).await?;
-    let (sandbox, version) =
-        caller.store(&state).destroy_sandbox(caller.tenant, sandbox.id).await?;
-    state.follower.reached(version).await?;
-    Ok(Json(json!({ "data": { "id": sandbox.id, "state": sandbox.state } })))
+#[utoipa::path(delete, path = "/sandboxes/{id}", security(("api_key" = ["sandboxes:write"])), responses((status = 200, body = shapes::DestroyedData)))]
+async fn destroy_sandbox(caller: Caller, Path(path): Path<String>) -> Shown {
+    let sandbox = caller.sandbox(&path).await?;
+    let (sandbox, version) = caller.state.store.destroy_sandbox(caller.tenant, sandbox.id).await?;
+    caller.reached(version).await?;
+    data(shapes::Destroyed::of(&sandbox))
 }

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::tickets::Tickets;
 use crate::base::clock::Clock;
 use crate::control::events::EventFeed;
@@ -37,6 +39,19 @@ pub struct ApiState {
     pub settings: Arc<ApiSettings>,
     /// How far the counts of usage go.
     pub usage: Progress,
+}
+
+impl ApiState {
+    /// The moment in so many seconds; `None` when it is too far away to have a date.
+    pub(super) fn after(&self, seconds: u64) -> Option<Timestamp> {
+        after(self.clock.now(), seconds)
+    }
+}
+
+/// The moment so many seconds after another.
+pub(super) fn after(moment: Timestamp, seconds: u64) -> Option<Timestamp> {
+    let seconds = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+    moment.checked_add(seconds).ok()
 }
 
 /// Settings of the API.

@@ -1,18 +1,9 @@
 //! The caller itself, its face and its rules.
 
-use axum::Json;
-use axum::extract::State;
-use axum::http::StatusCode;
-use serde_json::{Value, json};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
-
-use super::auth::Caller;
-use super::fields::Fields;
-use super::shapes::{BrandingAnswer, BrandingOrder, Me, PlanData, PolicyData, PolicyOrder};
-use super::{ApiState, Problem, quotas};
+use super::prelude::*;
+use super::quotas;
 use crate::model::host::Authority;
-use crate::model::{Branding, FrameSource, KeyScope, SandboxState, TenantPolicy};
+use crate::model::{Branding, FrameSource, TenantPolicy};
 
 /// Each field and its other names.
 const FIELDS: [(&str, &[&str]); 6] = [
@@ -36,103 +27,44 @@ const MAX_EMBEDDERS: usize = 6 << 10;
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::default()
         .routes(routes!(whoami))
-        .routes(routes!(plan))
-        .routes(routes!(branding, set_branding, delete_branding))
-        .routes(routes!(policy, set_policy))
+        .routes(routes!(get_plan))
+        .routes(routes!(get_branding, set_branding, delete_branding))
+        .routes(routes!(get_preview_policy, set_preview_policy))
 }
 
 /// Get the current caller.
-#[utoipa::path(
-    get, path = "/whoami", tag = "Tenant", operation_id = "whoami",
-    responses((status = 200, body = Me)),
-)]
-async fn whoami(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
-    let tenant =
-        state.store.tenant(caller.tenant).await?.ok_or_else(|| Problem::not_found("tenant"))?;
-    let token = caller.token.as_ref();
-    let binding = caller.binding();
-    Ok(Json(json!({
-        "type": if token.is_some() { "delegation_token" } else { "api_key" },
-        "tenant_id": tenant.id,
-        "tenant_name": tenant.name,
-        "key_id": caller.key.id,
-        "key_label": caller.key.label,
-        "key_prefix": caller.key.prefix,
-        "token_id": token.map(|token| token.id),
-        "user_id": token.map(|token| &token.user_id),
-        "external_user_id": binding.map(|binding| &binding.external_user_id),
-        "workspace_id": binding.and_then(|binding| binding.workspace_id.as_ref()),
-        "sandbox_ids": token.map(|token| &token.binding.sandboxes),
-        "scopes": caller.scopes(),
-        "expires_at": token.map_or(caller.key.expires_at, |token| Some(token.expires_at)),
-    })))
+#[utoipa::path(get, path = "/whoami", responses((status = 200, body = shapes::Me)))]
+async fn whoami(caller: Caller) -> Shown {
+    Ok(Json(shapes::Me::of(&caller, &caller.own_tenant().await?).into()))
 }
 
 /// Get the tenant's plan and limits.
 ///
 /// There is one plan: what this installation allows.
-#[utoipa::path(
-    get, path = "/tenant/plan", tag = "Tenant", operation_id = "get_plan", security(("api_key" = ["tenant:read"])),
-    responses((status = 200, body = PlanData)),
-)]
-async fn plan(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantRead])?;
-    let tenant =
-        state.store.tenant(caller.tenant).await?.ok_or_else(|| Problem::not_found("tenant"))?;
-    let counts = state.store.count_sandboxes(caller.tenant).await?;
-    let total: u64 = counts.values().sum();
-    let running = counts.get(&SandboxState::Running).copied().unwrap_or_default();
-    Ok(Json(json!({ "data": {
-        "id": tenant.id,
-        "tenant_id": tenant.id,
-        "name": tenant.name,
-        "plan": "self-hosted",
-        "created_at": tenant.created_at,
-        "limits": { "preview_token_max_seconds": state.settings.token_max_ttl },
-        "usage": { "sandboxes": total, "running_sandboxes": running, "sandboxes_by_state": counts },
-    } })))
+#[utoipa::path(get, path = "/tenant/plan", security(("api_key" = ["tenant:read"])), responses((status = 200, body = shapes::PlanData)))]
+async fn get_plan(caller: Caller) -> Shown {
+    let tenant = caller.own_tenant().await?;
+    let counts = caller.state.store.count_sandboxes(caller.tenant).await?;
+    let limits = shapes::PlanLimits::of(caller.state.settings.token_max_ttl);
+    data(shapes::Plan::of(&tenant, limits, shapes::PlanUsage::of(&counts)))
 }
 
 fn show(branding: Option<&Branding>) -> Json<Value> {
-    let shown = branding.map(|b| {
-        json!({
-            "product_name": b.product_name,
-            "name": b.product_name,
-            "logo_url": b.logo_url,
-            "support_url": b.support_url,
-            "support_email": b.support_email,
-            "primary_color": b.primary_color,
-            "background_color": b.background_color,
-        })
-    });
-    Json(json!({ "branding": shown }))
+    Json(json!({ "branding": branding.map(shapes::Branding::of) }))
 }
 
 /// Get branding.
-#[utoipa::path(
-    get, path = "/tenant/branding", tag = "Tenant", operation_id = "get_branding", security(("api_key" = ["tenant:read"])),
-    responses((status = 200, body = BrandingAnswer)),
-)]
-async fn branding(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantRead])?;
-    let tenant =
-        state.store.tenant(caller.tenant).await?.ok_or_else(|| Problem::not_found("tenant"))?;
-    Ok(show(tenant.branding.as_ref()))
+#[utoipa::path(get, path = "/tenant/branding", security(("api_key" = ["tenant:read"])), responses((status = 200, body = shapes::BrandingAnswer)))]
+async fn get_branding(caller: Caller) -> Shown {
+    Ok(show(caller.own_tenant().await?.branding.as_ref()))
 }
 
 /// Set branding.
 ///
 /// Replaces all of it: fields that are not sent are unset.
-#[utoipa::path(
-    put, path = "/tenant/branding", tag = "Tenant", operation_id = "set_branding", security(("api_key" = ["tenant:write"])), request_body = BrandingOrder,
-    responses((status = 200, body = BrandingAnswer)),
-)]
-async fn set_branding(
-    State(state): State<ApiState>,
-    caller: Caller,
-    fields: Fields,
-) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantWrite])?;
+#[utoipa::path(put, path = "/tenant/branding", security(("api_key" = ["tenant:write"])), request_body = shapes::BrandingOrder,
+    responses((status = 200, body = shapes::BrandingAnswer)))]
+async fn set_branding(caller: Caller, fields: Fields) -> Shown {
     let mut fields = fields.unwrapped("branding");
     let mut read = FIELDS.iter().map(|(name, aliases)| {
         let names: Vec<&str> = std::iter::once(*name).chain(aliases.iter().copied()).collect();
@@ -154,51 +86,29 @@ async fn set_branding(
     fields.finish()?;
     // A face without a feature is none.
     let branding = (branding != Branding::default()).then_some(branding);
-    let version = caller.store(&state).set_branding(caller.tenant, branding.as_ref()).await?;
-    state.follower.reached(version).await?;
+    let version = caller.state.store.set_branding(caller.tenant, branding.as_ref()).await?;
+    caller.reached(version).await?;
     Ok(show(branding.as_ref()))
 }
 
 /// Delete branding.
-#[utoipa::path(
-    delete, path = "/tenant/branding", tag = "Tenant", operation_id = "delete_branding", security(("api_key" = ["tenant:write"])),
-    responses((status = 204, description = "Done")),
-)]
-async fn delete_branding(
-    State(state): State<ApiState>,
-    caller: Caller,
-) -> Result<StatusCode, Problem> {
-    caller.needs(&[KeyScope::TenantWrite])?;
-    let version = caller.store(&state).set_branding(caller.tenant, None).await?;
-    state.follower.reached(version).await?;
-    Ok(StatusCode::NO_CONTENT)
+#[utoipa::path(delete, path = "/tenant/branding", security(("api_key" = ["tenant:write"])), responses((status = 204)))]
+async fn delete_branding(caller: Caller) -> Done {
+    caller.done(caller.state.store.set_branding(caller.tenant, None).await?).await
 }
 
 /// Get the preview policy.
-#[utoipa::path(
-    get, path = "/tenant/preview-policy", tag = "Tenant", operation_id = "get_preview_policy", security(("api_key" = ["tenant:read"])),
-    responses((status = 200, body = PolicyData)),
-)]
-async fn policy(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantRead])?;
-    let tenant =
-        state.store.tenant(caller.tenant).await?.ok_or_else(|| Problem::not_found("tenant"))?;
-    Ok(Json(json!({ "data": tenant.policy })))
+#[utoipa::path(get, path = "/tenant/preview-policy", security(("api_key" = ["tenant:read"])), responses((status = 200, body = shapes::PolicyData)))]
+async fn get_preview_policy(caller: Caller) -> Shown {
+    data(caller.own_tenant().await?.policy)
 }
 
 /// Set the preview policy.
 ///
 /// Replaces all of it: fields that are not sent get their defaults.
-#[utoipa::path(
-    put, path = "/tenant/preview-policy", tag = "Tenant", operation_id = "set_preview_policy", security(("api_key" = ["tenant:write"])), request_body = PolicyOrder,
-    responses((status = 200, body = PolicyData)),
-)]
-async fn set_policy(
-    State(state): State<ApiState>,
-    caller: Caller,
-    mut fields: Fields,
-) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::TenantWrite])?;
+#[utoipa::path(put, path = "/tenant/preview-policy", security(("api_key" = ["tenant:write"])), request_body = shapes::PolicyOrder,
+    responses((status = 200, body = shapes::PolicyData)))]
+async fn set_preview_policy(caller: Caller, mut fields: Fields) -> Shown {
     let policy = TenantPolicy {
         allowed_origins: fields.texts("allowed_origins", (MAX_ORIGINS, 300)).unwrap_or_default(),
         frame_ancestors: frame_ancestors(&mut fields),
@@ -230,9 +140,9 @@ async fn set_policy(
         fields.fault("read_methods", "must each be a method in capital letters, such as POST");
     }
     fields.finish()?;
-    let version = caller.store(&state).set_policy(caller.tenant, &policy).await?;
-    state.follower.reached(version).await?;
-    Ok(Json(json!({ "data": policy })))
+    let version = caller.state.store.set_policy(caller.tenant, &policy).await?;
+    caller.reached(version).await?;
+    data(policy)
 }
 
 /// The sources as sent; each that is none is named by its place.

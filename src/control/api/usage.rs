@@ -2,25 +2,13 @@
 
 use std::collections::HashMap;
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::auth::Caller;
 use super::listing::Paging;
-use super::shapes::{
-    GroupQuery, OwnerQuery, PageQuery, PeriodQuery, SandboxUsageData, UsageReport,
-    UsageSessionPage, UsageSummary,
-};
-use super::{ApiState, Problem, render};
+use super::prelude::*;
 use crate::control::store::{UsageFilter, UsageGroup};
 use crate::control::usage::{Bucket, Series, Window, WindowError};
-use crate::model::{KeyScope, Owner, Provisioned, Sandbox, ShareId, Span, TenantId, Traffic, Used};
-
-type Asked = HashMap<String, String>;
+use crate::model::{MINUTE, ShareId, TenantId, Traffic, Used};
 
 /// What the groups may be, and how their key is called in a row.
 const GROUPS: [(&str, UsageGroup); 5] = [
@@ -33,10 +21,10 @@ const GROUPS: [(&str, UsageGroup); 5] = [
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::default()
-        .routes(routes!(by_group))
-        .routes(routes!(summary))
-        .routes(routes!(sessions))
-        .routes(routes!(of_sandbox))
+        .routes(routes!(get_usage))
+        .routes(routes!(get_usage_summary))
+        .routes(routes!(list_usage_sessions))
+        .routes(routes!(get_sandbox_usage))
 }
 
 impl From<WindowError> for Problem {
@@ -45,18 +33,26 @@ impl From<WindowError> for Problem {
     }
 }
 
-fn text<'a>(query: &'a Asked, name: &str) -> Option<&'a str> {
+fn text<'a>(query: &'a HashMap<String, String>, name: &str) -> Option<&'a str> {
     query.get(name).map(String::as_str).filter(|text| !text.is_empty())
 }
 
 /// The window that is asked for; either of the names that clients use for its ends will do.
-fn window(query: &Asked, now: Timestamp, default: &str) -> Result<Window, Problem> {
+fn window(
+    query: &HashMap<String, String>,
+    now: Timestamp,
+    default: &str,
+) -> Result<Window, Problem> {
     let start = text(query, "start").or_else(|| text(query, "period_start"));
     let end = text(query, "end").or_else(|| text(query, "period_end"));
     Ok(Window::read(text(query, "period"), (start, end), now, default)?)
 }
 
-fn filter(query: &Asked, tenant: TenantId, window: Window) -> Result<UsageFilter, Problem> {
+fn filter(
+    query: &HashMap<String, String>,
+    tenant: TenantId,
+    window: Window,
+) -> Result<UsageFilter, Problem> {
     let id = |name: &str| text(query, name).map(str::to_owned);
     let sandbox = query.get("sandbox_id").map(|text| text.parse()).transpose();
     Ok(UsageFilter {
@@ -75,17 +71,11 @@ fn filter(query: &Asked, tenant: TenantId, window: Window) -> Result<UsageFilter
 ///
 /// What belongs to whom is what it belonged to then. Groups are ordered by their price, then by their key; what belongs to nobody is null,
 /// and last among equals.
-#[utoipa::path(
-    get, path = "/usage", tag = "Usage", operation_id = "get_usage", security(("api_key" = ["usage:read"])),
-    params(PeriodQuery, GroupQuery, OwnerQuery, PageQuery), responses((status = 200, body = UsageReport)),
-)]
-async fn by_group(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Query(query): Query<Asked>,
-) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::UsageRead])?;
-    let now = state.clock.now();
+#[utoipa::path(get, path = "/usage", security(("api_key" = ["usage:read"])), params(shapes::PeriodQuery, shapes::GroupQuery, shapes::OwnerQuery, shapes::PageQuery),
+    responses((status = 200, body = shapes::UsageReport)))]
+async fn get_usage(caller: Caller, Query(query): Asked) -> Shown {
+    let ApiState { store, settings, usage, clock, .. } = &caller.state;
+    let now = clock.now();
     let window = window(&query, now, "30d")?;
     let wanted = text(&query, "group_by").unwrap_or("external_user_id");
     let (name, group) = GROUPS.into_iter().find(|(name, _)| *name == wanted).ok_or_else(|| {
@@ -97,34 +87,23 @@ async fn by_group(
     let paging = Paging::read(&query)?;
     let filter = filter(&query, caller.tenant, window)?;
 
-    let groups = state.store.usage(&filter, group).await?;
-    let (total, results) = page(&state, groups, name, paging);
+    let groups = store.usage(&filter, group).await?;
+    let (total, results) = page(&caller.state, groups, name, paging);
     let shown = u64::try_from(results.len()).unwrap_or(u64::MAX);
-    let mut answer = json!({
-        "period_start": window.start,
-        "period_end": window.end,
-        "group_by": name,
-        "results": results,
-        "total_groups": total,
-        "truncated": paging.offset.saturating_add(shown) < total,
-        "as_of": state.usage.complete_until(),
-    });
+    let rows = (results, total, paging.offset.saturating_add(shown) < total);
+    let mut report = shapes::UsageReport::of(window, name, rows, usage.complete_until());
     if let Some((mut series, bucket)) = series.zip(bucket) {
-        state.store.each_span(&filter, |span| series.add_span(span)).await?;
-        for (at, traffic) in state.store.traffic_over_time(&filter, bucket.unit()).await? {
+        store.each_span(&filter, |span| series.add_span(span)).await?;
+        for (at, traffic) in store.traffic_over_time(&filter, bucket.unit()).await? {
             series.add_traffic(at, traffic);
         }
-        let buckets = series.buckets.iter().map(|(bucket, used)| {
-            let mut row = amounts(&state, used);
-            row.insert("period_start".into(), json!(bucket.start));
-            row.insert("period_end".into(), json!(bucket.end));
-            Value::Object(row)
-        });
-        if let Some(answer) = answer.as_object_mut() {
-            answer.insert("timeseries".into(), buckets.collect());
-        }
+        let buckets = series.buckets.iter();
+        let buckets: Vec<shapes::Object> = buckets
+            .map(|(bucket, used)| shapes::UsageBucket::of(settings.prices, used, *bucket))
+            .collect();
+        report.insert("timeseries".into(), json!(buckets));
     }
-    Ok(Json(answer))
+    Ok(Json(report.into()))
 }
 
 fn bucket(word: &str) -> Result<Bucket, Problem> {
@@ -142,160 +121,69 @@ fn page(
     groups: Vec<(Option<String>, Used)>,
     name: &str,
     paging: Paging,
-) -> (u64, Vec<Value>) {
-    let price =
-        |(key, used): (Option<String>, Used)| (state.settings.prices.cents(&used), key, used);
+) -> (u64, Vec<shapes::Object>) {
+    let prices = state.settings.prices;
+    let price = |(key, used): (Option<String>, Used)| (prices.cents(&used), key, used);
     let mut groups: Vec<_> = groups.into_iter().map(price).collect();
     groups.sort_unstable_by(|(cents, key, _), (other_cents, other_key, _)| {
         let by_key = (key.is_none(), key).cmp(&(other_key.is_none(), other_key));
         other_cents.cmp(cents).then(by_key)
     });
     let total = u64::try_from(groups.len()).unwrap_or(u64::MAX);
-    let whole = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    let take = paging.limit.map_or(usize::MAX, whole);
-    let rows = groups.into_iter().skip(whole(paging.offset)).take(take).map(|(_, key, used)| {
-        let mut row = amounts(state, &used);
+    let rows = paging.part(groups.into_iter()).map(|(_, key, used)| {
+        let mut row = shapes::Amounts::of(prices, &used);
         row.insert(name.to_owned(), json!(key));
-        Value::Object(row)
+        row
     });
     (total, rows.collect())
 }
 
-/// What was used, in the words and units of the API.
-fn amounts(state: &ApiState, used: &Used) -> Map<String, Value> {
-    let Provisioned { vcpu_ms, wall_ms, memory_mb_s, disk_mb_s } = used.provisioned;
-    let mut row = moved(&used.traffic);
-    for (name, value) in [
-        ("sandbox_seconds", json!(vcpu_ms / 1000)),
-        ("wall_seconds", json!(wall_ms / 1000)),
-        ("memory_gb_hours", thousandths(memory_mb_s, 1024 * 3600)),
-        ("computer_seconds", json!(0)),
-        ("storage_gb_hours", thousandths(disk_mb_s, 1024 * 3600)),
-        ("credit_cents", json!(state.settings.prices.cents(used))),
-    ] {
-        row.insert(name.into(), value);
+/// All that was used, by whomever.
+async fn sum(caller: &Caller, filter: &UsageFilter) -> Result<Used, Problem> {
+    let mut used = Used::default();
+    for (_, of_sandbox) in caller.state.store.usage(filter, UsageGroup::Sandbox).await? {
+        used += of_sandbox;
     }
-    row
-}
-
-fn moved(traffic: &Traffic) -> Map<String, Value> {
-    let [s1, s2, s3, s4, s5] = traffic.responses;
-    Map::from_iter([
-        ("requests".into(), json!(traffic.requests)),
-        ("bytes_in".into(), json!(traffic.bytes_in)),
-        ("bytes_out".into(), json!(traffic.bytes_out)),
-        ("websocket_seconds".into(), json!(traffic.websocket_ms / 1000)),
-        ("responses".into(), json!({ "1xx": s1, "2xx": s2, "3xx": s3, "4xx": s4, "5xx": s5 })),
-    ])
-}
-
-/// A quotient to three decimals.
-fn thousandths(amount: u64, of: u64) -> Value {
-    let thousandths = u128::from(amount) * 1000 / u128::from(of.max(1));
-    let text = format!("{}.{:03}", thousandths / 1000, thousandths % 1000);
-    json!(text.parse::<f64>().unwrap_or_default())
+    Ok(used)
 }
 
 /// Get total usage.
 ///
 /// This month's unless another period is requested.
-#[utoipa::path(
-    get, path = "/usage/summary", tag = "Usage", operation_id = "get_usage_summary", security(("api_key" = ["usage:read"])),
-    params(PeriodQuery, OwnerQuery), responses((status = 200, body = UsageSummary)),
-)]
-async fn summary(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Query(query): Query<Asked>,
-) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::UsageRead])?;
-    let window = window(&query, state.clock.now(), "mtd")?;
-    let filter = filter(&query, caller.tenant, window)?;
-    let mut used = Used::default();
-    for (_, of_sandbox) in state.store.usage(&filter, UsageGroup::Sandbox).await? {
-        used += of_sandbox;
-    }
-    let seconds = window.end.as_second().saturating_sub(window.start.as_second());
-    let length = u64::try_from(seconds).unwrap_or(0);
-    let bytes = used.traffic.bytes_in + used.traffic.bytes_out;
-    let mut answer = amounts(&state, &used);
-    for (name, value) in [
-        ("period_start", json!(window.start)),
-        ("period_end", json!(window.end)),
-        ("as_of", json!(state.usage.complete_until())),
-        ("compute_hours", thousandths(used.provisioned.vcpu_ms, 3_600_000)),
-        // What was kept on average.
-        ("storage_gb", thousandths(used.provisioned.disk_mb_s, 1024 * length.max(1))),
-        ("bandwidth_gb", thousandths(bytes, 1 << 30)),
-        ("ai_tokens", json!(0)),
-        ("total_credits", json!(state.settings.prices.cents(&used))),
-    ] {
-        answer.insert(name.into(), value);
-    }
-    Ok(Json(Value::Object(answer)))
+#[utoipa::path(get, path = "/usage/summary", security(("api_key" = ["usage:read"])), params(shapes::PeriodQuery, shapes::OwnerQuery),
+    responses((status = 200, body = shapes::UsageSummary)))]
+async fn get_usage_summary(caller: Caller, Query(query): Asked) -> Shown {
+    let ApiState { settings, usage, clock, .. } = &caller.state;
+    let window = window(&query, clock.now(), "mtd")?;
+    let used = sum(&caller, &filter(&query, caller.tenant, window)?).await?;
+    let until = usage.complete_until();
+    Ok(Json(shapes::UsageSummary::of(settings.prices, &used, window, until).into()))
 }
 
 /// List run times of sandboxes.
 ///
 /// Newest first.
-#[utoipa::path(
-    get, path = "/usage/sessions", tag = "Usage", operation_id = "list_usage_sessions", security(("api_key" = ["usage:read"])),
-    params(PeriodQuery, OwnerQuery, PageQuery), responses((status = 200, body = UsageSessionPage)),
-)]
-async fn sessions(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Query(query): Query<Asked>,
-) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::UsageRead])?;
-    let now = state.clock.now();
+#[utoipa::path(get, path = "/usage/sessions", security(("api_key" = ["usage:read"])), params(shapes::PeriodQuery, shapes::OwnerQuery, shapes::PageQuery),
+    responses((status = 200, body = shapes::UsageSessionPage)))]
+async fn list_usage_sessions(caller: Caller, Query(query): Asked) -> Shown {
+    let now = caller.state.clock.now();
     let paging = Paging::read(&query)?;
     let filter = filter(&query, caller.tenant, window(&query, now, "30d")?)?;
-    let (spans, total) = state.store.sessions(&filter, (paging.offset, paging.limit)).await?;
-    let items = spans.iter().map(|span| session(span, now)).collect();
-    Ok(Json(paging.wrap(items, total)))
-}
-
-fn session(span: &Span, now: Timestamp) -> Value {
-    let Owner { external_user_id, external_project_id, external_workspace_id, workspace_id } =
-        &span.owner;
-    let end = span.ended_at.unwrap_or(now).as_millisecond();
-    let ms = u64::try_from(end - span.started_at.as_millisecond()).unwrap_or(0);
-    json!({
-        "id": span.id.to_string(),
-        "sandbox_id": span.sandbox,
-        "started_at": span.started_at,
-        "ended_at": span.ended_at,
-        "seconds": ms / 1000,
-        "sandbox_seconds": span.shape.over(ms).vcpu_ms / 1000,
-        "size": span.shape.size,
-        "cpu_count": span.shape.vcpus,
-        "memory_mb": span.shape.memory_mb,
-        "disk_size_mb": span.shape.disk_mb,
-        "external_user_id": external_user_id,
-        "external_project_id": external_project_id,
-        "external_workspace_id": external_workspace_id,
-        "workspace_id": workspace_id,
-    })
+    let page = (paging.offset, paging.limit);
+    let (spans, total) = caller.state.store.sessions(&filter, page).await?;
+    let shown = spans.iter().map(|span| shapes::UsageSession::of(span, now)).collect();
+    Ok(Json(paging.wrap::<shapes::Object>(shown, total)))
 }
 
 /// Get a sandbox's usage.
 ///
 /// Over its whole life unless a period is requested.
-#[utoipa::path(
-    get, path = "/sandboxes/{id}/usage", tag = "Usage", operation_id = "get_sandbox_usage",
-    security(("api_key" = ["usage:read"]), ("api_key" = ["sandboxes:read"])),
-    params(PeriodQuery), responses((status = 200, body = SandboxUsageData)),
-)]
-async fn of_sandbox(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(path): Path<String>,
-    Query(query): Query<Asked>,
-) -> Result<Json<Value>, Problem> {
-    caller.needs(&[KeyScope::UsageRead, KeyScope::SandboxesRead])?;
-    let sandbox = caller.sandbox(&state, &path).await?;
-    let now = state.clock.now();
+#[utoipa::path(get, path = "/sandboxes/{id}/usage", security(("api_key" = ["usage:read", "sandboxes:read"])), params(shapes::PeriodQuery),
+    responses((status = 200, body = shapes::SandboxUsageData)))]
+async fn get_sandbox_usage(caller: Caller, Path(path): Path<String>, Query(query): Asked) -> Shown {
+    let ApiState { store, settings, usage, clock, .. } = &caller.state;
+    let sandbox = caller.sandbox(&path).await?;
+    let now = clock.now();
     let asks = ["period", "start", "end", "period_start", "period_end"];
     // From its first moment on, unless somebody asks for less. What is under way this very moment belongs to it.
     let whole = Window { start: sandbox.created_at.min(now), end: Timestamp::MAX };
@@ -304,81 +192,35 @@ async fn of_sandbox(
     } else {
         Window { start: start_of_minute(whole.start), ..whole }
     };
-    let filter =
-        UsageFilter { sandbox: Some(sandbox.id), ..filter(&Asked::new(), caller.tenant, window)? };
-    let mut used = Used::default();
-    for (_, part) in state.store.usage(&filter, UsageGroup::Sandbox).await? {
-        used += part;
-    }
-    let places = state.store.traffic_by_place(&filter).await?;
-    let (_, starts) = state.store.sessions(&filter, (0, Some(1))).await?;
-    Ok(Json(json!({ "data": of_one(&state, &sandbox, &used, (places, starts)) })))
+    let filter = UsageFilter {
+        sandbox: Some(sandbox.id),
+        ..filter(&HashMap::new(), caller.tenant, window)?
+    };
+    let used = sum(&caller, &filter).await?;
+    let places = places(store.traffic_by_place(&filter).await?);
+    let (_, starts) = store.sessions(&filter, (0, Some(1))).await?;
+    let moments = (now, usage.complete_until());
+    let used = (&sandbox, &used, starts);
+    data(shapes::SandboxUsage::of(settings.prices, used, places, moments))
 }
 
 /// The minute that a moment lies in is counted as one.
 fn start_of_minute(at: Timestamp) -> Timestamp {
     let ms = at.as_millisecond();
-    Timestamp::from_millisecond(ms - ms.rem_euclid(crate::model::MINUTE)).unwrap_or(at)
+    Timestamp::from_millisecond(ms - ms.rem_euclid(MINUTE)).unwrap_or(at)
 }
 
-type Places = Vec<(u16, Option<ShareId>, Traffic)>;
-
-fn of_one(
-    state: &ApiState,
-    sandbox: &Sandbox,
-    used: &Used,
-    (places, starts): (Places, u64),
-) -> Value {
+/// What was moved, by port and by share link.
+fn places(
+    places: Vec<(u16, Option<ShareId>, Traffic)>,
+) -> (Vec<shapes::Object>, Vec<shapes::Object>) {
     let (mut ports, mut shares) = (Vec::<(u16, Traffic)>::new(), Vec::new());
     for (port, share, traffic) in places {
         match ports.last_mut().filter(|(last, _)| *last == port) {
             Some((_, sum)) => *sum += traffic,
             None => ports.push((port, traffic)),
         }
-        if let Some(share) = share {
-            let mut row = moved(&traffic);
-            row.insert("share_id".into(), json!(share));
-            row.insert("port".into(), json!(port));
-            shares.push(Value::Object(row));
-        }
+        shares.extend(share.map(|share| shapes::ShareUsage::of(&traffic, port, share)));
     }
-    let ports = ports.into_iter().map(|(port, traffic)| {
-        let mut row = moved(&traffic);
-        row.insert("port".into(), json!(port));
-        Value::Object(row)
-    });
-    let mut row = amounts(state, used);
-    for (name, value) in [
-        ("sandbox_id", json!(sandbox.id)),
-        ("state", json!(sandbox.state)),
-        ("runtime_sec", json!(used.provisioned.wall_ms / 1000)),
-        ("provisioned_vcpu_ms", json!(used.provisioned.vcpu_ms)),
-        ("provisioned_memory_mb_ms", json!(used.provisioned.memory_mb_s.saturating_mul(1000))),
-        ("creation_count", json!(starts)),
-        ("active_cpu_ms", Value::Null),
-        ("network_ingress_bytes", json!(used.traffic.bytes_in)),
-        ("network_egress_bytes", json!(used.traffic.bytes_out)),
-        (
-            "measurement_status",
-            json!({
-                "runtime": "measured", "network": "measured", "active_cpu": "unavailable",
-            }),
-        ),
-        ("estimated_cost_cents", json!(state.settings.prices.cents(used))),
-        // What is left of its time is said in one place only; the zone does not matter for it.
-        (
-            "timeout_remaining_ms",
-            json!(
-                render::sandbox(state, &render::Zones::default(), sandbox)
-                    .get("timeout_remaining_ms")
-            ),
-        ),
-        ("timeout_sec", json!(sandbox.attributes.timeout_sec)),
-        ("ports", ports.collect()),
-        ("shares", Value::Array(shares)),
-        ("as_of", json!(state.usage.complete_until())),
-    ] {
-        row.insert(name.into(), value);
-    }
-    Value::Object(row)
+    (ports.iter().map(|(port, traffic)| shapes::PortUsage::of(traffic, *port)).collect(), shares)
 }

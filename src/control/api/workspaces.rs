@@ -1,25 +1,12 @@
 //! Workspaces: groups of sandboxes, which a tenant finds again by its own ids of them.
 
-use std::collections::HashMap;
+use axum::response::Response;
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
-
-use super::auth::Caller;
-use super::fields::{EXTERNAL_ID, Fields};
+use super::filter;
 use super::listing::Paging;
-use super::shapes::{
-    PageQuery, ProvidedWorkspace, SandboxPage, WorkspaceChange, WorkspaceData, WorkspaceOrder,
-    WorkspacePage, WorkspaceQuery, workspace_shown,
-};
-use super::{ApiState, Problem, filter};
+use super::prelude::*;
 use crate::control::store::{NewWorkspace, SandboxFilter, WorkspaceKey, WorkspacePatch};
-use crate::model::{Attributes, KeyScope, TenantId, WorkspaceId};
+use crate::model::{Attributes, TenantId};
 
 /// Longest texts, characters.
 const NAME: usize = 200;
@@ -28,17 +15,9 @@ const DESCRIPTION: usize = 2000;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::default()
-        .routes(routes!(list, create))
-        .routes(routes!(show, update, remove))
-        .routes(routes!(sandboxes))
-}
-
-const READ: &[KeyScope] = &[KeyScope::TenantRead, KeyScope::TenantWrite, KeyScope::SandboxesRead];
-const WRITE: &[KeyScope] =
-    &[KeyScope::TenantWrite, KeyScope::SandboxesCreate, KeyScope::SandboxesWrite];
-
-fn id(text: &str) -> Result<WorkspaceId, Problem> {
-    text.parse().map_err(|_| Problem::not_found("workspace"))
+        .routes(routes!(list_workspaces, create_workspace))
+        .routes(routes!(get_workspace, update_workspace, delete_workspace))
+        .routes(routes!(list_workspace_sandboxes))
 }
 
 fn name(fields: &mut Fields) -> Option<String> {
@@ -60,21 +39,15 @@ fn slug(fields: &mut Fields) -> Option<String> {
     };
     fields.get("slug", must, read).flatten()
 }
+
 /// Create or reuse a workspace.
 ///
 /// If one has the same `external_workspace_id`, it is returned and the other fields are ignored.
-#[utoipa::path(
-    post, path = "/workspaces", tag = "Workspaces", operation_id = "create_workspace", security(("api_key" = ["sandboxes:create"]), ("api_key" = ["sandboxes:write"]), ("api_key" = ["tenant:write"])), request_body = WorkspaceOrder,
-    responses((status = 201, body = ProvidedWorkspace), (status = 200, body = ProvidedWorkspace, description = "It was there before"),
-        (status = 409, description = "`WORKSPACE_NAME_EXISTS`: a workspace has this name, see `existing`. `SLUG_TAKEN`: one has this slug")),
-)]
-async fn create(
-    State(state): State<ApiState>,
-    caller: Caller,
-    mut fields: Fields,
-) -> Result<Response, Problem> {
+#[utoipa::path(post, path = "/workspaces", security(("api_key" = ["sandboxes:create", "sandboxes:write", "tenant:write"])), request_body = shapes::WorkspaceOrder,
+    responses((status = 201, body = shapes::ProvidedWorkspace), (status = 200, body = shapes::ProvidedWorkspace, description = "It was there before"),
+    (status = 409, description = "`WORKSPACE_NAME_EXISTS`: a workspace has this name, see `existing`. `SLUG_TAKEN`: one has this slug")))]
+async fn create_workspace(caller: Caller, mut fields: Fields) -> Made {
     caller.must_be_unbound()?;
-    caller.needs(WRITE)?;
     if !fields.has("name") {
         fields.fault("name", "is required");
     }
@@ -88,70 +61,46 @@ async fn create(
         allow_duplicate_name: fields.flag("allow_duplicate_name").unwrap_or(false),
     };
     fields.finish()?;
-    let (workspace, reused) = caller.store(&state).provide_workspace(caller.tenant, new).await?;
+    let (workspace, reused) = caller.state.store.provide_workspace(caller.tenant, new).await?;
     let status = if reused { StatusCode::OK } else { StatusCode::CREATED };
-    let answer = json!({ "data": workspace_shown(&workspace), "reused": reused });
-    Ok((status, Json(answer)).into_response())
+    Ok((status, Json(shapes::ProvidedWorkspace::of(&workspace, reused).into())))
 }
+
 /// List workspaces.
 ///
 /// Oldest first.
-#[utoipa::path(
-    get, path = "/workspaces", tag = "Workspaces", operation_id = "list_workspaces", security(("api_key" = ["tenant:read"]), ("api_key" = ["tenant:write"]), ("api_key" = ["sandboxes:read"])), params(WorkspaceQuery, PageQuery),
-    responses((status = 200, body = WorkspacePage)),
-)]
-async fn list(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Query(query): Query<HashMap<String, String>>,
-) -> Result<Json<Value>, Problem> {
+#[utoipa::path(get, path = "/workspaces", security(("api_key" = ["tenant:read", "tenant:write", "sandboxes:read"])), params(shapes::WorkspaceQuery, shapes::PageQuery),
+    responses((status = 200, body = shapes::WorkspacePage)))]
+async fn list_workspaces(caller: Caller, Query(query): Asked) -> Shown {
     caller.must_be_unbound()?;
-    caller.needs(READ)?;
     let paging = Paging::read(&query)?;
     let wanted = |name: &str| query.get(name).filter(|text| !text.is_empty());
     let is = |asked: Option<&String>, own: Option<&String>| asked.is_none() || asked == own;
-    let mut all = state.store.workspaces(caller.tenant).await?;
+    let mut all = caller.state.store.workspaces(caller.tenant).await?;
     all.retain(|workspace| {
         is(wanted("name"), Some(&workspace.name))
             && is(wanted("slug"), Some(&workspace.slug))
             && is(wanted("external_workspace_id"), workspace.external_workspace_id.as_ref())
             && is(wanted("external_user_id"), workspace.external_user_id.as_ref())
     });
-    let total = u64::try_from(all.len()).unwrap_or(u64::MAX);
-    let skip = usize::try_from(paging.offset).unwrap_or(usize::MAX);
-    let take = paging.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    let page = all.iter().skip(skip).take(take).map(workspace_shown).collect();
-    Ok(Json(paging.wrap(page, total)))
+    Ok(paging.page(&all, shapes::Workspace::of))
 }
+
 /// Get a workspace.
-#[utoipa::path(
-    get, path = "/workspaces/{id}", tag = "Workspaces", operation_id = "get_workspace", security(("api_key" = ["tenant:read"]), ("api_key" = ["tenant:write"]), ("api_key" = ["sandboxes:read"])),
-    responses((status = 200, body = WorkspaceData)),
-)]
-async fn show(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(path): Path<String>,
-) -> Result<Json<Value>, Problem> {
+#[utoipa::path(get, path = "/workspaces/{id}", security(("api_key" = ["tenant:read", "tenant:write", "sandboxes:read"])),
+    responses((status = 200, body = shapes::WorkspaceData)))]
+async fn get_workspace(caller: Caller, Path(path): Path<String>) -> Shown {
     caller.must_be_unbound()?;
-    caller.needs(READ)?;
-    let workspace = state.store.workspace(caller.tenant, id(&path)?).await?;
-    Ok(Json(json!({ "data": workspace_shown(&workspace) })))
+    let workspace = caller.state.store.workspace(caller.tenant, id(&path, "workspace")?).await?;
+    data(shapes::Workspace::of(&workspace))
 }
+
 /// Update a workspace.
-#[utoipa::path(
-    patch, path = "/workspaces/{id}", tag = "Workspaces", operation_id = "update_workspace", security(("api_key" = ["sandboxes:create"]), ("api_key" = ["sandboxes:write"]), ("api_key" = ["tenant:write"])), request_body = WorkspaceChange,
-    responses((status = 200, body = WorkspaceData),
-        (status = 409, description = "`WORKSPACE_NAME_EXISTS`: another workspace has this name, see `existing`")),
-)]
-async fn update(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(path): Path<String>,
-    mut fields: Fields,
-) -> Result<Json<Value>, Problem> {
+#[utoipa::path(patch, path = "/workspaces/{id}", security(("api_key" = ["sandboxes:create", "sandboxes:write", "tenant:write"])), request_body = shapes::WorkspaceChange,
+    responses((status = 200, body = shapes::WorkspaceData),
+    (status = 409, description = "`WORKSPACE_NAME_EXISTS`: another workspace has this name, see `existing`")))]
+async fn update_workspace(caller: Caller, Path(path): Path<String>, mut fields: Fields) -> Shown {
     caller.must_be_unbound()?;
-    caller.needs(WRITE)?;
     let patch = WorkspacePatch {
         name: name(&mut fields),
         description: fields.text("description", DESCRIPTION),
@@ -159,45 +108,35 @@ async fn update(
         allow_duplicate_name: fields.flag("allow_duplicate_name").unwrap_or(false),
     };
     fields.finish()?;
-    let store = caller.store(&state);
-    let workspace = store.update_workspace(caller.tenant, id(&path)?, patch).await?;
-    Ok(Json(json!({ "data": workspace_shown(&workspace) })))
+    let store = &caller.state.store;
+    let workspace = store.update_workspace(caller.tenant, id(&path, "workspace")?, patch).await?;
+    data(shapes::Workspace::of(&workspace))
 }
+
 /// Delete a workspace.
 ///
 /// Its sandboxes stay and keep its id.
-#[utoipa::path(
-    delete, path = "/workspaces/{id}", tag = "Workspaces", operation_id = "delete_workspace", security(("api_key" = ["sandboxes:create"]), ("api_key" = ["sandboxes:write"]), ("api_key" = ["tenant:write"])),
-    responses((status = 204, description = "Done")),
-)]
-async fn remove(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(path): Path<String>,
-) -> Result<StatusCode, Problem> {
+#[utoipa::path(delete, path = "/workspaces/{id}", security(("api_key" = ["sandboxes:create", "sandboxes:write", "tenant:write"])), responses((status = 204)))]
+async fn delete_workspace(caller: Caller, Path(path): Path<String>) -> Done {
     caller.must_be_unbound()?;
-    caller.needs(WRITE)?;
-    caller.store(&state).delete_workspace(caller.tenant, id(&path)?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    caller.state.store.delete_workspace(caller.tenant, id(&path, "workspace")?).await?;
+    DONE
 }
+
 /// List the sandboxes in a workspace.
-#[utoipa::path(
-    get, path = "/workspaces/{id}/sandboxes", tag = "Workspaces", operation_id = "list_workspace_sandboxes", security(("api_key" = ["sandboxes:read"])), params(PageQuery),
-    responses((status = 200, body = SandboxPage)),
-)]
-async fn sandboxes(
-    State(state): State<ApiState>,
+#[utoipa::path(get, path = "/workspaces/{id}/sandboxes", security(("api_key" = ["sandboxes:read"])), params(shapes::PageQuery),
+    responses((status = 200, body = shapes::SandboxPage)))]
+async fn list_workspace_sandboxes(
     caller: Caller,
     Path(path): Path<String>,
-    Query(query): Query<HashMap<String, String>>,
+    Query(query): Asked,
 ) -> Result<Response, Problem> {
     caller.must_be_unbound()?;
-    caller.needs(&[KeyScope::SandboxesRead])?;
     let paging = Paging::read(&query)?;
-    let workspace = state.store.workspace(caller.tenant, id(&path)?).await?;
+    let workspace = caller.state.store.workspace(caller.tenant, id(&path, "workspace")?).await?;
     let workspace_id = Some(workspace.id.to_string());
     let filter = SandboxFilter { workspace_id, ..SandboxFilter::default() };
-    filter::answer(state, caller.tenant, filter, paging).await
+    filter::list(caller.state, caller.tenant, filter, paging).await
 }
 
 /// Puts a sandbox into the workspace that the fields name by its id, its slug, its name or the tenant's own id of it. An id may be one that

@@ -107,8 +107,9 @@ fn complete(path: &str, operation: &mut Map<String, Value>) {
     if !parameters.is_empty() {
         operation.insert("parameters".into(), parameters.into());
     }
-    let security = operation.entry("security").or_insert_with(|| json!([{ "api_key": [] }]));
-    let needs_key = *security != json!([{}]);
+    let security = any_of(operation.get("security"));
+    let needs_key = security != json!([{}]);
+    operation.insert("security".into(), security);
     let is_possible = |status: u16| match status {
         400 => is_addressed || has_query || has_body,
         404 => is_addressed,
@@ -125,6 +126,18 @@ fn complete(path: &str, operation: &mut Map<String, Value>) {
     for (status, name, _) in SHARED.iter().filter(|(status, ..)| is_possible(*status)) {
         let shared = json!({ "$ref": format!("#/components/responses/{name}") });
         responses.entry(status.to_string()).or_insert(shared);
+    }
+}
+
+/// Who may call: a key with one of the scopes. Beside a handler they stand in one list; in OpenAPI a list means all of them.
+fn any_of(said: Option<&Value>) -> Value {
+    let scopes = said.and_then(|said| said.pointer("/0/api_key")).and_then(Value::as_array);
+    match (said, scopes) {
+        (None, _) => json!([{ "api_key": [] }]),
+        (Some(_), Some(scopes)) => {
+            scopes.iter().map(|scope| json!({ "api_key": [scope] })).collect()
+        }
+        (Some(open), None) => open.clone(),
     }
 }
 
@@ -181,7 +194,10 @@ fn fill(status: &str, response: &mut Map<String, Value>) {
         stream.remove("schema");
     }
     if response.get("description").is_none_or(|text| text == "") {
-        let reason = code.and_then(|code| code.canonical_reason()).unwrap_or("Answer");
+        let reason = match code {
+            Some(StatusCode::NO_CONTENT) => "Done",
+            code => code.and_then(|code| code.canonical_reason()).unwrap_or("Response"),
+        };
         response.insert("description".into(), reason.into());
     }
     let headers = response.entry("headers").or_insert_with(|| json!({}));

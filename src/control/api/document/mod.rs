@@ -4,6 +4,7 @@
 
 mod build;
 mod complete;
+mod demands;
 mod known;
 mod page;
 mod schemas;
@@ -11,7 +12,7 @@ pub(super) mod serve;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 use axum::http::Method;
@@ -19,9 +20,12 @@ use serde_json::Value;
 
 use super::endpoints;
 use super::unknown::{Declared, Level};
+use crate::model::KeyScope;
 
+static DOCUMENT: LazyLock<Value> =
+    LazyLock::new(|| build::of(endpoints::described().into_openapi()));
 static TEXT: LazyLock<String> = LazyLock::new(|| {
-    let mut text = serde_json::to_string_pretty(&document()).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(document()).unwrap_or_default();
     text.push('\n');
     text
 });
@@ -34,7 +38,7 @@ pub fn openapi() -> &'static str {
 /// What the bodies of calls may hold.
 pub(super) fn declared() -> Declared {
     static KNOWN: LazyLock<BTreeMap<(String, String), Level>> =
-        LazyLock::new(|| known::of(&document()));
+        LazyLock::new(|| known::of(document()));
     fn find(method: &Method, route: &str) -> Option<&'static Level> {
         known::find(&KNOWN, method, route)
     }
@@ -46,6 +50,13 @@ pub(super) fn served() -> serve::Served {
     serve::Served { text: openapi }
 }
 
-fn document() -> Value {
-    build::of(endpoints::described().into_openapi())
+/// The scopes that operations ask for.
+pub(super) fn demands() -> &'static HashMap<String, Vec<KeyScope>> {
+    static DEMANDS: LazyLock<HashMap<String, Vec<KeyScope>>> =
+        LazyLock::new(|| demands::of(document()));
+    &DEMANDS
+}
+
+fn document() -> &'static Value {
+    &DOCUMENT
 }

@@ -47,18 +47,18 @@ static FILES: [(&str, LazyLock<Option<Asset>>); 4] = [
 
 /// The page is described; the files that belong to it are nobody's to call.
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default().routes(routes!(show)).route("/docs/{file}", get(file))
+    OpenApiRouter::default().routes(routes!(get_api_page)).route("/docs/{file}", get(file))
 }
 
 /// Get this document as a page to read and try.
 #[utoipa::path(
-    get, path = "/docs", tag = "Reference", operation_id = "get_api_page", security(()),
+    get, path = "/docs", security(()),
     responses(
         (status = 200, body = String, content_type = "text/html"),
         (status = 304, description = "`If-None-Match` names the version that it still is"),
     ),
 )]
-async fn show(headers: HeaderMap) -> Response {
+async fn get_api_page(headers: HeaderMap) -> Response {
     let mut response = PAGE.respond(&headers, CACHING);
     for (name, value) in
         [(header::CONTENT_SECURITY_POLICY, POLICY), (header::REFERRER_POLICY, "no-referrer")]

@@ -16,14 +16,14 @@ pub(in crate::control::api) struct Served {
 }
 
 pub(in crate::control::api) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default().routes(routes!(show)).merge(page::routes())
+    OpenApiRouter::default().routes(routes!(get_api_document)).merge(page::routes())
 }
 
 /// Get this document.
 #[utoipa::path(
-    get, path = "/openapi.json", tag = "Reference", operation_id = "get_api_document", security(()),
+    get, path = "/openapi.json", security(()),
     responses((status = 200, body = Object, description = "An OpenAPI 3.1 document")),
 )]
-async fn show(Extension(served): Extension<Served>) -> Response {
+async fn get_api_document(Extension(served): Extension<Served>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], (served.text)()).into_response()
 }

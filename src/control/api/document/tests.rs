@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::build::TAGS;
 use super::complete::METHODS;
 use super::schemas::UNMARKED;
-use super::{document, openapi};
+use super::{demands, document, openapi};
 use crate::model::KeyScope;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
@@ -72,6 +72,25 @@ fn every_operation_says_what_it_does_and_who_may_call_it() {
 }
 
 #[test]
+fn what_is_demanded_of_callers_is_what_the_document_says() {
+    let mut named = 0;
+    each_operation(|name, operation| {
+        let (method, path) = name.split_once(' ').unwrap();
+        let demanded = demands().get(&format!("{} {path}", method.to_uppercase())).unwrap();
+        let choices = operation["security"].as_array().unwrap().iter();
+        let said: Vec<KeyScope> = choices
+            .flat_map(|choice| {
+                choice.get("api_key").into_iter().flat_map(|s| s.as_array().unwrap())
+            })
+            .map(|scope| serde_json::from_value(scope.clone()).unwrap())
+            .collect();
+        named += said.len();
+        assert_eq!(*demanded, said, "{name}");
+    });
+    assert!(named > 60, "the scopes were not found");
+}
+
+#[test]
 fn every_parameter_and_answer_is_described() {
     each_operation(|name, operation| {
         for parameter in operation.get("parameters").into_iter().flat_map(|p| p.as_array().unwrap())
@@ -114,7 +133,7 @@ fn every_reference_leads_somewhere() {
         }
     }
     let (document, mut found) = (document(), 0);
-    look(&document, &document, &mut found);
+    look(document, document, &mut found);
     assert!(found > 100, "the references were not found");
 }
 

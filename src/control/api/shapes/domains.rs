@@ -1,204 +1,182 @@
 //! Preview domains and exact host names.
 
 use jiff::Timestamp;
-use utoipa::ToSchema;
+use serde_json::Value;
 use uuid::Uuid;
+
+use super::Object;
+use crate::control::api::ApiSettings;
+use crate::control::dns;
+use crate::model::{self, Audience, ExactDomain};
 
 envelopes!(CustomDomainData(CustomDomain));
 pages!(CustomDomainPage(CustomDomain));
 
-/// A preview domain, or that there is none.
-#[derive(ToSchema)]
-pub(in crate::control::api) struct PreviewDomain {
-    preview_domain: Option<String>,
-    /// The same as `preview_domain`.
-    domain: Option<String>,
-    status: DomainStatus,
-    dns_status: DnsStatus,
-    /// Whether previews are served there.
-    verified: bool,
-    verified_at: Option<Timestamp>,
-    /// The platform's zone.
-    default_domain: String,
-    /// What the records have to lead to.
-    cname_target: String,
-    /// The same as `cname_target`.
-    target: String,
-    dns_instructions: Option<DnsInstructions>,
-    /// `*.DOMAIN` and `*.sandbox.DOMAIN`; none without a domain.
-    records: Vec<DnsRecord>,
-    /// The TXT record that proves whose the domain is.
-    challenge: Option<DnsRecord>,
-    /// Whether `{slug}.DOMAIN` is served, not only what is below `sandbox.DOMAIN`.
-    short_hosts: bool,
-    level: DomainLevel,
-    workspace_id: Option<String>,
-    project_id: Option<String>,
-    /// The zone of new links.
-    resolved_domain: String,
-    /// Whose domain that zone belongs to.
-    source: DomainSource,
-    /// When the TXT record was last seen.
-    owner_proved_at: Option<Timestamp>,
-    /// Whether the operator vouches for it, so that DNS is not asked.
-    vouched: bool,
-    /// The last look at DNS.
-    checked_at: Option<Timestamp>,
-    /// The first look since the last one that found it right.
-    failing_since: Option<Timestamp>,
-    created_at: Option<Timestamp>,
+/// What DNS has to say about a name, for callers.
+pub(in crate::control::api) struct Told {
+    pub(in crate::control::api) records: Vec<Object>,
+    pub(in crate::control::api) challenge: Object,
 }
 
-/// A domain to be registered, under either name.
-#[derive(ToSchema)]
-#[schema(examples(json!({"preview_domain": "opendesigns.ai"})))]
-pub(in crate::control::api) struct PreviewDomainOrder {
-    preview_domain: Option<String>,
-    domain: Option<String>,
-}
+shapes! {
+    /// A preview domain, or that there is none.
+    PreviewDomain(settings: &ApiSettings, target_name: &str, of: &Audience, domain: Option<(&model::PreviewDomain, Told)>, zone: (String, &str)) with {
+        let (domain, told) = domain.unzip();
+        let (route, record) = (domain.map(|d| &d.route), domain.map(|d| &d.record));
+        let standing = record.map(|record| &record.standing);
+        let verified_at_all = route.is_some_and(|route| route.verified_at.is_some());
+        let name = route.map(|route| &route.domain);
+        let owner = |level: &str| (of.level() == level).then(|| of.owner());
+        let (records_told, challenge_told) = told.map(|told| (told.records, told.challenge)).unzip();
+    } {
+        preview_domain: Option<String> = name,
+        /// The same as `preview_domain`.
+        domain: Option<String> = name,
+        status: DomainStatus = match (route, verified_at_all) {
+            (None, _) => "not_configured",
+            (Some(_), true) => "configured",
+            (Some(_), false) => "pending_dns",
+        },
+        dns_status: DnsStatus = if verified_at_all { "verified" } else { "pending" },
+        /// Whether previews are served there.
+        verified: bool = verified_at_all,
+        verified_at: Option<Timestamp> = route.and_then(|route| route.verified_at),
+        /// The platform's zone.
+        default_domain: String = settings.platform_zone,
+        /// What the records have to lead to.
+        cname_target: String = target_name,
+        /// The same as `cname_target`.
+        target: String = target_name,
+        dns_instructions: Option<DnsInstructions> =
+            name.map(|name| DnsInstructions::of(&format!("*.sandbox.{name}"), target_name)),
+        /// `*.DOMAIN` and `*.sandbox.DOMAIN`; none without a domain.
+        records: Vec<DnsRecord> = records_told.unwrap_or_default(),
+        /// The TXT record that proves whose the domain is.
+        challenge: Option<DnsRecord> = challenge_told,
+        /// Whether `{slug}.DOMAIN` is served, not only what is below `sandbox.DOMAIN`.
+        short_hosts: bool = verified_at_all && route.is_some_and(|route| route.bare),
+        level: DomainLevel = of.level(),
+        workspace_id: Option<String> = owner("workspace"),
+        project_id: Option<String> = owner("project"),
+        /// The zone of new links.
+        resolved_domain: String = zone.0,
+        /// Whose domain that zone belongs to.
+        source: DomainSource = zone.1,
+        /// When the TXT record was last seen.
+        owner_proved_at: Option<Timestamp> = standing.and_then(|standing| standing.proved_at),
+        /// Whether the operator vouches for it, so that DNS is not asked.
+        vouched: bool = record.is_some_and(|record| record.vouched),
+        /// The last look at DNS.
+        checked_at: Option<Timestamp> = standing.and_then(|standing| standing.checked_at),
+        /// The first look since the last one that found it right.
+        failing_since: Option<Timestamp> = standing.and_then(|standing| standing.failing_since),
+        created_at: Option<Timestamp> = record.map(|record| record.created_at),
+    }
 
-/// How far a domain is.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub(in crate::control::api) enum DomainStatus {
-    NotConfigured,
-    PendingDns,
-    Configured,
-}
+    /// A domain to be registered, under either name.
+    #[schema(examples(json!({"preview_domain": "opendesigns.ai"})))]
+    PreviewDomainOrder {
+        preview_domain: Option<String>,
+        domain: Option<String>,
+    }
 
-/// Whether its DNS is right.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub(in crate::control::api) enum DnsStatus {
-    Pending,
-    Verified,
-}
+    /// How far a domain is.
+    DomainStatus: not_configured, pending_dns, configured;
+    /// Whether its DNS is right.
+    DnsStatus: pending, verified;
+    /// Whose a domain is.
+    DomainLevel: tenant, workspace, project;
+    /// Whose domain links use.
+    DomainSource: platform, tenant, workspace, project;
 
-/// Whose a domain is.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub(in crate::control::api) enum DomainLevel {
-    Tenant,
-    Workspace,
-    Project,
-}
+    /// A DNS record to add.
+    DnsInstructions(of: &str, target: &str) {
+        r#type: String = "CNAME",
+        name: String = of,
+        value: String = target,
+    }
 
-/// Whose domain links use.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub(in crate::control::api) enum DomainSource {
-    Platform,
-    Tenant,
-    Workspace,
-    Project,
-}
+    /// A record: what it must be, and what was found.
+    DnsRecord(record: &dns::Record, is_required: bool, finding: &str) {
+        /// `CNAME` or `TXT`.
+        r#type: String = record.kind,
+        name: String = record.name,
+        value: String = record.value,
+        /// Whether nothing is served without it.
+        required: bool = is_required,
+        status: RecordStatus = finding,
+        /// What is there, as in a zone file; for `unknown` the reason.
+        found: Vec<String> = record.found,
+        /// The same as a sentence.
+        message: String = record.message,
+    }
 
-/// A DNS record to add.
-#[derive(ToSchema)]
-pub(in crate::control::api) struct DnsInstructions {
-    r#type: String,
-    name: String,
-    value: String,
-}
+    /// What was found of a record.
+    RecordStatus: pending, verified, missing, wrong, unknown;
 
-/// A record: what it must be, and what was found.
-#[derive(ToSchema)]
-pub(in crate::control::api) struct DnsRecord {
-    /// `CNAME` or `TXT`.
-    r#type: String,
-    name: String,
-    value: String,
-    /// Whether nothing is served without it.
-    required: bool,
-    status: RecordStatus,
-    /// What is there, as in a zone file; for `unknown` the reason.
-    found: Vec<String>,
-    /// The same as a sentence.
-    message: String,
-}
+    /// An exact host name that leads to one sandbox.
+    CustomDomain(exact: &ExactDomain, leads_to: &str, standing_word: &str, told: Told) with {
+        let (name, standing) = (&exact.route.fqdn, &exact.record.standing);
+    } {
+        id: Uuid = exact.id,
+        fqdn: String = name,
+        /// The same as `fqdn`.
+        domain: String = name,
+        /// The same as `fqdn`.
+        hostname: String = name,
+        tenant_id: Uuid = exact.tenant,
+        sandbox_id: Uuid = exact.route.sandbox,
+        /// The same as `sandbox_id`.
+        computer_id: Uuid = exact.route.sandbox,
+        /// Without one it is the sandbox's `default_port`.
+        port: Option<u16> = exact.route.port,
+        status: CustomDomainStatus = standing_word,
+        verified: bool = exact.verified_at.is_some(),
+        verified_at: Option<Timestamp> = exact.verified_at,
+        /// What the name has to lead to.
+        verification_target: String = leads_to,
+        /// The same as `verification_target`.
+        cname_target: String = leads_to,
+        /// The same as `verification_target`.
+        target: String = leads_to,
+        instructions: String = format!("Add a CNAME record at {name} with the value {leads_to}, or the same A and AAAA records."),
+        dns_instructions: DnsInstructions = DnsInstructions::of(name, leads_to),
+        records: Vec<DnsRecord> = told.records,
+        /// The same as `records`.
+        dns_records: Vec<DnsRecord> = told.records,
+        /// The TXT record that proves whose the name is.
+        challenge: DnsRecord = told.challenge,
+        /// When the TXT record was last seen.
+        owner_proved_at: Option<Timestamp> = standing.proved_at,
+        /// Whether the operator vouches for it, so that DNS is not asked.
+        vouched: bool = exact.record.vouched,
+        /// The last look at DNS.
+        checked_at: Option<Timestamp> = standing.checked_at,
+        /// The first look since the last one that found it right.
+        failing_since: Option<Timestamp> = standing.failing_since,
+        /// Always null: certificates are issued elsewhere.
+        tls_issued_at: Option<Timestamp> = Value::Null,
+        created_at: Timestamp = exact.record.created_at,
+        /// The same as `created_at`.
+        inserted_at: Timestamp = exact.record.created_at,
+    }
 
-/// What was found of a record.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub(in crate::control::api) enum RecordStatus {
-    Pending,
-    Verified,
-    Missing,
-    Wrong,
-    Unknown,
-}
+    /// How far an exact name is: `verified` while its sandbox does not run.
+    CustomDomainStatus: pending, verified, active;
 
-/// An exact host name that leads to one sandbox.
-#[derive(ToSchema)]
-pub(in crate::control::api) struct CustomDomain {
-    id: Uuid,
-    fqdn: String,
-    /// The same as `fqdn`.
-    domain: String,
-    /// The same as `fqdn`.
-    hostname: String,
-    tenant_id: Uuid,
-    sandbox_id: Uuid,
-    /// The same as `sandbox_id`.
-    computer_id: Uuid,
-    /// Without one it is the sandbox's `default_port`.
-    port: Option<u16>,
-    status: CustomDomainStatus,
-    verified: bool,
-    verified_at: Option<Timestamp>,
-    /// What the name has to lead to.
-    verification_target: String,
-    /// The same as `verification_target`.
-    cname_target: String,
-    /// The same as `verification_target`.
-    target: String,
-    instructions: String,
-    dns_instructions: DnsInstructions,
-    records: Vec<DnsRecord>,
-    /// The same as `records`.
-    dns_records: Vec<DnsRecord>,
-    /// The TXT record that proves whose the name is.
-    challenge: DnsRecord,
-    /// When the TXT record was last seen.
-    owner_proved_at: Option<Timestamp>,
-    /// Whether the operator vouches for it, so that DNS is not asked.
-    vouched: bool,
-    /// The last look at DNS.
-    checked_at: Option<Timestamp>,
-    /// The first look since the last one that found it right.
-    failing_since: Option<Timestamp>,
-    /// Always null: certificates are issued elsewhere.
-    tls_issued_at: Option<Timestamp>,
-    created_at: Timestamp,
-    /// The same as `created_at`.
-    inserted_at: Timestamp,
-}
+    /// An exact name to be registered, under one of three names.
+    #[schema(examples(json!({"fqdn": "app.customer.com", "sandbox_id": "0b8c9bd6-3b2f-4c0a-9d53-0a1b2c3d4e5f", "port": 3000})))]
+    CustomDomainOrder {
+        fqdn: Option<String>,
+        domain: Option<String>,
+        hostname: Option<String>,
+        sandbox_id: Uuid,
+        port: Option<u16> [minimum = 1],
+    }
 
-/// How far an exact name is: `verified` while its sandbox does not run.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub(in crate::control::api) enum CustomDomainStatus {
-    Pending,
-    Verified,
-    Active,
-}
-
-/// An exact name to be registered, under one of three names.
-#[derive(ToSchema)]
-#[schema(examples(json!({"fqdn": "app.customer.com", "sandbox_id": "0b8c9bd6-3b2f-4c0a-9d53-0a1b2c3d4e5f", "port": 3000})))]
-pub(in crate::control::api) struct CustomDomainOrder {
-    fqdn: Option<String>,
-    domain: Option<String>,
-    hostname: Option<String>,
-    sandbox_id: Uuid,
-    #[schema(minimum = 1)]
-    port: Option<u16>,
-}
-
-/// Which exact names are listed.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(in crate::control::api) struct CustomDomainQuery {
-    /// Only those of this sandbox.
-    sandbox_id: Option<Uuid>,
+    /// Which exact names are listed.
+    in Query CustomDomainQuery {
+        /// Only those of this sandbox.
+        sandbox_id: Option<Uuid>,
+    }
 }

@@ -1,16 +1,12 @@
-//! The shapes of bodies, as the API document declares them. Handlers read fields one by one and write JSON by hand; that they keep to
-//! what is declared here is held by the tests, which check every answer they see, and every request that was taken, against the document.
+//! The shapes of bodies, as the API document declares them, and how what is shown is made. Handlers read fields one by one; that they keep
+//! to what is declared here is held by the tests, which check every response they see, and every request that was taken, against the document.
 //!
 //! A field of an answer is always there: `Option` means that it may be null. One that may be missing says
-//! `#[schema(extensions(("x-may-be-missing" = json!(true))))]`. A field of a request that is an `Option` may be missing or null. On
+//! `[extensions(("x-may-be-missing" = json!(true)))]`. A field of a request that is an `Option` may be missing or null. On
 //! lists and references the macro drops it, and they are named in `document/schemas.rs`. Envelopes are not generic, as the document would then repeat what is in them.
 
 #![expect(dead_code, reason = "declared, never made: the document is what becomes of them")]
-#![expect(
-    clippy::struct_excessive_bools,
-    clippy::struct_field_names,
-    reason = "the names and types are those of JSON"
-)]
+#![expect(clippy::struct_field_names, reason = "the names are those of JSON")]
 #![expect(clippy::unreadable_literal, reason = "the macro reads no separators")]
 
 /// Declares answers that hold what was asked for in `data`.
@@ -35,6 +31,81 @@ macro_rules! pages {
             next_cursor: Option<String>,
         }
     )+};
+}
+
+/// Declares shapes, a field a line: its type in the document, within brackets what more the document says of it, and its value. `..` takes
+/// in all fields of another shape. `Name { … }` is read or only described. `Name(of what) with { … } { … }` is shown: `Name::of` makes it;
+/// a field without a value is put in by the handler, when there is one. `in Query Name { … }` are parameters, `Name: …;` are words.
+macro_rules! shapes {
+    () => {};
+    ($(#[$about:meta])* $name:ident: $($word:ident),+; $($rest:tt)*) => {
+        #[derive(utoipa::ToSchema)]
+        $(#[$about])*
+        #[expect(non_camel_case_types, reason = "they are named as JSON has them")]
+        pub(in crate::control::api) enum $name { $($word),+ }
+        shapes! { $($rest)* }
+    };
+    (
+        $(#[$about:meta])*
+        in $place:ident $name:ident {
+            $($(#[$attr:meta])* $field:ident: $type:ty $([$($more:tt)*])?,)*
+        }
+        $($rest:tt)*
+    ) => {
+        #[derive(utoipa::IntoParams)]
+        $(#[$about])*
+        #[into_params(parameter_in = $place)]
+        pub(in crate::control::api) struct $name {
+            $($(#[$attr])* $(#[param($($more)*)])? $field: $type,)*
+        }
+        shapes! { $($rest)* }
+    };
+    (
+        $(#[$about:meta])*
+        $name:ident {
+            $(..$part:ident: $part_type:ty,)*
+            $($(#[$attr:meta])* $field:ident: $type:ty $([$($more:tt)*])?,)*
+        }
+        $($rest:tt)*
+    ) => {
+        #[derive(utoipa::ToSchema)]
+        $(#[$about])*
+        pub(in crate::control::api) struct $name {
+            $(#[schema(inline)] #[serde(flatten)] $part: $part_type,)*
+            $($(#[$attr])* $(#[schema($($more)*)])? $field: $type,)*
+        }
+        shapes! { $($rest)* }
+    };
+    (
+        $(#[$about:meta])*
+        $name:ident($($of:tt)*) $(with { $($before:tt)* })? {
+            $(..$part:ident: $part_type:ty = $part_value:expr,)*
+            $($(#[$attr:meta])* $field:ident: $type:ty $([$($more:tt)*])? $(= $value:expr)?,)*
+        }
+        $($rest:tt)*
+    ) => {
+        shapes! {
+            $(#[$about])*
+            $name {
+                $(..$part: $part_type,)*
+                $($(#[$attr])* $field: $type $([$($more)*])?,)*
+            }
+            $($rest)*
+        }
+
+        impl $name {
+            pub(in crate::control::api) fn of($($of)*) -> $crate::control::api::shapes::Object {
+                $($($before)*)?
+                let mut shown = $crate::control::api::shapes::Object::new();
+                $(shown.extend($part_value);)*
+                $($(
+                    let name = stringify!($field).trim_start_matches("r#");
+                    shown.insert(name.to_owned(), serde_json::json!($value));
+                )?)*
+                shown
+            }
+        }
+    };
 }
 
 mod access;
