@@ -9,7 +9,7 @@ use crate::cli::args::StoreArg;
 use crate::control::store::{self, BackupOrder, DirectoryError, RestoreOrder, Store, StoreError};
 
 /// Creates the data directory. Where there is data already nothing changes.
-pub async fn init(store: &StoreArg) -> Result<String> {
+pub(super) async fn init(store: &StoreArg) -> Result<String> {
     let data = store.directory()?;
     let unusable = || store.unusable(&data);
     match Store::open_existing(&data, Clock::system()).await {
@@ -25,7 +25,7 @@ pub async fn init(store: &StoreArg) -> Result<String> {
 }
 
 /// Saves the data in one file.
-pub async fn backup(
+pub(super) async fn backup(
     file: PathBuf,
     (overwrite, with_key): (bool, bool),
     store: &StoreArg,
@@ -45,7 +45,7 @@ pub async fn backup(
 }
 
 /// Puts the data of a backup in place.
-pub async fn restore(
+pub(super) async fn restore(
     file: PathBuf,
     (overwrite, key): (bool, Option<PathBuf>),
     store: &StoreArg,

@@ -38,7 +38,7 @@ fn barely_begun(data: &Path) {
 }
 
 /// Two processes at the same moment, in a folder of their own, many times.
-fn race(prepare: impl Fn(&Path), pair: impl Fn(&Path, usize) + Sync + Copy) {
+fn race(prepare: impl Fn(&Path), pair: impl Fn(&Path, usize) + Send + Sync + Copy) {
     for _ in 0..ROUNDS {
         let folder = tempfile::tempdir().unwrap();
         prepare(&folder.path().join("data"));

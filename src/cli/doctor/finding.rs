@@ -1,7 +1,5 @@
 //! What a look at one thing has found, and what to do about it.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
 /// How bad it is.
@@ -63,10 +61,9 @@ pub(super) fn as_text(findings: &[Finding]) -> String {
             Level::Warning => "warning",
             Level::Error => "error",
         };
-        // Writing to a string cannot fail.
-        drop(writeln!(out, "{level:<8} {check:<12} {}", found.replace(char::is_control, " ")));
+        out += &format!("{level:<8} {check:<12} {}\n", found.replace(char::is_control, " "));
         if let Some(advice) = advice {
-            drop(writeln!(out, "{:<21} → {}", "", advice.replace(char::is_control, " ")));
+            out += &format!("{:<21} → {}\n", "", advice.replace(char::is_control, " "));
         }
     }
     out

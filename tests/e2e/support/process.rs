@@ -42,7 +42,7 @@ impl Process {
     /// Starts with these arguments, among them `--json`.
     pub fn run(arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
-        command.args(arguments).stderr(Stdio::null());
+        command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
         Self::spawn(command)
     }
 
