@@ -135,6 +135,24 @@ fn what_cannot_be_previewed_is_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_settings_old_name_works_and_warns() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let text = example(folder.path())
+        .replace("# request_headers = \"10s\"", "request_head = \"10s\"")
+        .replace("# file = \"/var/log/portico.log\"", &format!("file = {log:?}"));
+    let file = written(folder.path(), "portico.toml", &text);
+    let expected = "timeouts.request_head: is called timeouts.request_headers now";
+    let said = done(&["check", "--config", &file], None);
+    assert!(said.starts_with(&format!("warning: {expected}")), "{said}");
+    assert!(said.contains("configuration OK"), "{said}");
+    let process = Process::run(&["serve", "--json", "--config", &file]);
+    let is_told = || std::fs::read_to_string(&log).is_ok_and(|log| log.contains(expected));
+    eventually("the warning is logged", async || is_told()).await;
+    process.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_example_file_is_good_and_serves() {
     let folder = tempfile::tempdir().unwrap();
     let file = written(folder.path(), "portico.toml", &example(folder.path()));
