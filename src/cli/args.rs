@@ -8,7 +8,7 @@ pub use super::place::StoreArg;
 use crate::base::telemetry::{LogFormat, LogSettings};
 use crate::config::MAX_WORKERS;
 
-/// A reverse proxy for sandbox previews: private by default, revocable at once, branded as the tenant's own.
+/// A reverse proxy for sandbox previews, with access control, share links, custom domains and branded pages.
 #[derive(Debug, Parser)]
 #[command(name = "portico", version, max_term_width = 100, arg_required_else_help = true)]
 pub struct Cli {
@@ -20,9 +20,9 @@ pub struct Cli {
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start everything on this machine's loopback, with a demo app, and print where to look
+    /// Start everything on loopback, with a demo app, and print a link to a preview
     Dev(DevOptions),
-    /// Serve previews as a configuration file says
+    /// Serve previews with a configuration file
     Serve {
         /// The configuration file
         #[arg(long, value_name = "FILE")]
@@ -64,7 +64,7 @@ pub enum Command {
         #[command(flatten)]
         store: StoreArg,
     },
-    /// Report every fault of a configuration file
+    /// Check a configuration file and report every error
     Check {
         /// The configuration file
         #[arg(long, value_name = "FILE")]
@@ -88,10 +88,10 @@ pub enum Command {
     /// Make and list tenants
     #[command(subcommand)]
     Tenant(TenantCommand),
-    /// Make, list and revoke API keys; rotate the keys that sign preview tokens
+    /// Create, list and revoke API keys; rotate the keys that sign preview tokens
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Give a tenant a preview domain of its own, or a sandbox an exact host name
+    /// Add and remove tenants' preview domains and exact host names
     #[command(subcommand)]
     Domain(DomainCommand),
     /// List sandboxes
@@ -105,7 +105,7 @@ pub enum Command {
     Share(ShareCommand),
     /// Show who changed what, when and from where
     Audit {
-        /// Only what concerns this tenant, by id or name
+        /// Only this tenant, by id or name
         #[arg(long)]
         tenant: Option<String>,
         /// How many of the newest changes
@@ -134,7 +134,7 @@ pub struct DevOptions {
     /// Port for previews; 0 takes any free one
     #[arg(long, default_value_t = 8080)]
     pub port: u16,
-    /// Port for previews by https; 0 takes any free one
+    /// Port for previews over HTTPS; 0 takes any free one
     #[arg(long, default_value_t = 8443)]
     pub https_port: u16,
     /// Port for the control API; 0 takes any free one
@@ -152,10 +152,10 @@ pub struct DevOptions {
     /// Data-plane threads [default: one a core]
     #[arg(long, value_name = "N", value_parser = parse_workers)]
     pub workers: Option<usize>,
-    /// Print the facts as one JSON line on standard output once everything is ready
+    /// Print the addresses as one JSON line on standard output once everything is ready
     #[arg(long)]
     pub json: bool,
-    /// Make this machine trust the development certificates as far as that can be done here, say what is left to do, and end
+    /// Make this machine trust the development CA where possible, print what is left to do, and exit
     #[arg(long)]
     pub trust: bool,
     /// The log.
@@ -169,7 +169,7 @@ pub struct LogOptions {
     /// How log lines look
     #[arg(long, value_enum, default_value_t = LogFormatArg::Auto)]
     log_format: LogFormatArg,
-    /// What is logged, e.g. `info`, `debug`, `warn,portico::access=off`
+    /// Log levels, e.g. `info`, `debug`, `warn,portico::access=off`
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
     /// Append the log to a file instead of standard error
@@ -184,7 +184,7 @@ enum LogFormatArg {
     Auto,
     /// One JSON object a line
     Json,
-    /// For reading
+    /// Human-readable text
     Text,
 }
 
