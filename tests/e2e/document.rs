@@ -230,3 +230,77 @@ async fn the_page_loads_nothing_but_files_of_its_own_and_runs_no_script_of_its_t
     }
     assert_eq!(get("/api/v1/docs/portico.db", "").await.status, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_that_a_call_does_not_have_are_named_and_refused_on_request() {
+    let portico = Portico::start().await;
+    let send = async |method: &str, path: &str, body: Value| {
+        let (key, body) = (&portico.api.key, body.to_string());
+        let request = format!(
+            "{method} /api/v1{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        Connection::open(portico.api.address).await.roundtrip(request).await
+    };
+    // In the record where there is one, also in an object within; what may hold anything has no unknown fields.
+    let order = json!({"name": "a", "slugg": "x", "metadata": {"anything": 1}, "env": {"A": "1"}});
+    let made = send("POST", "/sandboxes", order).await;
+    assert_eq!(made.status, 201);
+    let expected = json!(["`slugg` is not a field of this call; did you mean `slug`?"]);
+    assert_eq!(made.json()["data"]["warnings"], expected);
+    let face = json!({"branding": {"product_name": "Acme", "primary_colour": "#ffffff"}});
+    let set = send("PUT", "/tenant/branding", face.clone()).await.json();
+    let warning = set["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("`branding.primary_colour` is not a field"), "{warning}");
+    assert!(warning.contains("primary_color"), "{warning}");
+    // Nothing is changed by a call that is refused.
+    let strict =
+        send("PUT", "/tenant/branding?strict=1", json!({"product_name": "B", "x": 1})).await;
+    assert_eq!(
+        (strict.status, &strict.json()["error"]["details"]),
+        (422, &json!({"x": ["is not a field of this call"]}))
+    );
+    let kept = portico.api.call("GET", "/tenant/branding", None).await.json();
+    assert_eq!(kept["branding"]["product_name"], "Acme");
+    // Who sends nothing unknown reads of nothing.
+    let plain = send("PUT", "/tenant/branding?strict=true", json!({"product_name": "C"})).await;
+    assert_eq!((plain.status, &plain.json()["warnings"]), (200, &Value::Null));
+    // A path takes its parameters whatever the router calls them.
+    let quotas =
+        send("PUT", "/quotas/external/a/b", json!({"max_sandboxes": 1, "max_sandbox": 1})).await;
+    assert_eq!(quotas.status, 200, "{}", quotas.text());
+    assert!(quotas.text().contains("did you mean `max_sandboxes`?"), "{}", quotas.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_of_the_sdk_that_is_absent_says_what_to_do_instead() {
+    let portico = Portico::start().await;
+    let nobody = "00000000-0000-7000-8000-000000000000";
+    for (method, path) in [
+        ("GET", "/databases"),
+        ("POST", "/sandboxes/ID/exec"),
+        ("GET", "/sandboxes/runtimes"),
+        ("PATCH", "/api-keys/ID"),
+        ("GET", "/credits/balance"),
+    ] {
+        let path = format!("/api/v1{}", path.replace("ID", nobody));
+        let answer = call(&portico, method, &path, Some(&portico.api.key)).await;
+        assert_eq!(
+            (answer.status, &answer.json()["error"]["code"]),
+            (501, &json!("NOT_SUPPORTED")),
+            "{path}"
+        );
+        assert_eq!(answer.json()["error"]["retryable"], false);
+        assert!(answer.json()["error"]["message"].as_str().unwrap().len() > 60, "{path}");
+    }
+    for (method, path, status) in
+        [("GET", "/databasesx", 404), ("GET", "/nobody", 404), ("PUT", "/whoami", 405)]
+    {
+        let path = format!("/api/v1{path}");
+        assert_eq!(
+            call(&portico, method, &path, Some(&portico.api.key)).await.status,
+            status,
+            "{path}"
+        );
+    }
+}
