@@ -226,5 +226,5 @@ fn summaries_are_imperatives_and_texts_are_in_the_fields_words() {
             _ => {}
         }
     }
-    look(&document());
+    look(document());
 }
