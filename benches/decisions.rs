@@ -39,6 +39,7 @@ fn route(sandbox: SandboxId, tenant: TenantId, slug: &str) -> Route {
         external_user_id: None,
         part_of: None,
         activity: None,
+        blocked: None,
     }
 }
 
@@ -51,6 +52,8 @@ fn tables(n: usize) -> (Routes, TenantId, SandboxId) {
         branding: None,
         branding_version: 0,
         policy: TenantPolicy::default(),
+        blocked: None,
+        suspended: None,
         framing: Arc::default(),
     });
     let mut middle = SandboxId::new();

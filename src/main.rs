@@ -10,6 +10,7 @@ use portico::base::clock::Clock;
 use portico::base::{service, telemetry};
 use portico::cli::args::{Cli, Command};
 use portico::cli::dev::{self, DevFacts};
+use portico::cli::print::Output;
 use portico::cli::signals::Signals;
 use portico::cli::{doctor, operator, trust};
 use portico::config::{self, Config, Handover, Reloader};
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say_error(&in_one_line(&error));
+            say_error(Output::lines(in_one_line(&error).lines()).as_str());
             ExitCode::FAILURE
         }
     }
@@ -92,7 +93,7 @@ fn run(command: Command) -> Result<()> {
         }
         operator => {
             let report = runtime()?.block_on(operator::run(operator))?;
-            say(report.trim_end())
+            say(report.as_str())
         }
     }
 }

@@ -19,6 +19,11 @@
     tell('preview:session-expired');
     if (facts.alias) { tell(facts.alias); }
   }
+  if (own === window && facts.code === 'sign_in_needed' && navigator.cookieEnabled === false) {
+    document.querySelector('h1').textContent = 'Your browser blocks cookies here';
+    document.querySelector('.text').textContent =
+      'A link to this preview works once the browser may keep a cookie for it. Allow cookies for this address, then open the link again.';
+  }
   var allow = document.getElementById('allow'), tab = document.getElementById('tab');
   if (!tab) { return; }
   // The address of this page has the link's token, under the name of a link that came back.

@@ -51,7 +51,7 @@ const HOUSE: [Wing; 9] = [
         &[
             &["dns", "issuance", "serve", "store"],
             &["compute", "events", "follow", "tallies", "usage", "verify", "webhooks"],
-            &["lifecycle"],
+            &["lifecycle", "operator"],
             &["admin", "api"],
         ],
     ),
@@ -59,11 +59,12 @@ const HOUSE: [Wing; 9] = [
     ("app", &["base", "model", "routing", "edge", "control", "config"], &[]),
     (
         "cli",
-        &["base", "model", "edge", "control", "config", "app"],
+        &["base", "model", "routing", "edge", "control", "config", "app"],
         &[
-            &["demo", "place", "signals"],
-            &["args"],
-            &["backup"],
+            &["demo", "place", "print", "signals"],
+            &["commands"],
+            &["args", "data"],
+            &["backup", "explain", "takedown"],
             &["dev", "doctor", "operator", "trust"],
         ],
     ),

@@ -23,6 +23,7 @@ use crate::control::events::EventFeed;
 use crate::control::follow::Follower;
 use crate::control::issuance::Issuance;
 use crate::control::lifecycle::{Reaper, Resumer, WakeSettings, work_off};
+use crate::control::operator::{self, OperatorApi};
 use crate::control::serve;
 use crate::control::store::{Actor, Store};
 use crate::control::tallies;
@@ -121,6 +122,8 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     let rules = Arc::new(rules);
     let public = https.filter(|_| config.public_scheme == "https").unwrap_or(preview);
     let public_port = config.public_port.unwrap_or(public.port());
+    let noted = reload::serving(&config, public_port);
+    store.note_serving(&noted).await.context("cannot write to the store")?;
     let (waker, calls) =
         Waker::channel(config.wake.hold, config.wake.waiting, Arc::clone(&metrics));
     let (counter, counted) = Counter::channel();
@@ -181,6 +184,12 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     let told = Arc::clone(&metrics);
     webhooks::start(store.clone(), webhooks.clone(), told, clock.clone(), shutdown.watcher());
     let issuance = Arc::new(Issuance::new(config.tls_hosts_per_domain));
+    let operator_api = OperatorApi {
+        store: state.store.clone(),
+        routes: Arc::clone(&routes),
+        follower: follower.clone(),
+        clock: clock.clone(),
+    };
     let admin_router = admin::router(AdminState {
         metrics,
         routes,
@@ -188,7 +197,8 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         issuance: Arc::clone(&issuance),
         clock,
         listeners: listeners(preview, https, api, admin),
-    });
+    })
+    .merge(operator::router(operator_api));
     let (control, router) = (config.control, api::router(state.clone()));
     let levers = Levers {
         public_port,

@@ -15,6 +15,7 @@ use crate::control::api::{self, ApiSettings, ApiState};
 use crate::control::issuance::Issuance;
 use crate::control::lifecycle::WakeSettings;
 use crate::control::serve::Serving;
+use crate::control::store;
 use crate::control::webhooks::Sender;
 use crate::edge::gate::Rules;
 use crate::edge::limits::Limits;
@@ -81,6 +82,12 @@ impl Levers {
         self.api.set(config.control);
         self.admin.set(config.control);
         self.drain.set(config.drain);
+        let (store, noted) = (self.state.store.clone(), serving(&config, self.public_port));
+        tokio::spawn(async move {
+            if let Err(error) = store.note_serving(&noted).await {
+                tracing::warn!(%error, "operators' commands will not know of the new settings");
+            }
+        });
         *in_force = config;
         Ok(())
     }
@@ -103,6 +110,16 @@ impl Drain {
 
     pub(super) fn get(&self) -> Duration {
         Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// What operators' commands know of the server.
+pub(super) fn serving(config: &Config, public_port: u16) -> store::Serving {
+    store::Serving {
+        zones: config.zones.clone(),
+        scheme: config.public_scheme.to_owned(),
+        port: public_port,
+        forbidden_ports: config.forbidden_ports.clone(),
     }
 }
 

@@ -6,6 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use super::place::StoreArg;
 use crate::base::telemetry::{LogFormat, LogSettings};
+use crate::cli::commands::{
+    BlockArgs, DomainCommand, ExplainArgs, KeyCommand, OperatorCommand, SandboxCommand,
+    ShareCommand, TenantCommand, TokenCommand,
+};
 use crate::config::MAX_WORKERS;
 
 /// A reverse proxy for sandbox previews, with access control, share links, custom domains and branded pages.
@@ -85,7 +89,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Make and list tenants
+    /// Create, list, suspend, resume and delete tenants
     #[command(subcommand)]
     Tenant(TenantCommand),
     /// Create, list and revoke API keys; rotate the keys that sign preview tokens
@@ -103,6 +107,38 @@ pub enum Command {
     /// List and withdraw share links
     #[command(subcommand)]
     Share(ShareCommand),
+    /// Show what is served at a host or URL, and who owns it
+    Find {
+        /// The host or URL
+        #[arg(value_name = "HOST|URL")]
+        what: String,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// Take previews down, whatever their tenant does; visitors get status 451
+    ///
+    /// A host that names a port blocks that port of its sandbox, under every name that the sandbox has or gets; any other host blocks its
+    /// whole sandbox. What is open is cut within a second. Only `portico unblock` undoes it.
+    Block(BlockArgs),
+    /// Undo a block
+    Unblock {
+        /// The block's id, or what was blocked
+        #[arg(value_name = "BLOCK|HOST|SANDBOX|TENANT")]
+        what: String,
+        #[command(flatten)]
+        store: StoreArg,
+    },
+    /// The operator API of the admin listener
+    #[command(subcommand)]
+    Operator(OperatorCommand),
+    /// Show step by step what is decided about a request, and why
+    ///
+    /// Nothing is sent. The request is judged by the server's own code over the data directory as it is now; limits, and what the app
+    /// responds, are not part of it.
+    Explain(ExplainArgs),
     /// Show who changed what, when and from where
     Audit {
         /// Only this tenant, by id or name
@@ -111,6 +147,9 @@ pub enum Command {
         /// How many of the newest changes
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         store: StoreArg,
     },
@@ -208,180 +247,4 @@ fn parse_workers(text: &str) -> Result<usize, String> {
         Ok(count) if (1..=MAX_WORKERS).contains(&count) => Ok(count),
         _ => Err(format!("must be a number from 1 to {MAX_WORKERS}")),
     }
-}
-
-/// `portico tenant`.
-#[derive(Debug, Subcommand)]
-pub enum TenantCommand {
-    /// Make a tenant
-    Create {
-        /// What to call it
-        name: String,
-        #[command(flatten)]
-        store: StoreArg,
-    },
-    /// List tenants
-    List {
-        #[command(flatten)]
-        store: StoreArg,
-    },
-}
-
-/// `portico key`.
-#[derive(Debug, Subcommand)]
-pub enum KeyCommand {
-    /// Make an API key; it is shown this once
-    Create {
-        /// The tenant, by id or name
-        #[arg(long)]
-        tenant: String,
-        /// What to call the key
-        #[arg(long, default_value = "key")]
-        label: String,
-        /// What it may do, comma-separated, e.g. `sandboxes:read,previews:write`; `*` is everything
-        #[arg(long, default_value = "*")]
-        scopes: String,
-        #[command(flatten)]
-        store: StoreArg,
-    },
-    /// List a tenant's API keys
-    List {
-        /// The tenant, by id or name
-        #[arg(long)]
-        tenant: String,
-        #[command(flatten)]
-        store: StoreArg,
-    },
-    /// Revoke an API key
-    Revoke {
-        /// The tenant, by id or name
-        #[arg(long)]
-        tenant: String,
-        /// The key's id
-        id: String,
-        #[command(flatten)]
-        store: StoreArg,
-    },
-    /// Sign preview tokens with a new key from now on; tokens of the key before stay valid until the next rotation
-    RotateSigning {
-        /// After a leak: end every session and void every preview and delegation token at once
-        #[arg(long)]
-        revoke_old: bool,
-        #[command(flatten)]
-        store: StoreArg,
-    },
-    /// List the keys that verify preview tokens, the newest first; it signs
-    ListSigning {
-        #[command(flatten)]
-        store: StoreArg,
-    },
-}
-
-/// `portico domain`.
-#[derive(Debug, Subcommand)]
-pub enum DomainCommand {
-    /// Give a tenant a preview domain: `{port}-{slug}.sandbox.DOMAIN` and `{port}-{slug}.DOMAIN`
-    Add {
-        /// The domain
-        domain: String,
-        /// The tenant, by id or name
-        #[arg(long)]
-        tenant: String,
-        #[command(flatten)]
-        store: StoreArg,
-    },
-    /// Give one port of a sandbox an exact host name
-    Exact {
-        /// The host name
-        fqdn: String,
-        /// The sandbox's id
-        #[arg(long)]
-        sandbox: String,
-        /// The port [default: the sandbox's default port]
-        #[arg(long)]
-        port: Option<u16>,
-        /// The tenant, by id or name
-        #[arg(long)]
-        tenant: String,
-        #[command(flatten)]
-        store: StoreArg,
-    },
-    /// Take a preview domain or an exact host name away
-    Remove {
-        /// The domain or host name
-        name: String,
-        #[command(flatten)]
-        store: StoreArg,
-    },
-}
-
-/// `portico sandbox`.
-#[derive(Debug, Subcommand)]
-pub enum SandboxCommand {
-    /// List a tenant's sandboxes
-    List {
-        /// The tenant, by id or name
-        #[arg(long)]
-        tenant: String,
-        #[command(flatten)]
-        store: StoreArg,
-    },
-}
-
-/// `portico token`.
-#[derive(Debug, Subcommand)]
-pub enum TokenCommand {
-    /// List a sandbox's preview tokens
-    List {
-        /// The tenant, by id or name
-        #[arg(long)]
-        tenant: String,
-        /// The sandbox's id
-        #[arg(long)]
-        sandbox: String,
-        #[command(flatten)]
-        store: StoreArg,
-    },
-    /// Revoke one preview token, or all of a sandbox
-    Revoke {
-        /// The tenant, by id or name
-        #[arg(long)]
-        tenant: String,
-        /// The sandbox's id
-        #[arg(long)]
-        sandbox: String,
-        /// The token's id; all tokens without it
-        id: Option<String>,
-        #[command(flatten)]
-        store: StoreArg,
-    },
-}
-
-/// `portico share`.
-#[derive(Debug, Subcommand)]
-pub enum ShareCommand {
-    /// List the links that open a sandbox, without their tokens
-    List {
-        /// The tenant, by id or name
-        #[arg(long)]
-        tenant: String,
-        /// The sandbox's id
-        #[arg(long)]
-        sandbox: String,
-        #[command(flatten)]
-        store: StoreArg,
-    },
-    /// Withdraw one link
-    Revoke {
-        /// The tenant, by id or name
-        #[arg(long)]
-        tenant: String,
-        /// The sandbox's id
-        #[arg(long)]
-        sandbox: String,
-        /// The link's id
-        id: String,
-        #[command(flatten)]
-        store: StoreArg,
-    },
 }

@@ -1,47 +1,67 @@
 //! The operator's commands. They work on the same store as the server, whether it runs or not: a running one follows at
 //! once.
 
-use std::fmt::Write as _;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::{Value, json};
 
 use crate::base::clock::Clock;
-use crate::cli::args::{
-    Command, DomainCommand, KeyCommand, SandboxCommand, ShareCommand, StoreArg, TenantCommand,
+use crate::cli::args::Command;
+use crate::cli::commands::{
+    DomainCommand, KeyCommand, OperatorCommand, SandboxCommand, ShareCommand, TenantCommand,
     TokenCommand,
 };
-use crate::cli::backup;
+use crate::cli::data::{open, open_for};
+use crate::cli::print::{Listing, Output};
+use crate::cli::{backup, explain, takedown};
 use crate::control::api::keys;
-use crate::control::store::{Actor, AuditFilter, NewApiKey, SandboxFilter, Store, StoreError};
+use crate::control::operator::{operator_token, put_operator_token, show_tenant};
+use crate::control::store::{AuditFilter, NewApiKey, SandboxFilter, Store, StoreError};
 use crate::model::host::Authority;
-use crate::model::{CustomDomain, KeyScope, SandboxId, Tenant};
+use crate::model::{CustomDomain, KeyScope, Links, Sandbox, SandboxId, Tenant, show_upstream};
 
 /// Runs an operator command and returns what to print.
-pub async fn run(command: Command) -> Result<String> {
+pub async fn run(command: Command) -> Result<Output> {
     match command {
         Command::Tenant(command) => tenant(command).await,
         Command::Key(command) => key(command).await,
         Command::Domain(command) => domain(command).await,
-        Command::Sandbox(SandboxCommand::List { tenant, store }) => {
+        Command::Sandbox(SandboxCommand::List { tenant, json, store }) => {
             let store = open(store).await?;
-            sandboxes(&store, &find(&store, &tenant).await?).await
+            let tenant = find(&store, &tenant).await?;
+            Ok(sandboxes(&store, &tenant).await?.show(json))
         }
         Command::Token(command) => token(command).await,
         Command::Share(command) => share(command).await,
-        Command::Audit { tenant, limit, store } => {
+        Command::Find { what, json, store } => {
+            takedown::find(&open(store).await?, &what, json).await
+        }
+        Command::Operator(OperatorCommand::Token { rotate, store }) => {
+            let store = open(store).await?;
+            let token = match operator_token(&store).await? {
+                Some(token) if !rotate => token,
+                _ => put_operator_token(&store).await?,
+            };
+            Ok(Output::line(&token))
+        }
+        Command::Explain(arguments) => explain::run(arguments).await,
+        Command::Block(arguments) => takedown::block(arguments).await,
+        Command::Unblock { what, store } => takedown::unblock(&open(store).await?, &what).await,
+        Command::Audit { tenant, limit, json, store } => {
             let store = open(store).await?;
             let tenant = match tenant {
                 Some(named) => Some(find(&store, &named).await?.id),
                 None => None,
             };
-            audit(&store, AuditFilter { tenant, limit, ..AuditFilter::default() }).await
+            audit(&store, AuditFilter { tenant, limit, ..AuditFilter::default() }, json).await
         }
-        Command::Init { store } => backup::init(&store).await,
+        Command::Init { store } => told(backup::init(&store).await),
         Command::Backup { file, force, without_key, store } => {
-            backup::backup(file, (force, !without_key), &store).await
+            told(backup::backup(file, (force, !without_key), &store).await)
         }
         Command::Restore { file, force, key, store } => {
-            backup::restore(file, (force, key), &store).await
+            told(backup::restore(file, (force, key), &store).await)
         }
         Command::Dev(_)
         | Command::Serve { .. }
@@ -54,15 +74,9 @@ pub async fn run(command: Command) -> Result<String> {
     }
 }
 
-async fn open(store: StoreArg) -> Result<Store> {
-    open_for("", store).await
-}
-
-/// Opens the store for a command that changes something; the audit log calls it by this name.
-async fn open_for(action: &str, store: StoreArg) -> Result<Store> {
-    let data = store.directory()?;
-    let opened = Store::open_existing(&data, Clock::system()).await;
-    Ok(opened.with_context(|| store.unusable(&data))?.on_behalf(Actor::operator(action)))
+/// A report of several lines.
+fn told(report: Result<String>) -> Result<Output> {
+    report.map(|report| Output::lines(report.lines()))
 }
 
 async fn find(store: &Store, named: &str) -> Result<Tenant> {
@@ -71,91 +85,158 @@ async fn find(store: &Store, named: &str) -> Result<Tenant> {
     found.ok_or_else(|| anyhow!("there is no tenant {named}; `portico tenant list` shows them"))
 }
 
-async fn tenant(command: TenantCommand) -> Result<String> {
+async fn tenant(command: TenantCommand) -> Result<Output> {
     match command {
-        TenantCommand::Create { name, store } => {
+        TenantCommand::Create { name, quiet, store } => {
             let store = open_for("tenant.create", store).await?;
             if store.tenants().await?.iter().any(|tenant| tenant.name == name) {
                 bail!("a tenant {name} already exists");
             }
             let (tenant, _) = store.create_tenant(&name).await?;
-            Ok(tenant.id.to_string())
-        }
-        TenantCommand::List { store } => {
-            let mut out = String::new();
-            for tenant in open(store).await?.tenants().await? {
-                writeln!(out, "{}  {}  {}", tenant.id, tenant.created_at, tenant.name)?;
+            let id = tenant.id.to_string();
+            if quiet {
+                return Ok(Output::line(&id));
             }
-            Ok(out)
+            Ok(Output::facts(&[("tenant", name), ("id", id)]))
+        }
+        TenantCommand::Suspend { tenant, reason, store } => {
+            takedown::suspend(&open(store).await?, &tenant, Some(&reason)).await
+        }
+        TenantCommand::Resume { tenant, store } => {
+            takedown::suspend(&open(store).await?, &tenant, None).await
+        }
+        TenantCommand::Delete { tenant, yes, store } => {
+            takedown::delete(&open(store).await?, &tenant, yes).await
+        }
+        TenantCommand::List { json, store } => {
+            let mut listing = Listing::new(&[
+                ("TENANT", "/id"),
+                ("CREATED", "/created_at"),
+                ("STATE", "/state"),
+                ("NAME", "/name"),
+            ]);
+            for tenant in open(store).await?.tenants().await? {
+                listing.push(show_tenant(&tenant));
+            }
+            Ok(listing.show(json))
         }
     }
 }
 
-async fn key(command: KeyCommand) -> Result<String> {
+async fn key(command: KeyCommand) -> Result<Output> {
     match command {
-        KeyCommand::Create { tenant, label, scopes, store } => {
+        KeyCommand::Create { tenant, label, scopes, expires_in, quiet, store } => {
             let store = open_for("api_key.create", store).await?;
-            let tenant = find(&store, &tenant).await?.id;
+            let tenant = find(&store, &tenant).await?;
             let scopes = scopes.split(',').map(scope).collect::<Result<Vec<_>>>()?;
             let (secret, prefix, hash) = keys::generate();
-            let key =
-                NewApiKey { tenant, label, prefix, hash, scopes, expires_at: None, binding: None };
-            store.put_api_key(key).await?;
-            Ok(secret)
-        }
-        KeyCommand::List { tenant, store } => {
-            let store = open(store).await?;
-            let mut out = String::new();
-            for key in store.api_keys(find(&store, &tenant).await?.id).await? {
-                let state = if key.revoked_at.is_some() { "revoked" } else { "active" };
-                writeln!(
-                    out,
-                    "{}  {}…  {state}  {}  {}",
-                    key.id, key.prefix, key.created_at, key.label
-                )?;
+            let expires_at = expires_in.map(from_now).transpose()?;
+            let new = NewApiKey {
+                tenant: tenant.id,
+                label,
+                prefix,
+                hash,
+                scopes,
+                expires_at,
+                binding: None,
+            };
+            let key = store.put_api_key(new).await?;
+            if quiet {
+                return Ok(Output::line(&secret));
             }
-            Ok(out)
+            let expires = expires_at.map_or("never".to_owned(), |at| at.to_string());
+            Ok(Output::facts(&[
+                ("API key", secret),
+                ("", "shown this once".to_owned()),
+                ("id", key.id.to_string()),
+                ("tenant", tenant.name),
+                ("expires", expires),
+            ]))
+        }
+        KeyCommand::List { tenant, json, store } => {
+            let store = open(store).await?;
+            let now = Clock::system().now();
+            let mut listing = Listing::new(&[
+                ("KEY", "/id"),
+                ("PREFIX", "/prefix"),
+                ("STATE", "/state"),
+                ("CREATED", "/created_at"),
+                ("EXPIRES", "/expires_at"),
+                ("LABEL", "/label"),
+            ]);
+            for key in store.api_keys(find(&store, &tenant).await?.id).await? {
+                let state = standing(key.revoked_at.is_some(), key.expires_at, now);
+                listing.push(json!({
+                    "id": key.id,
+                    "prefix": key.prefix,
+                    "state": state,
+                    "scopes": key.scopes,
+                    "created_at": key.created_at,
+                    "expires_at": key.expires_at,
+                    "revoked_at": key.revoked_at,
+                    "label": key.label,
+                }));
+            }
+            Ok(listing.show(json))
         }
         KeyCommand::Revoke { tenant, id, store } => {
             let store = open_for("api_key.delete", store).await?;
             let tenant = find(&store, &tenant).await?.id;
             store.revoke_api_key(tenant, id.parse().context("that is not a key id")?).await?;
-            Ok("revoked".into())
+            Ok(Output::line("revoked"))
         }
         KeyCommand::RotateSigning { revoke_old: false, store } => {
             let (key, _) =
                 open_for("signing_key.rotate", store).await?.rotate_signing_key().await?;
-            Ok(format!("new tokens are signed with {}; the key before still verifies", key.kid))
+            let said =
+                format!("new tokens are signed with {}; the key before still verifies", key.kid);
+            Ok(Output::line(&said))
         }
         KeyCommand::RotateSigning { revoke_old: true, store } => {
             let store = open_for("signing_key.replace", store).await?;
             let (key, _) = store.replace_signing_keys().await?;
-            Ok(format!("new tokens are signed with {}; all tokens before are void", key.kid))
+            let said =
+                format!("new tokens are signed with {}; all tokens before are void", key.kid);
+            Ok(Output::line(&said))
         }
-        KeyCommand::ListSigning { store } => {
-            let mut out = String::new();
+        KeyCommand::ListSigning { json, store } => {
+            let mut listing =
+                Listing::new(&[("KEY", "/kid"), ("CREATED", "/created_at"), ("USE", "/use")]);
             for (at, key) in open(store).await?.signing_keys().await?.iter().enumerate() {
                 let does = if at == 0 { "signs and verifies" } else { "verifies" };
-                writeln!(out, "{}  {}  {does}", key.kid, key.created_at)?;
+                listing.push(json!({ "kid": key.kid, "created_at": key.created_at, "use": does }));
             }
-            Ok(out)
+            Ok(listing.show(json))
         }
     }
 }
 
+fn from_now(span: Duration) -> Result<jiff::Timestamp> {
+    Clock::system().now().checked_add(span).context("--expires-in reaches too far")
+}
+
+/// How a key, token or link stands.
+fn standing(revoked: bool, until: Option<jiff::Timestamp>, now: jiff::Timestamp) -> &'static str {
+    match (revoked, until) {
+        (true, _) => "revoked",
+        (false, Some(at)) if at <= now => "expired",
+        (false, _) => "active",
+    }
+}
+
 fn scope(name: &str) -> Result<KeyScope> {
-    serde_json::from_value(serde_json::Value::String(name.trim().to_owned()))
+    serde_json::from_value(Value::String(name.trim().to_owned()))
         .map_err(|_| anyhow!("{name} is not a scope; try `*` or `sandboxes:read`"))
 }
 
-async fn domain(command: DomainCommand) -> Result<String> {
+async fn domain(command: DomainCommand) -> Result<Output> {
     match command {
         DomainCommand::Add { domain, tenant, store } => {
             let store = open_for("domain.create", store).await?;
             let tenant = find(&store, &tenant).await?.id;
             let domain = name(&domain)?;
             store.put_domain(&domain, tenant, Some(Clock::system().now())).await?;
-            Ok(format!("previews are served at {{port}}-{{slug}}.sandbox.{domain}"))
+            Ok(Output::line(&format!("previews are served at {{port}}-{{slug}}.sandbox.{domain}")))
         }
         DomainCommand::Exact { fqdn, sandbox, port, tenant, store } => {
             let store = open_for("custom_domain.create", store).await?;
@@ -164,8 +245,14 @@ async fn domain(command: DomainCommand) -> Result<String> {
             // Refuses another tenant's sandbox.
             store.sandbox(tenant, sandbox).await.context("there is no such sandbox")?;
             let fqdn = name(&fqdn)?;
-            store.put_custom_domain(CustomDomain { fqdn: fqdn.clone(), sandbox, port }).await?;
-            Ok(format!("{fqdn} leads to sandbox {sandbox}"))
+            let exact = CustomDomain { fqdn: fqdn.clone(), sandbox, port };
+            store.put_custom_domain(exact).await.map_err(|error| match error {
+                StoreError::DomainTaken => {
+                    anyhow!("{fqdn} belongs to a sandbox that is blocked; see `portico block list`")
+                }
+                other => other.into(),
+            })?;
+            Ok(Output::line(&format!("{fqdn} leads to sandbox {sandbox}")))
         }
         DomainCommand::Remove { name: domain, store } => {
             let store = open_for("domain.delete", store).await?;
@@ -175,7 +262,7 @@ async fn domain(command: DomainCommand) -> Result<String> {
                 other => other,
             }
             .with_context(|| format!("cannot remove {domain}"))?;
-            Ok("removed".into())
+            Ok(Output::line("removed"))
         }
     }
 }
@@ -189,50 +276,118 @@ fn name(text: &str) -> Result<String> {
     Ok(authority.host.to_string())
 }
 
-async fn sandboxes(store: &Store, tenant: &Tenant) -> Result<String> {
-    let mut out = String::new();
-    for sandbox in store.sandboxes(tenant.id, &SandboxFilter::default()).await? {
-        let name = sandbox.name.as_deref().unwrap_or("-");
-        writeln!(out, "{}  {}  {:?}  {name}", sandbox.id, sandbox.slug.as_str(), sandbox.state)?;
+async fn sandboxes(store: &Store, tenant: &Tenant) -> Result<Listing> {
+    let mut listing = Listing::new(&[
+        ("SANDBOX", "/id"),
+        ("SLUG", "/slug"),
+        ("STATE", "/shown_state"),
+        ("DRIVER", "/driver"),
+        ("ADDRESS", "/address"),
+        ("URL", "/url"),
+        ("NAME", "/name"),
+        ("ERROR", "/error"),
+    ]);
+    let sandboxes = store.sandboxes(tenant.id, &SandboxFilter::default()).await?;
+    // Without it there are no links: no server has been started yet.
+    let serving = store.serving().await?;
+    let hosts = store.hosts_of(&sandboxes).await?;
+    for (sandbox, (label, zone)) in sandboxes.iter().zip(hosts) {
+        let url = serving.as_ref().map(|serving| {
+            let zone = zone.as_deref().or(serving.zones.first().map(String::as_str));
+            let label = format!("{}-{label}", sandbox.default_port);
+            Links::link((&serving.scheme, serving.port), &label, zone.unwrap_or_default())
+        });
+        listing.push(listed(sandbox, url));
     }
-    Ok(out)
+    Ok(listing)
+}
+
+fn listed(sandbox: &Sandbox, url: Option<String>) -> Value {
+    let state = json!(sandbox.state);
+    let blocked = sandbox.blocked.as_ref().map(|blocked| match &blocked.ports {
+        None => "blocked".to_owned(),
+        Some(ports) => format!("blocked:{}", json!(ports).to_string().trim_matches(['[', ']'])),
+    });
+    let plain = state.as_str().unwrap_or_default();
+    let shown = blocked.map_or(plain.to_owned(), |blocked| format!("{plain},{blocked}"));
+    json!({
+        "id": sandbox.id,
+        "slug": sandbox.slug,
+        "name": sandbox.name,
+        "state": state,
+        "shown_state": shown,
+        "driver": sandbox.driver,
+        "address": sandbox.upstream.as_ref().map(show_upstream),
+        "url": url,
+        "error": sandbox.life.error,
+        "blocked": sandbox.blocked,
+        "external_user_id": sandbox.external_user_id,
+        "created_at": sandbox.created_at,
+    })
 }
 
 /// The newest changes, the last of them at the end.
-async fn audit(store: &Store, filter: AuditFilter) -> Result<String> {
+async fn audit(store: &Store, filter: AuditFilter, as_json: bool) -> Result<Output> {
     let mut rows = store.audit_log(AuditFilter { newest_first: true, ..filter }).await?;
     rows.reverse();
-    let mut out = String::new();
+    let mut listing = Listing::new(&[
+        ("AT", "/at"),
+        ("ACTION", "/action"),
+        ("SUBJECT", "/what"),
+        ("BY", "/who"),
+        ("FROM", "/peer"),
+    ]);
     for row in rows {
         let who = row.actor_label.as_deref().unwrap_or(&row.actor);
-        let user = row.external_user_id.map(|user| format!(" for {user}")).unwrap_or_default();
-        let from = row.peer.map(|peer| format!(" from {peer}")).unwrap_or_default();
-        let kind = serde_json::to_value(row.actor_kind)?;
-        let kind = kind.as_str().unwrap_or_default();
-        // Labels and ids are others' words: no control character of theirs reaches a terminal.
-        let what = format!("{}  {} {}", row.action, row.subject_kind, row.subject);
-        let line = format!("{}  {what}  {kind} {who}{user}{from}", row.at);
-        writeln!(out, "{}", line.replace(char::is_control, "?"))?;
+        let user = row.external_user_id.as_deref();
+        let user = user.map(|user| format!(" for {user}")).unwrap_or_default();
+        let kind = json!(row.actor_kind);
+        listing.push(json!({
+            "at": row.at,
+            "tenant_id": row.tenant,
+            "action": row.action,
+            "subject_kind": row.subject_kind,
+            "subject": row.subject,
+            "what": format!("{} {}", row.subject_kind, row.subject),
+            "actor_kind": kind,
+            "actor": row.actor,
+            "actor_label": row.actor_label,
+            "external_user_id": row.external_user_id,
+            "who": format!("{} {who}{user}", kind.as_str().unwrap_or_default()),
+            "peer": row.peer,
+            "request_id": row.request_id,
+            "changes": row.changes,
+        }));
     }
-    Ok(out)
+    Ok(listing.show(as_json))
 }
 
-async fn token(command: TokenCommand) -> Result<String> {
+async fn token(command: TokenCommand) -> Result<Output> {
     match command {
-        TokenCommand::List { tenant, sandbox, store } => {
+        TokenCommand::List { tenant, sandbox, json, store } => {
             let store = open(store).await?;
             let tenant = find(&store, &tenant).await?.id;
             let sandbox = sandbox.parse().context("that is not a sandbox id")?;
-            let mut out = String::new();
+            let now = Clock::system().now();
+            let mut listing = Listing::new(&[
+                ("TOKEN", "/id"),
+                ("STATE", "/state"),
+                ("SCOPE", "/scope"),
+                ("PORT", "/port"),
+                ("EXPIRES", "/expires_at"),
+            ]);
             for token in store.tokens(tenant, sandbox).await? {
-                let state = if token.revoked_at.is_some() { "revoked" } else { "active" };
-                writeln!(
-                    out,
-                    "{}  {state}  {:?}  until {}",
-                    token.id, token.scope, token.expires_at
-                )?;
+                listing.push(json!({
+                    "id": token.id,
+                    "state": standing(token.revoked_at.is_some(), Some(token.expires_at), now),
+                    "scope": token.scope,
+                    "port": token.port,
+                    "created_at": token.created_at,
+                    "expires_at": token.expires_at,
+                    "revoked_at": token.revoked_at,
+                }));
             }
-            Ok(out)
+            Ok(listing.show(json))
         }
         TokenCommand::Revoke { tenant, sandbox, id, store } => {
             let store = open_for("preview_token.delete", store).await?;
@@ -245,26 +400,40 @@ async fn token(command: TokenCommand) -> Result<String> {
                 }
                 None => drop(store.revoke_all_tokens(tenant, sandbox).await?),
             }
-            Ok("revoked".into())
+            Ok(Output::line("revoked"))
         }
     }
 }
 
-async fn share(command: ShareCommand) -> Result<String> {
+async fn share(command: ShareCommand) -> Result<Output> {
     match command {
-        ShareCommand::List { tenant, sandbox, store } => {
+        ShareCommand::List { tenant, sandbox, json, store } => {
             let store = open(store).await?;
             let tenant = find(&store, &tenant).await?.id;
             let sandbox = sandbox.parse().context("that is not a sandbox id")?;
-            let mut out = String::new();
+            let now = Clock::system().now();
+            let mut listing = Listing::new(&[
+                ("LINK", "/id"),
+                ("PREFIX", "/prefix"),
+                ("STATE", "/state"),
+                ("SCOPE", "/scope"),
+                ("PORT", "/port"),
+                ("EXPIRES", "/expires_at"),
+                ("VISITS", "/visits"),
+            ]);
             for share in store.shares(tenant, sandbox).await? {
-                let port = share.port.map_or("any port".to_owned(), |port| format!("port {port}"));
-                let end = share.expires_at.map_or("no end".to_owned(), |at| format!("until {at}"));
-                let visits = share.tally.visits;
-                let (id, prefix, scope) = (share.id, share.prefix, share.scope);
-                writeln!(out, "{id}  {prefix}…  {scope:?}  {port}  {end}  {visits} visits")?;
+                listing.push(json!({
+                    "id": share.id,
+                    "prefix": share.prefix,
+                    "state": standing(share.revoked_at.is_some(), share.expires_at, now),
+                    "scope": share.scope,
+                    "port": share.port,
+                    "created_at": share.created_at,
+                    "expires_at": share.expires_at,
+                    "visits": share.tally.visits,
+                }));
             }
-            Ok(out)
+            Ok(listing.show(json))
         }
         ShareCommand::Revoke { tenant, sandbox, id, store } => {
             let store = open_for("share.delete", store).await?;
@@ -272,7 +441,7 @@ async fn share(command: ShareCommand) -> Result<String> {
             let sandbox = sandbox.parse().context("that is not a sandbox id")?;
             let id = id.parse().context("that is not a share link id")?;
             store.revoke_share(tenant, sandbox, id).await.context("there is no such share link")?;
-            Ok("revoked".into())
+            Ok(Output::line("revoked"))
         }
     }
 }

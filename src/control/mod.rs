@@ -9,6 +9,7 @@ pub mod events;
 pub mod follow;
 pub mod issuance;
 pub mod lifecycle;
+pub mod operator;
 pub mod serve;
 pub mod store;
 pub mod tallies;

@@ -124,6 +124,9 @@ id!(
     /// A workspace.
     WorkspaceId, Uuid::now_v7());
 id!(
+    /// An operator's takedown.
+    BlockId, Uuid::now_v7());
+id!(
     /// A delegation token (`jti`). Later ones are greater, which is the order of their list.
     ScopedTokenId, Uuid::now_v7());
 named_id!(

@@ -1,6 +1,7 @@
 //! The nouns: what the store keeps and the parts talk about. Plain data, no behaviour that needs I/O or a clock.
 
 mod access;
+mod block;
 pub mod branding;
 pub mod certificate;
 mod change;
@@ -27,6 +28,7 @@ mod webhook;
 mod workspace;
 
 pub use access::{ApiKey, KeyScope, PreviewTokenRecord, ScopedToken, SigningKeyRecord, TokenScope};
+pub use block::{Block, BlockTarget, Blocked};
 pub use branding::Branding;
 pub use change::{Change, Subject, Version};
 pub use delegation::Binding;
@@ -36,8 +38,8 @@ pub use domain::{
 pub use embed::{FrameSource, FrameSourceError, Origin};
 pub use event::{Event, EventFilter, EventType, UnknownEvent};
 pub use ids::{
-    DeliveryId, EventId, IdText, JobId, KeyId, PreviewId, SandboxId, ScopedTokenId, ShareId,
-    TenantId, TokenId, WebhookId, WorkspaceId,
+    BlockId, DeliveryId, EventId, IdText, JobId, KeyId, PreviewId, SandboxId, ScopedTokenId,
+    ShareId, TenantId, TokenId, WebhookId, WorkspaceId,
 };
 pub use life::{Life, Verb};
 pub use limits::{PreviewLimits, QuotaSource, Quotas};

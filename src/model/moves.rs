@@ -141,6 +141,7 @@ mod tests {
             updated_at: at(0),
             started_at: Some(at(1)),
             destroyed_at: None,
+            blocked: None,
             life: Life::default(),
         }
     }

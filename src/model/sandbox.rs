@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Life, Profile, SandboxId, TenantId};
+use super::{Blocked, Life, Profile, SandboxId, TenantId};
 use crate::model::host::Slug;
 
 /// Where a sandbox is in its life.
@@ -180,6 +180,8 @@ pub struct Sandbox {
     pub destroyed_at: Option<Timestamp>,
     /// What is to be done for it, and until when it may run.
     pub life: Life,
+    /// What the operator has taken down of it.
+    pub blocked: Option<Blocked>,
 }
 
 impl Sandbox {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Branding, FrameSource, PreviewLimits, TenantId};
+use super::{Blocked, Branding, FrameSource, PreviewLimits, TenantId};
 
 /// Whose visits wake a paused sandbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -77,4 +77,10 @@ pub struct Tenant {
     pub policy: TenantPolicy,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Why the operator has taken its previews down.
+    pub blocked: Option<Blocked>,
+    /// Why the operator has suspended it.
+    pub suspended: Option<Blocked>,
+    /// When it was deleted; it is emptied in steps.
+    pub deleted_at: Option<Timestamp>,
 }

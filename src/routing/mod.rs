@@ -9,7 +9,7 @@ mod tables;
 pub mod wake;
 
 pub use framing::Framing;
-pub use resolve::{Found, resolve, served_host};
+pub use resolve::{By, Found, resolve, served_host};
 pub use tables::Routes;
 
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use jiff::Timestamp;
 use crate::base::activity::Activity;
 use crate::model::host::Slug;
 use crate::model::{
-    Audience, Branding, Driver, Profile, Protocol, SandboxId, SandboxState, TenantId, TenantPolicy,
-    Upstream, Visibility,
+    Audience, Blocked, Branding, Driver, Profile, Protocol, SandboxId, SandboxState, TenantId,
+    TenantPolicy, Upstream, Visibility,
 };
 
 /// A preview zone: the part of a host right of the label.
@@ -111,6 +111,56 @@ pub struct Route {
     pub part_of: Option<Box<PartOf>>,
     /// When it was last visited, if it ends for want of visits.
     pub activity: Option<Arc<Activity>>,
+    /// What the operator has taken down of it.
+    pub blocked: Option<Box<Taken>>,
+}
+
+impl TenantView {
+    /// Whether nobody may see any of its previews.
+    pub fn is_closed(&self) -> bool {
+        self.blocked.is_some() || self.suspended.is_some()
+    }
+}
+
+/// Which ports of a sandbox are taken down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// All of them.
+    All,
+    /// These.
+    Ports(Box<[u16]>),
+}
+
+impl Taken {
+    /// These ports, or all.
+    pub fn of(ports: Option<Vec<u16>>) -> Self {
+        ports.map_or(Self::All, |ports| Self::Ports(ports.into()))
+    }
+
+    fn covers(&self, port: u16) -> bool {
+        match self {
+            Self::All => true,
+            Self::Ports(ports) => ports.contains(&port),
+        }
+    }
+}
+
+/// Why the operator lets nobody see a preview.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// It was taken down, by itself or with all of its tenant's.
+    Blocked,
+    /// Its tenant is suspended.
+    Suspended,
+}
+
+/// Whether the operator lets nobody see a port of a sandbox, whatever they show.
+pub fn closed(tenant: &TenantView, route: &Route, port: u16) -> Option<Closed> {
+    let taken = |taken: &Taken| taken.covers(port);
+    if tenant.blocked.is_some() || route.blocked.as_deref().is_some_and(taken) {
+        return Some(Closed::Blocked);
+    }
+    tenant.suspended.is_some().then_some(Closed::Suspended)
 }
 
 impl Route {
@@ -172,6 +222,10 @@ pub struct TenantView {
     pub branding_version: u64,
     /// Its rules.
     pub policy: TenantPolicy,
+    /// Why the operator has taken its previews down.
+    pub blocked: Option<Blocked>,
+    /// Why the operator has suspended it.
+    pub suspended: Option<Blocked>,
     /// Who may embed its previews: worked out of its rules and domains by the tables, whatever it was when it was put in.
     pub framing: Arc<Framing>,
 }

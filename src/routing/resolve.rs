@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Route, Routes, SlugScope, TenantView};
+use super::{Closed, Route, Routes, SlugScope, TenantView, closed};
 use crate::model::SandboxId;
 use crate::model::host::{Authority, PreviewLabel, SandboxName};
 
@@ -15,6 +15,19 @@ pub struct Found {
     pub tenant: Arc<TenantView>,
     /// The port that the host names, or the sandbox's default port.
     pub port: u16,
+    /// What of the host led there.
+    pub by: By,
+}
+
+/// How a host leads to a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// It is an exact host name.
+    Exact,
+    /// By the sandbox's slug in a zone.
+    Slug,
+    /// By its id.
+    Id,
 }
 
 /// Finds what a host leads to. The error carries the tenant whose own domain it is below, so that the page wears its face;
@@ -24,7 +37,7 @@ pub fn resolve(authority: &Authority, routes: &Routes) -> Result<Found, Option<A
         let route = routes.by_id(exact.sandbox).ok_or(None)?;
         let tenant = routes.tenant(route.tenant).ok_or(None)?;
         let port = exact.port.unwrap_or(route.default_port);
-        return Ok(Found { route, tenant, port });
+        return Ok(Found { route, tenant, port, by: By::Exact });
     }
     let (label, zone) = authority.host.split_once('.').ok_or(None)?;
     let zone = routes.zone(zone).ok_or(None)?;
@@ -34,9 +47,9 @@ pub fn resolve(authority: &Authority, routes: &Routes) -> Result<Found, Option<A
     };
     let unknown = || owner.clone();
     let label = PreviewLabel::parse(label).map_err(|_| unknown())?;
-    let route = match label.name {
-        SandboxName::Slug(slug) => routes.by_slug(&zone.scope, slug),
-        SandboxName::Id(id) => routes.by_id(SandboxId(id)),
+    let (route, by) = match label.name {
+        SandboxName::Slug(slug) => (routes.by_slug(&zone.scope, slug), By::Slug),
+        SandboxName::Id(id) => (routes.by_id(SandboxId(id)), By::Id),
     };
     let route = route.ok_or_else(unknown)?;
     // An id answers in every zone that its sandbox is entitled to, and in no other's.
@@ -45,14 +58,16 @@ pub fn resolve(authority: &Authority, routes: &Routes) -> Result<Found, Option<A
     }
     let tenant = routes.tenant(route.tenant).ok_or_else(unknown)?;
     let port = label.port.unwrap_or(route.default_port);
-    Ok(Found { route, tenant, port })
+    Ok(Found { route, tenant, port, by })
 }
 
-/// The host in its one spelling, if it leads to a sandbox or is a zone's gateway.
+/// The host in its one spelling, if it leads to a sandbox that is not taken down, or is a zone's gateway.
 pub fn served_host(host: &str, routes: &Routes) -> Option<String> {
     let authority = Authority::parse(host.as_bytes()).ok().filter(|a| a.port.is_none())?;
     let gateway = authority.host.strip_prefix("preview.").and_then(|zone| routes.zone(zone));
     let is_gateway = gateway.is_some_and(|zone| zone.gateway);
-    let leads = is_gateway || resolve(&authority, routes).is_ok();
+    let is_open =
+        |found: Found| closed(&found.tenant, &found.route, found.port) != Some(Closed::Blocked);
+    let leads = is_gateway || resolve(&authority, routes).is_ok_and(is_open);
     leads.then(|| authority.host.to_string())
 }

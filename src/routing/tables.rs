@@ -169,7 +169,28 @@ impl Routes {
             *self.origins.entry(origin.as_str().into()).or_default() += 1;
         }
         let former = self.tenants.insert(tenant.id, Arc::new(TenantView { framing, ..tenant }));
-        for origin in former.iter().flat_map(|former| &former.policy.allowed_origins) {
+        if let Some(former) = former {
+            self.forget_origins(&former.policy.allowed_origins);
+        }
+    }
+
+    /// Forgets a tenant that is gone.
+    pub fn remove_tenant(&self, tenant: TenantId) {
+        if let Some((_, former)) = self.tenants.remove(&tenant) {
+            self.forget_origins(&former.policy.allowed_origins);
+        }
+    }
+
+    /// Forgets every tenant that is not named.
+    pub fn keep_tenants(&self, tenants: &HashSet<TenantId>) {
+        let known: Vec<TenantId> = self.tenants.iter().map(|entry| *entry.key()).collect();
+        for tenant in known.into_iter().filter(|tenant| !tenants.contains(tenant)) {
+            self.remove_tenant(tenant);
+        }
+    }
+
+    fn forget_origins(&self, origins: &[String]) {
+        for origin in origins {
             if let Some(mut count) = self.origins.get_mut(origin.as_str()) {
                 *count = count.saturating_sub(1);
             }
@@ -480,6 +501,7 @@ mod tests {
             external_user_id: None,
             part_of: None,
             activity: None,
+            blocked: None,
         }
     }
 

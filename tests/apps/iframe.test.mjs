@@ -369,6 +369,7 @@ test('a browser that keeps no cookies at all is told so after one redirect, in t
   await tab.waitForFunction(() => document.querySelector('h1'), null, waited);
   await tab.waitForTimeout(2000);
   t.diagnostic(await tab.textContent('main'));
+  assert.equal(await tab.textContent('h1'), 'Your browser blocks cookies here');
   assert.deepEqual(portico.lines().filter((line) => line.path === '/').map((line) => line.status), [303, 401, 303, 401]);
   assert.deepEqual(app.seen, []);
 });

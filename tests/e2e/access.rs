@@ -12,7 +12,7 @@ use crate::support::{Connection, FakeSandbox, Portico, SandboxHandle, eventually
 const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-async fn sockets_and_streams() -> FakeSandbox {
+pub async fn sockets_and_streams() -> FakeSandbox {
     FakeSandbox::scripted(|mut exchange| async move {
         let Some(head) = exchange.head().await else { return };
         if head.contains("upgrade: websocket") {

@@ -176,6 +176,6 @@ async fn what_an_operator_does_is_told_to_the_tenant_it_concerns() {
     let told = command(&["audit", "--limit", "1", "--data"], Some(data));
     let told = String::from_utf8(told.stdout).unwrap();
     assert!(told.contains("domain.create  domain opendesigns.example  operator portico"), "{told}");
-    assert_eq!(told.lines().count(), 1);
+    assert_eq!(told.lines().count(), 2, "a header and a row");
     assert_eq!(rows[0]["subject"], json!({"type": "domain", "id": "opendesigns.example"}));
 }

@@ -194,8 +194,11 @@ async fn an_operator_manages_tenants_keys_tokens_and_sandboxes_beside_the_runnin
     let process = Process::start(folder.path());
     let run = |arguments: &[&str]| done(&[arguments, &["--data"]].concat(), Some(folder.path()));
 
-    let tenant = run(&["tenant", "create", "opendesigns"]);
+    let said = run(&["tenant", "create", "opendesigns"]);
+    let tenant = said.lines().last().unwrap().strip_prefix("id      ").unwrap().to_owned();
+    assert_eq!(said.lines().next(), Some("tenant  opendesigns"));
     let listed = run(&["tenant", "list"]);
+    assert!(listed.starts_with("TENANT "), "{listed}");
     assert!(
         listed.lines().any(|l| l.starts_with(&tenant) && l.ends_with("opendesigns")),
         "{listed}"
@@ -204,18 +207,45 @@ async fn an_operator_manages_tenants_keys_tokens_and_sandboxes_beside_the_runnin
     assert!(refused(&twice).contains("a tenant opendesigns already exists"));
 
     let of = ["--tenant", "opendesigns"];
-    let key = run(&[&["key", "create", "--label", "backend"][..], &of].concat());
+    let said = run(&[&["key", "create", "--label", "backend"][..], &of].concat());
+    let key = said.lines().next().unwrap().strip_prefix("API key  ").unwrap().to_owned();
+    assert!(said.contains("\nexpires  never"), "{said}");
     let api = Api { key: key.clone(), ..process.api() };
     assert_eq!(api.ok("GET", "/whoami", None).await["tenant_id"], tenant.as_str());
     let keys = run(&[&["key", "list"][..], &of].concat());
     assert!(keys.contains("active") && keys.contains("backend") && !keys.contains(&key), "{keys}");
-    let narrow = run(&[&["key", "create", "--scopes", "sandboxes:read"][..], &of].concat());
+    let narrow = ["key", "create", "--quiet", "--expires-in", "30d", "--scopes", "sandboxes:read"];
+    let narrow = run(&[&narrow[..], &of].concat());
     let narrow = Api { key: narrow, ..process.api() };
     assert_eq!(narrow.call("POST", "/sandboxes", Some(json!({}))).await.status, 403);
 
     let sandbox = api.sandbox("mine").await;
+    let keys: serde_json::Value =
+        serde_json::from_str(&run(&[&["key", "list", "--json"][..], &of].concat())).unwrap();
+    let expiring =
+        keys.as_array().unwrap().iter().find(|key| !key["expires_at"].is_null()).unwrap();
+    let left = expiring["expires_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let days = left.duration_since(jiff::Timestamp::now()).as_hours();
+    assert!((719..=720).contains(&days), "{days} hours");
+
     let listed = run(&[&["sandbox", "list"][..], &of].concat());
-    assert!(listed.contains(&sandbox.id) && listed.contains("mine"), "{listed}");
+    let header = listed.lines().next().unwrap();
+    for column in ["SANDBOX", "STATE", "DRIVER", "ADDRESS", "URL", "ERROR"] {
+        assert!(header.contains(column), "{header}");
+    }
+    let line = listed.lines().find(|line| line.starts_with(&sandbox.id)).unwrap();
+    assert!(line.contains("mine") && line.contains("  running  "), "{line}");
+    assert!(line.contains("-mine.sandbox.localhost"), "{line}");
+    // What tenants call their things does not reach the terminal as it is.
+    let hostile = json!({"name": "a\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m"});
+    api.ok("PATCH", &format!("/sandboxes/{}", sandbox.id), Some(hostile)).await;
+    for more in [&["--json"][..], &[]] {
+        let listed = run(&[&["sandbox", "list"][..], &of, more].concat());
+        assert!(!listed.chars().any(|c| c.is_control() && c != '\n'), "{listed:?}");
+        assert!(listed.contains("owned"), "{listed}");
+    }
+    let empty = command(&["tenant", "create", "", "--data"], Some(folder.path()));
+    assert_eq!(empty.status.code(), Some(2), "{}", String::from_utf8_lossy(&empty.stderr));
 
     let (_, id) = api.token(&sandbox.id, json!({})).await;
     let (kept, _) = api.token(&sandbox.id, json!({})).await;
@@ -244,13 +274,15 @@ async fn an_operator_manages_tenants_keys_tokens_and_sandboxes_beside_the_runnin
     let link = made["share_id"].as_str().unwrap();
     let shares = || run(&[&["share", "list"][..], &of, &on].concat());
     let line = shares();
-    assert!(line.starts_with(link) && line.contains("any port  no end  0 visits"), "{line}");
+    let line = line.lines().nth(1).unwrap();
+    assert!(line.starts_with(link) && line.contains("active"), "{line}");
     let token = made["url"].as_str().unwrap().rsplit('=').next().unwrap();
     assert!(!line.contains(token), "{line}");
     assert_eq!(run(&[&["share", "revoke", link][..], &of, &on].concat()), "revoked");
-    assert_eq!(shares(), "");
+    assert!(!shares().contains("active"));
 
-    let id = keys.split_whitespace().next().unwrap();
+    let id = keys.as_array().unwrap().iter().find(|key| key["label"] == "backend").unwrap();
+    let id = id["id"].as_str().unwrap();
     assert_eq!(run(&[&["key", "revoke", id][..], &of].concat()), "revoked");
     eventually("the key is void", async || api.call("GET", "/whoami", None).await.status == 401)
         .await;

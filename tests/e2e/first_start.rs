@@ -106,7 +106,7 @@ fn only_init_creates_data_and_every_other_command_says_so() {
         String::from_utf8(output.stderr).unwrap()
     };
     let id = "00000000-0000-0000-0000-000000000000";
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 15] = [
         &["tenant", "list"],
         &["tenant", "create", "one"],
         &["key", "list", "--tenant", "one"],
@@ -117,6 +117,11 @@ fn only_init_creates_data_and_every_other_command_says_so() {
         &["token", "list", "--tenant", "one", "--sandbox", id],
         &["share", "list", "--tenant", "one", "--sandbox", id],
         &["audit"],
+        &["find", "a.example"],
+        &["block", id, "--reason", "x"],
+        &["unblock", id],
+        &["explain", "https://a.example/"],
+        &["operator", "token"],
     ];
     for arguments in commands {
         for is_there in [false, true] {

@@ -43,8 +43,8 @@ async fn kills_at_any_moment_lose_no_event_that_was_answered() {
     let file = configured(folder.path());
     let process = run(&file);
     let data = folder.path().join("data");
-    let tenant = printed(&["tenant", "create", "t", "--data"], &data);
-    let key = printed(&["key", "create", "--tenant", &tenant, "--data"], &data);
+    let tenant = printed(&["tenant", "create", "t", "--quiet", "--data"], &data);
+    let key = printed(&["key", "create", "--quiet", "--tenant", &tenant, "--data"], &data);
     // It fails now and then, and is slow at other times, so that every kill finds something under way.
     let receiver = Receiver::scripted(|n| match n % 4 {
         0 => Reply::Status(500, ""),

@@ -195,9 +195,10 @@ async fn those_that_hang_delay_nobody_else() {
     hanging[0].wait(1).await;
     // Another tenant's: a tenant's own share of the room is what it can fill.
     let data = portico.data.path();
-    let tenant = crate::support::command(&["tenant", "create", "other", "--data"], Some(data));
+    let tenant =
+        crate::support::command(&["tenant", "create", "other", "--quiet", "--data"], Some(data));
     let tenant = String::from_utf8(tenant.stdout).unwrap();
-    let key = ["key", "create", "--tenant", tenant.trim(), "--data"];
+    let key = ["key", "create", "--quiet", "--tenant", tenant.trim(), "--data"];
     let key = crate::support::command(&key, Some(data));
     let key = String::from_utf8(key.stdout).unwrap().trim().to_owned();
     let api = crate::support::Api { address: portico.api.address, key };

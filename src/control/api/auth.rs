@@ -53,9 +53,9 @@ impl Caller {
 
     /// Whether it would still be let in, for what stays open for long. A store that cannot be asked changes nothing.
     pub(super) async fn is_still_valid(&self) -> bool {
-        judge(self.credential, &self.state)
-            .await
-            .map_or_else(|problem| !problem.is_unauthorised(), |_| true)
+        let judged = judge(self.credential, &self.state).await;
+        open(self.tenant, &self.state).is_ok()
+            && judged.map_or_else(|problem| !problem.is_unauthorised(), |_| true)
     }
 
     /// Whether an event exists for this caller: a bound one hears of its own sandboxes.
@@ -227,6 +227,18 @@ async fn judge(
     Ok((key, token))
 }
 
+/// A suspended tenant's keys open nothing.
+fn open(tenant: TenantId, state: &ApiState) -> Result<(), Problem> {
+    match state.routes.tenant(tenant).and_then(|tenant| tenant.suspended.clone()) {
+        None => Ok(()),
+        Some(suspended) => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "TENANT_SUSPENDED",
+            format!("This account is suspended: {}", suspended.reason),
+        )),
+    }
+}
+
 /// Who will have done what this request does.
 fn actor(parts: &Parts, key: &ApiKey, token: Option<&ScopedToken>) -> Actor {
     let (kind, id) = match token {
@@ -308,6 +320,7 @@ impl FromRequestParts<ApiState> for Caller {
                 "This API key belongs to another tenant.",
             ));
         }
+        open(key.tenant, state)?;
         let actor = Arc::new(actor(parts, &key, token.as_ref()));
         if parts.method != Method::GET {
             // Whoever reads the body tells it what was asked for.

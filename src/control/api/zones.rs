@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{ApiState, Problem};
-use crate::model::{Sandbox, SandboxState, TenantDomain, TenantId};
+use crate::model::{Blocked, Sandbox, SandboxState, TenantDomain, TenantId};
 
 /// Where a tenant's links are minted.
 #[derive(Debug)]
@@ -22,6 +22,13 @@ impl Zones {
     /// What time it is.
     pub(super) fn now(&self) -> Timestamp {
         self.state.clock.now()
+    }
+
+    /// What the operator has taken down of a sandbox: by itself, or with everything that its tenant has.
+    pub(super) fn blocked(&self, sandbox: &Sandbox) -> Option<Blocked> {
+        let whole = sandbox.blocked.clone().filter(|blocked| blocked.ports.is_none());
+        let tenant = || self.state.routes.tenant(sandbox.tenant)?.blocked.clone();
+        whole.or_else(tenant).or_else(|| sandbox.blocked.clone())
     }
 
     /// The zone of a sandbox's links, and the level of the domain that it comes from.

@@ -17,8 +17,8 @@ use tokio::task::JoinHandle;
 use crate::base::clock::Clock;
 use crate::control::store::{RoutedSandbox, Store, StoreError};
 use crate::model::token::KeyRing;
-use crate::model::{SandboxId, ShareId, Subject, Version};
-use crate::routing::{PartOf, PortRule, Route, Routes, SlugScope, TenantView};
+use crate::model::{SandboxId, ShareId, Subject, TenantId, Version};
+use crate::routing::{PartOf, PortRule, Route, Routes, SlugScope, Taken, TenantView};
 
 /// How often the log is looked at although nobody said that something was written: another process may have. It is one look at
 /// the end of an index.
@@ -193,11 +193,10 @@ impl Following {
 
     async fn apply(&self, subject: &Subject, sandboxes: &mut Changed) -> Result<(), StoreError> {
         match subject {
-            Subject::Tenant(id) => {
-                if let Some(tenant) = self.store.tenant(*id).await? {
-                    self.routes.put_tenant(view(tenant));
-                }
-            }
+            Subject::Tenant(id) => match self.store.tenant(*id).await? {
+                Some(tenant) => self.routes.put_tenant(view(tenant)),
+                None => self.routes.remove_tenant(*id),
+            },
             Subject::Domain(name) => match self.store.domain(name).await? {
                 Some(domain) => self.routes.put_domain(&domain),
                 None => self.routes.remove_domain(name),
@@ -229,6 +228,7 @@ impl Following {
 /// never missing.
 async fn load(store: &Store, routes: &Routes) -> Result<Version, StoreError> {
     let (snapshot, mut sandboxes) = store.snapshot().await?;
+    let tenants: HashSet<TenantId> = snapshot.tenants.iter().map(|tenant| tenant.id).collect();
     for tenant in snapshot.tenants {
         routes.put_tenant(view(tenant));
     }
@@ -256,6 +256,7 @@ async fn load(store: &Store, routes: &Routes) -> Result<Version, StoreError> {
         let domains = snapshot.domains.iter().map(|domain| domain.domain.as_str()).collect();
         let exact = snapshot.custom_domains.iter().map(|exact| exact.fqdn.as_str()).collect();
         routes.keep_only(&present, &domains, &exact);
+        routes.keep_tenants(&tenants);
         let shares: HashSet<ShareId> = snapshot.shares.iter().map(|share| share.id).collect();
         routes.keep_shares(|share| shares.contains(&share.id));
     }
@@ -275,6 +276,8 @@ fn view(tenant: crate::model::Tenant) -> TenantView {
         branding: tenant.branding,
         branding_version: tenant.branding_version,
         policy: tenant.policy,
+        blocked: tenant.blocked,
+        suspended: tenant.suspended,
         framing: Arc::default(),
     }
 }
@@ -324,6 +327,7 @@ fn put(routes: &Routes, sandbox: RoutedSandbox) {
         external_user_id: sandbox.external_user_id.map(Into::into),
         part_of: part_of.map(Box::new),
         activity,
+        blocked: sandbox.blocked.map(|blocked| Box::new(Taken::of(blocked.ports))),
     };
     routes.put_sandbox(route, scopes);
 }

@@ -4,11 +4,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::control::store::{Created, NewPreview, NewSandbox, NewShare, SandboxPatch};
+use crate::control::store::{Created, NewBlock, NewPreview, NewSandbox, NewShare, SandboxPatch};
 use crate::model::host::Slug;
 use crate::model::{
-    Branding, CustomDomain, Driver, PreviewTokenRecord, Profile, Protocol, SandboxId, SandboxState,
-    TenantId, TenantPolicy, TokenId, TokenScope, Upstream, UpstreamHost, Visibility,
+    BlockTarget, Branding, CustomDomain, Driver, PreviewTokenRecord, Profile, Protocol, SandboxId,
+    SandboxState, TenantId, TenantPolicy, TokenId, TokenScope, Upstream, UpstreamHost, Visibility,
 };
 
 /// One write. Numbers choose among what there is.
@@ -68,6 +68,14 @@ enum Write {
     Rule {
         read_allows_upgrade: bool,
     },
+    Block {
+        which: u8,
+        port: Option<u16>,
+    },
+    Unblock,
+    Suspend {
+        suspended: bool,
+    },
     Rotate,
     /// The follower catches up here.
     Follow,
@@ -95,6 +103,10 @@ fn write() -> impl Strategy<Value = Write> {
         1 => any::<u8>().prop_map(|which| Write::DropExact { which }),
         1 => few.clone().prop_map(|name| Write::Brand { name }),
         1 => any::<bool>().prop_map(|read_allows_upgrade| Write::Rule { read_allows_upgrade }),
+        2 => (any::<u8>(), prop::option::of(3000..3003_u16))
+            .prop_map(|(which, port)| Write::Block { which, port }),
+        1 => Just(Write::Unblock),
+        1 => any::<bool>().prop_map(|suspended| Write::Suspend { suspended }),
         1 => Just(Write::Rotate),
         3 => Just(Write::Follow),
         1 => Just(Write::Cut),
@@ -174,6 +186,22 @@ impl World {
             }
             Write::RevokeAll { which } => {
                 store.revoke_all_tokens(tenant, self.pick(*which)?).await.ok()?;
+            }
+            Write::Block { which, port } => {
+                let target = match (port, which) {
+                    (None, 0..20) => BlockTarget::Tenant(tenant),
+                    (None, _) => BlockTarget::Sandbox(self.pick(*which)?),
+                    (Some(port), _) => BlockTarget::Port(self.pick(*which)?, *port),
+                };
+                let new = NewBlock { target, host: None, reason: "x".into() };
+                store.block(new).await.ok()?;
+            }
+            Write::Unblock => {
+                let id = store.blocks(None, false).await.ok()?.pop()?.id;
+                store.unblock(id).await.ok()?;
+            }
+            Write::Suspend { suspended } => {
+                store.suspend(tenant, suspended.then_some("x")).await.ok()??;
             }
             Write::Share { which, preview } => {
                 let sandbox = self.pick(*which)?;

@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use crate::base::clock::Clock;
 use crate::base::shutdown::{Stage, Watcher};
 use crate::base::telemetry::Metrics;
-use crate::control::store::{Due, Store, StoreError};
+use crate::control::store::{Due, Emptied, Store, StoreError};
 use crate::model::{Move, SandboxId, after};
 use crate::routing::Routes;
 
@@ -17,6 +17,8 @@ use crate::routing::Routes;
 const TICK: Duration = Duration::from_secs(1);
 /// Sandboxes in one look.
 const BATCH: u32 = 500;
+/// Steps in deleting a tenant in one look.
+const STEPS: u32 = 20;
 /// For how long an idle sandbox is left alone once it is overdue, seconds: another process that follows the same store may have seen a
 /// visit, and puts it off as soon as it looks.
 const GRACE: i64 = 2;
@@ -46,10 +48,25 @@ impl Reaper {
                 () = shutdown.reached(Stage::Draining) => return,
                 _ = tick.tick() => {}
             }
+            if let Err(error) = self.empty().await {
+                tracing::warn!(%error, cause = ?error, "a tenant cannot be deleted; trying again");
+            }
             if let Err(error) = self.look(began).await {
                 tracing::warn!(%error, cause = ?error, "expired or idle sandboxes cannot be stopped; retrying");
             }
         }
+    }
+
+    /// Goes on with tenants that are being deleted, a few steps at a time.
+    async fn empty(&self) -> Result<(), StoreError> {
+        for tenant in self.store.deleting_tenants().await? {
+            for _ in 0..STEPS {
+                if self.store.empty_tenant(tenant).await? != Emptied::Going {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn look(&self, began: Timestamp) -> Result<(), StoreError> {

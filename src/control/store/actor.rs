@@ -57,6 +57,26 @@ impl Actor {
         Arc::new(Self { kind: ActorKind::Operator, id, action, ..Self::default() })
     }
 
+    /// The same, doing this.
+    pub fn doing(&self, action: &str, changes: Map<String, Value>) -> Self {
+        let noted = OnceLock::new();
+        // New, so that it takes the first.
+        drop(noted.set(changes));
+        Self {
+            kind: self.kind,
+            id: self.id.clone(),
+            label: self.label.clone(),
+            external_user_id: self.external_user_id.clone(),
+            tenant: self.tenant,
+            action: Some(action.to_owned()),
+            request_id: self.request_id.clone(),
+            peer: self.peer.clone(),
+            user_agent: self.user_agent.clone(),
+            path: self.path.clone(),
+            changes: noted,
+        }
+    }
+
     /// A task of the program itself, such as `lifecycle`.
     pub fn system(task: &str) -> Arc<Self> {
         Arc::new(Self { id: task.to_owned(), ..Self::default() })

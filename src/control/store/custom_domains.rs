@@ -3,6 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
+use super::blocks::is_host_held;
 use super::domains::{Rival, displace, registration, remove_exact};
 use super::rows::{Columns, all, millis};
 use super::sandboxes::live;
@@ -35,6 +36,9 @@ impl Store {
     /// Lets an exact host name that the operator vouches for lead to a sandbox.
     pub async fn put_custom_domain(&self, exact: CustomDomain) -> Result<Version, StoreError> {
         let mut tx = self.begin().await?;
+        if is_host_held(&mut tx, &exact.fqdn, exact.sandbox).await? {
+            return Err(StoreError::DomainTaken);
+        }
         let done = sqlx::query(
             "INSERT INTO custom_domains (fqdn, sandbox, port, id, tenant, verified_at, vouched, created_at) \
              SELECT ?1, id, ?3, ?4, tenant, ?5, 1, ?5 FROM sandboxes WHERE id = ?2 \
@@ -65,6 +69,9 @@ impl Store {
         let now = self.clock.now();
         let mut tx = self.begin().await?;
         live(&mut tx, tenant, exact.sandbox).await?;
+        if is_host_held(&mut tx, &exact.fqdn, exact.sandbox).await? {
+            return Err(StoreError::DomainTaken);
+        }
         let mut subjects = displace(&mut tx, &exact.fqdn, (tenant, now), yield_to_it).await?;
         let record = Registration { created_at: now, ..Registration::default() };
         let id = Uuid::new_v4();

@@ -10,7 +10,7 @@ use super::directory::{self, DirectoryError, KEY};
 use super::migrations::migrator;
 use super::open::options;
 use super::secrets::SecretBox;
-use super::{Store, StoreError, rows};
+use super::{Store, StoreError};
 use crate::model::{Sandbox, SandboxId};
 
 /// How the schema of a database compares with this program's.
@@ -55,8 +55,6 @@ pub async fn examine(data: &Path) -> Result<Schema, BackupError> {
 impl Store {
     /// A sandbox, whosever it is.
     pub async fn any_sandbox(&self, id: SandboxId) -> Result<Sandbox, StoreError> {
-        let row = sqlx::query("SELECT * FROM sandboxes WHERE id = ?1").bind(id.to_string());
-        let row = row.fetch_optional(&self.read).await.map_err(StoreError::Database)?;
-        rows::sandbox(&row.ok_or(StoreError::NotFound)?)
+        self.sandbox_by_id(id).await?.ok_or(StoreError::NotFound)
     }
 }

@@ -5,6 +5,7 @@
 mod actor;
 mod audit;
 mod backup;
+mod blocks;
 mod changes;
 mod checks;
 mod custom_domains;
@@ -13,6 +14,7 @@ mod deliveries;
 mod delivery_log;
 mod directory;
 mod domains;
+mod emptying;
 mod error;
 mod events;
 mod examine;
@@ -31,6 +33,7 @@ mod restore;
 mod rows;
 mod sandboxes;
 mod secrets;
+mod serving;
 mod shares;
 mod slugs;
 mod snapshot;
@@ -45,10 +48,16 @@ mod workspaces;
 pub use actor::{Actor, ActorKind};
 pub use audit::{AuditFilter, AuditRow};
 pub use backup::{BackupError, BackupOrder, back_up};
+pub use blocks::NewBlock;
+pub use checks::{Check, Checked};
 pub use checks::{Check, Checked};
 pub use deliveries::{Backlog, Busy, Claim, Room, Settlement, Verdict};
+pub use deliveries::{Backlog, Busy, Claim, Room, Settlement, Verdict};
+pub use directory::DirectoryError;
 pub use directory::DirectoryError;
 pub use domains::{Registered, Rival};
+pub use emptying::Emptied;
+pub use emptying::Emptied;
 pub use error::{QuotaExceeded, StoreError};
 pub use examine::{Schema, examine, is_in_use};
 pub use jobs::{Job, JobTarget};
@@ -56,6 +65,7 @@ pub use lifecycle::{CommandEnd, Due};
 pub use open::Store;
 pub use quotas::QuotaUsage;
 pub use restore::{RestoreOrder, Restored, restore};
+pub use serving::Serving;
 pub use shares::{NewShare, PreviewShare};
 pub use snapshot::Sandboxes;
 pub use webhooks::{NewWebhook, WebhookPatch};
@@ -66,9 +76,9 @@ use serde_json::{Map, Value};
 
 use crate::model::host::Slug;
 use crate::model::{
-    Attributes, Binding, CustomDomain, Driver, KeyScope, Profile, Protocol, Sandbox, SandboxId,
-    SandboxState, ShareLink, SigningKeyRecord, Tenant, TenantDomain, TenantId, TokenId, Upstream,
-    Version, Visibility,
+    Attributes, Binding, Blocked, CustomDomain, Driver, KeyScope, Profile, Protocol, Sandbox,
+    SandboxId, SandboxState, ShareLink, SigningKeyRecord, Tenant, TenantDomain, TenantId, TokenId,
+    Upstream, Version, Visibility,
 };
 
 /// What a new sandbox is made of. `slug: None` = the first free of 8, 12, 16 hex digits of the id.
@@ -308,6 +318,8 @@ pub struct RoutedSandbox {
     pub ports: Vec<RoutedPort>,
     /// Whether it ends when nobody visits it for long enough.
     pub idles: bool,
+    /// What the operator has taken down of it.
+    pub blocked: Option<Blocked>,
     /// Where its slug leads to it: an empty text is the platform's zones, any other a tenant's domain.
     pub slug_scopes: Vec<String>,
 }

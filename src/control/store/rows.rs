@@ -9,7 +9,7 @@ use sqlx::{Row as _, Sqlite, Transaction};
 
 use super::StoreError;
 use crate::model::host::Slug;
-use crate::model::{Life, Preview, Sandbox};
+use crate::model::{Blocked, Life, Preview, Sandbox};
 
 /// A write that is under way, or a read of several rows as they were at one moment.
 pub(super) type Tx = Transaction<'static, Sqlite>;
@@ -142,6 +142,12 @@ fn life(row: &SqliteRow) -> Result<Life, StoreError> {
     })
 }
 
+/// What is blocked, by a column's name.
+fn blocked(row: &SqliteRow) -> Result<Option<Blocked>, StoreError> {
+    let text = row.try_get::<Option<&str>, _>("blocked").map_err(StoreError::Database)?;
+    text.map(from_json).transpose()
+}
+
 /// A whole sandbox, in the order of the table's columns (`SELECT *`).
 pub(super) fn sandbox(row: &SqliteRow) -> Result<Sandbox, StoreError> {
     let mut c = Columns::of(row);
@@ -168,6 +174,7 @@ pub(super) fn sandbox(row: &SqliteRow) -> Result<Sandbox, StoreError> {
         started_at: c.optional_moment()?,
         destroyed_at: c.optional_moment()?,
         life: life(row)?,
+        blocked: blocked(row)?,
     })
 }
 

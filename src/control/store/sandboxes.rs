@@ -80,6 +80,7 @@ impl Store {
             started_at: None,
             destroyed_at: None,
             life: Life::default(),
+            blocked: None,
         };
         if sandbox.driver == Driver::Command {
             sandbox.life.want(Verb::Create, now);
@@ -97,6 +98,13 @@ impl Store {
             .await
             .map_err(StoreError::Database)?;
         row.as_ref().map(rows::sandbox).transpose()?.ok_or(StoreError::NotFound)
+    }
+
+    /// A sandbox, whoever's it is, destroyed or not.
+    pub async fn sandbox_by_id(&self, id: SandboxId) -> Result<Option<Sandbox>, StoreError> {
+        let row = sqlx::query("SELECT * FROM sandboxes WHERE id = ?1").bind(id.to_string());
+        let row = row.fetch_optional(&self.read).await.map_err(StoreError::Database)?;
+        row.as_ref().map(rows::sandbox).transpose()
     }
 
     /// The newest live sandbox with this name; if there is none, the one with this slug.

@@ -2,9 +2,10 @@
 
 use sqlx::Row as _;
 
-use super::StoreError;
+use super::blocks::is_held;
 use super::rows::{Columns, Tx, all};
 use super::tenants::unique;
+use super::{Store, StoreError};
 use crate::model::host::Slug;
 use crate::model::{Sandbox, SandboxId, Subject, TenantId};
 
@@ -41,6 +42,9 @@ pub(super) async fn claim(
         domains.iter().map(|row| row.get(0)).collect()
     };
     for scope in &required {
+        if is_held(tx, (scope, slug.as_str()), id).await? {
+            return Err(StoreError::SlugTaken);
+        }
         sqlx::query("INSERT INTO slugs (scope, slug, sandbox) VALUES (?1, ?2, ?3)")
             .bind(scope)
             .bind(slug.as_str())
@@ -48,6 +52,9 @@ pub(super) async fn claim(
             .execute(&mut **tx)
             .await
             .map_err(|error| unique(error, || StoreError::SlugTaken))?;
+    }
+    if is_held(tx, (PLATFORM, slug.as_str()), id).await? {
+        return Ok(());
     }
     sqlx::query(
         "INSERT INTO slugs (scope, slug, sandbox) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
@@ -96,10 +103,26 @@ pub(super) async fn claim_slugs_below(
     let sql = format!(
         "INSERT INTO slugs (scope, slug, sandbox) SELECT d.domain, s.slug, s.id FROM domains d \
          JOIN sandboxes s ON s.tenant = d.tenant WHERE d.domain = ?1 AND s.destroyed_at IS NULL AND {ADMITS} \
+         AND NOT EXISTS (SELECT 1 FROM held_names h WHERE h.scope = d.domain AND h.name = s.slug AND h.sandbox <> s.id) \
          ORDER BY s.created_at, s.id ON CONFLICT DO NOTHING RETURNING sandbox"
     );
     let rows = all(tx, sql, &[domain]).await?;
     rows.iter().map(|row| Ok(Subject::Sandbox(Columns::of(row).id()?))).collect()
+}
+
+impl Store {
+    /// What the links of sandboxes are made of, in their order (see [`host_of`]).
+    pub async fn hosts_of(
+        &self,
+        sandboxes: &[Sandbox],
+    ) -> Result<Vec<(String, Option<String>)>, StoreError> {
+        let mut tx = self.read.begin().await.map_err(StoreError::Database)?;
+        let mut hosts = Vec::with_capacity(sandboxes.len());
+        for sandbox in sandboxes {
+            hosts.push(host_of(&mut tx, sandbox).await?);
+        }
+        Ok(hosts)
+    }
 }
 
 /// What a sandbox's links are made of: its name there, and the zone if it is one of its tenant's. Where another sandbox has the slug

@@ -15,7 +15,7 @@ use super::tenants::tenant;
 use super::{RoutedPort, RoutedSandbox, Snapshot, Store, StoreError};
 use crate::model::host::Slug;
 use crate::model::{
-    Driver, Profile, Protocol, SandboxId, SandboxState, TenantId, Upstream, Visibility,
+    Blocked, Driver, Profile, Protocol, SandboxId, SandboxState, TenantId, Upstream, Visibility,
 };
 
 /// Rows in one array. More make each array larger than a processor's cache.
@@ -26,7 +26,7 @@ const AHEAD: usize = 4;
 const SANDBOX: &str = "json_array(id, tenant, slug, state, driver, json(upstream), address_generation, token_generation, \
                        default_port, profile, external_user_id, \
                        json_extract(attributes, '$.workspace_id'), json_extract(attributes, '$.project_id'), \
-                       idle_at IS NOT NULL)";
+                       idle_at IS NOT NULL, json(blocked))";
 /// What it needs of a preview, in the order of [`PortRow`].
 const PORT: &str = "json_array(sandbox, port, visibility, profile, protocol, expires_at)";
 
@@ -46,6 +46,7 @@ struct SandboxRow(
     Option<String>,
     Option<String>,
     u8,
+    Option<Blocked>,
 );
 
 #[derive(Deserialize)]
@@ -272,6 +273,7 @@ fn routed(row: SandboxRow, ports: Vec<RoutedPort>, slug_scopes: Vec<String>) -> 
         workspace: row.11,
         project: row.12,
         idles: row.13 != 0,
+        blocked: row.14,
         ports,
         slug_scopes,
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::rows::{Columns, json, millis};
+use super::rows::{Columns, from_json, json, millis, moment};
 use super::{Store, StoreError};
 use crate::model::{Branding, SandboxState, Subject, Tenant, TenantId, TenantPolicy, Version};
 
@@ -17,7 +18,23 @@ pub(super) fn tenant(row: &SqliteRow) -> Result<Tenant, StoreError> {
         branding_version: c.count()?,
         policy: c.json()?,
         created_at: c.moment()?,
+        blocked: named(row, "blocked", |text: &str| from_json(text))?,
+        suspended: named(row, "suspended", |text: &str| from_json(text))?,
+        deleted_at: named(row, "deleted_at", moment)?,
     })
+}
+
+/// What was added to the table later is read by its name, wherever it stands.
+fn named<'r, T, R>(
+    row: &'r SqliteRow,
+    name: &str,
+    read: impl FnOnce(T) -> Result<R, StoreError>,
+) -> Result<Option<R>, StoreError>
+where
+    T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+{
+    let value: Option<T> = row.try_get(name).map_err(StoreError::Database)?;
+    value.map(read).transpose()
 }
 
 impl Store {
@@ -30,6 +47,9 @@ impl Store {
             branding_version: 0,
             policy: TenantPolicy::default(),
             created_at: self.clock.now(),
+            blocked: None,
+            suspended: None,
+            deleted_at: None,
         };
         let mut tx = self.begin().await?;
         sqlx::query("INSERT INTO tenants (id, name, policy, created_at) VALUES (?1, ?2, ?3, ?4)")

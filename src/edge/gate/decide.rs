@@ -3,12 +3,13 @@
 //! 1. Without complete tables nothing is known, and nothing is "not found".
 //! 2. A gateway host leads on to the preview host, whoever asks.
 //! 3. The host must lead to a sandbox: an exact custom domain, or a label below a zone that this sandbox answers in.
-//! 4. The port must be one that may be previewed.
-//! 5. What is below `/.well-known/portico/` is ours and is answered here: no such request reaches an app, by whatever access.
-//! 6. Access: the port is public, or a credential (a token, a share link) holds for this sandbox, port, generation and moment.
-//! 7. What the access allows: methods by scope; for a cookie, that the request is not another site's doing.
-//! 8. A link that is being opened becomes a session and a clean address; in a frame, only once the browser is seen to keep the session.
-//! 9. Only now is the sandbox's state told; and a paused one woken, if the visit is one that is worth it.
+//! 4. What the operator has closed is closed for everybody, whatever they show: nothing below is looked at.
+//! 5. The port must be one that may be previewed.
+//! 6. What is below `/.well-known/portico/` is ours and is answered here: no such request reaches an app, by whatever access.
+//! 7. Access: the port is public, or a credential (a token, a share link) holds for this sandbox, port, generation and moment.
+//! 8. What the access allows: methods by scope; for a cookie, that the request is not another site's doing.
+//! 9. A link that is being opened becomes a session and a clean address; in a frame, only once the browser is seen to keep the session.
+//! 10. Only now is the sandbox's state told; and a paused one woken, if the visit is one that is worth it.
 
 use std::sync::Arc;
 
@@ -17,12 +18,16 @@ use jiff::Timestamp;
 
 use super::RefusalReason;
 use super::credentials::{self, Carrier, Evidence, Proof};
-use super::decision::{Decision, Grant, Moved, Plan, Refusal, Strip, Subject, Wake, WokenBy};
+use super::decision::{Decision, Grant, Plan, Refusal, Strip, Subject, Wake, WokenBy};
+use super::gateway::gateway;
+use super::standing::{holds, open, running, stands, unknown};
+use super::told;
+use super::trace::{Step, Trace};
 use super::visit::{SEC_FETCH_SITE, Visit};
-use crate::model::host::{Authority, PreviewLabel, SandboxName};
+use crate::model::host::Authority;
 use crate::model::token::{Claims, TokenError};
-use crate::model::{SandboxState, ShareId, ShareLink, TokenScope};
-use crate::routing::{Found, Route, Routes, TenantView, resolve};
+use crate::model::{ShareId, ShareLink, TokenScope};
+use crate::routing::{Found, Routes, resolve};
 
 /// Settings of the gate.
 #[derive(Clone, Debug, Default)]
@@ -42,45 +47,85 @@ pub fn decide(
     rules: &Rules,
     now: Timestamp,
 ) -> Decision {
+    explain((visit, evidence), routes, rules, now, &mut ())
+}
+
+/// Judges a visit and says step by step how.
+pub fn explain(
+    (visit, evidence): (&Visit<'_>, &Evidence),
+    routes: &Routes,
+    rules: &Rules,
+    now: Timestamp,
+    trace: &mut impl Trace,
+) -> Decision {
     if !routes.is_complete() {
+        trace.note(Step::Tables, || "not loaded yet".to_owned());
         return unknown(RefusalReason::NotReady, None);
     }
-    if let Some(moved) = gateway(visit, routes) {
-        return Decision::Moved(moved);
-    }
-    let found = match resolve(&visit.authority, routes) {
-        Ok(found) => found,
-        Err(tenant) => return unknown(RefusalReason::NotFound, tenant),
-    };
-    let judged = Judging { visit, evidence, routes, now, found: &found };
-    if rules.forbidden_ports.contains(&found.port) {
-        return found.refuse(RefusalReason::PortForbidden, false);
-    }
-    if let Some(own) = visit.own {
-        return judged.own(own);
-    }
-    let access = match judged.access() {
-        Ok(access) => access,
-        Err(reason) => return found.refuse(reason, false),
-    };
-    if let Err(reason) = judged.allowed(&access) {
-        return found.refuse(reason, true);
-    }
-    if let Some(decision) = judged.sign_in(&access) {
+    trace.note(Step::Tables, || format!("complete up to change {}", routes.version()));
+    if let Some(decision) = gateway(visit, routes) {
+        trace.note(Step::Gateway, || "yes: leads to the host of the sandbox".to_owned());
         return decision;
     }
+    trace.note(Step::Gateway, || "no".to_owned());
+    let found = match resolve(&visit.authority, routes) {
+        Ok(found) => found,
+        Err(tenant) => {
+            trace.note(Step::Host, || told::nothing(visit, routes));
+            return unknown(RefusalReason::NotFound, tenant);
+        }
+    };
+    trace.note(Step::Host, || told::found(&found));
+    if let Err(reason) = open(&found.tenant, &found.route, found.port) {
+        trace.note(Step::Block, || told::closed(&found));
+        return found.refuse(reason, false);
+    }
+    trace.note(Step::Block, || "none".to_owned());
+    let judged = Judging { visit, evidence, routes, now, found: &found };
+    if rules.forbidden_ports.contains(&found.port) {
+        trace.note(Step::Port, || format!("{} is never previewed", found.port));
+        return found.refuse(RefusalReason::PortForbidden, false);
+    }
+    trace.note(Step::Port, || format!("{} may be previewed", found.port));
+    if let Some(own) = visit.own {
+        trace.note(Step::Own, || "yes: the app does not see this request".to_owned());
+        return judged.own(own);
+    }
+    trace.note(Step::Own, || "no".to_owned());
+    let access = match judged.access() {
+        Ok(access) => access,
+        Err(reason) => {
+            trace.note(Step::Access, || told::no_access(visit, found.port, reason));
+            return found.refuse(reason, false);
+        }
+    };
+    let carrier = access.held.as_ref().map(|held| held.carrier);
+    trace.note(Step::Access, || told::access(&access.grant, carrier));
+    if let Err(reason) = judged.allowed(&access) {
+        trace.note(Step::Allowed, || format!("not this: {reason}"));
+        return found.refuse(reason, true);
+    }
+    trace.note(Step::Allowed, || format!("{} is allowed", visit.head.method));
+    if let Some(decision) = judged.sign_in(&access) {
+        trace.note(Step::SignIn, || told::sign_in(&decision));
+        return decision;
+    }
+    trace.note(Step::SignIn, || "no link is being opened".to_owned());
     if let Err(reason) = running(&found.route) {
         if judged.wakes(&access) {
+            trace.note(Step::State, || format!("{}; this visit resumes it", told::state(&found)));
             let by = judged.woken_by(&access);
             let (subject, tenant) = (found.subject(), Arc::clone(&found.tenant));
             return Decision::Wake(Box::new(Wake { subject, tenant, by }));
         }
+        trace.note(Step::State, || told::state(&found));
         return match access.grant {
             // An `Origin` proves nothing: whoever sends a preflight learns nothing that a stranger would not.
             Grant::Preflight => found.refuse(RefusalReason::SignInNeeded, false),
             _ => found.refuse(reason, true),
         };
     }
+    trace.note(Step::State, || told::state(&found));
     let session_cookie = judged.cookie_without_redirect(&access);
     Decision::Forward(Box::new(Plan {
         profile: found.route.profile(found.port, now),
@@ -98,72 +143,6 @@ pub fn decide(
     }))
 }
 
-/// Judges again what an open exchange rests on, from fresh knowledge.
-pub fn still_allowed(
-    grant: &Grant,
-    route: &Route,
-    port: u16,
-    routes: &Routes,
-    now: Timestamp,
-) -> Result<(), RefusalReason> {
-    match grant {
-        Grant::Public if !route.is_public(port, now) => return Err(RefusalReason::SignInNeeded),
-        Grant::Public | Grant::Preflight => {}
-        Grant::Token { id, generation, expires_at, .. } => {
-            if *expires_at <= now {
-                return Err(RefusalReason::TokenExpired);
-            }
-            if *generation != route.token_generation || routes.is_revoked(*id) {
-                return Err(RefusalReason::TokenRevoked);
-            }
-        }
-        Grant::Share { id, .. } => match routes.share_by_id(*id) {
-            Some(link) => stands(&link, now)?,
-            None => return Err(RefusalReason::ShareRevoked),
-        },
-    }
-    running(route)
-}
-
-/// Whether a share link opens anything at all.
-fn stands(link: &ShareLink, now: Timestamp) -> Result<(), RefusalReason> {
-    if link.revoked_at.is_some() {
-        return Err(RefusalReason::ShareRevoked);
-    }
-    if link.expires_at.is_some_and(|at| at <= now) {
-        return Err(RefusalReason::ShareExpired);
-    }
-    Ok(())
-}
-
-/// When access ends if nothing changes until then.
-pub fn allowed_until(grant: &Grant, route: &Route, port: u16) -> Option<Timestamp> {
-    match grant {
-        Grant::Public => route.public_until(port),
-        Grant::Preflight => None,
-        Grant::Token { expires_at, .. } => Some(*expires_at),
-        Grant::Share { expires_at, .. } => *expires_at,
-    }
-}
-
-/// A refusal that is about no sandbox.
-fn unknown(reason: RefusalReason, tenant: Option<Arc<TenantView>>) -> Decision {
-    Decision::Refuse(Refusal { reason, tenant, about: None, is_known: false })
-}
-
-/// Whether the sandbox can serve at all.
-fn running(route: &Route) -> Result<(), RefusalReason> {
-    match route.state {
-        SandboxState::Creating => Err(RefusalReason::Starting),
-        SandboxState::Running if !route.serves() => Err(RefusalReason::Starting),
-        SandboxState::Running => Ok(()),
-        SandboxState::Pausing | SandboxState::Paused => Err(RefusalReason::Paused),
-        SandboxState::Resuming => Err(RefusalReason::Waking),
-        SandboxState::Stopped | SandboxState::Error => Err(RefusalReason::NotRunning),
-        SandboxState::Destroyed => Err(RefusalReason::NotFound),
-    }
-}
-
 impl Found {
     pub(super) fn subject(&self) -> Subject {
         Subject { route: Arc::clone(&self.route), port: self.port }
@@ -174,25 +153,6 @@ impl Found {
         let tenant = Some(Arc::clone(&self.tenant));
         Decision::Refuse(Refusal { reason, tenant, about: Some(self.subject()), is_known })
     }
-}
-
-/// `preview.<zone>/p/{id}/…` and `preview.<zone>/{id}/…` lead to the host of that sandbox. No table but the zones is asked, so the
-/// answer says nothing about which ids exist.
-fn gateway(visit: &Visit<'_>, routes: &Routes) -> Option<Moved> {
-    let zone = visit.authority.host.strip_prefix("preview.")?;
-    let zone = routes.zone(zone).filter(|zone| zone.gateway)?;
-    let target = std::str::from_utf8(&visit.head.target).ok()?;
-    let (path, query) =
-        target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-    let path = path.strip_prefix("/p/").or_else(|| path.strip_prefix('/'))?;
-    let (id, rest) = path.split_once('/').map_or((path, ""), |(id, rest)| (id, rest));
-    let Ok(PreviewLabel { port: None, name: SandboxName::Id(id) }) = PreviewLabel::parse(id) else {
-        return None;
-    };
-    let scheme = if visit.arrival.secure { "https" } else { "http" };
-    let port = visit.authority.port.map(|port| format!(":{port}")).unwrap_or_default();
-    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-    Some(Moved { location: format!("{scheme}://{id}.{}{port}/{rest}{query}", zone.name) })
 }
 
 /// What access rests on, and the credential that holds, if there is one. On a public port access does not rest on it: it only
@@ -228,7 +188,7 @@ impl Access {
 
 pub(super) struct Judging<'a> {
     pub(super) visit: &'a Visit<'a>,
-    evidence: &'a Evidence,
+    pub(super) evidence: &'a Evidence,
     pub(super) routes: &'a Routes,
     pub(super) now: Timestamp,
     pub(super) found: &'a Found,
@@ -251,7 +211,7 @@ impl Judging<'_> {
     }
 
     /// What a visitor shows who wakes the sandbox.
-    fn woken_by(&self, access: &Access) -> WokenBy {
+    pub(super) fn woken_by(&self, access: &Access) -> WokenBy {
         let held = access.held.as_ref().and_then(|held| self.evidence.0.get(held.index));
         match held {
             Some(Ok(Proof::Token(claims))) => WokenBy::Token(claims.id),
@@ -325,12 +285,8 @@ impl Judging<'_> {
             scope: claims.scope,
         };
         // The state is judged later: whoever has access may know it.
-        match still_allowed(&grant, route, *port, self.routes, self.now) {
-            Err(reason @ (RefusalReason::TokenExpired | RefusalReason::TokenRevoked)) => {
-                Err(reason)
-            }
-            _ => Ok((grant, Some(claims.expires_at))),
-        }
+        holds(&grant, route, *port, self.routes, self.now)?;
+        Ok((grant, Some(claims.expires_at)))
     }
 
     /// A preflight carries no credential by design; it is let through between the ports of one sandbox and from the tenant's own

@@ -6,10 +6,14 @@
 mod credentials;
 mod decide;
 mod decision;
+mod gateway;
 mod refusal;
 mod seen;
 mod session;
 mod sign_in;
+mod standing;
+mod told;
+mod trace;
 mod visit;
 mod wake;
 
@@ -17,12 +21,14 @@ pub use credentials::{
     Carrier, Credential, Credentials, Evidence, PLAIN_SESSION_COOKIE, Proof, SESSION_COOKIE,
     strip_cookie, strip_query, strip_referer, strip_subprotocols,
 };
-pub use decide::{Rules, allowed_until, decide, still_allowed};
+pub use decide::{Rules, decide, explain};
 pub use decision::{
     Decision, Grant, Moved, Plan, Refusal, Renewal, Says, Session, SignIn, Strip, Subject, Wake,
     WokenBy,
 };
 pub use refusal::RefusalReason;
+pub use standing::{allowed_until, still_allowed};
+pub use trace::{Step, Trace};
 pub use visit::{Arrival, Intent, Own, Visit};
 
 #[cfg(test)]

@@ -26,6 +26,10 @@ pub enum RefusalReason {
     NotReady,
     /// No such zone, label, slug, id or custom domain; or a sandbox of another tenant. One answer for all.
     NotFound,
+    /// The operator has taken it down (RFC 7725).
+    Blocked,
+    /// The operator has suspended its tenant.
+    Suspended,
     /// The port may not be previewed.
     PortForbidden,
     /// A private port and no credential.
@@ -169,6 +173,24 @@ impl Fault for RefusalReason {
                     "not_found",
                     "There is no preview here",
                     "The link may be wrong, or what it showed has been removed.",
+                );
+                &F
+            }
+            Self::Blocked => {
+                const F: Face = visitor(
+                    StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
+                    "blocked",
+                    "This preview is not available",
+                    "It has been taken down by the operator of this service.",
+                );
+                &F
+            }
+            Self::Suspended => {
+                const F: Face = visitor(
+                    StatusCode::FORBIDDEN,
+                    "suspended",
+                    "This preview is suspended",
+                    "The account that it belongs to is suspended.",
                 );
                 &F
             }

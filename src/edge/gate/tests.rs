@@ -14,11 +14,11 @@ use crate::edge::message::{Minor, RequestHead};
 use crate::model::host::Slug;
 use crate::model::token::{Claims, KeyRing, Verifier, share_hash};
 use crate::model::{
-    Audience, CustomDomain, Driver, Profile, Protocol, SandboxId, SandboxState, ShareId, ShareLink,
-    SigningKeyRecord, TenantDomain, TenantId, TenantPolicy, TokenId, TokenScope, Visibility,
-    WakePolicy,
+    Audience, Blocked, CustomDomain, Driver, Profile, Protocol, SandboxId, SandboxState, ShareId,
+    ShareLink, SigningKeyRecord, TenantDomain, TenantId, TenantPolicy, TokenId, TokenScope,
+    Visibility, WakePolicy,
 };
-use crate::routing::{PortRule, Route, Routes, SlugScope, TenantView};
+use crate::routing::{PortRule, Route, Routes, SlugScope, Taken, TenantView};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -59,6 +59,7 @@ fn route(sandbox: SandboxId, tenant: TenantId, slug: &str) -> Route {
         external_user_id: None,
         part_of: None,
         activity: None,
+        blocked: None,
     }
 }
 
@@ -73,7 +74,15 @@ impl World {
         };
         let view = |id, policy| {
             let framing = std::sync::Arc::default();
-            TenantView { id, branding: None, branding_version: 0, policy, framing }
+            TenantView {
+                id,
+                branding: None,
+                branding_version: 0,
+                policy,
+                blocked: None,
+                suspended: None,
+                framing,
+            }
         };
         routes.put_tenant(view(tenant, policy));
         routes.put_tenant(view(stranger, TenantPolicy::default()));
@@ -901,7 +910,11 @@ fn only_visits_that_somebody_waits_for_wake_a_paused_sandbox() {
             by_header("/").with("user-agent", slack).with("accept", "text/html"),
             false,
         ),
-        ("a crawler", by_header("/").with("user-agent", "SomeCrawler/1.0"), false),
+        (
+            "a browser that takes thumbnails, with a token of its own",
+            by_header("/").with("user-agent", "Mozilla/5.0 HeadlessChrome/130.0"),
+            true,
+        ),
         ("a look", by_header("/").method(Method::HEAD), false),
         ("a look of a page of ours", by_cookie("/").method(Method::HEAD), false),
         ("options", by_header("/").method(Method::OPTIONS), false),
@@ -1231,4 +1244,57 @@ fn deciding_takes_no_time_from_anywhere_but_its_argument() {
     let judge = |now| decide(&visit, &evidence, &world.routes, &Rules::default(), now);
     assert!(matches!(judge(at(0)), Decision::Forward(_)));
     assert!(matches!(judge(at(0) + Duration::from_secs(1)), Decision::Refuse(_)));
+}
+
+#[test]
+fn what_the_operator_has_closed_is_closed_for_everybody_and_told_before_anything_else() {
+    let world = World::new();
+    let token = world.token(|c| c.scope = TokenScope::Interact);
+    let visits = |world: &World| {
+        let by_token = |request: Request| request.with("x-miosa-preview-token", &token);
+        let gateway = format!("/p/{}/x", world.sandbox);
+        [
+            by_token(Request::get(MINE, "/")),
+            Request::get(MINE, &format!("/?mt={token}")).navigating(),
+            by_token(Request::get(MINE, "/.well-known/portico/session")),
+            by_token(Request::get("3000-mine.sandbox.own.test", "/")),
+            by_token(Request::get(&format!("3000-{}.sandbox.example", world.sandbox), "/")),
+            by_token(Request::get("app.customer.test", "/")),
+            Request::get("preview.sandbox.example", &gateway),
+        ]
+        .map(|request| world.outcome(&request))
+    };
+    let open = visits(&world);
+    assert!(!open.iter().any(|outcome| outcome == "blocked" || outcome == "suspended"), "{open:?}");
+
+    world.update(|route| route.blocked = Some(Box::new(Taken::All)));
+    assert_eq!(visits(&world), [(); 7].map(|()| "blocked"));
+    world.update(|route| route.state = SandboxState::Paused);
+    assert_eq!(visits(&world)[0], "blocked", "nobody wakes it");
+    // One port, by whatever name: the gateway leads to the default port.
+    world.update(|route| {
+        route.state = SandboxState::Running;
+        route.blocked = Some(Box::new(Taken::of(Some(vec![4000]))));
+    });
+    let outcomes = visits(&world);
+    assert_eq!(outcomes[5], "blocked");
+    assert_eq!((&outcomes[..5], &outcomes[6]), (&open[..5], &open[6]));
+
+    world.update(|route| route.blocked = None);
+    let view = world.routes.tenant(world.tenant).unwrap();
+    let closed = || {
+        let since = Timestamp::UNIX_EPOCH;
+        Some(Blocked { reason: "x".into(), since, ports: None })
+    };
+    for (blocked, suspended, outcome) in [
+        (closed(), None, "blocked"),
+        (None, closed(), "suspended"),
+        (closed(), closed(), "blocked"),
+    ] {
+        world.routes.put_tenant(TenantView { blocked, suspended, ..TenantView::clone(&view) });
+        assert_eq!(visits(&world), [(); 7].map(|()| outcome));
+        let route = world.routes.by_id(world.sandbox).unwrap();
+        let judged = still_allowed(&Grant::Preflight, &route, 3000, &world.routes, at(0));
+        assert_eq!(judged.unwrap_err().face().label, outcome, "what is open is judged the same");
+    }
 }

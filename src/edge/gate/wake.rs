@@ -5,7 +5,7 @@ use http::header::{self, HeaderName};
 use http::{Method, header::HeaderValue};
 
 use super::decide::{Access, Judging};
-use super::decision::Grant;
+use super::decision::{Grant, WokenBy};
 use super::visit::{Intent, SEC_FETCH_DEST};
 use crate::model::{Driver, SandboxState, WakePolicy};
 
@@ -39,19 +39,22 @@ impl Judging<'_> {
             // Without a credential only a page that is being opened counts.
             WakePolicy::Anyone => access.held.is_some() || self.visit.intent == Intent::Navigation,
         };
-        sleeps && can_be_woken && may_wake && access.grant != Grant::Preflight && self.is_wanted()
+        sleeps
+            && can_be_woken
+            && may_wake
+            && access.grant != Grant::Preflight
+            && self.is_wanted(access)
     }
 
     /// Whether somebody is waiting for the answer.
-    fn is_wanted(&self) -> bool {
+    fn is_wanted(&self, access: &Access) -> bool {
         let head = self.visit.head;
         if matches!(head.method, Method::HEAD | Method::OPTIONS) || self.is_routine() {
             return false;
         }
-        let agent = head.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
-        let agent = agent.unwrap_or_default().to_ascii_lowercase();
-        let wanders = |name: &&str| memchr::memmem::find(&agent, name.as_bytes()).is_some();
-        if WANDERERS.iter().any(wanders) {
+        // Who was given a token of its own was sent here, such as a browser that takes thumbnails. A share link may be found by anybody.
+        let was_sent = matches!(self.woken_by(access), WokenBy::Token(_));
+        if !was_sent && self.wanders_about() {
             return false;
         }
         match self.visit.intent {
@@ -60,6 +63,12 @@ impl Judging<'_> {
             Intent::WebSocket | Intent::OtherUpgrade | Intent::Prefetch => false,
             Intent::Fetch => !self.is_event_stream() && self.is_by_script_or_program(),
         }
+    }
+
+    fn wanders_about(&self) -> bool {
+        let agent = self.visit.head.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
+        let agent = agent.unwrap_or_default().to_ascii_lowercase();
+        WANDERERS.iter().any(|name| memchr::memmem::find(&agent, name.as_bytes()).is_some())
     }
 
     fn is_routine(&self) -> bool {

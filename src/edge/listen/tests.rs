@@ -152,6 +152,8 @@ fn faces_of_tenants() -> [(&'static str, Option<TenantView>); 3] {
                 allowed_origins: vec!["https://app.opendesigns.example".into()],
                 ..TenantPolicy::default()
             },
+            blocked: None,
+            suspended: None,
             framing: Arc::default(),
         });
         TenantView::clone(&routes.tenant(id).unwrap())

@@ -4,6 +4,7 @@ use askama::Template;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::Occasion;
@@ -63,7 +64,10 @@ enum Gap {
 impl Rendered {
     /// Renders the page of a fault in a tenant's face.
     pub(super) fn new(face: &Face, tenant: Option<&TenantView>) -> Self {
-        let wear = tenant.and_then(|t| t.branding.as_ref()).map(Wear::of).unwrap_or_default();
+        // What was taken down may have been made to look like somebody else's: nothing of its looks is shown.
+        let plain = face.status == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS;
+        let branding = tenant.filter(|_| !plain).and_then(|tenant| tenant.branding.as_ref());
+        let wear = branding.map(Wear::of).unwrap_or_default();
         let script = match face.recovery {
             Recovery::Reload { .. } => Some(RELOAD),
             Recovery::NewCredential | Recovery::StorageAccess => Some(EXPIRED),

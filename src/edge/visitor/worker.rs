@@ -233,7 +233,13 @@ impl Worker {
                 self.forwarder.evict(*id, generation);
             }
         }
-        self.live.judge_again((!are_void).then_some(&*batch), judge);
+        // What is open does not know its tenant, and hardly ever is one closed: then a look at everything finds what was its.
+        let closes = |subject: &Subject| match subject {
+            Subject::Tenant(id) => self.routes.tenant(*id).is_none_or(|tenant| tenant.is_closed()),
+            _ => false,
+        };
+        let everything = are_void || batch.iter().any(closes);
+        self.live.judge_again((!everything).then_some(&*batch), judge);
     }
 
     /// Whether all signing keys but a new one are gone. What rests on a token is cut then: of the few that the new key has signed already,

@@ -43,7 +43,7 @@ const SHARED: [(u16, &str, &str); 7] = [
     (
         403,
         "Forbidden",
-        "`insufficient_scope`: the key lacks the scope, or is bound to one end user. `FORBIDDEN`: `X-Miosa-Tenant` names another tenant than the key's.",
+        "`insufficient_scope`: the key lacks the scope, or is bound to one end user. `FORBIDDEN`: `X-Miosa-Tenant` names another tenant than the key's. `TENANT_SUSPENDED`: the operator has suspended the account.",
     ),
     (404, "NotFound", "`NOT_FOUND`: nothing there, or another tenant's."),
     (413, "TooLarge", "`TOO_LARGE`: the body is larger than 1 MiB."),

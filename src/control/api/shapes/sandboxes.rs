@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{DomainSource, Object};
 use crate::control::api::zones::Zones;
-use crate::model::{self, Driver, Profile, SandboxState, show_upstream};
+use crate::model::{self, Blocked, Driver, Profile, SandboxState, show_upstream};
 
 envelopes!(SandboxData(Sandbox), DestroyedData(Destroyed), EnvData(Vec<Variable>));
 
@@ -79,6 +79,8 @@ shapes! {
         expires_at: Option<Timestamp> = s.expires_at(),
         /// Why it is in state `error`.
         error: Option<String> = s.life.error,
+        /// What the operator has taken down of it; its visitors get status 451.
+        blocked: Option<Blocked> = zones.blocked(s),
         idle_timeout_sec: Option<u64> = a.idle_timeout_sec,
         always_on: bool = a.always_on,
         persistent: bool = a.persistent,
