@@ -39,6 +39,7 @@ use crate::edge::visitor::{Renewals, WorkerParts};
 use crate::edge::visits::Counter;
 use crate::edge::waker::Waker;
 use crate::model::network::AddressRules;
+use crate::model::{Covers, Links};
 use crate::routing::Routes;
 use crate::routing::wake::Call;
 use reload::{Drain, Levers, api_settings, tuning, webhook_sender};
@@ -165,7 +166,12 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     let seen = (&routes, &shared_rules);
     look_after(&config, (&store, &follower), seen, (&metrics, &clock), &shutdown);
     let settings = api_settings(&config, public_port, &rules)?;
-    store.set_links(settings.links());
+    // Links are written for TLS that ends here only where a certificate is shown for them.
+    let covers = certificates
+        .clone()
+        .filter(|_| config.public_scheme == "https")
+        .map(|shown| Covers(Arc::new(move |host: &str| shown.shown(Some(host)).covers(host))));
+    store.set_links(Links { covers, ..settings.links() });
     let webhooks = webhook_sender(&config, &rules, &clock)?;
     let verifier = Verifier::new(Dns::new(config.dns.clone()), clock.clone(), config.verify);
     tokio::spawn(verifier.clone().keep(store.clone(), shutdown.watcher()));

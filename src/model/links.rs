@@ -1,7 +1,20 @@
 //! How links to previews are written.
 
+use std::fmt;
+use std::sync::Arc;
+
+/// Says whether a host has a certificate.
+#[derive(Clone)]
+pub struct Covers(pub Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl fmt::Debug for Covers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Covers")
+    }
+}
+
 /// How links to previews are written where the platform's own zone is meant, and what all of them have in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Links {
     /// The zone of tenants without a domain of their own.
     pub platform_zone: String,
@@ -9,9 +22,17 @@ pub struct Links {
     pub scheme: &'static str,
     /// The port; left out when it is the scheme's own.
     pub port: u16,
+    /// Which hosts have certificates, where links are `https` and TLS ends here; `None` where nobody here can know.
+    pub covers: Option<Covers>,
 }
 
 impl Links {
+    /// Whether the previews below a zone have a certificate, as far as that is known here.
+    pub fn is_covered(&self, zone: &str) -> Option<bool> {
+        let covers = self.covers.as_ref()?;
+        Some(covers.0(&format!("3000-a.{zone}")))
+    }
+
     /// The URL of a preview host, without a path.
     pub fn url(&self, label: &str, zone: &str) -> String {
         Self::link((self.scheme, self.port), label, zone)

@@ -43,7 +43,7 @@ pub use ids::{
 };
 pub use life::{Life, Verb};
 pub use limits::{PreviewLimits, QuotaSource, Quotas};
-pub use links::Links;
+pub use links::{Covers, Links};
 pub use moves::{Move, Step, Stuck, after};
 pub use preview::{Preview, Profile, Protocol, Visibility};
 pub use sandbox::{Attributes, Driver, Sandbox, SandboxState, Upstream, UpstreamHost};

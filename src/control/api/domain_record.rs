@@ -78,8 +78,12 @@ pub(super) fn preview_domain(
             },
         }
     };
+    let covered = domain.and_then(|domain| {
+        caller.state.store.is_covered(&format!("sandbox.{}", domain.route.domain))
+    });
     let domain = domain.map(|domain| (domain, with_told(domain)));
-    shapes::PreviewDomain::of(&caller.state.settings, target, audience, domain, resolved)
+    let settings = &caller.state.settings;
+    shapes::PreviewDomain::of(settings, target, audience, domain, resolved, covered)
 }
 
 /// An exact host name.

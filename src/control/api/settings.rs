@@ -122,6 +122,7 @@ impl ApiSettings {
             platform_zone: self.platform_zone.clone(),
             scheme: self.public_scheme,
             port: self.public_port,
+            covers: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::model::{Blocked, Sandbox, SandboxState, TenantDomain, TenantId};
 /// Where a tenant's links are minted.
 #[derive(Debug)]
 pub(super) struct Zones {
+    /// Those that are verified and have a certificate: a link to any other would show a warning instead of a preview.
     domains: Vec<TenantDomain>,
     state: ApiState,
 }
@@ -15,7 +16,11 @@ pub(super) struct Zones {
 impl Zones {
     pub(super) async fn of_tenant(state: &ApiState, tenant: TenantId) -> Result<Self, Problem> {
         let domains = state.store.domains(tenant).await?.into_iter().map(|domain| domain.route);
-        let domains = domains.filter(|domain| domain.verified_at.is_some()).collect();
+        let covered = |domain: &TenantDomain| {
+            state.store.is_covered(&format!("sandbox.{}", domain.domain)) != Some(false)
+        };
+        let domains = domains.filter(|domain| domain.verified_at.is_some() && covered(domain));
+        let domains = domains.collect();
         Ok(Self { domains, state: state.clone() })
     }
 

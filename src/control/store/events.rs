@@ -155,7 +155,7 @@ impl Store {
     ) -> Result<Map<String, Value>, StoreError> {
         let preview_url = match self.links.get() {
             Some(links) => {
-                let (name, zone) = host_of(tx, sandbox).await?;
+                let (name, zone) = host_of(tx, Some(links), sandbox).await?;
                 let label = format!("{}-{name}", sandbox.default_port);
                 Some(links.url(&label, zone.as_deref().unwrap_or(&links.platform_zone)))
             }
@@ -292,7 +292,12 @@ mod tests {
     async fn a_life_is_told_step_by_step_and_each_start_once() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open_dir(dir.path(), Clock::system()).await.unwrap();
-        store.set_links(Links { platform_zone: "x.example".into(), scheme: "https", port: 443 });
+        store.set_links(Links {
+            platform_zone: "x.example".into(),
+            scheme: "https",
+            port: 443,
+            covers: None,
+        });
         let tenant = store.create_tenant("t").await.unwrap().0.id;
         let mut hint = store.event_hint();
         let Created::Fresh(made, _) =

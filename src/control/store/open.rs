@@ -144,6 +144,11 @@ impl Store {
         self.emitted.subscribe()
     }
 
+    /// Whether the previews below a zone have a certificate, as far as that is known here.
+    pub fn is_covered(&self, zone: &str) -> Option<bool> {
+        self.links.get()?.is_covered(zone)
+    }
+
     /// Says how links are written, for the events that hold one. Said once, before anything is served.
     pub fn set_links(&self, links: Links) {
         // The first word counts.

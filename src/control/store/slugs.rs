@@ -7,7 +7,7 @@ use super::rows::{Columns, Tx, all};
 use super::tenants::unique;
 use super::{Store, StoreError};
 use crate::model::host::Slug;
-use crate::model::{Sandbox, SandboxId, Subject, TenantId};
+use crate::model::{Links, Sandbox, SandboxId, Subject, TenantId};
 
 /// The scope of the platform's own zones.
 const PLATFORM: &str = "";
@@ -119,7 +119,7 @@ impl Store {
         let mut tx = self.read.begin().await.map_err(StoreError::Database)?;
         let mut hosts = Vec::with_capacity(sandboxes.len());
         for sandbox in sandboxes {
-            hosts.push(host_of(&mut tx, sandbox).await?);
+            hosts.push(host_of(&mut tx, self.links.get(), sandbox).await?);
         }
         Ok(hosts)
     }
@@ -129,15 +129,19 @@ impl Store {
 /// the name is the id.
 pub(super) async fn host_of(
     tx: &mut Tx,
+    links: Option<&Links>,
     sandbox: &Sandbox,
 ) -> Result<(String, Option<String>), StoreError> {
     let id = sandbox.id.to_string();
     let sql = format!(
         "SELECT d.domain FROM domains d JOIN sandboxes s ON s.tenant = d.tenant \
          WHERE s.id = ?1 AND d.verified_at IS NOT NULL AND {ADMITS} \
-         ORDER BY CASE d.level WHEN 'project' THEN 0 WHEN 'workspace' THEN 1 ELSE 2 END, d.created_at DESC, d.domain LIMIT 1"
+         ORDER BY CASE d.level WHEN 'project' THEN 0 WHEN 'workspace' THEN 1 ELSE 2 END, d.created_at DESC, d.domain"
     );
-    let domain: Option<String> = all(tx, sql, &[&id]).await?.first().map(|row| row.get(0));
+    let rows = all(tx, sql, &[&id]).await?;
+    let mut domains = rows.iter().map(|row| row.get::<String, _>(0));
+    let covered = |domain: &String| links?.is_covered(&format!("sandbox.{domain}"));
+    let domain = domains.find(|domain| covered(domain) != Some(false));
     let scope = domain.as_deref().unwrap_or(PLATFORM);
     let sql = "SELECT 1 FROM slugs WHERE scope = ?1 AND slug = ?2 AND sandbox = ?3".to_owned();
     let held = !all(tx, sql, &[scope, sandbox.slug.as_str(), &id]).await?.is_empty();

@@ -20,7 +20,7 @@ pub(in crate::control::api) struct Told {
 
 shapes! {
     /// A preview domain, or that there is none.
-    PreviewDomain(settings: &ApiSettings, target_name: &str, of: &Audience, domain: Option<(&model::PreviewDomain, Told)>, zone: (String, &str)) with {
+    PreviewDomain(settings: &ApiSettings, target_name: &str, of: &Audience, domain: Option<(&model::PreviewDomain, Told)>, zone: (String, &str), covered: Option<bool>) with {
         let (domain, told) = domain.unzip();
         let (route, record) = (domain.map(|d| &d.route), domain.map(|d| &d.record));
         let standing = record.map(|record| &record.standing);
@@ -53,6 +53,9 @@ shapes! {
         records: Vec<DnsRecord> = records_told.unwrap_or_default(),
         /// The TXT record that proves whose the domain is.
         challenge: Option<DnsRecord> = challenge_told,
+        /// Whether Portico has a certificate for what is below `sandbox.DOMAIN`. Links use the domain only if it does. `null` without a
+        /// domain, and where TLS is terminated in front of Portico.
+        certificate: Option<DomainCertificate> = covered.map(|covered| if covered { "present" } else { "missing" }),
         /// Whether `{slug}.DOMAIN` is served, not only what is below `sandbox.DOMAIN`.
         short_hosts: bool = verified_at_all && route.is_some_and(|route| route.bare),
         level: DomainLevel = of.level(),
@@ -80,6 +83,8 @@ shapes! {
         domain: Option<String>,
     }
 
+    /// Whether there is a certificate.
+    DomainCertificate: present, missing;
     /// How far a domain is.
     DomainStatus: not_configured, pending_dns, configured;
     /// Whether its DNS is right.
