@@ -102,6 +102,7 @@ fn request(arguments: &ExplainArgs) -> Result<(bool, String)> {
     Ok((secure, text))
 }
 
+#[expect(clippy::too_many_lines, reason = "a sentence for each decision")]
 fn judge(operator: &Operator, rules: &Rules, secure: bool, parsed: &ParsedRequest) -> Explained {
     let head = &parsed.head;
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);

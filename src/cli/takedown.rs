@@ -26,6 +26,7 @@ async fn operator_for(store: &Store, text: &str) -> Result<Operator> {
 }
 
 /// `portico find`.
+#[expect(clippy::too_many_lines, reason = "a line for each fact")]
 pub(super) async fn find(store: &Store, text: &str, as_json: bool) -> Result<Output> {
     let (operator, _) = tables(store).await?;
     let found = operator::find(&operator, text).await?;
@@ -73,8 +74,9 @@ pub(super) async fn find(store: &Store, text: &str, as_json: bool) -> Result<Out
             facts.push((name, text(pointer)));
         }
     }
-    for block in found["blocks"].as_array().into_iter().flatten() {
-        let text = |name: &str| block[name].as_str().unwrap_or_default();
+    let blocks = found.get("blocks").and_then(Value::as_array);
+    for block in blocks.into_iter().flatten() {
+        let text = |name: &str| block.get(name).and_then(Value::as_str).unwrap_or_default();
         let fact = format!(
             "{} since {} (block {}): {}",
             text("blocks"),
@@ -84,7 +86,7 @@ pub(super) async fn find(store: &Store, text: &str, as_json: bool) -> Result<Out
         );
         facts.push(("blocked", fact));
     }
-    if found["blocks"].as_array().is_some_and(Vec::is_empty) {
+    if blocks.is_some_and(Vec::is_empty) {
         facts.push(("blocked", "no".to_owned()));
     }
     Ok(Output::facts(&facts))
@@ -154,8 +156,10 @@ async fn list(store: &Store, all: bool, as_json: bool) -> Result<Output> {
     for block in store.blocks(None, all).await? {
         let tenant = tenants.iter().find(|tenant| tenant.id == block.tenant);
         let mut row = operator::show_block(&block);
-        row["tenant"] =
-            json!(tenant.map_or(block.tenant.to_string(), |tenant| tenant.name.clone()));
+        let name = tenant.map_or(block.tenant.to_string(), |tenant| tenant.name.clone());
+        if let Some(row) = row.as_object_mut() {
+            row.insert("tenant".to_owned(), json!(name));
+        }
         listing.push(row);
     }
     Ok(listing.show(as_json))

@@ -111,12 +111,12 @@ fn changes(before: &Table, after: &Table) -> (Vec<String>, Vec<String>) {
         sections.flat_map(in_section).collect()
     };
     let (before, after) = (settings(before), settings(after));
-    let differs = |(setting, other): (&[(String, Value)], &[(String, Value)])| -> Vec<String> {
+    let differs = |setting: &[(String, Value)], other: &[(String, Value)]| -> Vec<String> {
         let new = setting.iter().filter(|one| !other.contains(one));
         new.map(|(key, _)| key.clone()).collect()
     };
-    let mut keys = differs((&before, &after));
-    keys.extend(differs((&after, &before)));
+    let mut keys = differs(&before, &after);
+    keys.extend(differs(&after, &before));
     keys.sort_unstable();
     keys.dedup();
     keys.into_iter().partition(|key| is_reloaded(key))

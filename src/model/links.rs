@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 /// Says whether a host has a certificate.
 #[derive(Clone)]
+#[expect(clippy::type_complexity, reason = "a function, shared")]
 pub struct Covers(pub Arc<dyn Fn(&str) -> bool + Send + Sync>);
 
 impl fmt::Debug for Covers {

@@ -9,6 +9,7 @@ use crate::control::store::{BackupError, DirectoryError, Schema, examine};
 use crate::edge::tls;
 
 /// Whose the directory and its files are, and who else may read or write them.
+#[expect(clippy::too_many_lines, reason = "one finding after the other")]
 pub(super) fn permissions(data: &Path) -> Vec<Finding> {
     const CHECK: &str = "permissions";
     let directory = match data.metadata() {

@@ -101,6 +101,7 @@ fn own_addresses() -> BTreeSet<IpAddr> {
 }
 
 /// Whether every name that is served has a certificate, and for how long.
+#[expect(clippy::too_many_lines, reason = "one finding after the other")]
 pub(super) async fn certificates(
     config: &Config,
     store: Option<&Store>,

@@ -15,6 +15,7 @@ use crate::model::{Driver, Protocol, SandboxId, SandboxState, show_upstream};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connects to the sandbox's default port and asks for `/`.
+#[expect(clippy::too_many_lines, reason = "one way in, and what is found at each of its steps")]
 pub(super) async fn reach(config: &Config, store: &Store, id: &str) -> Result<Finding, StoreError> {
     const CHECK: &str = "sandbox";
     let Ok(id) = id.parse::<SandboxId>() else {

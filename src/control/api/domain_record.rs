@@ -83,7 +83,7 @@ pub(super) fn preview_domain(
     });
     let domain = domain.map(|domain| (domain, with_told(domain)));
     let settings = &caller.state.settings;
-    shapes::PreviewDomain::of(settings, target, audience, domain, resolved, covered)
+    shapes::PreviewDomain::of(settings, target, audience, domain, (resolved, covered))
 }
 
 /// An exact host name.

@@ -79,7 +79,7 @@ pub(super) fn of_object(object: &Map<String, Value>) -> Result<Option<SandboxFil
                     match item.as_str() {
                         Some(tag) => listed.push(tag.to_owned()),
                         None => {
-                            fault("filter.tags", "must be a list of strings, a map or a string")
+                            fault("filter.tags", "must be a list of strings, a map or a string");
                         }
                     }
                 }

@@ -58,6 +58,7 @@ impl Actor {
     }
 
     /// The same, doing this.
+    #[must_use]
     pub fn doing(&self, action: &str, changes: Map<String, Value>) -> Self {
         let noted = OnceLock::new();
         // New, so that it takes the first.

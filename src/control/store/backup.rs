@@ -17,6 +17,7 @@ use super::StoreError;
 use super::directory::{self, DATABASE, DirectoryError, KEY};
 use super::open::options;
 use super::secrets::SecretBox;
+use super::secrets::hex;
 
 /// The layout of the archive. A reader refuses one that it does not know.
 pub(super) const FORMAT: u32 = 1;
@@ -297,8 +298,4 @@ pub(super) fn sum(bytes: &[u8]) -> String {
     let mut digest = Context::new(&SHA256);
     digest.update(bytes);
     hex(digest.finish().as_ref())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

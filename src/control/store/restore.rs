@@ -58,10 +58,10 @@ pub async fn restore(order: RestoreOrder<'_>) -> Result<Restored, BackupError> {
     match directory::holds_data(data) {
         // What an interrupted restore has left is of no use to anybody.
         Ok(false) | Err(DirectoryError::HalfRestored) => {}
-        Ok(true) | Err(DirectoryError::NoKey) if !order.overwrite => {
+        Ok(true) | Err(DirectoryError::NoKey) if order.overwrite => {}
+        Ok(true) | Err(DirectoryError::NoKey) => {
             return Err(BackupError::HasData(data.to_owned()));
         }
-        Ok(true) | Err(DirectoryError::NoKey) => {}
         Err(error) => return Err(error.into()),
     }
     let unpacked = data.join(UNPACKED);

@@ -51,6 +51,7 @@ pub fn decide(
 }
 
 /// Judges a visit and says step by step how.
+#[expect(clippy::too_many_lines, reason = "the steps, in their order")]
 pub fn explain(
     (visit, evidence): (&Visit<'_>, &Evidence),
     routes: &Routes,

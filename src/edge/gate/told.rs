@@ -123,10 +123,9 @@ pub(super) fn state(found: &Found) -> String {
             Value::String(address) => format!("{state}, at {address}"),
             mapped => format!("{state}, at {mapped}"),
         },
-        (true, None) => state,
         (false, _) if route.upstream.is_none() && route.driver.needs_address() => {
             format!("{state}, without an address")
         }
-        (false, _) => state,
+        (_, None) | (false, _) => state,
     }
 }

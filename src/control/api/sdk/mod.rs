@@ -61,7 +61,7 @@ fn instead(method: &Method, path: &str, is_taken: bool) -> Option<&'static str> 
                 Some((name, pattern)) => name == method.as_str() && covers(pattern, path),
                 None => !is_taken && covers(pattern, path),
             };
-            paths.iter().any(|pattern| is_meant(pattern)).then_some(instead)
+            paths.iter().any(is_meant).then_some(instead)
         }
         Support::Works(_) => None,
     })

@@ -20,7 +20,7 @@ pub(in crate::control::api) struct Told {
 
 shapes! {
     /// A preview domain, or that there is none.
-    PreviewDomain(settings: &ApiSettings, target_name: &str, of: &Audience, domain: Option<(&model::PreviewDomain, Told)>, zone: (String, &str), covered: Option<bool>) with {
+    PreviewDomain(settings: &ApiSettings, target_name: &str, of: &Audience, domain: Option<(&model::PreviewDomain, Told)>, (zone, covered): ((String, &str), Option<bool>)) with {
         let (domain, told) = domain.unzip();
         let (route, record) = (domain.map(|d| &d.route), domain.map(|d| &d.record));
         let standing = record.map(|record| &record.standing);
