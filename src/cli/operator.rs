@@ -188,8 +188,10 @@ async fn key(command: KeyCommand) -> Result<Output> {
         KeyCommand::RotateSigning { revoke_old: false, store } => {
             let (key, _) =
                 open_for("signing_key.rotate", store).await?.rotate_signing_key().await?;
-            let said =
-                format!("new tokens are signed with {}; the key before still verifies", key.kid);
+            let said = format!(
+                "new tokens are signed with {}; tokens of the previous key stay valid until the next rotation",
+                key.kid
+            );
             Ok(Output::line(&said))
         }
         KeyCommand::RotateSigning { revoke_old: true, store } => {
