@@ -104,7 +104,7 @@ pub enum Command {
     /// List and revoke preview tokens
     #[command(subcommand)]
     Token(TokenCommand),
-    /// List and revoke share links
+    /// List and withdraw share links
     #[command(subcommand)]
     Share(ShareCommand),
     /// Show what is served at a host or URL, and who owns it
@@ -188,7 +188,7 @@ pub struct DevOptions {
     /// Preview what already listens on this port of 127.0.0.1 (or `::1`), in new sandboxes as well
     #[arg(long, value_name = "PORT")]
     pub to: Option<u16>,
-    /// Data-plane threads [default: one per core]
+    /// Data-plane threads [default: one a core]
     #[arg(long, value_name = "N", value_parser = parse_workers)]
     pub workers: Option<usize>,
     /// Print the addresses as one JSON line on standard output once everything is ready
