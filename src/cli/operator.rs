@@ -198,7 +198,7 @@ async fn key(command: KeyCommand) -> Result<Output> {
             let store = open_for("signing_key.replace", store).await?;
             let (key, _) = store.replace_signing_keys().await?;
             let said =
-                format!("new tokens are signed with {}; all tokens before are void", key.kid);
+                format!("new tokens are signed with {}; all previous tokens are invalid", key.kid);
             Ok(Output::line(&said))
         }
         KeyCommand::ListSigning { json, store } => {
@@ -214,7 +214,7 @@ async fn key(command: KeyCommand) -> Result<Output> {
 }
 
 fn from_now(span: Duration) -> Result<jiff::Timestamp> {
-    Clock::system().now().checked_add(span).context("--expires-in reaches too far")
+    Clock::system().now().checked_add(span).context("--expires-in is too long")
 }
 
 /// How a key, token or link stands.
