@@ -9,9 +9,9 @@ use crate::cli::place::StoreArg;
 /// `portico operator`.
 #[derive(Debug, Subcommand)]
 pub enum OperatorCommand {
-    /// Print the token of the operator API (`/operator/v1` on the admin listener), made when it is first asked for
+    /// Print the token of the operator API (`/operator/v1` on the admin listener), created at the first use
     Token {
-        /// Make another; the one before stops working
+        /// Create a new one; the previous one stops working
         #[arg(long)]
         rotate: bool,
         #[command(flatten)]
@@ -25,7 +25,7 @@ pub struct ExplainArgs {
     /// The URL, as a visitor opens it
     #[arg(value_name = "URL")]
     pub(super) url: String,
-    /// A preview token or share token that comes in a header; it is not printed
+    /// A preview token or share token, sent in a header; it is not printed
     #[arg(long, value_name = "TOKEN")]
     pub(super) token: Option<String>,
     /// The session cookie's value, or a whole `Cookie` header
@@ -66,7 +66,7 @@ pub struct BlockArgs {
 /// `portico block list`.
 #[derive(Debug, Subcommand)]
 pub enum BlockCommand {
-    /// List blocks, the newest first
+    /// List blocks, newest first
     List {
         /// Lifted ones as well
         #[arg(long)]
@@ -117,10 +117,10 @@ fn parse_span(text: &str) -> Result<Duration, String> {
 pub enum TenantCommand {
     /// Create a tenant
     Create {
-        /// What to call it
+        /// Its name
         #[arg(value_parser = parse_name)]
         name: String,
-        /// Print its id alone
+        /// Print only its id
         #[arg(long, short)]
         quiet: bool,
         #[command(flatten)]
@@ -136,18 +136,18 @@ pub enum TenantCommand {
         #[command(flatten)]
         store: StoreArg,
     },
-    /// Let a suspended tenant go on
+    /// Resume a suspended tenant
     Resume {
         /// The tenant, by id or name
         tenant: String,
         #[command(flatten)]
         store: StoreArg,
     },
-    /// Delete a tenant and everything it has; only the audit log stays
+    /// Delete a tenant with all of its data; only the audit log and blocks stay
     Delete {
         /// The tenant, by id or name
         tenant: String,
-        /// Do it
+        /// Confirm the deletion
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
@@ -166,21 +166,21 @@ pub enum TenantCommand {
 /// `portico key`.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Create an API key; it is shown this once
+    /// Create an API key; it is shown only once
     Create {
         /// The tenant, by id or name
         #[arg(long)]
         tenant: String,
-        /// What to call the key
+        /// A label for the key
         #[arg(long, default_value = "key")]
         label: String,
-        /// What it may do, comma-separated, e.g. `sandboxes:read,previews:write`; `*` is everything
+        /// Its scopes, comma-separated, e.g. `sandboxes:read,previews:write`; `*` is everything
         #[arg(long, default_value = "*")]
         scopes: String,
-        /// For how long it works, e.g. `30d`, `12h` [default: no expiry]
+        /// Its lifetime, e.g. `30d`, `12h` [default: no expiry]
         #[arg(long, value_name = "SPAN", value_parser = parse_span)]
         expires_in: Option<Duration>,
-        /// Print the key alone
+        /// Print only the key
         #[arg(long, short)]
         quiet: bool,
         #[command(flatten)]
@@ -207,15 +207,15 @@ pub enum KeyCommand {
         #[command(flatten)]
         store: StoreArg,
     },
-    /// Sign preview tokens with a new key from now on; tokens of the key before stay valid until the next rotation
+    /// Sign preview tokens with a new key from now on; tokens of the previous key stay valid until the next rotation
     RotateSigning {
-        /// After a leak: end every session and void every preview and delegation token at once
+        /// After a leak: end every session and invalidate every preview and delegation token at once
         #[arg(long)]
         revoke_old: bool,
         #[command(flatten)]
         store: StoreArg,
     },
-    /// List the keys that verify preview tokens, the newest first; it signs
+    /// List the keys that verify preview tokens, newest first; the first one signs
     ListSigning {
         /// Print one JSON array
         #[arg(long)]
@@ -228,7 +228,7 @@ pub enum KeyCommand {
 /// `portico domain`.
 #[derive(Debug, Subcommand)]
 pub enum DomainCommand {
-    /// Give a tenant a preview domain: `{port}-{slug}.sandbox.DOMAIN` and `{port}-{slug}.DOMAIN`
+    /// Add a preview domain to a tenant: `{port}-{slug}.sandbox.DOMAIN` and `{port}-{slug}.DOMAIN`
     Add {
         /// The domain
         domain: String,
@@ -238,7 +238,7 @@ pub enum DomainCommand {
         #[command(flatten)]
         store: StoreArg,
     },
-    /// Give one port of a sandbox an exact host name
+    /// Add an exact host name for one port of a sandbox
     Exact {
         /// The host name
         fqdn: String,
@@ -254,7 +254,7 @@ pub enum DomainCommand {
         #[command(flatten)]
         store: StoreArg,
     },
-    /// Take a preview domain or an exact host name away
+    /// Remove a preview domain or an exact host name
     Remove {
         /// The domain or host name
         name: String,
@@ -296,7 +296,7 @@ pub enum TokenCommand {
         #[command(flatten)]
         store: StoreArg,
     },
-    /// Revoke one preview token, or all of a sandbox
+    /// Revoke one preview token, or all of a sandbox's
     Revoke {
         /// The tenant, by id or name
         #[arg(long)]
@@ -314,7 +314,7 @@ pub enum TokenCommand {
 /// `portico share`.
 #[derive(Debug, Subcommand)]
 pub enum ShareCommand {
-    /// List the links that open a sandbox, without their tokens
+    /// List a sandbox's share links, without their tokens
     List {
         /// The tenant, by id or name
         #[arg(long)]

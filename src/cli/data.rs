@@ -25,7 +25,7 @@ pub(super) async fn open_for(action: &str, store: StoreArg) -> Result<Store> {
 /// How previews of a data directory are reached.
 async fn serving(store: &Store) -> Result<Serving> {
     store.serving().await?.ok_or_else(|| {
-        anyhow!("no server has been started with this data directory yet, so nothing is known of its zones")
+        anyhow!("no server has been started with this data directory yet, so its zones are unknown")
     })
 }
 

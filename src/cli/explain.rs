@@ -47,7 +47,7 @@ pub(super) async fn run(arguments: ExplainArgs) -> Result<Output> {
     let parsed = wire::parse_request(&mut buffer, &mut HeadScan::default(), &limits);
     let explained = match parsed {
         Ok(Some(parsed)) => judge(&operator, &rules, secure, &parsed),
-        Ok(None) => bail!("that is no whole request"),
+        Ok(None) => bail!("that is not a complete request"),
         Err(fault) => unread(fault.face(), None),
     };
     let shown = shown_url(&arguments.url);
@@ -60,12 +60,12 @@ pub(super) async fn run(arguments: ExplainArgs) -> Result<Output> {
 /// The request as a visitor's program writes it.
 fn request(arguments: &ExplainArgs) -> Result<(bool, String)> {
     let (scheme, rest) = arguments.url.split_once("://").with_context(|| {
-        format!("{} is no URL: it begins with http:// or https://", arguments.url)
+        format!("{} is not a URL: it must start with http:// or https://", arguments.url)
     })?;
     let secure = match scheme {
         "https" | "wss" => true,
         "http" | "ws" => false,
-        other => bail!("{other} is no scheme of previews"),
+        other => bail!("{other} is not a scheme of previews"),
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
@@ -152,7 +152,7 @@ fn judge(operator: &Operator, rules: &Rules, secure: bool, parsed: &ParsedReques
                 ("session", ("the session is renewed".to_owned(), Some(204), None))
             }
             Says::Standing { .. } => {
-                ("session", ("how the session stands".to_owned(), Some(200), None))
+                ("session", ("the state of the session".to_owned(), Some(200), None))
             }
         },
         Decision::Neutral(_) => {
@@ -185,7 +185,7 @@ fn unread(face: &'static Face, head: Option<&RequestHead>) -> Explained {
     Explained {
         steps: Vec::new(),
         decision: "refuse",
-        because: format!("refused before anything is judged: {}", face.title),
+        because: format!("refused before anything is decided: {}", face.title),
         status: Some(head.map_or(face.status.as_u16(), |head| status(face, head))),
         code: Some(face.label),
     }
@@ -202,7 +202,7 @@ fn shown_url(url: &str) -> String {
     let slashed = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
     match strip_query(&bytes::Bytes::from(slashed)) {
         Some(clean) => {
-            format!("{origin}{} (its credential left out)", String::from_utf8_lossy(&clean))
+            format!("{origin}{} (credential removed)", String::from_utf8_lossy(&clean))
         }
         None => url.to_owned(),
     }

@@ -189,15 +189,17 @@ async fn key(command: KeyCommand) -> Result<Output> {
         KeyCommand::RotateSigning { revoke_old: false, store } => {
             let (key, _) =
                 open_for("signing_key.rotate", store).await?.rotate_signing_key().await?;
-            let said =
-                format!("new tokens are signed with {}; the key before still verifies", key.kid);
+            let said = format!(
+                "new tokens are signed with {}; tokens of the previous key stay valid until the next rotation",
+                key.kid
+            );
             Ok(Output::line(&said))
         }
         KeyCommand::RotateSigning { revoke_old: true, store } => {
             let store = open_for("signing_key.replace", store).await?;
             let (key, _) = store.replace_signing_keys().await?;
             let said =
-                format!("new tokens are signed with {}; all tokens before are void", key.kid);
+                format!("new tokens are signed with {}; all previous tokens are invalid", key.kid);
             Ok(Output::line(&said))
         }
         KeyCommand::ListSigning { json, store } => {
@@ -213,7 +215,7 @@ async fn key(command: KeyCommand) -> Result<Output> {
 }
 
 fn from_now(span: Duration) -> Result<jiff::Timestamp> {
-    Clock::system().now().checked_add(span).context("--expires-in reaches too far")
+    Clock::system().now().checked_add(span).context("--expires-in is too long")
 }
 
 /// How a key, token or link stands.

@@ -98,7 +98,7 @@ pub(super) async fn block(arguments: BlockArgs) -> Result<Output> {
         return list(&open(store).await?, all, json).await;
     }
     let (Some(what), Some(reason)) = (arguments.what, arguments.reason) else {
-        bail!("say what to block, and why with --reason");
+        bail!("name what to block, and the reason with --reason");
     };
     let store = open(arguments.store).await?;
     let operator = operator_for(&store, &what).await?;
@@ -120,7 +120,7 @@ fn said(block: &Block) -> String {
         BlockTarget::Tenant(id) => format!("every preview of tenant {id}"),
         BlockTarget::Sandbox(id) => format!("every preview of sandbox {id}"),
         BlockTarget::Port(id, port) => {
-            format!("port {port} of sandbox {id}, whatever host leads to it")
+            format!("port {port} of sandbox {id}, under every host")
         }
     }
 }
@@ -171,9 +171,9 @@ pub(super) async fn suspend(store: &Store, named: &str, reason: Option<&str>) ->
     let (tenant, version) = operator::suspend_tenant(&operator, named, reason).await?;
     let done = match (reason, version) {
         (Some(_), _) => {
-            format!("{} is suspended: its keys answer 403, its previews are closed", tenant.name)
+            format!("{} is suspended: its API keys get 403, its previews are closed", tenant.name)
         }
-        (None, Some(_)) => format!("{} goes on", tenant.name),
+        (None, Some(_)) => format!("{} is resumed", tenant.name),
         (None, None) => format!("{} was not suspended", tenant.name),
     };
     Ok(Output::line(&done))

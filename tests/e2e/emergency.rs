@@ -62,7 +62,7 @@ async fn replacing_the_signing_keys_voids_every_token_and_cuts_what_is_open_unde
     let mut other = tunnel(&newer).await;
 
     let said = run(&["key", "rotate-signing", "--revoke-old"]);
-    assert!(said.contains("all tokens before are void"), "{said}");
+    assert!(said.contains("all previous tokens are invalid"), "{said}");
     let cut = async { (open.is_closed().await, other.is_closed().await) };
     let cut = tokio::time::timeout(std::time::Duration::from_secs(2), cut).await;
     assert_eq!(cut.expect("what is open is cut at once"), (true, true));

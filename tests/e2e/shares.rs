@@ -206,7 +206,7 @@ async fn withdrawing_a_link_ends_what_is_open_by_it_and_says_so_from_then_on() {
                 _ => format!("{preview}/share"),
             };
             if way == "sandbox" {
-                // The preview is gone by now: the link that was kept does.
+                // The preview no longer exists: the link that was kept does.
                 assert_eq!(made["error"]["code"], "NOT_FOUND");
                 (token(text(&kept, "share_url")).to_owned(), path)
             } else {

@@ -224,7 +224,7 @@ async fn a_blocked_host_is_a_blocked_port_under_every_name_and_no_other_port() {
     assert_eq!(visit("renamed.sandbox.localhost".into()).await, 451);
     // A second block on the same port is refused, one on the whole sandbox is not, and each is lifted by itself.
     let again = format!("{port}-renamed.sandbox.localhost");
-    assert!(refused(&portico, &["block", &again, "--reason", "x"]).contains("blocked already"));
+    assert!(refused(&portico, &["block", &again, "--reason", "x"]).contains("already blocked"));
     operator(&portico, &["block", "renamed.sandbox.localhost", "--reason", "all of it"]);
     eventually("the rest", async || {
         visit(format!("{other}-renamed.sandbox.localhost")).await == 451
@@ -331,7 +331,7 @@ async fn a_host_is_found_with_its_owner_and_how_it_leads_there() {
     assert!(
         refused(&portico, &["find", "nothing.sandbox.localhost"]).contains("nothing is served")
     );
-    assert!(refused(&portico, &["block", "nobody", "--reason", "x"]).contains("no host"));
+    assert!(refused(&portico, &["block", "nobody", "--reason", "x"]).contains("not a host"));
     assert!(
         refused(&portico, &["block", &other.id, "--reason", " "]).contains("a reason is needed")
     );

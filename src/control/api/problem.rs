@@ -155,7 +155,7 @@ impl From<StoreError> for Problem {
             | StoreError::Corrupt(_)
             | StoreError::Directory(_) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::error!(error, "the store failed");
+                tracing::error!(error, "the database failed");
                 Self::unavailable("The database cannot be reached at the moment.")
             }
         }

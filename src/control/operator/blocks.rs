@@ -27,9 +27,9 @@ pub async fn block(
     let new = NewBlock { target, host, reason };
     store.block(new).await.map_err(|error| match error {
         StoreError::Exists => {
-            OperatorError::Conflict(format!("{text} is blocked already; see `portico block list`"))
+            OperatorError::Conflict(format!("{text} is already blocked; see `portico block list`"))
         }
-        StoreError::NotFound => OperatorError::NotFound(format!("{text} is gone by now")),
+        StoreError::NotFound => OperatorError::NotFound(format!("{text} no longer exists")),
         other => other.into(),
     })
 }

@@ -15,7 +15,7 @@ pub async fn find(operator: &Operator, text: &str) -> Result<Value, OperatorErro
         (&operator.store, &found.route, found.port, operator.clock.now());
     let sandbox = store.sandbox_by_id(route.sandbox).await?;
     let sandbox = sandbox
-        .ok_or_else(|| OperatorError::NotFound(format!("what was at {host} is gone by now")))?;
+        .ok_or_else(|| OperatorError::NotFound(format!("what was at {host} no longer exists")))?;
     let tenant = store.tenant(route.tenant).await?;
     let blocks = store.blocks(Some(route.tenant), false).await?;
     let concerns = |target: BlockTarget| match target {

@@ -131,7 +131,7 @@ impl IntoResponse for Refusal {
             OperatorError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_ERROR"),
             OperatorError::Conflict(_) => (StatusCode::CONFLICT, "CONFLICT"),
             OperatorError::Store(error) => {
-                tracing::error!(%error, cause = ?error, "a call of the operator's failed");
+                tracing::error!(%error, cause = ?error, "an operator API call failed");
                 (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
             }
         };
@@ -163,14 +163,13 @@ fn done(status: StatusCode, data: Value) -> Response {
 /// What a call has changed is in effect when it is answered, as far as that can be waited for.
 async fn in_effect(api: &OperatorApi, version: Version) {
     if let Err(behind) = api.follower.reached(version).await {
-        tracing::warn!(%behind, "a call of the operator's is answered before it is in effect");
+        tracing::warn!(%behind, "an operator API call is confirmed before it is in effect");
     }
 }
 
 fn body<T: for<'de> Deserialize<'de>>(bytes: &Bytes) -> Result<T, Refusal> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        Refusal(OperatorError::Invalid(format!("the body is not what is expected: {error}")))
-    })
+    serde_json::from_slice(bytes)
+        .map_err(|error| Refusal(OperatorError::Invalid(format!("the body is not valid: {error}"))))
 }
 
 #[derive(Deserialize)]

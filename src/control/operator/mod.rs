@@ -63,7 +63,7 @@ pub enum OperatorError {
     #[error("{0}")]
     Conflict(String),
     /// The store.
-    #[error("the store failed")]
+    #[error("the database failed")]
     Store(#[from] StoreError),
 }
 

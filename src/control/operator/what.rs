@@ -36,7 +36,7 @@ impl What {
             .map(|tenant| Self::Tenant(Box::new(tenant)))
             .map_err(|error| match error {
                 OperatorError::NotFound(_) => OperatorError::NotFound(format!(
-                    "{text} is no host, and no sandbox or tenant has this id or name"
+                    "{text} is not a host, and no sandbox or tenant has this id or name"
                 )),
                 other => other,
             })
@@ -49,7 +49,7 @@ pub(super) fn lookup(operator: &Operator, text: &str) -> Result<(Arc<str>, Found
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
     let authority = Authority::parse(authority.as_bytes())
-        .map_err(|error| OperatorError::Invalid(format!("{text} is no host or URL: {error}")))?;
+        .map_err(|error| OperatorError::Invalid(format!("{text} is not a host or URL: {error}")))?;
     let routes = &operator.routes;
     // A link through the gateway names the sandbox in its path.
     let authority = gateway_target(operator, &authority, target).unwrap_or(authority);
