@@ -210,7 +210,8 @@ mod tests {
             let (section, name) = key.split_once('.').unwrap();
             *sections.entry(section).or_default() += &format!("{name} = {value}\n");
         }
-        sections.iter().map(|(section, lines)| format!("[{section}]\n{lines}")).collect()
+        let sections = sections.iter().map(|(section, lines)| format!("[{section}]\n{lines}"));
+        sections.collect::<Vec<_>>().concat()
     }
 
     /// What a setting makes of the process, as far as it shows.

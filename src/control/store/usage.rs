@@ -155,6 +155,7 @@ mod tests {
 
     /// The store as it was before usage was counted, with sandboxes in it.
     async fn older(data: &std::path::Path, ids: &[(SandboxId, &str)], tenant: &str) {
+        std::fs::write(data.join("secret.key"), "0".repeat(64)).unwrap();
         let options = SqliteConnectOptions::new().filename(data.join("portico.db"));
         let pool = SqlitePoolOptions::new().max_connections(1);
         let pool = pool.connect_with(options.create_if_missing(true)).await.unwrap();

@@ -2,7 +2,39 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::Settings;
+/// What the operator allows each preview. Zero means "no limit".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Requests under way.
+    pub requests: u32,
+    /// Switched connections (`WebSockets` and others) open. They have a bound of their own, so that many of them do not keep pages from
+    /// loading.
+    pub sockets: u32,
+    /// Requests a second.
+    pub rate: u32,
+    /// Requests that may come at once after a pause; zero: those of one second.
+    pub burst: u32,
+    /// Octets a second, both directions together.
+    pub bandwidth: u64,
+    /// Requests a second of one address without a credential.
+    pub public_rate: u32,
+    /// ... and how many may come at once after a pause.
+    pub public_burst: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            requests: 1024,
+            sockets: 1024,
+            rate: 0,
+            burst: 0,
+            bandwidth: 0,
+            public_rate: 50,
+            public_burst: 200,
+        }
+    }
+}
 
 /// The settings in force. Two of them that change at the same time may be seen one after the other.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ mod knobs;
 mod load;
 mod shaper;
 
+pub use knobs::Settings;
 pub use shaper::Shaper;
 
 use std::net::IpAddr;
@@ -30,40 +31,6 @@ use load::{Load, Loads};
 
 /// How often the loads of sandboxes where nothing goes on are forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
-
-/// What the operator allows each preview. Zero means "no limit".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Requests under way.
-    pub requests: u32,
-    /// Switched connections (`WebSockets` and others) open. They have a bound of their own, so that many of them do not keep pages from
-    /// loading.
-    pub sockets: u32,
-    /// Requests a second.
-    pub rate: u32,
-    /// Requests that may come at once after a pause; zero: those of one second.
-    pub burst: u32,
-    /// Octets a second, both directions together.
-    pub bandwidth: u64,
-    /// Requests a second of one address without a credential.
-    pub public_rate: u32,
-    /// ... and how many may come at once after a pause.
-    pub public_burst: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            requests: 1024,
-            sockets: 1024,
-            rate: 0,
-            burst: 0,
-            bandwidth: 0,
-            public_rate: 50,
-            public_burst: 200,
-        }
-    }
-}
 
 /// A request that wants to be let in.
 #[derive(Debug)]

@@ -200,6 +200,26 @@ const OLD: [&str; 13] = [
     "machine",
 ];
 
+/// Looks through all texts for readers.
+fn look(part: &Value) {
+    match part {
+        Value::Array(items) => items.iter().for_each(look),
+        Value::Object(object) => {
+            for (name, inner) in object {
+                match inner {
+                    Value::String(text) if name == "summary" || name == "description" => {
+                        let text = text.to_lowercase();
+                        let old = OLD.iter().find(|old| text.contains(**old));
+                        assert!(old.is_none(), "{old:?} in {text}");
+                    }
+                    _ => look(inner),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 #[test]
 fn summaries_are_imperatives_and_texts_are_in_the_fields_words() {
     each_operation(|name, operation| {
@@ -208,23 +228,5 @@ fn summaries_are_imperatives_and_texts_are_in_the_fields_words() {
         assert!(VERBS.contains(&verb), "{name}: {summary}");
         assert!(!summary.ends_with('.') && summary.chars().count() <= 60, "{name}: {summary}");
     });
-    fn look(part: &Value) {
-        match part {
-            Value::Array(items) => items.iter().for_each(look),
-            Value::Object(object) => {
-                for (name, inner) in object {
-                    match inner {
-                        Value::String(text) if name == "summary" || name == "description" => {
-                            let text = text.to_lowercase();
-                            let old = OLD.iter().find(|old| text.contains(**old));
-                            assert!(old.is_none(), "{old:?} in {text}");
-                        }
-                        _ => look(inner),
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
     look(document());
 }
