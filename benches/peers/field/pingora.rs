@@ -19,7 +19,7 @@ pub fn start(plan: &Plan<'_>) -> Option<Peer> {
     let socket = plan.directory.join("pingora.socket");
     let pages = &plan.names.pages.directory;
     let errors = std::fs::File::create(plan.directory.join("pingora-errors.log")).expect("a log");
-    let child = pinned(1, &show(&program))
+    let child = pinned(1, show(&program))
         .args(["--http", &port.to_string(), "--https", &tls.to_string()])
         .arg("--certificate")
         .arg(&plan.names.certificate)
