@@ -4,23 +4,25 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow};
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
-use portico::app::{self, Running};
-use portico::base::clock::Clock;
 use portico::base::{service, telemetry};
-use portico::cli::args::{Cli, Command};
-use portico::cli::dev::{self, DevFacts};
+use portico::cli::args::{Cli, Command, ShareArgs};
 use portico::cli::print::Output;
+use portico::cli::session::Plan;
 use portico::cli::signals::Signals;
-use portico::cli::{doctor, operator, trust};
-use portico::config::{self, Config, Handover, Reloader};
+use portico::cli::{dev, doctor, operator, trust};
+use portico::config::{self, Handover, Reloader};
 
 /// Small blocks come and go with every request; this allocator is made for that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misread(&error),
+    };
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -44,20 +46,32 @@ fn in_one_line(error: &anyhow::Error) -> String {
     line
 }
 
+/// Says what is wrong with the command line, or what was asked about it.
+fn misread(error: &clap::Error) -> ExitCode {
+    drop(error.print());
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        // What others call by other names.
+        say_error(
+            "`portico dev 5173` previews what listens on a port, `portico share 5173` shows it to others on your network",
+        );
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Dev(options) if options.trust => {
             let config = dev::config(&options)?;
             say(trust::trust(&config.data, &config.zones)?.trim_end())
         }
-        Command::Dev(options) => {
-            let json = options.json;
-            serve(dev::config(&options)?, None, json)
-        }
+        Command::Dev(options) => serve(Plan::Dev(Box::new(options)), None),
+        Command::Share(ShareArgs { command: None, options }) => serve(Plan::share(options)?, None),
         Command::Serve { config, json } => {
             let loaded = Reloader::load(&config);
-            let (config, reloader) = loaded.map_err(|error| anyhow!(error.in_one_line(&config)))?;
-            serve(config, Some(reloader), json)
+            let (mut config, reloader) =
+                loaded.map_err(|error| anyhow!(error.in_one_line(&config)))?;
+            config.handover = Handover::from_env()?;
+            serve(Plan::Serve { config: Box::new(config), json }, Some(reloader))
         }
         Command::Check { config, r#try } => {
             let (loaded, warnings) = config::check(&config)?;
@@ -107,31 +121,30 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .context("cannot start the control runtime")
 }
 
-fn serve(mut config: Config, reloader: Option<Reloader>, json: bool) -> Result<()> {
-    config.handover = Handover::from_env()?;
-    let log = telemetry::init_log(&config.log)?;
-    for warning in &config.warnings {
+fn serve(plan: Plan, reloader: Option<Reloader>) -> Result<()> {
+    let log = telemetry::init_log(&plan.log()?)?;
+    for warning in plan.warnings() {
         tracing::warn!("{warning}");
     }
-    raise_open_files(config.listen.max_connections);
+    raise_open_files(plan.connections());
     let runtime = runtime()?;
     runtime.block_on(async {
         // Before anything is said to be ready, so that no signal is missed.
         let mut signals = Signals::install(reloader, log.control())?;
-        let (running, facts) = if config.dev.is_some() {
-            let started = dev::start(config, Clock::system()).await?;
-            (started.running, Some(started.facts))
-        } else {
-            (app::start(config).await?, None)
-        };
-        announce(&running, facts.as_ref(), json)?;
-        service::ready(&format!("serving previews on {}", running.preview));
+        let session = plan.start().await?;
+        if let Some(said) = session.said() {
+            say(said)?;
+        }
+        service::ready(&format!("serving previews on {}", session.server().preview));
         tokio::spawn(service::keep_alive());
-        signals.end(&running).await;
+        tokio::select! {
+            () = signals.end(session.server()) => {}
+            () = session.over() => {}
+        }
         service::stopping();
         tokio::select! {
-            () = running.stop() => {}
-            () = signals.end(&running) => running.cut().await,
+            () = session.stop() => {}
+            () = signals.end(session.server()) => session.cut().await,
         }
         Ok(())
     })
@@ -148,33 +161,6 @@ fn raise_open_files(connections: usize) {
         ),
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "cannot raise the limit on open files"),
-    }
-}
-
-fn announce(running: &Running, facts: Option<&DevFacts>, json: bool) -> Result<()> {
-    let Running { preview, api, admin, .. } = running;
-    match (facts, json) {
-        (Some(facts), true) => say(&serde_json::to_string(facts)?),
-        (Some(facts), false) => {
-            let https = facts.https_url.as_ref().map_or_else(String::new, |url| {
-                format!(
-                    "  HTTPS     {url}\n            `portico dev --trust` makes browsers trust its certificate\n"
-                )
-            });
-            say(&format!(
-                "\n  Preview   {}\n{https}  API       {}/api/v1\n  API key   {}\n  Admin     {}/metrics\n\n  Ctrl-C stops. Tenant, key and sandboxes are kept for the next start.\n",
-                facts.preview_url, facts.api_url, facts.api_key, facts.admin_url
-            ))
-        }
-        (None, true) => say(&serde_json::to_string(&serde_json::json!({
-            "preview": preview.to_string(),
-            "api_url": format!("http://{api}"),
-            "admin_url": format!("http://{admin}"),
-        }))?),
-        (None, false) => {
-            tracing::info!(%preview, %api, %admin, "ready");
-            Ok(())
-        }
     }
 }
 

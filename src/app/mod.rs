@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use crate::base::clock::Clock;
 use crate::base::shutdown::{Shutdown, Stage, Watcher};
 use crate::base::telemetry::Metrics;
-use crate::config::{Config, Role, development};
+use crate::config::{Config, Role};
 use crate::control::admin::{self, AdminState};
 use crate::control::api::{self, ApiState};
 use crate::control::compute;
@@ -75,17 +75,18 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     // Everything is bound before anything is served, so that a port in use is an error of starting.
     let is_dev = config.dev.is_some();
     let advise = |names| move |error| unbound(error, is_dev, names);
-    let previews = door(&config, Role::Preview, config.preview)
-        .map_err(advise(("--port", "preview.listen")))?;
+    let [plain, tls] = config.dev.as_ref().map(|dev| dev.port_options).unwrap_or_default();
+    let previews =
+        door(&config, Role::Preview, config.preview).map_err(advise((plain, "preview.listen")))?;
     let api_listener =
         bind(&config, Role::Api, config.api).await.map_err(advise(("--api-port", "api.listen")))?;
     let admin_listener = bind(&config, Role::Admin, config.admin)
         .await
         .map_err(advise(("--admin-port", "admin.listen")))?;
     let secure = match &config.tls {
-        Some(tls) => {
-            let bound = door(&config, Role::Tls, tls.listen);
-            Some(bound.map_err(advise(("--https-port", "tls.listen")))?)
+        Some(settings) => {
+            let bound = door(&config, Role::Tls, settings.listen);
+            Some(bound.map_err(advise((tls, "tls.listen")))?)
         }
         None => None,
     };
@@ -108,8 +109,8 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
 
     let shutdown = Shutdown::default();
     let metrics = Arc::new(Metrics::new());
-    if config.dev.is_some() {
-        development(&config.data).prepare(&config.zones, clock.now())?;
+    if let Some(dev) = &config.dev {
+        dev.certificates.prepare(&config.zones, clock.now())?;
     }
     let certificates = match &config.tls {
         Some(tls) => Some(Certificates::load(tls.certificates.clone(), clock.clone())?),

@@ -126,11 +126,14 @@ pub(super) fn serving(config: &Config, public_port: u16) -> store::Serving {
 /// What workers are told.
 pub(super) fn tuning(config: &Config, rules: &Arc<AddressRules>) -> Result<Tuning> {
     Ok(Tuning {
-        rules: Rules { forbidden_ports: config.forbidden_ports.clone() },
+        rules: Rules {
+            forbidden_ports: config.forbidden_ports.clone(),
+            only: config.dev.as_ref().and_then(|dev| dev.only),
+        },
         dialler: Dialler {
             rules: Arc::clone(rules),
             connect_timeout: config.forward.connect_timeout,
-            demo: config.dev.and_then(|dev| dev.demo),
+            demo: config.dev.as_ref().and_then(|dev| dev.demo),
             tls: SandboxTls::new(config.sandbox_authorities.as_deref())
                 .context("cannot use the file that networks.sandbox_ca_file names")?,
         },

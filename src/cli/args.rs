@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
 
 pub use super::place::StoreArg;
 use crate::base::telemetry::{LogFormat, LogSettings};
@@ -10,7 +11,9 @@ use crate::cli::commands::{
     BlockArgs, DomainCommand, ExplainArgs, KeyCommand, OperatorCommand, SandboxCommand,
     ShareCommand, TenantCommand, TokenCommand,
 };
-use crate::config::MAX_WORKERS;
+use crate::cli::lan::{Listen, NameSuffix};
+use crate::cli::target::Target;
+use crate::config::{MAX_WORKERS, wants_colour};
 
 /// A reverse proxy for sandbox previews, with access control, share links, custom domains and branded pages.
 #[derive(Debug, Parser)]
@@ -104,9 +107,8 @@ pub enum Command {
     /// List and revoke preview tokens
     #[command(subcommand)]
     Token(TokenCommand),
-    /// List and withdraw share links
-    #[command(subcommand)]
-    Share(ShareCommand),
+    /// Show an app of this machine to others on the same network, or list and revoke share links
+    Share(ShareArgs),
     /// Show what is served at a host or URL, and who owns it
     Find {
         /// The host or URL
@@ -185,9 +187,24 @@ pub struct DevOptions {
     /// Where tenant, keys and sandboxes are kept [default: portico below the XDG data directory]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Preview what already listens on this port of 127.0.0.1 (or `::1`), in new sandboxes as well
-    #[arg(long, value_name = "PORT")]
-    pub to: Option<u16>,
+    /// The app to preview: what listens on a port of this machine, e.g. `5173` or `http://localhost:5173`; new sandboxes preview it as well
+    #[arg(value_name = "PORT|URL")]
+    pub target: Option<Target>,
+    /// The same as an option
+    #[arg(long, value_name = "PORT|URL", conflicts_with = "target")]
+    pub to: Option<Target>,
+    /// Show it to others as well: listen on this address of this machine, or on the one that `auto` finds, as `portico share` does
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<Listen>,
+    /// How it is shown to others.
+    #[command(flatten)]
+    pub guests: GuestOptions,
+    /// Open the link in a browser
+    #[arg(long)]
+    pub open: bool,
+    /// Print no line for a request
+    #[arg(long, conflicts_with = "log")]
+    pub quiet: bool,
     /// Data-plane threads [default: one a core]
     #[arg(long, value_name = "N", value_parser = parse_workers)]
     pub workers: Option<usize>,
@@ -197,6 +214,71 @@ pub struct DevOptions {
     /// Make this machine trust the development CA where possible, print what is left to do, and exit
     #[arg(long)]
     pub trust: bool,
+    /// The log.
+    #[command(flatten)]
+    pub log: LogOptions,
+}
+
+impl DevOptions {
+    /// The app to preview, however it was named.
+    pub fn target(&self) -> Option<&Target> {
+        self.target.as_ref().or(self.to.as_ref())
+    }
+}
+
+/// How an app is shown to others.
+#[derive(Args, Clone, Debug)]
+pub struct GuestOptions {
+    /// How long the link for others works, e.g. `30m`, `1h` or `1d`
+    #[arg(long = "for", value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
+    pub lifetime: SignedDuration,
+    /// What the name for others ends in: a domain whose names resolve to the address in them, as those of sslip.io and nip.io do; `none` puts the address itself into the link
+    #[arg(long, value_name = "DOMAIN", default_value = "sslip.io")]
+    pub name_suffix: NameSuffix,
+    /// Serve others without TLS, for devices that refuse the certificate: whoever is on the network can read along
+    #[arg(long)]
+    pub http: bool,
+}
+
+/// `portico share`, and its commands for the links that there are.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct ShareArgs {
+    /// A command for the links that there are.
+    #[command(subcommand)]
+    pub command: Option<ShareCommand>,
+    /// What is to be shown.
+    #[command(flatten)]
+    pub options: ShareOptions,
+}
+
+/// Options of `portico share PORT|URL`.
+#[derive(Args, Clone, Debug)]
+pub struct ShareOptions {
+    /// The app to show: what listens on a port of this machine, e.g. `5173` or `http://localhost:5173`
+    #[arg(value_name = "PORT|URL", required = true)]
+    pub target: Option<Target>,
+    /// How it is shown.
+    #[command(flatten)]
+    pub guests: GuestOptions,
+    /// The address of this machine to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "auto")]
+    pub listen: Listen,
+    /// Port for visitors; 0 takes any free one [default: 8443, with --http 8080]
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Print no QR code
+    #[arg(long)]
+    pub no_qr: bool,
+    /// Where the link is kept while it works [default: portico below the XDG data directory]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Print the facts as one JSON line on standard output once everything is ready
+    #[arg(long)]
+    pub json: bool,
+    /// Print no line for a request
+    #[arg(long, conflicts_with = "log")]
+    pub quiet: bool,
     /// The log.
     #[command(flatten)]
     pub log: LogOptions,
@@ -228,8 +310,10 @@ enum LogFormatArg {
 }
 
 impl LogOptions {
-    /// The settings, with a filter for when none was given.
-    pub(super) fn settings(&self, default_filter: &str) -> LogSettings {
+    /// The settings, with or without lines for requests when no filter was given.
+    pub(super) fn settings(&self, quiet: bool) -> LogSettings {
+        let default_filter =
+            if quiet { "warn,portico::access=off" } else { "warn,portico::access=info" };
         LogSettings {
             format: match self.log_format {
                 LogFormatArg::Auto => LogFormat::Auto,
@@ -238,8 +322,26 @@ impl LogOptions {
             },
             filter: self.log.clone().unwrap_or_else(|| default_filter.to_owned()),
             file: self.log_file.clone(),
+            brief: true,
+            colour: wants_colour(),
         }
     }
+}
+
+/// The longest time that an app is shown to others for, hours.
+const LONGEST_SHARE: i64 = 7 * 24;
+
+fn parse_duration(text: &str) -> Result<SignedDuration, String> {
+    let longest = SignedDuration::from_hours(LONGEST_SHARE);
+    // Weeks and months have no place here; a day is 24 hours.
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u8>().ok());
+    let read = match days {
+        Some(days) => Some(SignedDuration::from_hours(24 * i64::from(days))),
+        None => text.parse::<SignedDuration>().ok(),
+    };
+    read.filter(|time| *time >= SignedDuration::from_secs(1) && *time <= longest).ok_or_else(|| {
+        "must be a time from `1s` to `7d`, such as `30m`, `1h 30m` or `1d`".to_owned()
+    })
 }
 
 fn parse_workers(text: &str) -> Result<usize, String> {

@@ -328,14 +328,14 @@ pub enum ShareCommand {
         #[command(flatten)]
         store: StoreArg,
     },
-    /// Withdraw one link
+    /// Revoke one link; what is open by it ends
     Revoke {
-        /// The tenant, by id or name
+        /// The tenant, by id or name [default: that of the link]
         #[arg(long)]
-        tenant: String,
-        /// The sandbox's id
+        tenant: Option<String>,
+        /// The sandbox's id [default: that of the link]
         #[arg(long)]
-        sandbox: String,
+        sandbox: Option<String>,
         /// The link's id
         id: String,
         #[command(flatten)]

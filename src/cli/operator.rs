@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::{Value, json};
 
 use crate::base::clock::Clock;
-use crate::cli::args::Command;
+use crate::cli::args::{Command, ShareArgs};
 use crate::cli::commands::{
     DomainCommand, KeyCommand, OperatorCommand, SandboxCommand, ShareCommand, TenantCommand,
     TokenCommand,
@@ -19,7 +19,9 @@ use crate::control::api::keys;
 use crate::control::operator::{operator_token, put_operator_token, show_tenant};
 use crate::control::store::{AuditFilter, NewApiKey, SandboxFilter, Store, StoreError};
 use crate::model::host::Authority;
-use crate::model::{CustomDomain, KeyScope, Links, Sandbox, SandboxId, Tenant, show_upstream};
+use crate::model::{
+    CustomDomain, KeyScope, Links, Sandbox, SandboxId, Tenant, TenantId, show_upstream,
+};
 
 /// Runs an operator command and returns what to print.
 pub async fn run(command: Command) -> Result<Output> {
@@ -33,7 +35,7 @@ pub async fn run(command: Command) -> Result<Output> {
             Ok(sandboxes(&store, &tenant).await?.show(json))
         }
         Command::Token(command) => token(command).await,
-        Command::Share(command) => share(command).await,
+        Command::Share(ShareArgs { command: Some(command), .. }) => share(command).await,
         Command::Find { what, json, store } => {
             takedown::find(&open(store).await?, &what, json).await
         }
@@ -65,6 +67,7 @@ pub async fn run(command: Command) -> Result<Output> {
         }
         Command::Dev(_)
         | Command::Serve { .. }
+        | Command::Share(_)
         | Command::Check { .. }
         | Command::Doctor { .. }
         | Command::Completions { .. }
@@ -408,6 +411,17 @@ async fn token(command: TokenCommand) -> Result<Output> {
     }
 }
 
+/// Whose a sandbox is.
+async fn tenant_of(store: &Store, sandbox: SandboxId) -> Result<TenantId> {
+    for tenant in store.tenants().await? {
+        match store.sandbox(tenant.id, sandbox).await {
+            Err(StoreError::NotFound) => {}
+            found => return Ok(found?.tenant),
+        }
+    }
+    bail!("there is no such sandbox")
+}
+
 async fn share(command: ShareCommand) -> Result<Output> {
     match command {
         ShareCommand::List { tenant, sandbox, json, store } => {
@@ -440,9 +454,15 @@ async fn share(command: ShareCommand) -> Result<Output> {
         }
         ShareCommand::Revoke { tenant, sandbox, id, store } => {
             let store = open_for("share.delete", store).await?;
-            let tenant = find(&store, &tenant).await?.id;
-            let sandbox = sandbox.parse().context("that is not a sandbox id")?;
             let id = id.parse().context("that is not a share link id")?;
+            let sandbox = match sandbox {
+                Some(sandbox) => sandbox.parse().context("that is not a sandbox id")?,
+                None => store.share_link(id).await?.context("there is no such share link")?.sandbox,
+            };
+            let tenant = match tenant {
+                Some(named) => find(&store, &named).await?.id,
+                None => tenant_of(&store, sandbox).await?,
+            };
             store.revoke_share(tenant, sandbox, id).await.context("there is no such share link")?;
             Ok(Output::line("revoked"))
         }

@@ -405,6 +405,8 @@ fn log(r: &mut Reader) -> LogSettings {
             )
             .unwrap_or_else(|| "info".into()),
         file: r.text("log.file", "a path", |text| (!text.is_empty()).then(|| PathBuf::from(text))),
+        brief: false,
+        colour: super::wants_colour(),
     }
 }
 

@@ -13,7 +13,7 @@ pub use handover::{Handover, HandoverError, Role};
 pub use reload::{Reloader, Reread};
 pub(crate) use webhooks::development as development_webhooks;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ use crate::control::lifecycle::WakeSettings;
 use crate::control::usage::Prices;
 use crate::control::{compute as commands, dns, serve, verify};
 use crate::edge::{forward, limits, listen, tls};
-use crate::model::Visibility;
 use crate::model::network::AddressRules;
+use crate::model::{SandboxId, Visibility};
 
 /// Everything a process needs to know to start.
 #[derive(Clone, Debug)]
@@ -91,12 +91,20 @@ pub struct Config {
 }
 
 /// What development mode adds.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Dev {
     /// The port of this machine that is previewed, by new sandboxes as well.
     pub to: Option<u16>,
+    /// Where on it the printed link leads.
+    pub path: String,
     /// Where the demo app listens.
     pub demo: Option<SocketAddr>,
+    /// The certificates, which are created at the start.
+    pub certificates: tls::Development,
+    /// All that is served, where that is one port of one sandbox.
+    pub only: Option<(SandboxId, u16)>,
+    /// The options that name the ports of the plain listener and of that for TLS.
+    pub port_options: [&'static str; 2],
 }
 
 /// How usage is counted.
@@ -180,6 +188,12 @@ pub fn home_dir() -> Option<PathBuf> {
     std::env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
+/// Whether a terminal may be written to in colour: `NO_COLOR` (with any value) and `TERM=dumb` say no.
+pub fn wants_colour() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !refused && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// Data-plane threads when none are asked for: one a core.
 pub(crate) fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -188,4 +202,9 @@ pub(crate) fn default_workers() -> usize {
 /// The certificates of `portico dev`, below its data directory.
 pub(crate) fn development(data: &Path) -> tls::Development {
     tls::Development::at(&data.join("tls"))
+}
+
+/// Those of `portico share`: an authority of its own for each name by which others reach this machine.
+pub(crate) fn sharing(data: &Path, zone: &str, address: IpAddr) -> tls::Development {
+    tls::Development::sharing(&data.join("tls").join("share").join(zone), zone, address)
 }

@@ -112,9 +112,19 @@ async fn the_log_tells_every_request_and_no_credential() {
             assert!(!log.contains(tail), "{}", log.lines().find(|l| l.contains(tail)).unwrap());
         }
         assert!(!log.contains("s3cret-query"), "queries are not logged");
-        let access: Vec<&str> = log.lines().filter(|l| l.contains("portico::access")).collect();
+        let is_access = |line: &&str| match format {
+            "json" => line.contains("portico::access"),
+            _ => line.starts_with("GET "),
+        };
+        let access: Vec<&str> = log.lines().filter(is_access).collect();
         assert_eq!(access.len(), answered.len(), "{log}");
         if format == "text" {
+            for (path, status) in &answered {
+                let line = access.iter().find(|line| line.contains(path.as_str())).unwrap();
+                assert!(line.starts_with(&format!("GET    {status} ")), "{line}");
+            }
+            let refused = access.iter().find(|line| line.contains("/none")).unwrap();
+            assert!(refused.ends_with(" /none  sign_in_needed"), "{refused}");
             continue;
         }
         let lines: Vec<Value> = access.iter().map(|l| serde_json::from_str(l).unwrap()).collect();

@@ -1,5 +1,5 @@
-//! Access lines, at a price that every request can pay: as JSON they are written straight into a buffer of the worker's own, and
-//! handed to the writing thread many at a time.
+//! Access lines, at a price that every request can pay: as JSON, or for a person to read in passing, they are written straight into a
+//! buffer of the worker's own, and handed to the writing thread many at a time.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -13,7 +13,16 @@ use tracing_appender::non_blocking::NonBlocking;
 /// A buffer this full is handed over at once; a [`flush`] hands over the rest.
 const FULL: usize = 64 << 10;
 
-static WRITER: OnceLock<NonBlocking> = OnceLock::new();
+static WRITER: OnceLock<(NonBlocking, Form)> = OnceLock::new();
+
+/// What a line looks like that is written here.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    /// One JSON object.
+    Json,
+    /// What this appends.
+    Other(fn(&mut String, &AccessLine<'_>)),
+}
 
 #[derive(Default)]
 struct Lines {
@@ -30,7 +39,7 @@ thread_local! {
 /// Hands over what this thread has buffered. Called by every worker a few times a second, and when it ends.
 pub fn flush() {
     LINES.with_borrow_mut(|lines| {
-        if let Some(writer) = WRITER.get()
+        if let Some((writer, _)) = WRITER.get()
             && !lines.text.is_empty()
         {
             // A full queue drops lines rather than delaying requests; it counts them itself.
@@ -98,9 +107,9 @@ pub struct AccessLine<'a> {
     pub cause: Option<&'a str>,
 }
 
-/// From now on lines are JSON, written here. Only the first log of a process is set up.
-pub(super) fn write_json_to(writer: NonBlocking) {
-    drop(WRITER.set(writer));
+/// From now on lines have this form and are written here. Only the first log of a process is set up.
+pub(super) fn write_to(writer: NonBlocking, form: Form) {
+    drop(WRITER.set((writer, form)));
 }
 
 impl AccessLine<'_> {
@@ -114,11 +123,12 @@ impl AccessLine<'_> {
         if !wanted {
             return;
         }
-        if WRITER.get().is_none() {
-            return self.emit(gravity);
-        }
+        let Some((_, form)) = WRITER.get() else { return self.emit(gravity) };
         let full = LINES.with_borrow_mut(|lines| {
-            lines.add(self, gravity);
+            match form {
+                Form::Json => lines.add(self, gravity),
+                Form::Other(add) => add(&mut lines.text, self),
+            }
             lines.text.len() >= FULL
         });
         if full {

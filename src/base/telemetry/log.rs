@@ -15,7 +15,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
-use super::access;
+use super::access::{self, Form};
+use super::brief;
 use crate::base::owner;
 
 /// Batches of lines that may wait for the writer; beyond that they are dropped (and counted) rather than requests delayed.
@@ -45,6 +46,10 @@ pub struct LogSettings {
     pub filter: String,
     /// A file to append to; standard error otherwise.
     pub file: Option<PathBuf>,
+    /// Whether requests are told in short lines for a person, where they are not JSON.
+    pub brief: bool,
+    /// Whether a terminal may be written to in colour.
+    pub colour: bool,
 }
 
 impl LogSettings {
@@ -177,15 +182,22 @@ pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
     let (writer, guard) = builder.finish(output);
     let lost = writer.error_counter();
     let registry = tracing_subscriber::registry().with(filter);
-    let set = if settings.is_json() {
-        // Access lines have a writer of their own, and are no events then.
+    let (json, colour) = (settings.is_json(), settings.is_terminal() && settings.colour);
+    let set = if json {
         let layer = layer().json().flatten_event(true).with_writer(writer.clone());
-        registry.with(layer).try_init().inspect(|()| access::write_json_to(writer))
+        registry.with(layer).try_init()
     } else {
-        let layer = layer().compact().with_ansi(settings.is_terminal()).with_writer(writer);
+        let layer = layer().compact().with_ansi(colour).with_writer(writer.clone());
         registry.with(layer).try_init()
     };
     set.map_err(|_| LogError::Twice)?;
+    // Access lines have a writer of their own, and are no events then.
+    match (json, settings.brief) {
+        (true, _) => access::write_to(writer, Form::Json),
+        (false, true) if colour => access::write_to(writer, Form::Other(brief::add_in_colour)),
+        (false, true) => access::write_to(writer, Form::Other(brief::add)),
+        (false, false) => {}
+    }
     drop(LOST.set(lost));
     Ok(LogGuard { control: LogControl { filter: handle, next }, _writer: guard })
 }

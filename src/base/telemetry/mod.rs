@@ -1,6 +1,7 @@
 //! What is seen from outside: metrics and the log. Knows nothing of hosts, tokens or sandboxes but their labels.
 
 mod access;
+mod brief;
 mod counts;
 mod log;
 mod machines;

@@ -41,6 +41,7 @@ mod sdk;
 mod settings;
 mod shapes;
 mod shares;
+mod short_links;
 mod stream_tickets;
 mod tenant;
 mod tickets;
@@ -57,6 +58,7 @@ pub use document::openapi;
 pub use minting::{Minted, TokenOrder, mint as mint_preview_token};
 pub use problem::Problem;
 pub use settings::{ApiSettings, ApiState};
+pub use short_links::{LinkOrder, ShortLink, short_link};
 pub use tenant::is_origin;
 pub use tickets::Tickets;
 

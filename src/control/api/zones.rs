@@ -24,6 +24,11 @@ impl Zones {
         Ok(Self { domains, state: state.clone() })
     }
 
+    /// The platform's zone for everything, whatever domains a tenant has.
+    pub(super) fn of_platform(state: &ApiState) -> Self {
+        Self { domains: Vec::new(), state: state.clone() }
+    }
+
     /// What time it is.
     pub(super) fn now(&self) -> Timestamp {
         self.state.clock.now()

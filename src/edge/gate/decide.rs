@@ -2,7 +2,8 @@
 //!
 //! 1. Without complete tables nothing is known, and nothing is "not found".
 //! 2. A gateway host leads on to the preview host, whoever asks.
-//! 3. The host must lead to a sandbox: an exact custom domain, or a label below a zone that this sandbox answers in.
+//! 3. The host must lead to a sandbox: an exact custom domain, or a label below a zone that this sandbox answers in. Where only one port
+//!    of one sandbox is served, it must lead there.
 //! 4. What the operator has closed is closed for everybody, whatever they show: nothing below is looked at.
 //! 5. The port must be one that may be previewed.
 //! 6. What is below `/.well-known/portico/` is ours and is answered here: no such request reaches an app, by whatever access.
@@ -26,7 +27,7 @@ use super::trace::{Step, Trace};
 use super::visit::{SEC_FETCH_SITE, Visit};
 use crate::model::host::Authority;
 use crate::model::token::{Claims, TokenError};
-use crate::model::{ShareId, ShareLink, TokenScope};
+use crate::model::{SandboxId, ShareId, ShareLink, TokenScope};
 use crate::routing::{Found, Routes, resolve};
 
 /// Settings of the gate.
@@ -34,6 +35,8 @@ use crate::routing::{Found, Routes, resolve};
 pub struct Rules {
     /// Ports that are refused on every sandbox.
     pub forbidden_ports: Vec<u16>,
+    /// All that is served, where that is one port of one sandbox: everything else is not found, whatever it is.
+    pub only: Option<(SandboxId, u16)>,
 }
 
 /// How far `iat` may lie ahead of our clock, seconds.
@@ -76,6 +79,10 @@ pub fn explain(
             return unknown(RefusalReason::NotFound, tenant);
         }
     };
+    if rules.only.is_some_and(|only| only != (found.route.sandbox, found.port)) {
+        trace.note(Step::Host, || told::nothing(visit, routes));
+        return unknown(RefusalReason::NotFound, None);
+    }
     trace.note(Step::Host, || told::found(&found));
     if let Err(reason) = open(&found.tenant, &found.route, found.port) {
         trace.note(Step::Block, || told::closed(&found));

@@ -165,7 +165,7 @@ impl World {
                 let mut verifier = Verifier::new(4);
                 let evidence =
                     Evidence::gather(&visit.credentials, &self.routes, &self.ring, &mut verifier);
-                let rules = Rules { forbidden_ports: vec![22] };
+                let rules = Rules { forbidden_ports: vec![22], ..Rules::default() };
                 decide(&visit, &evidence, &self.routes, &rules, at(0))
             }
         }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
@@ -23,13 +24,10 @@ use x509_parser::prelude::FromDer as _;
 use super::files::Pair;
 use super::pair;
 
-/// The names that the authority may vouch for, with everything below them; none: it may vouch for all.
-const PERMITTED: &[&str] = &["localhost"];
-/// The addresses that it may vouch for, as long as there is any such name.
-const LOOPBACK: [(IpAddr, u8); 2] =
-    [(IpAddr::V4(Ipv4Addr::LOCALHOST), 8), (IpAddr::V6(Ipv6Addr::LOCALHOST), 128)];
-/// How long the authority is valid, days.
+/// How long the authority is valid that vouches for this machine to itself, days.
 const AUTHORITY_DAYS: i64 = 3650;
+/// How long one is valid that vouches for this machine to others, days. Somebody else trusts it, so it must not outlive its use.
+const SHARING_DAYS: i64 = 90;
 /// How long a certificate is valid, days.
 const CERTIFICATE_DAYS: i64 = 90;
 /// A certificate or authority with fewer days than this left is made anew.
@@ -43,6 +41,12 @@ pub struct Development {
     ca_key: PathBuf,
     /// What previews are served with.
     pub pair: Pair,
+    /// The name that the authority may vouch for, with everything below it.
+    name: String,
+    /// The addresses that it may vouch for, each with the network that it is named as.
+    addresses: Vec<(IpAddr, u8)>,
+    /// How long the authority is valid, days.
+    days: i64,
 }
 
 /// Why there are no development certificates.
@@ -57,11 +61,25 @@ pub enum DevelopmentError {
 }
 
 impl Development {
-    /// The certificates in a directory, made or not.
+    /// The certificates for `localhost` in a directory, made or not.
     pub fn at(directory: &Path) -> Self {
+        let loopback =
+            [(IpAddr::V4(Ipv4Addr::LOCALHOST), 8), (IpAddr::V6(Ipv6Addr::LOCALHOST), 128)];
+        Self::of(directory, "localhost", loopback.to_vec(), AUTHORITY_DAYS)
+    }
+
+    /// The certificates in a directory for a name by which others reach this machine at an address. Their authority can vouch for these
+    /// two alone.
+    pub fn sharing(directory: &Path, name: &str, address: IpAddr) -> Self {
+        let whole = if address.is_ipv4() { 32 } else { 128 };
+        Self::of(directory, name, vec![(address, whole)], SHARING_DAYS)
+    }
+
+    fn of(directory: &Path, name: &str, addresses: Vec<(IpAddr, u8)>, days: i64) -> Self {
         let pair =
             Pair { certificate: directory.join("preview.pem"), key: directory.join("preview.key") };
-        Self { ca: directory.join("ca.pem"), ca_key: directory.join("ca.key"), pair }
+        let (ca, ca_key) = (directory.join("ca.pem"), directory.join("ca.key"));
+        Self { ca, ca_key, pair, name: name.to_owned(), addresses, days }
     }
 
     /// Makes what is missing, has come near its end, or does not fit the zones. The authority is kept as long as it can be: somebody
@@ -75,7 +93,7 @@ impl Development {
             Some(kept) => kept,
             None => self.make_authority(now)?,
         };
-        let names = names(zones);
+        let names = self.names(zones);
         if !self.fits(&names, now) {
             self.make_certificate(names, &authority, now)?;
         }
@@ -109,12 +127,12 @@ impl Development {
         let octets = key.der_bytes().get(1..5).and_then(|octets| octets.try_into().ok());
         let mark = octets.map(u32::from_be_bytes).unwrap_or_default();
         let name = format!("Portico development CA {mark:08x}");
-        let mut params = valid(now, AUTHORITY_DAYS);
+        let mut params = valid(now, self.days);
         params.distinguished_name.push(DnType::CommonName, name.as_str());
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.name_constraints = (!PERMITTED.is_empty()).then(constraints);
+        params.name_constraints = Some(self.constraints());
         let certificate = params.self_signed(&key)?;
         write(&self.ca_key, &key.serialize_pem(), 0o600)?;
         write(&self.ca, &certificate.pem(), 0o644)?;
@@ -160,38 +178,37 @@ impl Development {
         write(&self.pair.key, &key.serialize_pem(), 0o600)?;
         write(&self.pair.certificate, &certificate.pem(), 0o644)
     }
+
+    /// The zones that the authority may vouch for, what is one label below them, and the machine itself.
+    fn names(&self, zones: &[String]) -> Vec<SanType> {
+        let may = |zone: &&String| {
+            let above = zone.strip_suffix(self.name.as_str());
+            above.is_some_and(|left| left.is_empty() || left.ends_with('.'))
+        };
+        let below = zones.iter().filter(may).flat_map(|zone| [format!("*.{zone}"), zone.clone()]);
+        let mut names: Vec<String> = below.collect();
+        if !names.contains(&self.name) {
+            names.push(self.name.clone());
+        }
+        let dns = names.into_iter().filter_map(|name| name.try_into().ok().map(SanType::DnsName));
+        dns.chain(self.addresses.iter().map(|(address, _)| SanType::IpAddress(*address))).collect()
+    }
+
+    /// That it may vouch for nothing else. Where addresses of one kind are named, all of the other are excluded as well.
+    fn constraints(&self) -> NameConstraints {
+        let addresses = self.addresses.iter().filter_map(|(address, prefix)| {
+            let network = IpNet::new(*address, *prefix).ok()?.network();
+            Some(GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(network, *prefix)))
+        });
+        let name = GeneralSubtree::DnsName(self.name.clone());
+        NameConstraints {
+            permitted_subtrees: std::iter::once(name).chain(addresses).collect(),
+            excluded_subtrees: Vec::new(),
+        }
+    }
 }
 
 type Authority = Issuer<'static, KeyPair>;
-
-/// The zones that the authority may vouch for, what is one label below them, and this machine itself.
-fn names(zones: &[String]) -> Vec<SanType> {
-    let may = |zone: &&String| {
-        let is_below = |permitted: &str| {
-            zone.strip_suffix(permitted).is_some_and(|left| left.is_empty() || left.ends_with('.'))
-        };
-        PERMITTED.is_empty() || PERMITTED.iter().any(|permitted| is_below(permitted))
-    };
-    let below = zones.iter().filter(may).flat_map(|zone| [format!("*.{zone}"), zone.clone()]);
-    let dns = below.chain(["localhost".to_owned()]);
-    let dns = dns.filter_map(|name| name.try_into().ok().map(SanType::DnsName));
-    dns.chain(LOOPBACK.map(|(address, _)| SanType::IpAddress(address))).collect()
-}
-
-fn constraints() -> NameConstraints {
-    let names = PERMITTED.iter().map(|name| GeneralSubtree::DnsName((*name).to_owned()));
-    let addresses = LOOPBACK.map(|(address, prefix)| {
-        let network = match address {
-            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)),
-            IpAddr::V6(_) => address,
-        };
-        GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(network, prefix))
-    });
-    NameConstraints {
-        permitted_subtrees: names.chain(addresses).collect(),
-        excluded_subtrees: Vec::new(),
-    }
-}
 
 /// Parameters with nothing but a time: from yesterday, as clocks differ, for so many days.
 fn valid(now: Timestamp, days: i64) -> CertificateParams {
@@ -318,6 +335,39 @@ mod tests {
             made.make_certificate(vec![name_of], &authority, now).unwrap();
             assert_eq!(is_accepted(&made, &made.pair.certificate, name, now), accepted, "{name}");
         }
+    }
+
+    #[test]
+    fn an_authority_for_others_can_vouch_for_one_name_and_one_address() {
+        let files = tempfile::tempdir().unwrap();
+        let (zone, address) = ("192-168-1-7.sslip.io", "192.168.1.7".parse().unwrap());
+        let made = Development::sharing(&files.path().join(zone), zone, address);
+        let now = at("2026-02-03T00:00:00Z");
+        made.prepare(&zones(&[zone]), now).unwrap();
+        for name in ["5173-x.192-168-1-7.sslip.io", zone, "192.168.1.7"] {
+            assert!(is_accepted(&made, &made.pair.certificate, name, now), "{name}");
+        }
+        let (authority, _) = made.kept_authority(now).unwrap().unwrap();
+        for other in [
+            "sslip.io",
+            "192-168-1-8.sslip.io",
+            "x-192-168-1-7.sslip.io",
+            "localhost",
+            "bank.example",
+        ] {
+            let name = SanType::DnsName(other.try_into().unwrap());
+            made.make_certificate(vec![name], &authority, now).unwrap();
+            assert!(!is_accepted(&made, &made.pair.certificate, other, now), "{other}");
+        }
+        for other in ["192.168.1.8", "127.0.0.1", "::1", "fd00::7"] {
+            let name = SanType::IpAddress(other.parse().unwrap());
+            made.make_certificate(vec![name], &authority, now).unwrap();
+            assert!(!is_accepted(&made, &made.pair.certificate, other, now), "{other}");
+        }
+        let ended = at("2026-05-05T00:00:00Z");
+        let before = texts(&made);
+        made.prepare(&zones(&[zone]), ended).unwrap();
+        assert_ne!(texts(&made)[0], before[0], "it does not outlive its use");
     }
 
     #[test]

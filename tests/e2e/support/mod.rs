@@ -12,6 +12,7 @@ mod proxy;
 mod receiver;
 mod relay;
 mod sandbox;
+mod terminal;
 mod tls;
 
 pub use compute::Commands;
@@ -24,4 +25,5 @@ pub use proxy::{Api, Portico, SandboxHandle, config_in};
 pub use receiver::{Receiver, Reply, Told};
 pub use relay::LenientRelay;
 pub use sandbox::FakeSandbox;
+pub use terminal::Terminal;
 pub use tls::{Authority, Secure, shake};
