@@ -135,7 +135,8 @@ async fn on_every_path_of_the_api_somebody_elses_sandbox_does_not_exist() {
             }
             for bound in [&token, &key] {
                 let status = status_of(bound, method, path).await;
-                assert!([403, 404, 405].contains(&status), "{method} {path}: {status}");
+                // 501: a call of the SDK that nobody has.
+                assert!([403, 404, 405, 501].contains(&status), "{method} {path}: {status}");
             }
             // The tenant's own key is let in, or this would prove nothing. What would destroy it comes last.
             if method == "GET" {
