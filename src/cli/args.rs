@@ -205,7 +205,7 @@ pub struct DevOptions {
     /// Print no line for a request
     #[arg(long, conflicts_with = "log")]
     pub quiet: bool,
-    /// Data-plane threads [default: one a core]
+    /// Data-plane threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = parse_workers)]
     pub workers: Option<usize>,
     /// Print the addresses as one JSON line on standard output once everything is ready
@@ -273,7 +273,7 @@ pub struct ShareOptions {
     /// Where the link is kept while it works [default: portico below the XDG data directory]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Print the facts as one JSON line on standard output once everything is ready
+    /// Print the addresses as one JSON line on standard output once everything is ready
     #[arg(long)]
     pub json: bool,
     /// Print no line for a request

@@ -87,7 +87,7 @@ fn explained(facts: &ShareFacts) -> Vec<String> {
             "The certificate is this machine's",
             "own, so browsers warn once. Go on,",
             "or trust the CA below on the other",
-            "device; it vouches for this alone.",
+            "device; it is valid for this only.",
         ][..]
     } else {
         &["Without TLS: whoever is on the", "network can read along."][..]

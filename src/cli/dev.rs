@@ -152,7 +152,7 @@ pub(super) fn on_loopback(data: PathBuf, log: LogSettings, dev: Dev) -> Config {
 
 /// Starts everything, and the demo app.
 pub async fn start(config: Config, clock: Clock) -> Result<Started> {
-    let mut dev = config.dev.clone().context("this is no configuration of `portico dev`")?;
+    let mut dev = config.dev.clone().context("this is not a configuration of `portico dev`")?;
     keep::check("--to", dev.to, &config.forbidden_ports)?;
     let demo = TcpListener::bind("127.0.0.1:0").await.context("cannot start the demo app")?;
     dev.demo = Some(demo.local_addr()?);

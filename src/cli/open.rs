@@ -27,7 +27,7 @@ const HEADERS: usize = 16 << 10;
 /// Opens a link in a browser, and returns once it has come for it.
 pub(super) async fn open(link: String) -> Result<()> {
     let mut random = [0; 16];
-    rand::fill(&mut random).ok().context("the system has no randomness to give")?;
+    rand::fill(&mut random).ok().context("the system has no randomness")?;
     let path = format!("/{}", URL_SAFE_NO_PAD.encode(random));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -41,7 +41,7 @@ pub(super) async fn open(link: String) -> Result<()> {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, led).await.context("the browser has not come for the link")?
+    tokio::time::timeout(PATIENCE, led).await.context("the browser did not open the link")?
 }
 
 /// Starts the first opener that there is.

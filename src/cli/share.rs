@@ -230,7 +230,7 @@ fn left(link: &ShortLink, now: Timestamp) -> SignedDuration {
 fn is_ours(address: IpAddr) -> Result<()> {
     match UdpSocket::bind((address, 0)) {
         Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
-            bail!("{address} is no address of this machine; `--listen auto` finds one")
+            bail!("{address} is not an address of this machine; `--listen auto` finds one")
         }
         _ => Ok(()),
     }
@@ -335,7 +335,7 @@ impl Shared {
     pub async fn stop(&self) {
         let store = &self.running.state.store;
         if let Err(error) = store.destroy_sandbox(self.tenant, self.sandbox).await {
-            tracing::error!(%error, "the link could not be revoked; it expires by itself");
+            tracing::error!(%error, "the link could not be revoked; it expires automatically");
         }
         self.running.stop().await;
     }

@@ -21,7 +21,7 @@ pub enum TargetError {
     Elsewhere(String),
     /// An app that speaks TLS, or something that is no web app.
     #[error(
-        "`{0}://` cannot be previewed so: name an app that speaks http (docs/api.md has `protocol` for others)"
+        "`{0}://` is not supported here: name an http app (for other protocols see `protocol` in docs/api.md)"
     )]
     Scheme(String),
     /// No port, or none that exists.
@@ -30,7 +30,7 @@ pub enum TargetError {
     )]
     Port,
     /// A character that no address has.
-    #[error("has a character that no address has")]
+    #[error("has an invalid character")]
     Character,
 }
 

@@ -218,7 +218,7 @@ fn what_cannot_be_shared_is_said_before_anything_is_begun() {
     for (arguments, said) in [
         (&["0"][..], "needs the port that your app listens on"),
         (&["22"][..], "port 22 cannot be previewed"),
-        (&["5173", "--listen", "203.0.113.254"][..], "is no address of this machine"),
+        (&["5173", "--listen", "203.0.113.254"][..], "is not an address of this machine"),
         (&["5173", "--listen", "0.0.0.0"][..], "one address of this machine"),
         (&["5173", "--for", "8d"][..], "from `1s` to `7d`"),
         (&["example.com:80"][..], "is not this machine"),
