@@ -64,7 +64,7 @@ const HOUSE: [Wing; 9] = [
             &["demo", "lan", "place", "print", "signals", "target"],
             &["commands"],
             &["args", "data"],
-            &["backup", "explain", "keep", "open", "takedown"],
+            &["backup", "credentials", "explain", "keep", "open", "takedown"],
             &["dev", "doctor", "operator", "trust"],
             &["share"],
             &["banner"],

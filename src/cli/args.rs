@@ -171,6 +171,7 @@ pub enum Command {
 
 /// Options of `portico dev`.
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct DevOptions {
     /// Port for previews; 0 takes any free one
     #[arg(long, default_value_t = 8080)]

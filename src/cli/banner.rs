@@ -53,12 +53,11 @@ pub(super) fn share(facts: &ShareFacts, qr: Qr) -> String {
     let text = explained(facts);
     let code = (qr != Qr::None).then(|| code(&facts.share_url)).flatten();
     let mut lines = vec![facts.share_url.clone()];
-    match code {
-        Some(code) => lines.extend(beside(&code, &text, qr)),
-        None => {
-            lines.push(String::new());
-            lines.extend(text);
-        }
+    if let Some(code) = code {
+        lines.extend(beside(&code, &text, qr));
+    } else {
+        lines.push(String::new());
+        lines.extend(text);
     }
     if let Some(ca) = &facts.share_ca {
         lines.push(format!("CA      {}", ca.display()));

@@ -9,6 +9,7 @@ use crate::cli::place::StoreArg;
 use crate::control::follow::Follower;
 use crate::control::operator::Operator;
 use crate::control::store::{Actor, Serving, Store};
+use crate::model::Tenant;
 use crate::routing::Routes;
 
 pub(super) async fn open(store: StoreArg) -> Result<Store> {
@@ -20,6 +21,13 @@ pub(super) async fn open_for(action: &str, store: StoreArg) -> Result<Store> {
     let data = store.directory()?;
     let opened = Store::open_existing(&data, Clock::system()).await;
     Ok(opened.with_context(|| store.unusable(&data))?.on_behalf(Actor::operator(action)))
+}
+
+/// The tenant of a name or id.
+pub(super) async fn tenant_named(store: &Store, named: &str) -> Result<Tenant> {
+    let tenants = store.tenants().await?;
+    let found = tenants.into_iter().find(|t| t.name == named || t.id.to_string() == named);
+    found.ok_or_else(|| anyhow!("there is no tenant {named}; `portico tenant list` shows them"))
 }
 
 /// How previews of a data directory are reached.

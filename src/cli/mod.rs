@@ -4,6 +4,7 @@ pub mod args;
 mod backup;
 mod banner;
 pub mod commands;
+mod credentials;
 mod data;
 pub mod demo;
 pub mod dev;

@@ -19,7 +19,7 @@ const OPENERS: &[&str] = if cfg!(target_os = "macos") {
     &["xdg-open", "wslview", "gnome-open", "x-www-browser", "sensible-browser"]
 };
 /// How long the browser may take to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long one request may take, and the most of it that is read, bytes.
 const REQUEST: Duration = Duration::from_secs(5);
 const HEADERS: usize = 16 << 10;
@@ -35,9 +35,9 @@ pub(super) async fn open(link: String) -> Result<()> {
     let led = async {
         loop {
             let (socket, _) = listener.accept().await?;
-            match tokio::time::timeout(REQUEST, lead(socket, &path, &link)).await {
-                Ok(Ok(true)) => return Ok(()),
-                Ok(Ok(false) | Err(_)) | Err(_) => {}
+            let asked = tokio::time::timeout(REQUEST, lead(socket, &path, &link)).await;
+            if matches!(asked, Ok(Ok(true))) {
+                return Ok(());
             }
         }
     };

@@ -89,7 +89,7 @@ impl Plan {
     pub async fn start(self) -> Result<Session> {
         match self {
             Self::Serve { config, json } => serve(*config, json).await,
-            Self::Dev(options) => develop(*options).await,
+            Self::Dev(options) => Box::pin(develop(*options)).await,
             Self::Share(options, order) => show(*options, *order).await,
         }
     }
@@ -233,7 +233,7 @@ impl Session {
         shared.last_words().await;
         if matches!(self.started, Started::Server(..)) {
             shared.stop().await;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -37,7 +37,7 @@ const HTTP_PORT: u16 = 8080;
 /// How often it looks whether the link still works.
 const LOOK: Duration = Duration::from_millis(250);
 /// For how long visitors are told that the link has ended, before nothing listens any more.
-const LAST_WORDS: Duration = Duration::from_secs(60);
+const LAST_WORDS: Duration = Duration::from_mins(1);
 
 /// What is to be shown, and how.
 #[derive(Clone, Debug)]

@@ -401,7 +401,11 @@ fn log(r: &mut Reader) -> LogSettings {
             .text(
                 "log.filter",
                 "a filter such as \"info\" or \"warn,portico::access=off\"",
-                |text| tracing_subscriber::EnvFilter::try_new(text).ok().map(|_| text.to_owned()),
+                |text| {
+                    text.parse::<tracing_subscriber::filter::Targets>()
+                        .ok()
+                        .map(|_| text.to_owned())
+                },
             )
             .unwrap_or_else(|| "info".into()),
         file: r.text("log.file", "a path", |text| (!text.is_empty()).then(|| PathBuf::from(text))),

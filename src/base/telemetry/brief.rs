@@ -158,9 +158,9 @@ mod tests {
     fn written(line: &AccessLine<'_>, colour: bool) -> String {
         let mut out = String::new();
         if colour {
-            add_in_colour(&mut out, line)
+            add_in_colour(&mut out, line);
         } else {
-            add(&mut out, line)
+            add(&mut out, line);
         }
         out
     }

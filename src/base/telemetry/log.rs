@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Deserialize;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -84,7 +84,7 @@ impl LogGuard {
 /// Changes the log while it is written. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LogControl {
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<Targets, Registry>,
     next: Arc<Next>,
 }
 
@@ -105,7 +105,7 @@ impl fmt::Debug for Next {
 impl LogControl {
     /// Says what is logged from now on.
     pub fn set_filter(&self, filter: &str) -> Result<(), LogError> {
-        let filter = EnvFilter::try_new(filter)?;
+        let filter = filter.parse::<Targets>()?;
         self.filter.reload(filter).map_err(|_| LogError::Gone)
     }
 
@@ -175,7 +175,7 @@ pub enum LogError {
 
 /// Sets up the log of the process.
 pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
-    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&settings.filter)?);
+    let (filter, handle) = reload::Layer::new(settings.filter.parse::<Targets>()?);
     let next = Arc::<Next>::default();
     let output = Output { target: target(settings.file.as_deref())?, next: Arc::clone(&next) };
     let builder = NonBlockingBuilder::default().buffered_lines_limit(QUEUE).lossy(true);
@@ -219,7 +219,7 @@ mod tests {
         let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
         let next = Arc::<Next>::default();
         let mut output = Output { target: target(Some(&path)).unwrap(), next: Arc::clone(&next) };
-        let filter = reload::Layer::new(EnvFilter::new("off")).1;
+        let filter = reload::Layer::new(Targets::new()).1;
         let control = LogControl { filter, next };
         output.write_all(b"one ").unwrap();
         std::fs::rename(&path, &moved).unwrap();

@@ -62,16 +62,17 @@ pub async fn short_link(
             && share.expires_at.is_some_and(|at| at > half && at <= whole)
     };
     let known = state.store.shares(sandbox.tenant, sandbox.id).await?;
-    let (id, token, expires_at) = match known.into_iter().find(is_such) {
-        Some(Share { id, token: Some(token), expires_at: Some(at), .. }) => (id, token, at),
-        _ => {
+    let known = known.into_iter().find(is_such);
+    let (id, token, expires_at) =
+        if let Some(Share { id, token: Some(token), expires_at: Some(at), .. }) = known {
+            (id, token, at)
+        } else {
             let token = token()?;
             let new = new(sandbox, order, &token, whole)?;
             let (share, version) = state.store.create_share(sandbox.tenant, new).await?;
             state.follower.reached(version).await?;
             (share.id, token, whole)
-        }
-    };
+        };
     let base = Zones::of_platform(state).url(sandbox, order.url_port);
     let separator = if order.path.contains('?') { '&' } else { '?' };
     Ok(ShortLink { id, url: format!("{base}{}{separator}ms={token}", order.path), expires_at })
