@@ -53,10 +53,10 @@ async fn the_banner_fits_on_the_smallest_terminal_and_requests_follow_as_lines()
     let text = terminal.text();
     let label = host.split('.').next().unwrap();
     for (begin, end) in [
-        ("GET    303", format!("{label} /")),
-        ("POST   200", format!("{label} /form")),
-        ("GET    200", format!("{label} /src/%1b[2Jmain.ts")),
-        ("GET    401", format!("{label} /none  sign_in_needed")),
+        ("GET    303", format!("{label:<12} /")),
+        ("POST   200", format!("{label:<12} /form")),
+        ("GET    200", format!("{label:<12} /src/%1b[2Jmain.ts")),
+        ("GET    401", format!("{label:<12} /none  sign_in_needed")),
     ] {
         let line = text.lines().find(|line| line.starts_with(begin) && line.ends_with(&end));
         assert!(line.is_some_and(|line| line.contains("ms ")), "{begin} … {end} in:\n{text}");
