@@ -16,6 +16,8 @@ use super::settings::ApiState;
 use table::{CALLS, Support};
 
 const BASE: &str = "/api/v1";
+/// What the SDK asks for beside it.
+const BESIDE: &str = "/inference/";
 
 /// The one absent call whose path another route would take for its own.
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -54,7 +56,8 @@ fn not_supported(instead: &str) -> Problem {
 
 /// What to do instead of an absent call. Where the path belongs to another call, only one that is named with its method is meant.
 fn instead(method: &Method, path: &str, is_taken: bool) -> Option<&'static str> {
-    let path = path.strip_prefix(BASE)?;
+    let beside = || path.starts_with(BESIDE).then_some(path);
+    let path = path.strip_prefix(BASE).or_else(beside)?;
     CALLS.iter().find_map(|row| match row.support {
         Support::Absent { paths, instead } => {
             let is_meant = |pattern: &&str| match pattern.split_once(' ') {

@@ -63,4 +63,5 @@ fn an_absent_call_is_found_by_its_path_and_a_mistyped_one_is_not() {
     assert!(!find(Method::POST, "/projects/x/preview-domain", true));
     assert!(covers("/a/{}/c", "/a/b/c/d") && !covers("/a/{}/c", "/a/b"));
     assert!(instead(&Method::GET, "/databases", false).is_none(), "without the base");
+    assert!(instead(&Method::GET, "/inference/x/v1/models", false).is_some());
 }
