@@ -14,14 +14,12 @@ use crate::cli::commands::{
 };
 use crate::cli::data::{open, open_for};
 use crate::cli::print::{Listing, Output};
-use crate::cli::{backup, explain, takedown};
+use crate::cli::{backup, explain, listing, takedown};
 use crate::control::api::keys;
 use crate::control::operator::{operator_token, put_operator_token, show_tenant};
-use crate::control::store::{AuditFilter, NewApiKey, SandboxFilter, Store, StoreError};
+use crate::control::store::{AuditFilter, NewApiKey, Store, StoreError};
 use crate::model::host::Authority;
-use crate::model::{
-    CustomDomain, KeyScope, Links, Sandbox, SandboxId, Tenant, TenantId, show_upstream,
-};
+use crate::model::{CustomDomain, KeyScope, SandboxId, Tenant, TenantId};
 
 /// Runs an operator command and returns what to print.
 pub async fn run(command: Command) -> Result<Output> {
@@ -32,7 +30,7 @@ pub async fn run(command: Command) -> Result<Output> {
         Command::Sandbox(SandboxCommand::List { tenant, json, store }) => {
             let store = open(store).await?;
             let tenant = find(&store, &tenant).await?;
-            Ok(sandboxes(&store, &tenant).await?.show(json))
+            Ok(listing::sandboxes(&store, &tenant).await?.show(json))
         }
         Command::Token(command) => token(command).await,
         Command::Share(ShareArgs { command: Some(command), .. }) => share(command).await,
@@ -56,7 +54,8 @@ pub async fn run(command: Command) -> Result<Output> {
                 Some(named) => Some(find(&store, &named).await?.id),
                 None => None,
             };
-            audit(&store, AuditFilter { tenant, limit, ..AuditFilter::default() }, json).await
+            listing::audit(&store, AuditFilter { tenant, limit, ..AuditFilter::default() }, json)
+                .await
         }
         Command::Init { store } => told(backup::init(&store).await),
         Command::Backup { file, force, without_key, store } => {
@@ -126,7 +125,6 @@ async fn tenant(command: TenantCommand) -> Result<Output> {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "an arm for each command")]
 async fn key(command: KeyCommand) -> Result<Output> {
     match command {
         KeyCommand::Create { tenant, label, scopes, expires_in, quiet, store } => {
@@ -159,29 +157,8 @@ async fn key(command: KeyCommand) -> Result<Output> {
         }
         KeyCommand::List { tenant, json, store } => {
             let store = open(store).await?;
-            let now = Clock::system().now();
-            let mut listing = Listing::new(&[
-                ("KEY", "/id"),
-                ("PREFIX", "/prefix"),
-                ("STATE", "/state"),
-                ("CREATED", "/created_at"),
-                ("EXPIRES", "/expires_at"),
-                ("LABEL", "/label"),
-            ]);
-            for key in store.api_keys(find(&store, &tenant).await?.id).await? {
-                let state = standing(key.revoked_at.is_some(), key.expires_at, now);
-                listing.push(json!({
-                    "id": key.id,
-                    "prefix": key.prefix,
-                    "state": state,
-                    "scopes": key.scopes,
-                    "created_at": key.created_at,
-                    "expires_at": key.expires_at,
-                    "revoked_at": key.revoked_at,
-                    "label": key.label,
-                }));
-            }
-            Ok(listing.show(json))
+            let tenant = find(&store, &tenant).await?;
+            Ok(keys_of(&store, &tenant).await?.show(json))
         }
         KeyCommand::Revoke { tenant, id, store } => {
             let store = open_for("api_key.delete", store).await?;
@@ -206,15 +183,43 @@ async fn key(command: KeyCommand) -> Result<Output> {
             Ok(Output::line(&said))
         }
         KeyCommand::ListSigning { json, store } => {
-            let mut listing =
-                Listing::new(&[("KEY", "/kid"), ("CREATED", "/created_at"), ("USE", "/use")]);
-            for (at, key) in open(store).await?.signing_keys().await?.iter().enumerate() {
-                let does = if at == 0 { "signs and verifies" } else { "verifies" };
-                listing.push(json!({ "kid": key.kid, "created_at": key.created_at, "use": does }));
-            }
-            Ok(listing.show(json))
+            Ok(signing_keys(&open(store).await?).await?.show(json))
         }
     }
+}
+
+async fn keys_of(store: &Store, tenant: &Tenant) -> Result<Listing> {
+    let now = Clock::system().now();
+    let mut listing = Listing::new(&[
+        ("KEY", "/id"),
+        ("PREFIX", "/prefix"),
+        ("STATE", "/state"),
+        ("CREATED", "/created_at"),
+        ("EXPIRES", "/expires_at"),
+        ("LABEL", "/label"),
+    ]);
+    for key in store.api_keys(tenant.id).await? {
+        listing.push(json!({
+            "id": key.id,
+            "prefix": key.prefix,
+            "state": standing(key.revoked_at.is_some(), key.expires_at, now),
+            "scopes": key.scopes,
+            "created_at": key.created_at,
+            "expires_at": key.expires_at,
+            "revoked_at": key.revoked_at,
+            "label": key.label,
+        }));
+    }
+    Ok(listing)
+}
+
+async fn signing_keys(store: &Store) -> Result<Listing> {
+    let mut listing = Listing::new(&[("KEY", "/kid"), ("CREATED", "/created_at"), ("USE", "/use")]);
+    for (at, key) in store.signing_keys().await?.iter().enumerate() {
+        let does = if at == 0 { "signs and verifies" } else { "verifies" };
+        listing.push(json!({ "kid": key.kid, "created_at": key.created_at, "use": does }));
+    }
+    Ok(listing)
 }
 
 fn from_now(span: Duration) -> Result<jiff::Timestamp> {
@@ -280,92 +285,6 @@ fn name(text: &str) -> Result<String> {
         bail!("{text} is not a domain name");
     }
     Ok(authority.host.to_string())
-}
-
-async fn sandboxes(store: &Store, tenant: &Tenant) -> Result<Listing> {
-    let mut listing = Listing::new(&[
-        ("SANDBOX", "/id"),
-        ("SLUG", "/slug"),
-        ("STATE", "/shown_state"),
-        ("DRIVER", "/driver"),
-        ("ADDRESS", "/address"),
-        ("URL", "/url"),
-        ("NAME", "/name"),
-        ("ERROR", "/error"),
-    ]);
-    let sandboxes = store.sandboxes(tenant.id, &SandboxFilter::default()).await?;
-    // Without it there are no links: no server has been started yet.
-    let serving = store.serving().await?;
-    let hosts = store.hosts_of(&sandboxes).await?;
-    for (sandbox, (label, zone)) in sandboxes.iter().zip(hosts) {
-        let url = serving.as_ref().map(|serving| {
-            let zone = zone.as_deref().or(serving.zones.first().map(String::as_str));
-            let label = format!("{}-{label}", sandbox.default_port);
-            Links::link((&serving.scheme, serving.port), &label, zone.unwrap_or_default())
-        });
-        listing.push(listed(sandbox, url));
-    }
-    Ok(listing)
-}
-
-fn listed(sandbox: &Sandbox, url: Option<String>) -> Value {
-    let state = json!(sandbox.state);
-    let blocked = sandbox.blocked.as_ref().map(|blocked| match &blocked.ports {
-        None => "blocked".to_owned(),
-        Some(ports) => format!("blocked:{}", json!(ports).to_string().trim_matches(['[', ']'])),
-    });
-    let plain = state.as_str().unwrap_or_default();
-    let shown = blocked.map_or(plain.to_owned(), |blocked| format!("{plain},{blocked}"));
-    json!({
-        "id": sandbox.id,
-        "slug": sandbox.slug,
-        "name": sandbox.name,
-        "state": state,
-        "shown_state": shown,
-        "driver": sandbox.driver,
-        "address": sandbox.upstream.as_ref().map(show_upstream),
-        "url": url,
-        "error": sandbox.life.error,
-        "blocked": sandbox.blocked,
-        "external_user_id": sandbox.external_user_id,
-        "created_at": sandbox.created_at,
-    })
-}
-
-/// The newest changes, the last of them at the end.
-async fn audit(store: &Store, filter: AuditFilter, as_json: bool) -> Result<Output> {
-    let mut rows = store.audit_log(AuditFilter { newest_first: true, ..filter }).await?;
-    rows.reverse();
-    let mut listing = Listing::new(&[
-        ("AT", "/at"),
-        ("ACTION", "/action"),
-        ("SUBJECT", "/what"),
-        ("BY", "/who"),
-        ("FROM", "/peer"),
-    ]);
-    for row in rows {
-        let who = row.actor_label.as_deref().unwrap_or(&row.actor);
-        let user = row.external_user_id.as_deref();
-        let user = user.map(|user| format!(" for {user}")).unwrap_or_default();
-        let kind = json!(row.actor_kind);
-        listing.push(json!({
-            "at": row.at,
-            "tenant_id": row.tenant,
-            "action": row.action,
-            "subject_kind": row.subject_kind,
-            "subject": row.subject,
-            "what": format!("{} {}", row.subject_kind, row.subject),
-            "actor_kind": kind,
-            "actor": row.actor,
-            "actor_label": row.actor_label,
-            "external_user_id": row.external_user_id,
-            "who": format!("{} {who}{user}", kind.as_str().unwrap_or_default()),
-            "peer": row.peer,
-            "request_id": row.request_id,
-            "changes": row.changes,
-        }));
-    }
-    Ok(listing.show(as_json))
 }
 
 async fn token(command: TokenCommand) -> Result<Output> {
