@@ -39,7 +39,7 @@ fn route(sandbox: SandboxId, tenant: TenantId, slug: &str) -> Route {
         external_user_id: None,
         part_of: None,
         activity: None,
-        blocked: None,
+        taken: portico::routing::Taken::Nothing,
     }
 }
 

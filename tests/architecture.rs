@@ -64,7 +64,7 @@ const HOUSE: [Wing; 9] = [
             &["demo", "lan", "place", "print", "signals", "target"],
             &["commands"],
             &["args", "data"],
-            &["backup", "credentials", "explain", "keep", "open", "takedown"],
+            &["backup", "credentials", "explain", "keep", "listing", "open", "takedown"],
             &["dev", "doctor", "operator", "trust"],
             &["share"],
             &["banner"],
@@ -76,6 +76,8 @@ const HOUSE: [Wing; 9] = [
 
 /// The longest file, lines without its tests.
 const LONGEST: usize = 420;
+/// Files that are one table.
+const TABLES: [&str; 1] = ["control/api/sdk/table.rs"];
 
 struct Source {
     /// Below `src`.
@@ -479,8 +481,12 @@ fn each_thing_has_one_place() {
         ("TcpStream::connect", &["edge::upstream", "control::webhooks", "cli::doctor"]),
         ("anyhow", &["app", "cli", "config", "control::admin", "main"]),
         ("process::Command", &["cli::open", "cli::trust", "control::compute"]),
-        // The API registers by `routes!`, so that nothing is served which its document does not describe.
-        ("axum::routing", &["control::admin"]),
+        // The API registers by `routes!`, so that nothing is served which its document does not describe, but for the files of its page and
+        // for what it does not have. The operator API is no part of it.
+        (
+            "axum::routing",
+            &["control::admin", "control::api::document", "control::api::sdk", "control::operator"],
+        ),
         ("utoipa", &["control::api", "model"]),
     ];
     for source in sources() {
@@ -500,6 +506,7 @@ fn every_file_says_what_it_is_for_and_can_be_read_at_once() {
         let path = source.path.display();
         assert!(source.text.starts_with("//! "), "{path} does not open with what it is for");
         let lines = source.code.lines().count();
-        assert!(lines <= LONGEST, "{path} has {lines} lines");
+        let is_table = TABLES.iter().any(|table| source.path == Path::new(table));
+        assert!(lines <= LONGEST || is_table, "{path} has {lines} lines");
     }
 }

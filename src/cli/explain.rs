@@ -102,7 +102,6 @@ fn request(arguments: &ExplainArgs) -> Result<(bool, String)> {
     Ok((secure, text))
 }
 
-#[expect(clippy::too_many_lines, reason = "a sentence for each decision")]
 fn judge(operator: &Operator, rules: &Rules, secure: bool, parsed: &ParsedRequest) -> Explained {
     let head = &parsed.head;
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -116,18 +115,7 @@ fn judge(operator: &Operator, rules: &Rules, secure: bool, parsed: &ParsedReques
     let evidence = Evidence::gather(&visit.credentials, routes, &routes.key_ring(), &mut verifier);
     let mut steps = Vec::new();
     let decision = explain((&visit, &evidence), routes, rules, operator.clock.now(), &mut steps);
-    let refused = |face: &'static Face| {
-        let readable = visit.intent == Intent::WebSocket && head.headers.contains_key(ORIGIN);
-        if readable {
-            let because = format!(
-                "refused: {}; a WebSocket is opened and closed with {}",
-                face.title,
-                4000 + face.status.as_u16()
-            );
-            return (because, Some(101), Some(face.label));
-        }
-        (format!("refused: {}", face.title), Some(status(face, head)), Some(face.label))
-    };
+    let refused = |face| refused(&visit, face);
     let (name, (because, status, code)) = match decision {
         Decision::Forward(plan) => {
             let because = format!(
@@ -166,6 +154,16 @@ fn judge(operator: &Operator, rules: &Rules, secure: bool, parsed: &ParsedReques
         Decision::Refuse(refusal) => ("refuse", refused(refusal.reason.face())),
     };
     Explained { steps, decision: name, because, status, code }
+}
+
+/// A refusal: a script that opens a WebSocket can read nothing but a close code.
+fn refused(visit: &Visit<'_>, face: &'static Face) -> (String, Option<u16>, Option<&'static str>) {
+    if visit.intent == Intent::WebSocket && visit.head.headers.contains_key(ORIGIN) {
+        let close = 4000 + face.status.as_u16();
+        let because = format!("refused: {}; the WebSocket is closed with {close}", face.title);
+        return (because, Some(101), Some(face.label));
+    }
+    refused_session(face, visit.head)
 }
 
 fn refused_session(

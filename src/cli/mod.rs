@@ -12,6 +12,7 @@ pub mod doctor;
 mod explain;
 mod keep;
 pub mod lan;
+mod listing;
 mod open;
 pub mod operator;
 mod place;

@@ -2,18 +2,17 @@
 //! once.
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use serde_json::{Value, json};
 
 use crate::base::clock::Clock;
 use crate::cli::args::{Command, ShareArgs};
 use crate::cli::commands::{DomainCommand, OperatorCommand, SandboxCommand, TenantCommand};
 use crate::cli::data::{open, open_for, tenant_named};
 use crate::cli::print::{Listing, Output};
-use crate::cli::{backup, credentials, explain, takedown};
+use crate::cli::{backup, credentials, explain, listing, takedown};
 use crate::control::operator::{operator_token, put_operator_token, show_tenant};
-use crate::control::store::{AuditFilter, SandboxFilter, Store, StoreError};
+use crate::control::store::{AuditFilter, StoreError};
 use crate::model::host::Authority;
-use crate::model::{CustomDomain, Links, Sandbox, SandboxId, Tenant, show_upstream};
+use crate::model::{CustomDomain, SandboxId};
 
 /// Runs an operator command and returns what to print.
 pub async fn run(command: Command) -> Result<Output> {
@@ -24,7 +23,7 @@ pub async fn run(command: Command) -> Result<Output> {
         Command::Sandbox(SandboxCommand::List { tenant, json, store }) => {
             let store = open(store).await?;
             let tenant = tenant_named(&store, &tenant).await?;
-            Ok(sandboxes(&store, &tenant).await?.show(json))
+            Ok(listing::sandboxes(&store, &tenant).await?.show(json))
         }
         Command::Token(command) => credentials::token(command).await,
         Command::Share(ShareArgs { command: Some(command), .. }) => {
@@ -50,7 +49,8 @@ pub async fn run(command: Command) -> Result<Output> {
                 Some(named) => Some(tenant_named(&store, &named).await?.id),
                 None => None,
             };
-            audit(&store, AuditFilter { tenant, limit, ..AuditFilter::default() }, json).await
+            listing::audit(&store, AuditFilter { tenant, limit, ..AuditFilter::default() }, json)
+                .await
         }
         Command::Init { store } => told(backup::init(&store).await),
         Command::Backup { file, force, without_key, store } => {
@@ -159,90 +159,4 @@ fn name(text: &str) -> Result<String> {
         bail!("{text} is not a domain name");
     }
     Ok(authority.host.to_string())
-}
-
-async fn sandboxes(store: &Store, tenant: &Tenant) -> Result<Listing> {
-    let mut listing = Listing::new(&[
-        ("SANDBOX", "/id"),
-        ("SLUG", "/slug"),
-        ("STATE", "/shown_state"),
-        ("DRIVER", "/driver"),
-        ("ADDRESS", "/address"),
-        ("URL", "/url"),
-        ("NAME", "/name"),
-        ("ERROR", "/error"),
-    ]);
-    let sandboxes = store.sandboxes(tenant.id, &SandboxFilter::default()).await?;
-    // Without it there are no links: no server has been started yet.
-    let serving = store.serving().await?;
-    let hosts = store.hosts_of(&sandboxes).await?;
-    for (sandbox, (label, zone)) in sandboxes.iter().zip(hosts) {
-        let url = serving.as_ref().map(|serving| {
-            let zone = zone.as_deref().or(serving.zones.first().map(String::as_str));
-            let label = format!("{}-{label}", sandbox.default_port);
-            Links::link((&serving.scheme, serving.port), &label, zone.unwrap_or_default())
-        });
-        listing.push(listed(sandbox, url));
-    }
-    Ok(listing)
-}
-
-fn listed(sandbox: &Sandbox, url: Option<String>) -> Value {
-    let state = json!(sandbox.state);
-    let blocked = sandbox.blocked.as_ref().map(|blocked| match &blocked.ports {
-        None => "blocked".to_owned(),
-        Some(ports) => format!("blocked:{}", json!(ports).to_string().trim_matches(['[', ']'])),
-    });
-    let plain = state.as_str().unwrap_or_default();
-    let shown = blocked.map_or(plain.to_owned(), |blocked| format!("{plain},{blocked}"));
-    json!({
-        "id": sandbox.id,
-        "slug": sandbox.slug,
-        "name": sandbox.name,
-        "state": state,
-        "shown_state": shown,
-        "driver": sandbox.driver,
-        "address": sandbox.upstream.as_ref().map(show_upstream),
-        "url": url,
-        "error": sandbox.life.error,
-        "blocked": sandbox.blocked,
-        "external_user_id": sandbox.external_user_id,
-        "created_at": sandbox.created_at,
-    })
-}
-
-/// The newest changes, the last of them at the end.
-async fn audit(store: &Store, filter: AuditFilter, as_json: bool) -> Result<Output> {
-    let mut rows = store.audit_log(AuditFilter { newest_first: true, ..filter }).await?;
-    rows.reverse();
-    let mut listing = Listing::new(&[
-        ("AT", "/at"),
-        ("ACTION", "/action"),
-        ("SUBJECT", "/what"),
-        ("BY", "/who"),
-        ("FROM", "/peer"),
-    ]);
-    for row in rows {
-        let who = row.actor_label.as_deref().unwrap_or(&row.actor);
-        let user = row.external_user_id.as_deref();
-        let user = user.map(|user| format!(" for {user}")).unwrap_or_default();
-        let kind = json!(row.actor_kind);
-        listing.push(json!({
-            "at": row.at,
-            "tenant_id": row.tenant,
-            "action": row.action,
-            "subject_kind": row.subject_kind,
-            "subject": row.subject,
-            "what": format!("{} {}", row.subject_kind, row.subject),
-            "actor_kind": kind,
-            "actor": row.actor,
-            "actor_label": row.actor_label,
-            "external_user_id": row.external_user_id,
-            "who": format!("{} {who}{user}", kind.as_str().unwrap_or_default()),
-            "peer": row.peer,
-            "request_id": row.request_id,
-            "changes": row.changes,
-        }));
-    }
-    Ok(listing.show(as_json))
 }

@@ -78,6 +78,8 @@ pub struct PartOf {
     pub workspace: Option<Box<str>>,
     /// The project.
     pub project: Option<Box<str>>,
+    /// The ports that the operator has taken down, where it is not all of them.
+    pub taken_ports: Box<[u16]>,
 }
 
 /// What the data plane needs to know of a sandbox. There may be a million: what few have is in a box.
@@ -112,7 +114,7 @@ pub struct Route {
     /// When it was last visited, if it ends for want of visits.
     pub activity: Option<Arc<Activity>>,
     /// What the operator has taken down of it.
-    pub blocked: Option<Box<Taken>>,
+    pub taken: Taken,
 }
 
 impl TenantView {
@@ -122,27 +124,16 @@ impl TenantView {
     }
 }
 
-/// Which ports of a sandbox are taken down.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How much of a sandbox the operator has taken down. A byte beside others: every request looks at it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Taken {
-    /// All of them.
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// All of it.
     All,
-    /// These.
-    Ports(Box<[u16]>),
-}
-
-impl Taken {
-    /// These ports, or all.
-    pub fn of(ports: Option<Vec<u16>>) -> Self {
-        ports.map_or(Self::All, |ports| Self::Ports(ports.into()))
-    }
-
-    fn covers(&self, port: u16) -> bool {
-        match self {
-            Self::All => true,
-            Self::Ports(ports) => ports.contains(&port),
-        }
-    }
+    /// The ports in [`PartOf`].
+    Ports,
 }
 
 /// Why the operator lets nobody see a preview.
@@ -156,8 +147,7 @@ pub enum Closed {
 
 /// Whether the operator lets nobody see a port of a sandbox, whatever they show.
 pub fn closed(tenant: &TenantView, route: &Route, port: u16) -> Option<Closed> {
-    let taken = |taken: &Taken| taken.covers(port);
-    if tenant.blocked.is_some() || route.blocked.as_deref().is_some_and(taken) {
+    if tenant.blocked.is_some() || route.is_taken(port) {
         return Some(Closed::Blocked);
     }
     tenant.suspended.is_some().then_some(Closed::Suspended)
@@ -172,6 +162,15 @@ impl Route {
     /// The project it belongs to.
     pub fn project(&self) -> Option<&str> {
         self.part_of.as_ref().and_then(|of| of.project.as_deref())
+    }
+
+    /// Whether the operator has taken a port of it down.
+    pub fn is_taken(&self, port: u16) -> bool {
+        match self.taken {
+            Taken::Nothing => false,
+            Taken::All => true,
+            Taken::Ports => self.part_of.as_ref().is_some_and(|of| of.taken_ports.contains(&port)),
+        }
     }
 
     /// Whether it serves, as far as is known here.

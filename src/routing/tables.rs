@@ -501,7 +501,7 @@ mod tests {
             external_user_id: None,
             part_of: None,
             activity: None,
-            blocked: None,
+            taken: crate::routing::Taken::Nothing,
         }
     }
 

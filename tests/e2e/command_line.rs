@@ -165,8 +165,8 @@ async fn the_example_file_is_good_and_serves() {
     let file = written(folder.path(), "portico.toml", &text);
     let process = Process::run(&["serve", "--json", "--config", &file]);
     let data = folder.path().join("data");
-    let tenant = done(&["tenant", "create", "opendesigns", "--data"], Some(&data));
-    let key = done(&["key", "create", "--tenant", &tenant, "--data"], Some(&data));
+    let tenant = done(&["tenant", "create", "opendesigns", "--quiet", "--data"], Some(&data));
+    let key = done(&["key", "create", "--quiet", "--tenant", &tenant, "--data"], Some(&data));
     let api = Api { address: process.fact("api_url")[7..].parse().unwrap(), key };
     let sandbox = FakeSandbox::well_behaved().await;
     let order = json!({"slug": "mine", "upstream": format!("127.0.0.1:{}", sandbox.port())});

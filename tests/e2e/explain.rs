@@ -26,6 +26,8 @@ async fn what_is_explained_is_what_is_served() {
     let port = app.port();
     let open = portico.public("open", port).await;
     let mine = portico.private("mine", port).await;
+    let patch = json!({ "default_port": port });
+    api.ok("PATCH", &format!("/sandboxes/{}", mine.id), Some(patch)).await;
     let (read, read_id) = api.token(&mine.id, json!({"scope": "read"})).await;
     let (interact, _) = api.token(&mine.id, json!({"scope": "interact"})).await;
     let (revoked, id) = api.token(&mine.id, json!({"scope": "interact"})).await;

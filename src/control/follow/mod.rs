@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::base::clock::Clock;
 use crate::control::store::{RoutedSandbox, Store, StoreError};
 use crate::model::token::KeyRing;
-use crate::model::{SandboxId, ShareId, Subject, TenantId, Version};
+use crate::model::{Blocked, SandboxId, ShareId, Subject, TenantId, Version};
 use crate::routing::{PartOf, PortRule, Route, Routes, SlugScope, Taken, TenantView};
 
 /// How often the log is looked at although nobody said that something was written: another process may have. It is one look at
@@ -309,9 +309,17 @@ fn put(routes: &Routes, sandbox: RoutedSandbox) {
         let former = routes.by_id(sandbox.id).and_then(|route| route.activity.clone());
         former.unwrap_or_default()
     });
-    let (workspace, project) = (sandbox.workspace, sandbox.project);
-    let part_of = (workspace.is_some() || project.is_some())
-        .then(|| PartOf { workspace: workspace.map(Into::into), project: project.map(Into::into) });
+    let (taken, taken_ports) = match sandbox.blocked {
+        None => (Taken::Nothing, Box::default()),
+        Some(Blocked { ports: None, .. }) => (Taken::All, Box::default()),
+        Some(Blocked { ports: Some(ports), .. }) => (Taken::Ports, ports.into()),
+    };
+    let part_of = PartOf {
+        workspace: sandbox.workspace.map(Into::into),
+        project: sandbox.project.map(Into::into),
+        taken_ports,
+    };
+    let part_of = (part_of != PartOf::default()).then_some(part_of);
     let route = Route {
         sandbox: sandbox.id,
         tenant,
@@ -327,7 +335,7 @@ fn put(routes: &Routes, sandbox: RoutedSandbox) {
         external_user_id: sandbox.external_user_id.map(Into::into),
         part_of: part_of.map(Box::new),
         activity,
-        blocked: sandbox.blocked.map(|blocked| Box::new(Taken::of(blocked.ports))),
+        taken,
     };
     routes.put_sandbox(route, scopes);
 }

@@ -270,7 +270,8 @@ pub(super) async fn is_host_held(
     let (sql, name) = match name {
         SandboxName::Slug(slug) => (
             "SELECT 1 FROM held_names WHERE name = ?1 AND sandbox <> ?2 AND scope <> '*' \
-             AND ?3 IN (scope, 'sandbox.' || scope) LIMIT 1",
+             AND (?3 IN (scope, 'sandbox.' || scope) OR (scope = '' AND ?3 IN \
+             (SELECT zone.value FROM serving, json_each(facts, '$.zones') zone))) LIMIT 1",
             slug.to_owned(),
         ),
         SandboxName::Id(id) => (

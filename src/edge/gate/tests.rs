@@ -18,7 +18,7 @@ use crate::model::{
     ShareLink, SigningKeyRecord, TenantDomain, TenantId, TenantPolicy, TokenId, TokenScope,
     Visibility, WakePolicy,
 };
-use crate::routing::{PortRule, Route, Routes, SlugScope, Taken, TenantView};
+use crate::routing::{PartOf, PortRule, Route, Routes, SlugScope, Taken, TenantView};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -59,7 +59,7 @@ fn route(sandbox: SandboxId, tenant: TenantId, slug: &str) -> Route {
         external_user_id: None,
         part_of: None,
         activity: None,
-        blocked: None,
+        taken: Taken::Nothing,
     }
 }
 
@@ -1267,20 +1267,22 @@ fn what_the_operator_has_closed_is_closed_for_everybody_and_told_before_anything
     let open = visits(&world);
     assert!(!open.iter().any(|outcome| outcome == "blocked" || outcome == "suspended"), "{open:?}");
 
-    world.update(|route| route.blocked = Some(Box::new(Taken::All)));
+    world.update(|route| route.taken = Taken::All);
     assert_eq!(visits(&world), [(); 7].map(|()| "blocked"));
     world.update(|route| route.state = SandboxState::Paused);
     assert_eq!(visits(&world)[0], "blocked", "nobody wakes it");
     // One port, by whatever name: the gateway leads to the default port.
     world.update(|route| {
         route.state = SandboxState::Running;
-        route.blocked = Some(Box::new(Taken::of(Some(vec![4000]))));
+        route.taken = Taken::Ports;
+        let taken_ports = Box::new([4000]);
+        route.part_of = Some(Box::new(PartOf { taken_ports, ..PartOf::default() }));
     });
     let outcomes = visits(&world);
     assert_eq!(outcomes[5], "blocked");
     assert_eq!((&outcomes[..5], &outcomes[6]), (&open[..5], &open[6]));
 
-    world.update(|route| route.blocked = None);
+    world.update(|route| route.taken = Taken::Nothing);
     let view = world.routes.tenant(world.tenant).unwrap();
     let closed = || {
         let since = Timestamp::UNIX_EPOCH;

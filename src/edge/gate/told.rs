@@ -50,10 +50,10 @@ pub(super) fn found(found: &Found) -> String {
 /// Why nobody may see it.
 pub(super) fn closed(found: &Found) -> String {
     let (tenant, route) = (&found.tenant, &found.route);
-    let (what, why) = match (&tenant.blocked, &route.blocked, &tenant.suspended) {
+    let (what, why) = match (&tenant.blocked, route.is_taken(found.port), &tenant.suspended) {
         (Some(blocked), ..) => ("its tenant is blocked", Some(blocked)),
-        (None, Some(_), _) => ("it is blocked; `portico find` says why", None),
-        (None, None, suspended) => ("its tenant is suspended", suspended.as_ref()),
+        (None, true, _) => ("it is blocked; `portico find` says why", None),
+        (None, false, suspended) => ("its tenant is suspended", suspended.as_ref()),
     };
     why.map_or_else(|| what.to_owned(), |why| format!("{what}: {}", why.reason))
 }
@@ -118,14 +118,12 @@ pub(super) fn sign_in(decision: &Decision) -> String {
 pub(super) fn state(found: &Found) -> String {
     let route = &found.route;
     let state = format!("{:?}", route.state).to_lowercase();
-    match (route.serves(), &route.upstream) {
-        (true, Some(upstream)) => match show_upstream(upstream) {
+    match &route.upstream {
+        Some(upstream) if route.serves() => match show_upstream(upstream) {
             Value::String(address) => format!("{state}, at {address}"),
             mapped => format!("{state}, at {mapped}"),
         },
-        (false, _) if route.upstream.is_none() && route.driver.needs_address() => {
-            format!("{state}, without an address")
-        }
-        (_, None) | (false, _) => state,
+        None if route.driver.needs_address() => format!("{state}, without an address"),
+        _ => state,
     }
 }

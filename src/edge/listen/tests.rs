@@ -61,6 +61,8 @@ fn every_face() -> Vec<&'static Face> {
         Box::new(Reason::Waking),
         Box::new(Reason::WakesSpent),
         Box::new(Reason::NotRunning),
+        Box::new(Reason::Blocked),
+        Box::new(Reason::Suspended),
         Box::new(RequestFault::BareLf),
         Box::new(RequestFault::RequestLine),
         Box::new(RequestFault::Version),
