@@ -46,9 +46,9 @@ impl Place {
         let [preview, api, admin, _] = self.ports;
         let text = format!(
             "[preview]\nlisten = \"127.0.0.1:{preview}\"\nzones = [\"sandbox.example.com\"]\n[api]\nlisten = \"127.0.0.1:{api}\"\n\
-             [admin]\nlisten = \"127.0.0.1:{admin}\"\n[store]\ndata = {:?}\n[dns]\nresolvers = [\"{}\"]\ntimeout = \"500ms\"\n\
+             [admin]\nlisten = \"127.0.0.1:{admin}\"\n[store]\ndata = \"{}\"\n[dns]\nresolvers = [\"{}\"]\ntimeout = \"500ms\"\n\
              [log]\nfilter = \"off\"\n{more}",
-            self.data(),
+            self.data().display(),
             self.names.address
         );
         std::fs::write(self.file(), text).unwrap();

@@ -96,22 +96,20 @@ async fn what_is_explained_is_what_is_served() {
                 let mut headers = header.clone();
                 headers.extend(more.iter().map(|field| (*field).to_owned()));
                 let target = format!("{path}{query}");
-                let fields: String = headers.iter().map(|field| format!("{field}\r\n")).collect();
+                let fields =
+                    headers.iter().map(|field| format!("{field}\r\n")).collect::<Vec<_>>().concat();
                 let request = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
                 let served = portico.visit(request).await;
                 let said =
                     explain(&portico, &format!("http://{host}{target}"), method, &headers).await;
                 let what = format!("{method} {host}{path} with {name} {more:?}: {said}");
                 let code = served.field("x-preview-error");
-                match said["status"].as_u64() {
-                    Some(status) => {
-                        assert_eq!(u64::from(served.status), status, "{what}");
-                        assert_eq!(code, said["code"].as_str(), "{what}");
-                    }
-                    None => {
-                        assert_eq!(said["decision"], "forward", "{what}");
-                        assert_eq!((served.status, code), (200, None), "{what}");
-                    }
+                if let Some(status) = said["status"].as_u64() {
+                    assert_eq!(u64::from(served.status), status, "{what}");
+                    assert_eq!(code, said["code"].as_str(), "{what}");
+                } else {
+                    assert_eq!(said["decision"], "forward", "{what}");
+                    assert_eq!((served.status, code), (200, None), "{what}");
                 }
                 let secrets = [&read, &interact, &revoked, &foreign, &share];
                 assert!(!secrets.iter().any(|secret| said.to_string().contains(*secret)), "{what}");

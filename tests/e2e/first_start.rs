@@ -18,9 +18,9 @@ fn configuration(folder: &Path) -> String {
         format!("[{section}]\nlisten = \"127.0.0.1:0\"\n{zones}")
     });
     let text = format!(
-        "{}[store]\ndata = {:?}\n[log]\nfilter = \"off\"\n",
+        "{}[store]\ndata = \"{}\"\n[log]\nfilter = \"off\"\n",
         listeners.concat(),
-        folder.join("data")
+        folder.join("data").display()
     );
     std::fs::write(&file, text).unwrap();
     file.to_str().unwrap().to_owned()

@@ -72,8 +72,10 @@ fn write(folder: &Path, more: &str) {
     let listen = "listen = \"127.0.0.1:0\"\n";
     let (data, log) = (folder.join("data"), folder.join("log"));
     let text = format!(
-        "{more}\n[preview]\n{listen}{zones}[api]\n{listen}[admin]\n{listen}[store]\ndata = {data:?}\n\
-         [log]\nformat = \"json\"\nfile = {log:?}\n"
+        "{more}\n[preview]\n{listen}{zones}[api]\n{listen}[admin]\n{listen}[store]\ndata = \"{}\"\n\
+         [log]\nformat = \"json\"\nfile = \"{}\"\n",
+        data.display(),
+        log.display()
     );
     std::fs::write(folder.join("portico.toml"), text).unwrap();
 }

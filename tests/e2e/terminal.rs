@@ -106,7 +106,7 @@ async fn the_browser_is_led_to_the_link_once_and_no_command_line_holds_it() {
         format!("#!/bin/sh\nprintf '%s' \"$*\" > {0}.new && mv {0}.new {0}\n", called.display());
     std::fs::write(&opener, script).unwrap();
     std::fs::set_permissions(&opener, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let path = format!("{}:{}", folder.path().display(), env!("PATH"));
     let data = at("data");
     let arguments = [&["dev", "--open", "--data", data.to_str().unwrap()], &PORTS[..]].concat();
     let terminal = Terminal::run(&arguments, &[("PATH", &path)]);

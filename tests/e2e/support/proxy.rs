@@ -60,7 +60,8 @@ impl Portico {
         let data = tempfile::tempdir().expect("a directory");
         let mut config = config_in(data.path());
         adjust(&mut config);
-        Self::of(dev::start(config, clock).await.expect("start"), data)
+        // A configuration is large, and so is a future that holds some.
+        Self::of(Box::pin(dev::start(config, clock)).await.expect("start"), data)
     }
 
     /// What has been started, with a folder that goes with it.
