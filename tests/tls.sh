@@ -91,6 +91,7 @@ filter = "warn,portico::access=info"
 file = "$work/access"
 TOML
 "$bin" check --config "$work/portico.toml" >/dev/null
+"$bin" init --data "$work/data" >/dev/null
 "$bin" tenant create test --data "$work/data" >/dev/null
 key=$("$bin" key create --tenant test --label test --data "$work/data" | grep -o 'msk_[A-Za-z0-9_-]*')
 "$bin" serve --config "$work/portico.toml" >"$work/log" 2>&1 &

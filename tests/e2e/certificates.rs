@@ -110,8 +110,8 @@ async fn development_mode_makes_its_certificates_once_and_serves_with_them() {
         let process = Process::start(data.path());
         let (plain, secure) = (process.fact("preview_url"), process.fact("https_url"));
         assert!(secure.starts_with("https://3000-demo.sandbox.localhost:"), "{secure}");
-        let target = |link: &str| link.split_once("/?mt=").unwrap().1.to_owned();
-        assert_eq!(target(plain), target(secure), "one token for both");
+        let target = |link: &str| link.split_once("/?ms=").unwrap().1.to_owned();
+        assert_eq!(target(plain), target(secure), "one link for both");
         let ca = Path::new(process.fact("ca"));
         assert_eq!(ca, data.path().join("tls").join("ca.pem"));
         authorities.push(std::fs::read_to_string(ca).unwrap());

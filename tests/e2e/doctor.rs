@@ -242,7 +242,7 @@ async fn a_sandbox_is_reached_or_it_is_said_why_not() {
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     };
     run(&["tenant", "create", "one"]);
-    let key = run(&["key", "create", "--tenant", "one"]);
+    let key = run(&["key", "create", "--quiet", "--tenant", "one"]);
     let api = Api { address: process.fact("api_url")[7..].parse().unwrap(), key };
     let sandbox = FakeSandbox::well_behaved().await;
     let order = json!({"slug": "mine", "upstream": format!("127.0.0.1:{}", sandbox.port())});

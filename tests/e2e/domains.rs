@@ -10,6 +10,7 @@ use portico::{control::api, control::dns};
 use serde_json::{Value, json};
 
 use crate::support::dns::{Mood, Names};
+use crate::support::tls::Authority;
 use crate::support::{Api, Connection, FakeSandbox, Portico, eventually};
 
 const TARGET: &str = "proxy.platform.test";
@@ -618,4 +619,41 @@ async fn certificates_are_allowed_for_hosts_that_lead_somewhere_and_not_too_many
     let visit =
         "GET /internal/tls/ask?domain=mine.sandbox.own.test HTTP/1.1\r\nHost: x.test\r\n\r\n";
     assert_eq!(portico.visit(visit).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_move_to_a_domain_once_there_is_a_certificate_for_it() {
+    let authority = Authority::new();
+    let directory = authority.directory().to_owned();
+    let (portico, names) = start_with(|config| {
+        config.public_scheme = "https";
+        let tls = config.tls.as_mut().unwrap();
+        tls.certificates.directory = Some(directory);
+        tls.certificates.reload = Duration::from_millis(50);
+    })
+    .await;
+    let api = &portico.api;
+    let target = portico.private("mine", 3000).await;
+    let link = async || {
+        let (_, url) = api.token(&target.id, json!({"scope": "read", "port": 3000})).await;
+        url.split('?').next().unwrap().to_owned()
+    };
+    names.set("*.sandbox.opendesigns.test", &[&format!("CNAME {TARGET}")]);
+    register(api, "/tenant", "opendesigns.test").await;
+    let verified = verify(api, "/tenant").await;
+    assert_eq!(
+        (&verified["verified"], &verified["certificate"], &verified["resolved_domain"]),
+        (&json!(true), &json!("missing"), &json!("sandbox.localhost"))
+    );
+    assert!(link().await.starts_with("https://3000-mine.sandbox.localhost:"));
+    // One for another name changes nothing.
+    authority.issue("other", &["*.opendesigns.test"]);
+    authority.issue("own", &["*.sandbox.opendesigns.test"]);
+    eventually("the certificate", async || {
+        api.ok("GET", "/tenant/preview-domain", None).await["certificate"] == "present"
+    })
+    .await;
+    assert!(link().await.starts_with("https://3000-mine.sandbox.opendesigns.test:"));
+    let shown = api.ok("GET", &format!("/sandboxes/{}", target.id), None).await;
+    assert_eq!(shown["preview_domain"], "sandbox.opendesigns.test");
 }

@@ -29,7 +29,7 @@ impl Served {
             String::from_utf8(done.stdout).unwrap().trim().to_owned()
         };
         run(&["tenant", "create", "one"]);
-        let key = run(&["key", "create", "--tenant", "one"]);
+        let key = run(&["key", "create", "--quiet", "--tenant", "one"]);
         let api = Api { address: process.fact("api_url")[7..].parse().unwrap(), key };
         Self { folder, process, api }
     }

@@ -117,8 +117,8 @@ async fn what_waits_for_a_receiver_waits_through_a_restart() {
     let file = configured(folder.path());
     let process = run(&file);
     let data = folder.path().join("data");
-    let tenant = printed(&["tenant", "create", "t", "--data"], &data);
-    let key = printed(&["key", "create", "--tenant", &tenant, "--data"], &data);
+    let tenant = printed(&["tenant", "create", "t", "--quiet", "--data"], &data);
+    let key = printed(&["key", "create", "--quiet", "--tenant", &tenant, "--data"], &data);
     let receiver = Receiver::scripted(|n| match n {
         0 => Reply::Status(503, "Retry-After: 2\r\n"),
         _ => Reply::Status(200, ""),

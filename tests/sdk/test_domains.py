@@ -66,6 +66,7 @@ class Server:
             f'[store]\ndata = "{data}"\n[dns]\nresolvers = ["127.0.0.1:{zone.port}"]\n'
             f'[domains]\ntarget = "{TARGET}"\nrecheck = 0\n'
         )
+        self.operator("init")
         self.keys = [self.tenant(name) for name in ("first", "second")]
         self.process = subprocess.Popen(
             [self.binary, "serve", "--config", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -76,11 +77,14 @@ class Server:
             time.sleep(0.05)
 
     def tenant(self, name):
-        for command in (["tenant", "create", name], ["key", "create", "--tenant", name, "--label", "x"]):
-            done = subprocess.run(
-                [self.binary, *command, "--data", str(self.data)], capture_output=True, text=True, check=True
-            )
-        return done.stdout.strip()
+        self.operator("tenant", "create", name)
+        return self.operator("key", "create", "--quiet", "--tenant", name, "--label", "x").strip()
+
+    def operator(self, *command):
+        done = subprocess.run(
+            [self.binary, *command, "--data", str(self.data)], capture_output=True, text=True, check=True
+        )
+        return done.stdout
 
     def client(self, which=0):
         return Miosa(api_key=self.keys[which], base_url=f"http://127.0.0.1:{self.api}")

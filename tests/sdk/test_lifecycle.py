@@ -54,9 +54,9 @@ allow = ["127.0.0.0/8"]
         done = subprocess.run([binary, *arguments, "--data", str(data)], capture_output=True, text=True, check=True)
         return done.stdout
 
+    operator("init")
     operator("tenant", "create", "machines")
-    key = next(word for word in operator("key", "create", "--tenant", "machines", "--label", "sdk").split()
-               if word.startswith("msk_"))
+    key = operator("key", "create", "--quiet", "--tenant", "machines", "--label", "sdk").strip()
     process = subprocess.Popen([binary, "serve", "--config", str(config), "--json"], stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL, text=True)
     facts = json.loads(process.stdout.readline())

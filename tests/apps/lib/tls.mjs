@@ -90,6 +90,7 @@ filter = "warn,portico::access=info"
 file = "${access}"
 `);
     const operate = (...command) => execFileSync(binary, [...command, '--data', data], { encoding: 'utf8' });
+    operate('init');
     operate('tenant', 'create', 'opendesigns');
     const [apiKey] = operate('key', 'create', '--tenant', 'opendesigns', '--label', 'tests').match(/msk_[\w-]+/);
     const child = spawn(binary, ['serve', '--config', config], { stdio: ['ignore', 'ignore', 'inherit'] });
