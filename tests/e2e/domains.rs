@@ -10,8 +10,7 @@ use portico::{control::api, control::dns};
 use serde_json::{Value, json};
 
 use crate::support::dns::{Mood, Names};
-use crate::support::tls::Authority;
-use crate::support::{Api, Connection, FakeSandbox, Portico, eventually};
+use crate::support::{Api, Authority, Connection, FakeSandbox, Portico, eventually};
 
 const TARGET: &str = "proxy.platform.test";
 const OURS: [&str; 2] = ["A 192.0.2.1", "AAAA 2001:db8::1"];
@@ -635,8 +634,9 @@ async fn links_move_to_a_domain_once_there_is_a_certificate_for_it() {
     let api = &portico.api;
     let target = portico.private("mine", 3000).await;
     let link = async || {
-        let (_, url) = api.token(&target.id, json!({"scope": "read", "port": 3000})).await;
-        url.split('?').next().unwrap().to_owned()
+        let path = format!("/sandboxes/{}/preview-token", target.id);
+        let minted = api.ok("POST", &path, Some(json!({"scope": "read", "port": 3000}))).await;
+        minted["url"].as_str().unwrap().to_owned()
     };
     names.set("*.sandbox.opendesigns.test", &[&format!("CNAME {TARGET}")]);
     register(api, "/tenant", "opendesigns.test").await;

@@ -222,7 +222,7 @@ fn what_cannot_be_shared_is_said_before_anything_is_begun() {
         (&["5173", "--listen", "0.0.0.0"][..], "one address of this machine"),
         (&["5173", "--for", "8d"][..], "from `1s` to `7d`"),
         (&["example.com:80"][..], "is not this machine"),
-        (&["https://localhost:5173"][..], "speaks http"),
+        (&["https://localhost:5173"][..], "`https://` is not supported here"),
         (&[][..], "PORT|URL"),
     ] {
         let all = run(arguments);
