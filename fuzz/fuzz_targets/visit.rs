@@ -14,7 +14,7 @@ use portico::model::{
     Driver, Profile, Protocol, SandboxId, SandboxState, SigningKeyRecord, TenantId, TenantPolicy,
     Visibility,
 };
-use portico::routing::{PortRule, Route, Routes, SlugScope, TenantView};
+use portico::routing::{PortRule, Route, Routes, SlugScope, Taken, TenantView};
 use portico::model::token::{KeyRing, Verifier};
 use portico::edge::wire::{HeadScan, Limits, parse_request};
 
@@ -29,6 +29,8 @@ static TABLES: LazyLock<Routes> = LazyLock::new(|| {
         branding_version: 0,
         policy: TenantPolicy::default(),
         framing: Arc::default(),
+        blocked: None,
+        suspended: None,
     });
     let rule = PortRule {
         port: PUBLIC,
@@ -52,6 +54,7 @@ static TABLES: LazyLock<Routes> = LazyLock::new(|| {
         external_user_id: None,
         activity: None,
         part_of: None,
+        taken: Taken::default(),
     };
     routes.put_sandbox(route, vec![SlugScope::Platform]);
     routes.set_version(1);
