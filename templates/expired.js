@@ -19,7 +19,14 @@
     tell('preview:session-expired');
     if (facts.alias) { tell(facts.alias); }
   }
-  if (own === window && facts.code === 'sign_in_needed' && navigator.cookieEnabled === false) {
+  // What browsers say of themselves does not know of every setting.
+  function keepsCookies(){
+    document.cookie = '__portico_probe=1; Max-Age=10; SameSite=Lax';
+    var kept = document.cookie.indexOf('__portico_probe=1') >= 0;
+    document.cookie = '__portico_probe=; Max-Age=0; SameSite=Lax';
+    return kept;
+  }
+  if (own === window && facts.code === 'sign_in_needed' && !keepsCookies()) {
     document.querySelector('h1').textContent = 'Your browser blocks cookies here';
     document.querySelector('.text').textContent =
       'A link to this preview works once the browser may keep a cookie for it. Allow cookies for this address, then open the link again.';
