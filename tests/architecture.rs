@@ -198,6 +198,24 @@ fn imports_only_point_down() {
     }
 }
 
+/// Readers believe the map, so it must not be another one.
+#[test]
+fn the_map_shows_the_same_rooms_on_the_same_floors() {
+    let map = include_str!("../ARCHITECTURE.md");
+    for (wing, others, rooms) in HOUSE.iter().filter(|wing| !wing.2.is_empty()) {
+        let row = map.lines().find(|line| line.starts_with(&format!("| `{wing}/` |"))).unwrap();
+        let mut cells = row.split('|').skip(2).map(str::trim);
+        let shown = cells.next().unwrap().split(", ").filter(|other| *other != "–");
+        assert_eq!(shown.collect::<BTreeSet<_>>(), others.iter().copied().collect(), "{wing}");
+        let floors = cells.next().unwrap().split("; ");
+        let floors = floors.map(|floor| floor.split(' ').map(|room| room.trim_matches('`')));
+        let shown: Vec<BTreeSet<&str>> = floors.map(Iterator::collect).collect();
+        let held: Vec<BTreeSet<&str>> =
+            rooms.iter().map(|floor| floor.iter().copied().collect()).collect();
+        assert_eq!(shown, held, "{wing}");
+    }
+}
+
 #[test]
 fn an_import_that_points_up_is_noticed() {
     for (from, to) in [
