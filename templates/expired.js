@@ -21,9 +21,9 @@
   }
   // What browsers say of themselves does not know of every setting.
   function keepsCookies(){
-    document.cookie = '__portico_probe=1; Max-Age=10; SameSite=Lax';
-    var kept = document.cookie.indexOf('__portico_probe=1') >= 0;
-    document.cookie = '__portico_probe=; Max-Age=0; SameSite=Lax';
+    document.cookie = '__cookie_probe=1; Max-Age=10; SameSite=Lax';
+    var kept = document.cookie.indexOf('__cookie_probe=1') >= 0;
+    document.cookie = '__cookie_probe=; Max-Age=0; SameSite=Lax';
     return kept;
   }
   if (own === window && facts.code === 'sign_in_needed' && !keepsCookies()) {
