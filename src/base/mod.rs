@@ -3,7 +3,9 @@
 pub mod activity;
 pub mod clock;
 pub mod fault;
+pub mod machine;
 pub mod owner;
+pub mod pressure;
 pub mod request_id;
 pub mod service;
 pub mod shutdown;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -12,6 +13,7 @@ use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
 use crate::base::clock::Clock;
+use crate::base::pressure::Pressure;
 use crate::base::telemetry::Metrics;
 use crate::control::follow::Follower;
 use crate::control::issuance::{Issuance, Verdict};
@@ -35,6 +37,10 @@ pub struct AdminState {
     pub clock: Clock,
     /// Where the process listens, by the names of the settings.
     pub listeners: Vec<(&'static str, SocketAddr)>,
+    /// Whether the end was asked for.
+    pub leaving: Arc<AtomicBool>,
+    /// Whether memory is short.
+    pub pressure: Pressure,
 }
 
 /// `/`, `/metrics`, `/healthz`, `/readyz`, `/internal/tls/ask`.
@@ -85,12 +91,19 @@ async fn metrics(State(state): State<AdminState>, headers: HeaderMap) -> Respons
     }
 }
 
-/// Ready once the tables are complete: before that a visitor would be told "not yet" at best.
+/// Ready once the tables are complete: before that a visitor would be told "not yet" at best. No longer, once the end was asked for or
+/// memory is short: visitors are better sent elsewhere.
 async fn ready(State(state): State<AdminState>) -> Response {
-    if state.routes.is_complete() {
+    let why = if state.leaving.load(Ordering::Relaxed) {
+        "the process is shutting down\n"
+    } else if !state.routes.is_complete() {
+        "the routing tables are not loaded yet\n"
+    } else if state.pressure.is_high() {
+        "memory is short (limits.memory): new work is rejected\n"
+    } else {
         return "ready\n".into_response();
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, "the routing tables are not loaded yet\n").into_response()
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
 }
 
 /// Whether a front may have a certificate issued for a host.

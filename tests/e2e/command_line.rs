@@ -69,7 +69,7 @@ fn a_port_in_use_is_one_line_that_names_the_option() {
                 format!("[{other}]\nlisten = \"127.0.0.1:{port}\"\n{zones}")
             })
             .concat();
-        let text = format!("{text}[store]\ndata = {data:?}\n[log]\nfilter = \"off\"\n");
+        let text = format!("{text}[networks]\nallow = [\"127.0.0.0/8\"]\n[store]\ndata = {data:?}\n[log]\nfilter = \"off\"\n");
         let said = refused(&["serve", "--config", &written(folder.path(), "taken.toml", &text)]);
         assert!(said.contains(&port) && said.contains(&format!("{section}.listen")), "{said}");
     }
@@ -106,6 +106,7 @@ fn a_broken_file_is_one_line_under_serve_and_every_fault_under_check() {
     let folder = tempfile::tempdir().unwrap();
     let faulty =
         "[preview]\nzones = []\n[limits]\nconections = 1\n[timeouts]\nconnect = \"soon\"\n";
+    let faulty = &format!("{faulty}[networks]\nallow = [\"127.0.0.0/8\"]\n");
     let faulty = written(folder.path(), "faulty.toml", faulty);
     let said = refused(&["serve", "--config", &faulty]);
     assert!(said.contains("preview.zones: ") && said.contains("(and 2 more)"), "{said}");

@@ -16,7 +16,7 @@ fn configuration(data: &Path, (preview, api): (&str, &str)) -> String {
     let path = data.join("portico.toml");
     let text = format!(
         "[preview]\nlisten = \"{preview}\"\nzones = [\"sandbox.test\"]\nworkers = 2\n[api]\nlisten = \"{api}\"\n\
-         [admin]\nlisten = \"127.0.0.1:0\"\n[store]\ndata = \"{}\"\n[shutdown]\ndrain = \"5s\"\n",
+         [networks]\nallow = [\"127.0.0.0/8\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n[store]\ndata = \"{}\"\n[shutdown]\ndrain = \"5s\"\n",
         data.display()
     );
     std::fs::write(&path, text).unwrap();

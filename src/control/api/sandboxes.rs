@@ -11,8 +11,7 @@ use super::{ApiSettings, credits, filter, readiness, render, workspaces};
 use crate::control::store::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch};
 use crate::model::host::Slug;
 use crate::model::{
-    Attributes, Driver, SandboxId, SandboxState, UPSTREAM_MUST, Upstream, UpstreamHost,
-    read_upstream as read_address,
+    Attributes, Driver, SandboxId, SandboxState, UPSTREAM_MUST, Upstream, read_upstream as read_address,
 };
 
 /// Longest texts, characters.
@@ -148,18 +147,10 @@ fn slug(fields: &mut Fields) -> Option<Slug> {
 /// `upstream`: `None` when it was not sent, `Some(None)` when it is taken away.
 fn read_upstream(fields: &mut Fields, settings: &ApiSettings) -> Option<Option<Upstream>> {
     let read = fields.get("upstream", UPSTREAM_MUST, read_address)?;
-    if read.as_ref().is_some_and(|upstream| !is_permitted(upstream, settings)) {
-        fields.fault("upstream", "is outside the networks that previews may use");
+    if read.as_ref().is_some_and(|upstream| !(settings.permits_upstream)(upstream)) {
+        fields.fault("upstream", "is outside the networks and ports that previews may use");
     }
     Some(read)
-}
-
-/// Whether the address may be dialled, as far as that can be said before a name is resolved.
-fn is_permitted(upstream: &Upstream, settings: &ApiSettings) -> bool {
-    match &upstream.host {
-        UpstreamHost::Ip(ip) => (settings.permits_address)(*ip),
-        UpstreamHost::Name(_) => true,
-    }
 }
 
 fn read_attributes(fields: &mut Fields, a: &mut Attributes) {

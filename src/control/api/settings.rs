@@ -1,6 +1,5 @@
 //! What the handlers share.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +12,7 @@ use crate::control::store::Store;
 use crate::control::usage::{Prices, Progress};
 use crate::control::verify::Verifier;
 use crate::control::webhooks::Sender;
-use crate::model::{Driver, Links, Visibility};
+use crate::model::{Driver, Links, Upstream, Visibility};
 use crate::routing::Routes;
 
 /// What the handlers share.
@@ -79,8 +78,8 @@ pub struct ApiSettings {
     pub prices: Prices,
     /// Origins whose pages may call the API, beside those that tenants name.
     pub allowed_origins: Vec<String>,
-    /// Whether an address may be dialled at all.
-    pub permits_address: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    /// Whether an upstream may be dialled, as far as that can be said before a name is resolved.
+    pub permits_upstream: Arc<dyn Fn(&Upstream) -> bool + Send + Sync>,
 }
 
 impl Default for ApiSettings {
@@ -97,7 +96,7 @@ impl Default for ApiSettings {
             default_visibility: Visibility::Public,
             prices: Prices::default(),
             allowed_origins: Vec::new(),
-            permits_address: Arc::new(|_| true),
+            permits_upstream: Arc::new(|_| true),
         }
     }
 }

@@ -24,9 +24,6 @@ pub enum ForwardError {
     /// A protocol switch was asked of a port that speaks HTTP/2, which has none.
     #[error("an h2c port does not support upgrades")]
     NoSwitch,
-    /// The app's answer to a preflight approves of nothing, so none of it may pass.
-    #[error("the app rejected the CORS preflight")]
-    NotApproved,
 }
 
 const RETRY: Recovery = Recovery::Reload { after: Duration::from_secs(1) };
@@ -161,8 +158,7 @@ impl Fault for ForwardError {
                 | ExchangeError::HeadTooLarge
                 | ExchangeError::BadLength,
             )
-            | Self::BadSwitch
-            | Self::NotApproved => &BAD_ANSWER,
+            | Self::BadSwitch => &BAD_ANSWER,
             Self::Exchange(ExchangeError::NotHttp2(_)) => &NO_H2C,
             Self::Exchange(ExchangeError::Unsayable) => RequestFault::Target.face(),
             Self::NoSwitch => &NO_SWITCH,

@@ -11,21 +11,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::StatusCode;
-use http::header;
+use http::header::{self, HeaderValue};
 
 use super::location::Here;
 use super::request::{self, Provenance};
 use super::tunnel::Tunnel;
 use super::upgrade::Expectation;
 use super::{ForwardError, response};
+use crate::base::machine;
 use crate::base::request_id::RequestId;
 use crate::base::telemetry::{Counts, Metrics};
 use crate::edge::body::Payload;
 use crate::edge::connection::Stream;
 use crate::edge::deadline::Deadlines;
-use crate::edge::gate::{Grant, Plan};
+use crate::edge::gate::Plan;
 use crate::edge::headers::{Headers, is_grpc};
-use crate::edge::message::{Framing, Interim, Peer, RequestHead, ResponseHead};
+use crate::edge::identity::Peer;
+use crate::edge::message::{Framing, Interim, RequestHead, ResponseHead};
 use crate::edge::stage::boxed;
 use crate::edge::upstream::{
     Conn, Dialler, Exchange, ExchangeError, H2Exchange, H2Pool, H2Terms, Pool, PoolKey, Received,
@@ -116,6 +118,8 @@ pub struct Forwarder {
     settings: Cell<Settings>,
     metrics: Arc<Metrics>,
     counts: Arc<Counts>,
+    /// What marks requests as having been here.
+    hop: HeaderValue,
 }
 
 impl Forwarder {
@@ -128,7 +132,8 @@ impl Forwarder {
     ) -> Self {
         let pool = Pool::new(settings.keep_alive, settings.keep_per_port);
         let (dialler, settings) = (RefCell::new(Rc::new(dialler)), Cell::new(settings));
-        Self { pool, h2_pool: H2Pool::default(), dialler, deadlines, settings, metrics, counts }
+        let hop = HeaderValue::from_static(machine::mark());
+        Self { pool, h2_pool: H2Pool::default(), dialler, deadlines, settings, metrics, counts, hop }
     }
 
     /// Takes other settings over, for requests from now on. No connection is kept that was made under those before: it may lead where
@@ -164,6 +169,7 @@ impl Forwarder {
             secure: out.secure,
             port: plan.port,
             request_id: out.request_id,
+            hop: &self.hop,
         };
         let expectation =
             if plan.upgrade { Expectation::of(head, &plan.strip.subprotocols) } else { None };
@@ -208,10 +214,8 @@ impl Forwarder {
             let limits = (settings.first_byte_timeout, settings.head);
             let exchange = Exchange::new(conn, head, framing, body, limits);
             let early = |mut head: ResponseHead| {
-                if plan.grant != Grant::Preflight {
-                    response::finish_interim(&mut head);
-                    interim.send(head);
-                }
+                response::finish_interim(&mut head);
+                interim.send(head);
             };
             match exchange.head(early).await {
                 Ok(received) => return Ok(received),
@@ -252,10 +256,8 @@ impl Forwarder {
             limits: &settings.head,
         };
         let early = |mut head: ResponseHead| {
-            if plan.grant != Grant::Preflight {
-                response::finish_interim(&mut head);
-                interim.send(head);
-            }
+            response::finish_interim(&mut head);
+            interim.send(head);
         };
         let mut may_repeat = true;
         let (mut head, framing, body) = loop {
@@ -276,11 +278,7 @@ impl Forwarder {
                 }
             }
         };
-        if plan.grant == Grant::Preflight {
-            let approval = response::approval(&head).ok_or(ForwardError::NotApproved)?;
-            return Ok(Forwarded::Answer(approval, Framing::None, Payload::Empty));
-        }
-        response::finish(&mut head, &plan.grant, here, false);
+        response::finish(&mut head, plan, here, false);
         Ok(Forwarded::Answer(head, framing, body))
     }
 
@@ -309,7 +307,7 @@ impl Forwarder {
             if !expectation.is_met_by(&parsed.head.headers) {
                 return Err(ForwardError::BadSwitch);
             }
-            response::finish(&mut parsed.head, &plan.grant, here, true);
+            response::finish(&mut parsed.head, plan, here, true);
             let (sandbox, sandbox_in) = exchange.into_conn().into_parts();
             let is_websocket = expectation.is_websocket();
             expectation.complete(&mut parsed.head.headers);
@@ -323,11 +321,6 @@ impl Forwarder {
             };
             return Ok(Forwarded::Switched(Switched { head: parsed.head, tunnel }));
         }
-        if plan.grant == Grant::Preflight {
-            // The connection ends with the exchange: what else the app says is not read.
-            let approval = response::approval(&parsed.head).ok_or(ForwardError::NotApproved)?;
-            return Ok(Forwarded::Answer(approval, Framing::None, Payload::Empty));
-        }
         let framing = parsed.framing;
         let idle = if is_event_stream(&parsed.head.headers) {
             Duration::ZERO
@@ -335,7 +328,7 @@ impl Forwarder {
             self.settings.get().response_idle
         };
         let body = exchange.into_body(&parsed, (Rc::clone(&self.pool), key(plan)), idle);
-        response::finish(&mut parsed.head, &plan.grant, here, false);
+        response::finish(&mut parsed.head, plan, here, false);
         Ok(Forwarded::Answer(parsed.head, framing, body))
     }
 }

@@ -21,6 +21,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::base::fault::{Blame, Face, Fault, Recovery};
+use crate::base::pressure::Pressure;
 use crate::base::shutdown::{Stage, Watcher};
 use crate::base::telemetry::{Limited, Metrics};
 use crate::model::{PreviewLimits, SandboxId};
@@ -56,6 +57,7 @@ struct Inner {
     knobs: Knobs,
     loads: Loads,
     addresses: Addresses,
+    pressure: Pressure,
     metrics: Arc<Metrics>,
     /// Moments are counted from here.
     epoch: Instant,
@@ -63,10 +65,10 @@ struct Inner {
 
 impl Limits {
     /// Limits at which nothing goes on yet.
-    pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
+    pub fn new(settings: Settings, pressure: Pressure, metrics: Arc<Metrics>) -> Self {
         let (loads, addresses) = (Loads::default(), Addresses::default());
-        let knobs = Knobs::new(settings);
-        Self(Arc::new(Inner { knobs, loads, addresses, metrics, epoch: Instant::now() }))
+        let (knobs, epoch) = (Knobs::new(settings), Instant::now());
+        Self(Arc::new(Inner { knobs, loads, addresses, pressure, metrics, epoch }))
     }
 
     /// Other limits from now on. What is under way stays.
@@ -84,6 +86,9 @@ impl Limits {
     }
 
     fn try_admit(&self, entry: &Entry<'_>, now: Instant) -> Result<Permit, Exceeded> {
+        if self.0.pressure.is_high() {
+            return Err(Exceeded::Memory);
+        }
         let settings = &self.0.knobs.get();
         // What one address asks too much must not use up what the sandbox may serve to all.
         if entry.is_stranger
@@ -217,6 +222,8 @@ pub enum Exceeded {
     Rate,
     /// Requests a second of one address without a credential.
     Address,
+    /// The memory of the whole process.
+    Memory,
 }
 
 impl Exceeded {
@@ -226,6 +233,7 @@ impl Exceeded {
             Self::Sockets => Limited::Sockets,
             Self::Rate => Limited::Rate,
             Self::Address => Limited::Address,
+            Self::Memory => Limited::Memory,
         }
     }
 }
@@ -252,6 +260,14 @@ impl Fault for Exceeded {
         const TEXT: &str = "It has reached its traffic limit. Try again in a moment.";
         static REQUESTS: Face =
             busy(StatusCode::TOO_MANY_REQUESTS, "too_many_requests_at_once", BUSY, TEXT);
+        static MEMORY: Face = Face {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            label: "overloaded",
+            title: "This service is busy",
+            text: "There is more to do than can be done at the moment. Try again in a moment.",
+            blame: Blame::Proxy,
+            recovery: Recovery::RetryAfter(Duration::from_secs(5)),
+        };
         static SOCKETS: Face = busy(StatusCode::TOO_MANY_REQUESTS, "too_many_sockets", BUSY, TEXT);
         static RATE: Face = busy(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", BUSY, TEXT);
         static ADDRESS: Face = busy(
@@ -265,6 +281,7 @@ impl Fault for Exceeded {
             Self::Sockets => &SOCKETS,
             Self::Rate => &RATE,
             Self::Address => &ADDRESS,
+            Self::Memory => &MEMORY,
         }
     }
 }

@@ -30,7 +30,7 @@ const OFF: Settings = Settings {
 };
 
 fn limits(settings: Settings) -> Limits {
-    Limits::new(settings, Arc::new(Metrics::new()))
+    Limits::new(settings, Pressure::default(), Arc::new(Metrics::new()))
 }
 
 fn entry(sandbox: SandboxId) -> Entry<'static> {

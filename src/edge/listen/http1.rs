@@ -138,7 +138,7 @@ async fn refuse(
     worker: &Rc<Worker>,
 ) -> bool {
     let answer =
-        visitor::refuse_glimpsed(worker, (&line.peer, line.secure), fault, glimpse.as_deref());
+        visitor::refuse_glimpsed(worker, line.identity.unread(), fault, glimpse.as_deref());
     let head_only = glimpse.is_some_and(|glimpse| glimpse.method == Method::HEAD);
     let terms = Terms { minor: Minor::One, head_only, keep_alive: false };
     respond::answer(link, answer, terms).await.is_ok()

@@ -27,7 +27,7 @@ const LARGE_READ: usize = 64 << 10;
 /// How much of the next request may be read ahead while one is being answered.
 const READ_AHEAD: usize = 64 << 10;
 /// How long a connection that is as new as the end of the process may take to begin its first request.
-const LAST_CHANCE: Duration = Duration::from_millis(250);
+const LAST_CHANCE: Duration = Duration::from_secs(1);
 
 /// Why no further request came from a connection.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Link {
         }
     }
 
-    /// Reads the next request head. `draining` is asked whenever the connection is idle.
+    /// Reads the next request head. `draining`: an idle connection ends, but for what has been sent to it already.
     pub(super) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
@@ -104,16 +104,6 @@ impl Link {
                         return Poll::Ready(Err(NoRequest::Faulty(fault, glimpse)));
                     }
                 }
-            } else if draining {
-                match self.asked {
-                    Asked::Yes => return Poll::Ready(Err(NoRequest::Ended)),
-                    Asked::Soon => {}
-                    // Whoever connects asks at once: the first request is on its way already.
-                    Asked::Never => {
-                        self.asked = Asked::Soon;
-                        self.read_deadline.set(Phase::KeepAlive, LAST_CHANCE);
-                    }
-                }
             }
             let idle = self.inbuf.is_empty();
             match self.stream.poll_fill(cx, &mut self.inbuf, SMALL_READ) {
@@ -124,6 +114,9 @@ impl Link {
                 }
                 Poll::Ready(_) => return Poll::Ready(Err(NoRequest::Ended)),
                 Poll::Pending => {
+                    if idle && draining && self.is_over() {
+                        return Poll::Ready(Err(NoRequest::Ended));
+                    }
                     if self.inbuf.is_empty() {
                         // Nobody knows for how long; what the last request needed is given back.
                         self.inbuf = BytesMut::new();
@@ -139,6 +132,20 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// Whether an idle connection has nothing more to say. Of whoever has connected and asked for nothing yet, the first request is on its
+    /// way already; and so is what the system has and the runtime was not told of.
+    fn is_over(&mut self) -> bool {
+        match self.asked {
+            Asked::Yes if !self.stream.has_waiting() => return true,
+            Asked::Yes | Asked::Never => {
+                self.asked = Asked::Soon;
+                self.read_deadline.set(Phase::KeepAlive, LAST_CHANCE);
+            }
+            Asked::Soon => {}
+        }
+        false
     }
 
     fn begin_body(&mut self, request: &ParsedRequest) {

@@ -129,10 +129,17 @@ pub(super) fn app(mut record: Record, watch: Watch, forwarded: Forwarded, plan: 
         }
     };
     record.answered_by_app(head.status);
-    forward::set_framing(&mut head, plan.tenant.framing.value());
+    let may = &plan.tenant.framing;
+    let embedders = if plan.narrow_framing { may.narrow_value() } else { may.value() };
+    forward::set_framing(&mut head, embedders);
+    if let Some(takeover) = plan.takeover {
+        forward::take_over(&mut head.headers, &takeover);
+    }
     let cookie = plan.session_cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok());
     if let Some(cookie) = cookie {
         head.headers.append(header::SET_COOKIE, cookie);
+        // What has a session in it is nobody's to keep, whatever the app says.
+        head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     let body = match watch.shape(body) {
         // Here already: nothing of it will be cut.
@@ -154,10 +161,30 @@ pub(super) fn sign_in(record: Record, sign_in: SignIn) -> Answer {
     if let Ok(location) = HeaderValue::from_maybe_shared(sign_in.location) {
         head.headers.insert(header::LOCATION, location);
     }
-    if let Ok(cookie) = HeaderValue::try_from(sign_in.cookie) {
+    if let Some(Ok(cookie)) = sign_in.cookie.map(HeaderValue::try_from) {
         head.headers.insert(header::SET_COOKIE, cookie);
     }
     head.headers.insert(header::VARY, HeaderValue::from_static("Cookie"));
+    plain(record, head, Bytes::new())
+}
+
+/// The approval of a preflight. It grants nothing: the request that follows is judged, and the app says who may read its response.
+pub(super) fn approval(record: Record, request: &RequestHead) -> Answer {
+    let mut head = ours(StatusCode::NO_CONTENT);
+    let mut echo = |asked: HeaderName, told: HeaderName| {
+        if let Some(value) = request.headers.get(&asked) {
+            head.headers.insert(told, value.clone());
+        }
+    };
+    echo(header::ORIGIN, header::ACCESS_CONTROL_ALLOW_ORIGIN);
+    echo(header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_ALLOW_METHODS);
+    echo(header::ACCESS_CONTROL_REQUEST_HEADERS, header::ACCESS_CONTROL_ALLOW_HEADERS);
+    let mut set = |name: HeaderName, value| {
+        head.headers.insert(name, HeaderValue::from_static(value));
+    };
+    set(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+    set(header::ACCESS_CONTROL_MAX_AGE, "600");
+    set(header::VARY, "Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
     plain(record, head, Bytes::new())
 }
 

@@ -11,7 +11,9 @@ use crate::edge::headers::Headers;
 use crate::edge::message::{Framing, Minor, RequestHead};
 
 /// Room for the fields that are added on the way to a sandbox.
-const ADDED: usize = 6;
+const ADDED: usize = 7;
+/// The longest method, octets. The longest that is registered has 18.
+pub const MAX_METHOD: usize = 64;
 
 /// A request whose head is complete.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ pub fn parse_request(
         Ok(None) => return Ok(None),
         Err(fault) => {
             scan.keep_glimpse(buf);
-            return Err(first_line_fault(fault.into(), scan));
+            return Err(first_line_fault(fault.into(), scan, buf));
         }
     };
     let lines = scan.take_lines();
@@ -71,10 +73,12 @@ fn read(head: &Bytes, mut lines: Lines, limits: &Limits) -> Result<ParsedRequest
     })
 }
 
-/// A first line that never ends is a matter of the target, not of the fields.
-fn first_line_fault(fault: RequestFault, scan: &HeadScan) -> RequestFault {
+/// A first line that never ends is a matter of the target, not of the fields, or of a method that never ends.
+fn first_line_fault(fault: RequestFault, scan: &HeadScan, buf: &[u8]) -> RequestFault {
+    let begins = || buf.get(..=MAX_METHOD).is_some_and(|start| start.contains(&b' '));
     match fault {
-        RequestFault::LineTooLong if scan.found() == 0 => RequestFault::TargetTooLong,
+        RequestFault::LineTooLong if scan.found() == 0 && begins() => RequestFault::TargetTooLong,
+        RequestFault::LineTooLong if scan.found() == 0 => RequestFault::RequestLine,
         fault => fault,
     }
 }
@@ -96,7 +100,7 @@ fn request_line(
         .filter(|at| *at > method_end)
         .ok_or(RequestFault::RequestLine)?;
     let method = line.get(..method_end).unwrap_or_default();
-    if method.is_empty() || !method.iter().all(|b| head::is_token(*b)) {
+    if method.is_empty() || method.len() > MAX_METHOD || !method.iter().all(|b| head::is_token(*b)) {
         return Err(RequestFault::RequestLine);
     }
     let method = Method::from_bytes(method).map_err(|_| RequestFault::RequestLine)?;

@@ -42,7 +42,7 @@ pub(super) async fn serve(
             let glimpse = head::glimpse(&parts);
             let refusal = visitor::refuse_glimpsed(
                 &worker,
-                (&line.peer, line.secure),
+                line.identity.unread(),
                 &fault,
                 Some(&glimpse),
             );
