@@ -25,7 +25,16 @@ const HOUSE: [Wing; 9] = [
         "base",
         &[],
         &[
-            &["activity", "clock", "fault", "machine", "owner", "request_id", "service", "shutdown"],
+            &[
+                "activity",
+                "clock",
+                "fault",
+                "machine",
+                "owner",
+                "request_id",
+                "service",
+                "shutdown",
+            ],
             &["pressure", "telemetry"],
         ],
     ),

@@ -127,10 +127,8 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         tokio::spawn(certificates.keep(shutdown.watcher(), Arc::clone(&metrics)));
     }
     let listening = [Some(preview), https, Some(api), Some(admin)];
-    let own = Own {
-        sockets: listening.into_iter().flatten().collect(),
-        is_local: machine::is_local,
-    };
+    let own =
+        Own { sockets: listening.into_iter().flatten().collect(), is_local: machine::is_local };
     let rules = Arc::new(reload::address_rules(&config, own));
     let public = https.filter(|_| config.public_scheme == "https").unwrap_or(preview);
     let public_port = config.public_port.unwrap_or(public.port());

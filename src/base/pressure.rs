@@ -42,7 +42,11 @@ impl Pressure {
             let relieved = used < ceiling - ceiling / 100 * RELIEF;
             if used >= ceiling && !high {
                 self.set(true, &mut told);
-                tracing::error!(used, ceiling, "memory is short: new work is refused until there is more");
+                tracing::error!(
+                    used,
+                    ceiling,
+                    "memory is short: new work is refused until there is more"
+                );
             } else if high && relieved {
                 self.set(false, &mut told);
                 tracing::info!(used, ceiling, "there is memory again: new work is taken");
@@ -82,6 +86,8 @@ mod tests {
         let used = resident().unwrap();
         let (pressure, shutdown) = (Pressure::default(), Shutdown::default());
         let ceiling = Arc::new(std::sync::atomic::AtomicU64::new(used / 2));
+        // Other tests of the process take memory meanwhile.
+        let plenty = 1 << 50;
         let asked = Arc::clone(&ceiling);
         let changes = Arc::new(std::sync::Mutex::new(Vec::new()));
         let noted = Arc::clone(&changes);
@@ -100,7 +106,7 @@ mod tests {
             panic!("never {high}");
         };
         becomes(true).await;
-        ceiling.store(used * 4, Ordering::Relaxed);
+        ceiling.store(plenty, Ordering::Relaxed);
         becomes(false).await;
         shutdown.reach(Stage::Draining);
         keeping.await.unwrap();

@@ -576,7 +576,8 @@ mod tests {
         let files = tempfile::tempdir().unwrap();
         let authorities = files.path().join("authorities.pem");
         let file = files.path().join("portico.toml");
-        let text = format!("{ZONES}[networks]\nsandbox_ca_file = {authorities:?}");
+        let allow = "allow = [\"10.0.0.0/8\"]";
+        let text = format!("{ZONES}[networks]\n{allow}\nsandbox_ca_file = {authorities:?}");
         std::fs::write(&file, text).unwrap();
         let told = |checked: Result<_, ConfigError>| checked.map(|_| ()).unwrap_err().to_string();
         let absent = told(check(&file));

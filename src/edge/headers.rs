@@ -138,6 +138,18 @@ pub fn is_untrusted(name: &str) -> bool {
         )
 }
 
+/// Names of cookies that are told at most.
+const NAMES: usize = 16;
+
+/// The names of the largest cookies, as a field's value.
+pub fn largest_cookies(value: &[u8]) -> Vec<u8> {
+    let pairs = value.split(|b| *b == b';').map(<[u8]>::trim_ascii);
+    let mut pairs: Vec<&[u8]> = pairs.filter(|pair| !pair.is_empty()).collect();
+    pairs.sort_by_key(|pair| std::cmp::Reverse(pair.len()));
+    let name = |pair: &&[u8]| pair.split(|b| *b == b'=').next().unwrap_or_default().to_vec();
+    pairs.iter().take(NAMES).map(name).collect::<Vec<_>>().join(&b"; "[..])
+}
+
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()

@@ -77,15 +77,15 @@ impl Caller {
 
     /// Whether the connection begins with a PROXY header.
     pub fn owes_header(&self, trust: &Trust) -> bool {
-        matches!(self.introduced, Introduced::Not) && contain(&trust.proxy_protocol_from, self.socket)
+        matches!(self.introduced, Introduced::Not)
+            && contain(&trust.proxy_protocol_from, self.socket)
     }
 
     /// ... which said this.
     #[must_use]
     pub fn introduced(self, source: Option<SocketAddr>) -> Self {
-        let introduced = source.map_or(Introduced::Itself, |source| {
-            Introduced::Other(source.ip().to_canonical())
-        });
+        let introduced = source
+            .map_or(Introduced::Itself, |source| Introduced::Other(source.ip().to_canonical()));
         Self { introduced, ..self }
     }
 
@@ -104,8 +104,7 @@ impl Caller {
     pub fn identity(&self, trust: &Trust) -> Identity {
         // Not the address of the socket, once a header has said who is behind it: what that one writes is not the load balancer's word.
         let trusted = self.speaks().is_some_and(|ip| contain(&trust.forwarded_from, ip));
-        let proxies =
-            if trusted { trust.forwarded_from.as_slice().into() } else { Rc::default() };
+        let proxies = if trusted { trust.forwarded_from.as_slice().into() } else { Rc::default() };
         Identity { peer: self.peer(), secure: trust.behind_https, proxies }
     }
 

@@ -80,9 +80,8 @@ fn uses(address: IpAddr) -> impl Iterator<Item = &'static (IpNet, Use)> {
 
 /// Whether an address may be dialled as far as the table says: it is not special, or the operator has allowed just that.
 fn is_open(address: IpAddr, allow: &[IpNet]) -> bool {
-    let is_named = |special: &IpNet| {
-        allow.iter().any(|net| special.contains(net) && net.contains(&address))
-    };
+    let is_named =
+        |special: &IpNet| allow.iter().any(|net| special.contains(net) && net.contains(&address));
     uses(address).all(|(network, used)| *used != Use::Special || is_named(network))
 }
 
@@ -304,15 +303,22 @@ mod tests {
         let rules = AddressRules { deny: deny.clone(), ..AddressRules::default() };
         check(&rules, "64:ff9b::a09:1", false);
         check(&rules, "64:ff9b::a08:1", true);
-        let public = PublicRules { deny: vec!["8.8.8.0/24".parse().unwrap()], ..PublicRules::default() };
+        let public =
+            PublicRules { deny: vec!["8.8.8.0/24".parse().unwrap()], ..PublicRules::default() };
         assert!(!public.permits("64:ff9b::808:808".parse().unwrap()));
     }
 
     #[test]
     fn a_listener_without_an_address_is_at_all_of_this_machines() {
-        let rules = AddressRules { own: own(&["0.0.0.0:8081", "[::]:8082"]), ..AddressRules::default() };
+        let rules =
+            AddressRules { own: own(&["0.0.0.0:8081", "[::]:8082"]), ..AddressRules::default() };
         let socket = |text: &str| text.parse::<SocketAddr>().unwrap();
-        for own in ["192.0.2.7:8081", "192.0.2.7:8082", "[::ffff:192.0.2.7]:8081", "[64:ff9b::c000:207]:8081"] {
+        for own in [
+            "192.0.2.7:8081",
+            "192.0.2.7:8082",
+            "[::ffff:192.0.2.7]:8081",
+            "[64:ff9b::c000:207]:8081",
+        ] {
             assert!(!rules.permits_socket(socket(own)), "{own}");
         }
         for other in ["192.0.2.7:8083", "192.0.2.8:8081"] {
@@ -325,7 +331,8 @@ mod tests {
         let rules = AddressRules { forbidden_ports: vec![22], ..AddressRules::default() };
         assert!(!rules.permits_socket("10.0.0.1:22".parse().unwrap()));
         assert!(rules.permits_socket("10.0.0.1:2222".parse().unwrap()));
-        let upstream = |port_map| Upstream { host: UpstreamHost::Name("vm.internal".into()), port_map };
+        let upstream =
+            |port_map| Upstream { host: UpstreamHost::Name("vm.internal".into()), port_map };
         assert!(!rules.permits_upstream(&upstream(vec![(0, 22)])));
         assert!(!rules.permits_upstream(&upstream(vec![(3000, 9000), (3001, 22)])));
         assert!(rules.permits_upstream(&upstream(vec![(22, 9000)])));

@@ -217,7 +217,7 @@ async fn requests_and_handshakes_are_counted() {
         assert_eq!(http2.get(&target.host, "/").await.text(), "hello");
     }
     let missing = http2.exchange(get("3000-nobody.sandbox.localhost", "/")).await.unwrap();
-    assert_eq!(missing.status, 404);
+    assert_eq!(missing.status, 401);
     eventually("everything is counted", async || {
         let metrics = metrics(&secure.portico).await;
         [

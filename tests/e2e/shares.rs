@@ -252,7 +252,7 @@ async fn a_link_that_expires_ends_what_is_open_and_is_remembered_for_a_month() {
     let token = token(text(&made, "share_url"));
     let open = || target.get(&format!("/?ms={token}"), NAVIGATING);
     let opened = portico.visit(open()).await;
-    assert!(opened.field("set-cookie").unwrap().ends_with("Max-Age=60"));
+    assert!(opened.field("set-cookie").unwrap().ends_with("Max-Age=2592060"));
     let end = async { clock.advance(Duration::from_mins(1)) };
     let ended = ends(&portico, &target, token, end).await;
     check_ends("expiry", ended, 4410, "share_expired");

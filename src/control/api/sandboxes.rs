@@ -11,7 +11,8 @@ use super::{ApiSettings, credits, filter, readiness, render, workspaces};
 use crate::control::store::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch};
 use crate::model::host::Slug;
 use crate::model::{
-    Attributes, Driver, SandboxId, SandboxState, UPSTREAM_MUST, Upstream, read_upstream as read_address,
+    Attributes, Driver, SandboxId, SandboxState, UPSTREAM_MUST, Upstream,
+    read_upstream as read_address,
 };
 
 /// Longest texts, characters.

@@ -12,7 +12,7 @@ pub(super) enum AnswerFault {
     NoObject,
     #[error("returned an address that cannot be parsed")]
     BadAddress,
-    #[error("returned an address or a port that is not permitted")]
+    #[error("returned an address outside the permitted networks, or a forbidden port")]
     Forbidden,
     #[error("returned no address")]
     NoAddress,

@@ -132,6 +132,10 @@ mod tests {
             &["preview=theirs", "previews=y", "__Host-previewer=z"],
         );
         // Where the session has the plain name, no cookie of that name is an app's.
-        check_where(true, &["preview=x; Domain=sandbox.test", " preview =", "previews=y"], &["previews=y"]);
+        check_where(
+            true,
+            &["preview=x; Domain=sandbox.test", " preview =", "previews=y"],
+            &["previews=y"],
+        );
     }
 }

@@ -125,9 +125,8 @@ fn keep_private(headers: &mut Headers, seen: Seen) {
     };
     // `private="field"` and a comma within quotes are not `private`: written anew, they are.
     let whole = |directive: &[u8]| directive.trim_ascii().eq_ignore_ascii_case(b"private");
-    let is_private = || {
-        directives().any(whole) && directives().all(|one| whole(one) || !is_shared(one))
-    };
+    let is_private =
+        || directives().any(whole) && directives().all(|one| whole(one) || !is_shared(one));
     if directives().any(forbids) || is_private() {
         return;
     }

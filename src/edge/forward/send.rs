@@ -133,7 +133,16 @@ impl Forwarder {
         let pool = Pool::new(settings.keep_alive, settings.keep_per_port);
         let (dialler, settings) = (RefCell::new(Rc::new(dialler)), Cell::new(settings));
         let hop = HeaderValue::from_static(machine::mark());
-        Self { pool, h2_pool: H2Pool::default(), dialler, deadlines, settings, metrics, counts, hop }
+        Self {
+            pool,
+            h2_pool: H2Pool::default(),
+            dialler,
+            deadlines,
+            settings,
+            metrics,
+            counts,
+            hop,
+        }
     }
 
     /// Takes other settings over, for requests from now on. No connection is kept that was made under those before: it may lead where

@@ -119,7 +119,10 @@ impl Judging<'_> {
         Some(self.judge(verdict))
     }
 
-    pub(super) fn judge(&self, verdict: &Result<Proof, TokenError>) -> Result<Standing, RefusalReason> {
+    pub(super) fn judge(
+        &self,
+        verdict: &Result<Proof, TokenError>,
+    ) -> Result<Standing, RefusalReason> {
         match verdict {
             Ok(Proof::Token(claims)) => self.judge_token(claims),
             Ok(Proof::Share(link)) => self.judge_share(link),

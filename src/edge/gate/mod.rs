@@ -27,8 +27,8 @@ pub use credentials::{
 };
 pub use decide::{decide, explain};
 pub use decision::{
-    Decision, Grant, Isolation, Moved, Plan, Refusal, Renewal, Rules, Says, Session, SignIn, Strip, Subject, Takeover, Wake,
-    WokenBy,
+    Decision, Grant, Isolation, Moved, Plan, Refusal, Renewal, Rules, Says, Session, SignIn, Strip,
+    Subject, Takeover, Wake, WokenBy,
 };
 pub use refusal::RefusalReason;
 pub use standing::{allowed_until, still_allowed};

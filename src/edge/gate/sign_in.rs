@@ -49,7 +49,8 @@ impl Judging<'_> {
         let subject = self.found.subject();
         let share = held.share.filter(|_| held.carrier == Carrier::Query);
         let foreign = self.visit.is_framed() || self.doing() == Doing::Foreign;
-        let cookie = if foreign && self.keeps_session(held) { None } else { Some(self.cookie(access)?) };
+        let cookie =
+            if foreign && self.keeps_session(held) { None } else { Some(self.cookie(access)?) };
         Some(Decision::SignIn(SignIn { cookie, location, subject, share }))
     }
 
@@ -83,7 +84,8 @@ impl Judging<'_> {
         else {
             return false;
         };
-        let allows = session.scope() == Some(TokenScope::Interact) || session.scope() == grant.scope();
+        let allows =
+            session.scope() == Some(TokenScope::Interact) || session.scope() == grant.scope();
         let lasts = match (until, new.expires_at) {
             (None, _) => true,
             (Some(_), None) => false,

@@ -67,17 +67,14 @@ fn shown(visit: &Visit<'_>, evidence: &Evidence, routes: &Routes) -> Option<Refu
 }
 
 /// What our own endpoint answers where nothing is: what it answers about a private port to somebody who brings nothing that holds.
-fn session(
-    visit: &Visit<'_>,
-    evidence: &Evidence,
-    routes: &Routes,
-) -> Result<Says, RefusalReason> {
+fn session(visit: &Visit<'_>, evidence: &Evidence, routes: &Routes) -> Result<Says, RefusalReason> {
     let head = visit.head;
     let mut origins = head.headers.get_all(header::ORIGIN);
     let is_own = match (origins.next(), origins.next()) {
-        (None, _) => visit.seen.fetch_site.is_none_or(|site| {
-            matches!(site.as_bytes(), b"same-origin" | b"none")
-        }),
+        (None, _) => visit
+            .seen
+            .fetch_site
+            .is_none_or(|site| matches!(site.as_bytes(), b"same-origin" | b"none")),
         (Some(origin), None) => origin.to_str().is_ok_and(|origin| visit.is_same_origin(origin)),
         _ => false,
     };
@@ -88,13 +85,14 @@ fn session(
     let explicit = visit.credentials.iter().any(|c| c.carrier != Carrier::Cookie);
     let standing = || {
         let cookie = visit.credentials.iter().zip(&evidence.0);
-        let cookie = cookie.filter(|(found, _)| found.carrier == Carrier::Cookie).map(
-            |(_, verdict)| match verdict {
-                Ok(Proof::Token(claims)) => elsewhere(claims.sandbox, routes),
-                Ok(Proof::Share(link)) => elsewhere(link.sandbox, routes),
-                Err(_) => RefusalReason::InvalidToken,
-            },
-        );
+        let cookie =
+            cookie.filter(|(found, _)| found.carrier == Carrier::Cookie).map(|(_, verdict)| {
+                match verdict {
+                    Ok(Proof::Token(claims)) => elsewhere(claims.sandbox, routes),
+                    Ok(Proof::Share(link)) => elsewhere(link.sandbox, routes),
+                    Err(_) => RefusalReason::InvalidToken,
+                }
+            });
         Says::Standing { public: false, cookie: cookie.map(Err).next() }
     };
     match head.method {
@@ -140,7 +138,8 @@ fn is_same_name(here: &Authority, routes: &Routes, origin: &str) -> bool {
         return false;
     };
     let scope = |zone: &str| routes.zone(zone).map(|zone| zone.scope.clone());
-    let same_scope = zone == other_zone || (scope(zone).is_some() && scope(zone) == scope(other_zone));
+    let same_scope =
+        zone == other_zone || (scope(zone).is_some() && scope(zone) == scope(other_zone));
     label.name == other.name && same_scope
 }
 
@@ -163,7 +162,9 @@ impl Judging<'_> {
                 | RefusalReason::ShareExpired
                 | RefusalReason::ShareRevoked
         );
-        let is_embedded = || self.visit.is_framed() && self.referrer().is_some_and(|origin| self.is_embedder(origin));
+        let is_embedded = || {
+            self.visit.is_framed() && self.referrer().is_some_and(|origin| self.is_embedder(origin))
+        };
         self.found.refuse_stranger(reason, was_here || is_embedded())
     }
 }

@@ -53,7 +53,9 @@ impl Judging<'_> {
         for name in names.iter().filter_map(|name| std::str::from_utf8(name).ok()) {
             cookies.push(format!("{name}=; Path=/; Max-Age=0{how}"));
             if bound {
-                cookies.push(format!("{name}=; Path=/; Max-Age=0; Secure; SameSite=None; Partitioned"));
+                cookies.push(format!(
+                    "{name}=; Path=/; Max-Age=0; Secure; SameSite=None; Partitioned"
+                ));
             }
         }
         cookies.push(if bound {

@@ -853,7 +853,11 @@ fn what_a_session_opens_is_no_other_pages_to_read() {
         ("https://5173-mine.sandbox.example", forward),
     ] {
         let request = Request::get(MINE, "/").with("cookie", &cookie).with("origin", origin);
-        assert_eq!(world.outcome(&request.with("sec-fetch-site", "same-site")), outcome, "{origin}");
+        assert_eq!(
+            world.outcome(&request.with("sec-fetch-site", "same-site")),
+            outcome,
+            "{origin}"
+        );
     }
     // That everybody may embed is no leave to read.
     let view = world.routes.tenant(world.tenant).unwrap();
@@ -955,10 +959,45 @@ fn strangers_are_told_the_same_of_what_is_private_and_of_what_is_not_there() {
     let back = |request: Request| request.with("cookie", &format!("__Host-preview={stale}"));
     assert_eq!(told(MINE, &back), ("token_expired".into(), Some(world.tenant)));
     let embedded = |r: Request| {
-        framed("/").fields.into_iter().fold(r, |r, (name, value)| r.with(&name, &value))
+        framed("/")
+            .fields
+            .into_iter()
+            .fold(r, |r, (name, value)| r.with(&name, &value))
             .with("referer", "https://app.own.test/")
     };
     assert_eq!(told(MINE, &embedded), ("sign_in_needed".into(), Some(world.tenant)));
+}
+
+#[test]
+fn a_browser_that_knew_the_former_holder_is_told_to_forget_once() {
+    let world = World::new();
+    let public = "8000-mine.sandbox.example";
+    let told = |request: &Request| match world.decide(request) {
+        Decision::Forward(plan) => {
+            assert_eq!(plan.strip.cookies, plan.takeover.is_some());
+            plan.takeover
+        }
+        other => panic!("{other:?}"),
+    };
+    let visit = || Request::get(public, "/").navigating();
+    assert!(told(&visit()).is_none(), "nobody had it before");
+    world.update(|route| route.previous_holder = true);
+    let first = told(&visit().with("cookie", "sid=old; __Host-preview=mp_x; theme=dark")).unwrap();
+    assert!(first.clears);
+    let ended: Vec<_> = first.cookies.iter().filter(|c| c.contains("Max-Age=0")).collect();
+    assert!(ended.iter().any(|cookie| cookie.starts_with("sid=;")), "{ended:?}");
+    assert!(!ended.iter().any(|cookie| cookie.starts_with("__Host-preview=")), "{ended:?}");
+    let mark = first.cookies.last().unwrap().split(';').next().unwrap().to_owned();
+    assert!(mark.starts_with("__Host-preview-holder="), "{mark}");
+    assert!(told(&visit().with("cookie", &format!("sid=new; {mark}"))).is_none());
+    assert!(told(&visit().with("cookie", "__Host-preview-holder=another")).is_some());
+    // What keeps no mark is not told again and again; the former holder's worker is.
+    assert!(!told(&Request::get(public, "/api")).unwrap().clears);
+    assert!(told(&Request::get(public, "/sw.js").with("service-worker", "script")).unwrap().clears);
+    // A host by id never was another's.
+    let by_id = Request::get(&format!("8000-{}.sandbox.example", world.sandbox), "/");
+    assert!(told(&by_id.navigating()).is_none());
+    assert_eq!(strip_cookie(std::iter::once(mark.as_bytes())), None, "no app sees the mark");
 }
 
 #[test]

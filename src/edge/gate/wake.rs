@@ -39,10 +39,7 @@ impl Judging<'_> {
             // Without a credential only a page that is being opened counts.
             WakePolicy::Anyone => access.held.is_some() || self.visit.intent == Intent::Navigation,
         };
-        sleeps
-            && can_be_woken
-            && may_wake
-            && self.is_wanted(access)
+        sleeps && can_be_woken && may_wake && self.is_wanted(access)
     }
 
     /// Whether somebody is waiting for the answer.

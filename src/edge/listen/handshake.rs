@@ -82,11 +82,7 @@ pub(super) async fn open(
     settings: &Settings,
     worker: &Worker,
 ) -> Result<Opened, NotOpened> {
-    let mut line = Line {
-        identity: caller.identity(&settings.trust),
-        shown: None,
-        leads_to: None,
-    };
+    let mut line = Line { identity: caller.identity(&settings.trust), shown: None, leads_to: None };
     let tls = match entrance {
         Entrance::Plain => {
             return Ok(Opened { stream: Stream::tcp(socket), line, is_http2: false });

@@ -27,7 +27,7 @@ pub enum DialError {
     #[error("the sandbox's name does not resolve")]
     Resolve(#[source] io::Error),
     /// Every address is outside the permitted networks, or is our own; or the port is forbidden.
-    #[error("the sandbox's address and port may not be dialled")]
+    #[error("the sandbox's address is not in the permitted networks, or its port is forbidden")]
     Forbidden,
     /// The machine is there and nothing listens on the port.
     #[error("nothing listens on the port")]
@@ -201,8 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_loopback_driver_reaches_both_loopbacks_but_not_our_own_ports() {
-        let own =
-            Own { sockets: vec!["127.0.0.1:8081".parse().unwrap()], ..Own::default() };
+        let own = Own { sockets: vec!["127.0.0.1:8081".parse().unwrap()], ..Own::default() };
         let dialler = dialler(AddressRules { own, ..AddressRules::default() });
         let targets = dialler.targets(Driver::Loopback, None, 5173).await.unwrap();
         assert_eq!(targets.len(), 2);

@@ -33,8 +33,8 @@ use crate::edge::forward::Outgoing;
 use crate::edge::gate::{
     Arrival, Decision, Intent, Plan, Refusal, RefusalReason, Visit, Wake, WokenBy, decide,
 };
-use crate::edge::limits::{Entry, Exceeded, Permit};
 use crate::edge::identity::Peer;
+use crate::edge::limits::{Entry, Exceeded, Permit};
 use crate::edge::message::{Framing, RequestHead};
 use crate::edge::stage::boxed;
 use crate::model::ShareId;

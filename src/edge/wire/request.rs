@@ -100,7 +100,8 @@ fn request_line(
         .filter(|at| *at > method_end)
         .ok_or(RequestFault::RequestLine)?;
     let method = line.get(..method_end).unwrap_or_default();
-    if method.is_empty() || method.len() > MAX_METHOD || !method.iter().all(|b| head::is_token(*b)) {
+    if method.is_empty() || method.len() > MAX_METHOD || !method.iter().all(|b| head::is_token(*b))
+    {
         return Err(RequestFault::RequestLine);
     }
     let method = Method::from_bytes(method).map_err(|_| RequestFault::RequestLine)?;

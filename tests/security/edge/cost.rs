@@ -31,7 +31,13 @@ fn hostile(n: usize) -> String {
     let socket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     match n % 10 {
-        0 => head("OPTIONS", port, "victim", "/admin?action=delete", &preflight("http://9-victim.sandbox.localhost")),
+        0 => head(
+            "OPTIONS",
+            port,
+            "victim",
+            "/admin?action=delete",
+            &preflight("http://9-victim.sandbox.localhost"),
+        ),
         1 => head("OPTIONS", port, "asleep", "/", &preflight("https://app.opendesigns.example")),
         2 => head("GET", port, "victim", "/", ""),
         3 => head("GET", port, "victim", &format!("/?mt=mp_{n}.x.y"), "Accept: text/html\r\n"),

@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 
 use crate::support::{Connection, Portico, Process};
 
-const GET: &str = "GET / HTTP/1.1\r\nHost: 3000-nobody.sandbox.localhost\r\nAccept: application/json\r\n\r\n";
+const GET: &str =
+    "GET / HTTP/1.1\r\nHost: 3000-nobody.sandbox.localhost\r\nAccept: application/json\r\n\r\n";
 
 fn start(data: &Path) -> Process {
     Process::start_with(data, &["--log", "off", "--workers", "2"])

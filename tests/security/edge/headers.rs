@@ -16,8 +16,19 @@ async fn what_only_a_proxy_may_say_does_not_come_as_a_trailer() {
     .await;
     let target = portico.public("mine", sandbox.port()).await;
     let refused = [
-        "True-Client-IP", "X-Client-IP", "X_Real_IP", "CF-Connecting-IP", "Client-IP", "X-Original-URL", "X-Host",
-        "X-Request-Id", "X_Miosa_Preview_Token", "X_Forwarded_For", "X-Preview-Hop", "Set_Cookie", "Proxy",
+        "True-Client-IP",
+        "X-Client-IP",
+        "X_Real_IP",
+        "CF-Connecting-IP",
+        "Client-IP",
+        "X-Original-URL",
+        "X-Host",
+        "X-Request-Id",
+        "X_Miosa_Preview_Token",
+        "X_Forwarded_For",
+        "X-Preview-Hop",
+        "Set_Cookie",
+        "Proxy",
     ];
     let trailers: String = refused.iter().map(|name| format!("{name}: SECRET\r\n")).collect();
     let request = target
@@ -70,7 +81,10 @@ async fn a_preview_below_a_tenants_domain_is_not_framed_by_another() {
         let whoami = portico.api.ok("GET", "/whoami", None).await;
         let tenant = whoami["tenant"]["name"].as_str().or(whoami["tenant_name"].as_str());
         let tenant = tenant.unwrap_or_else(|| panic!("{whoami}")).to_owned();
-        crate::support::command(&["domain", "add", "own.test", "--tenant", &tenant, "--data", &data], None)
+        crate::support::command(
+            &["domain", "add", "own.test", "--tenant", &tenant, "--data", &data],
+            None,
+        )
     };
     assert!(added.status.success(), "{added:?}");
     let target = portico.public("mine", sandbox.port()).await;
@@ -127,7 +141,10 @@ async fn a_tenants_words_are_not_taken_for_ours() {
     let page = portico.visit(target.get("/", "Accept: text/html\r\n")).await;
     assert_eq!(page.status, 502);
     let text = page.text();
-    assert!(text.contains("Ports {port} &#60;port&#62;") || text.contains("Ports {port} &lt;port&gt;"), "{text}");
+    assert!(
+        text.contains("Ports {port} &#60;port&#62;") || text.contains("Ports {port} &lt;port&gt;"),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

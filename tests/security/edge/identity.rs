@@ -21,6 +21,8 @@ async fn both_lists() -> Portico {
         config.listen.trust.forwarded_from =
             vec!["127.0.0.0/8".parse().unwrap(), "192.0.2.0/24".parse().unwrap()];
         config.listen.proxy_header = Duration::from_secs(3);
+        config.limits.public_rate = 50;
+        config.limits.public_burst = 200;
     })
     .await
 }

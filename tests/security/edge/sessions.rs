@@ -27,6 +27,7 @@ async fn private() -> (Portico, FakeSandbox, SandboxHandle) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sibling_reads_nothing_by_the_visitors_session() {
     let (portico, sandbox, target) = private().await;
+    portico.private("mallory", 9).await;
     let (token, _) = portico.api.token(&target.id, json!({"scope": "interact"})).await;
     let session = format!("Cookie: __Host-preview={token}\r\n");
     let stranger = portico.visit(target.get("/app.js", "")).await;
@@ -60,8 +61,10 @@ async fn a_sibling_reads_nothing_by_the_visitors_session() {
     }
     assert_eq!(sandbox.connections(), 0, "the app has seen none of it");
     // The preview's own page, a link that is followed, and another port of the same sandbox.
-    let own = "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: script\r\n";
-    let link = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
+    let own =
+        "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: script\r\n";
+    let link =
+        "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
     let port = "Sec-Fetch-Site: same-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image\r\n\
                 Referer: http://9-victim.sandbox.localhost/\r\n";
     for (fields, policy, caching) in [
@@ -164,8 +167,10 @@ async fn strangers_do_not_learn_which_names_are_taken() {
     // Everything but what differs with every response.
     let told = |response: Response, host: &str| {
         let fields = response.fields.iter();
-        let fields: Vec<_> =
-            fields.filter(|(name, _)| !["x-request-id", "date"].contains(&&**name)).cloned().collect();
+        let fields: Vec<_> = fields
+            .filter(|(name, _)| !["x-request-id", "date"].contains(&&**name))
+            .cloned()
+            .collect();
         let id = response.field("x-request-id").unwrap_or_default().to_owned();
         let text = response.text().replace(&id, "ID").replace(host, "HOST");
         (response.status, fields, text)
@@ -201,7 +206,7 @@ async fn a_credential_for_the_api_reaches_no_app() {
     let sandbox = FakeSandbox::well_behaved().await;
     let target = portico.public("mine", sandbox.port()).await;
     let order = json!({"external_user_id": "u1", "scopes": ["sandboxes:read"], "expires_in": 600});
-    let minted = portico.api.ok("POST", "/delegation-tokens", Some(order)).await;
+    let minted = portico.api.ok("POST", "/tokens/scoped", Some(order)).await;
     let delegation = minted["token"].as_str().unwrap();
     let key = &portico.api.key;
     for (path, fields) in [
@@ -234,8 +239,7 @@ async fn an_app_sets_no_session_cookie_under_its_plain_name() {
     .await;
     let target = portico.public("mine", sandbox.port()).await;
     let host = target.host.replace("sandbox.localhost", "sandbox.test");
-    let response =
-        portico.visit(SandboxHandle { host, ..target }.get("/", "")).await;
+    let response = portico.visit(SandboxHandle { host, ..target }.get("/", "")).await;
     assert_eq!(response.status, 200);
     assert_eq!(response.all("set-cookie"), ["theirs=1; Path=/"]);
 }

@@ -59,9 +59,12 @@ async fn a_port_that_is_forbidden_later_is_not_dialled_any_more() {
         let mut config = config_in(data.path());
         config.networks.allow = vec!["127.0.0.0/8".parse().unwrap()];
         config.forbidden_ports = forbidden;
-        Box::pin(portico::cli::dev::start(config, portico::base::clock::Clock::system())).await.unwrap()
+        Box::pin(portico::cli::dev::start(config, portico::base::clock::Clock::system()))
+            .await
+            .unwrap()
     };
-    let get = "GET / HTTP/1.1\r\nHost: 3000-mine.sandbox.localhost\r\nAccept: application/json\r\n\r\n";
+    let get =
+        "GET / HTTP/1.1\r\nHost: 3000-mine.sandbox.localhost\r\nAccept: application/json\r\n\r\n";
     let started = start(Vec::new()).await;
     let api = crate::support::Api::of(&started);
     let order = json!({"slug": "mine", "upstream": format!("127.0.0.1:{}", secret.port())});
@@ -73,7 +76,10 @@ async fn a_port_that_is_forbidden_later_is_not_dialled_any_more() {
     let before = secret.connections();
     let started = start(vec![secret.port()]).await;
     let refused = Connection::open(started.running.preview).await.roundtrip(get).await;
-    assert_eq!((refused.status, refused.field("x-preview-error")), (502, Some("address_forbidden")));
+    assert_eq!(
+        (refused.status, refused.field("x-preview-error")),
+        (502, Some("address_forbidden"))
+    );
     assert_eq!(secret.connections(), before);
 }
 
@@ -99,7 +105,10 @@ async fn a_metadata_service_is_no_sandbox() {
         "127.0.0.1",
     ] {
         assert_eq!(create(&portico, "mine", json!(address)).await.0, 422, "{address}");
-        let webhook = format!("https://{}/x", if address.contains(':') { format!("[{address}]") } else { address.to_owned() });
+        let webhook = format!(
+            "https://{}/x",
+            if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
+        );
         let order = json!({"url": webhook, "events": ["sandbox.created"]});
         let told = portico.api.call("POST", "/webhooks", Some(order)).await.status;
         assert!(told == 422 || address == "127.0.0.1", "{webhook}: {told}");
@@ -132,7 +141,8 @@ async fn a_preview_that_leads_back_to_us_ends_at_the_first_turn() {
     let body = json!({"origin_profile": "public"});
     portico.api.ok("PATCH", &format!("/sandboxes/{id}"), Some(body)).await;
     portico.api.publish(&id, 3000, json!({})).await;
-    let get = "GET / HTTP/1.1\r\nHost: 3000-mine.sandbox.localhost\r\nAccept: application/json\r\n\r\n";
+    let get =
+        "GET / HTTP/1.1\r\nHost: 3000-mine.sandbox.localhost\r\nAccept: application/json\r\n\r\n";
     let response = portico.visit(get).await;
     assert_eq!(response.json()["error"]["code"], "loop_detected", "{}", response.text());
     assert_eq!(turns.load(std::sync::atomic::Ordering::Relaxed), 1);

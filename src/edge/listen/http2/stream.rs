@@ -40,12 +40,8 @@ pub(super) async fn serve(
         Err(Unfit::Malformed) => return respond.send_reset(Reason::PROTOCOL_ERROR),
         Err(Unfit::Faulty(fault)) => {
             let glimpse = head::glimpse(&parts);
-            let refusal = visitor::refuse_glimpsed(
-                &worker,
-                line.identity.unread(),
-                &fault,
-                Some(&glimpse),
-            );
+            let refusal =
+                visitor::refuse_glimpsed(&worker, line.identity.unread(), &fault, Some(&glimpse));
             let head_only = parts.method == Method::HEAD;
             return answer(respond, refusal, head_only, (&worker, settings)).await;
         }
