@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use crate::base::fault::{Blame, Face, Fault, Recovery};
 use crate::edge::body::BodyError;
+use crate::edge::limits::OVERLOADED;
 use crate::edge::upstream::{DialError, ExchangeError};
 use crate::edge::wire::RequestFault;
 
@@ -109,14 +110,6 @@ static FORBIDDEN_ADDRESS: Face = Face {
     blame: Blame::Sandbox,
     recovery: Recovery::None,
 };
-static EXHAUSTED: Face = Face {
-    status: StatusCode::SERVICE_UNAVAILABLE,
-    label: "overloaded",
-    title: "Too many visitors right now",
-    text: "There are more visitors than can be served at the moment.",
-    blame: Blame::Proxy,
-    recovery: Recovery::Reload { after: Duration::from_secs(5) },
-};
 static BODY_BROKEN: Face = Face {
     status: StatusCode::BAD_REQUEST,
     label: "request_body_broken",
@@ -144,7 +137,7 @@ impl Fault for ForwardError {
             Self::Dial(DialError::Forbidden) => &FORBIDDEN_ADDRESS,
             Self::Dial(DialError::Tls(_)) => &NO_TLS,
             Self::Dial(DialError::TimedOut) => &CONNECT_TIMEOUT,
-            Self::Dial(DialError::Exhausted(_)) => &EXHAUSTED,
+            Self::Dial(DialError::Exhausted(_)) => &OVERLOADED,
             Self::Exchange(
                 ExchangeError::ClosedUnanswered(_)
                 | ExchangeError::ClosedInHead(_)

@@ -33,6 +33,16 @@ use load::{Load, Loads};
 /// How often the loads of sandboxes where nothing goes on are forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
 
+/// What is told when the machine has no room left.
+pub static OVERLOADED: Face = Face {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    label: "overloaded",
+    title: "Too many visitors right now",
+    text: "There are more visitors than can be served at the moment.",
+    blame: Blame::Proxy,
+    recovery: Recovery::Reload { after: Duration::from_secs(5) },
+};
+
 /// A request that wants to be let in.
 #[derive(Debug)]
 pub struct Entry<'a> {
@@ -260,14 +270,6 @@ impl Fault for Exceeded {
         const TEXT: &str = "It has reached its traffic limit. Try again in a moment.";
         static REQUESTS: Face =
             busy(StatusCode::TOO_MANY_REQUESTS, "too_many_requests_at_once", BUSY, TEXT);
-        static MEMORY: Face = Face {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            label: "overloaded",
-            title: "This service is busy",
-            text: "There is more to do than can be done at the moment. Try again in a moment.",
-            blame: Blame::Proxy,
-            recovery: Recovery::RetryAfter(Duration::from_secs(5)),
-        };
         static SOCKETS: Face = busy(StatusCode::TOO_MANY_REQUESTS, "too_many_sockets", BUSY, TEXT);
         static RATE: Face = busy(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", BUSY, TEXT);
         static ADDRESS: Face = busy(
@@ -281,7 +283,7 @@ impl Fault for Exceeded {
             Self::Sockets => &SOCKETS,
             Self::Rate => &RATE,
             Self::Address => &ADDRESS,
-            Self::Memory => &MEMORY,
+            Self::Memory => &OVERLOADED,
         }
     }
 }
