@@ -28,7 +28,7 @@ const HOUSE: [Wing; 9] = [
             &[
                 "activity",
                 "clock",
-                "fault",
+                "failure",
                 "machine",
                 "owner",
                 "request_id",
@@ -233,7 +233,7 @@ fn an_import_that_points_up_is_noticed() {
         ("control::api::sandboxes", "edge::pages"),
         ("model::host", "base::clock"),
         ("routing::tables", "control::follow"),
-        ("edge::wire::head", "edge::gate"),
+        ("edge::wire::header_lines", "edge::gate"),
         ("config", "cli::args"),
     ] {
         assert!(!may_use(from, to), "{from} uses {to}");

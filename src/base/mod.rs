@@ -2,7 +2,7 @@
 
 pub mod activity;
 pub mod clock;
-pub mod fault;
+pub mod failure;
 pub mod machine;
 pub mod owner;
 pub mod pressure;

@@ -23,7 +23,7 @@ impl Pressure {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Looks after it until the process drains. `ceiling` is asked each time: octets, 0 = none; `told` hears of every change.
+    /// Looks after it until the process drains. `ceiling` is asked each time: bytes, 0 = none; `told` hears of every change.
     pub async fn keep(
         self,
         ceiling: impl Fn() -> u64,
@@ -69,7 +69,7 @@ pub fn default_ceiling() -> u64 {
     group.into_iter().chain(space).min().map_or(0, |limit| limit / 100 * OF_LIMIT)
 }
 
-/// What the process holds in memory, octets.
+/// What the process holds in memory, bytes.
 fn resident() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;

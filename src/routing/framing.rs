@@ -92,7 +92,7 @@ fn directive<'a>(sources: impl Iterator<Item = &'a FrameSource> + Clone) -> Head
             text.push_str(&source.to_string());
         }
     }
-    // Sources are plain ASCII, so this cannot fail; if it did, nobody would be the safe answer.
+    // Sources are plain ASCII, so this cannot fail; if it did, nobody would be the safe response.
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("frame-ancestors 'none'"))
 }
 

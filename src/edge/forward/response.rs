@@ -1,4 +1,4 @@
-//! What an app's answer looks like when it reaches the visitor: hop-by-hop fields taken out, nothing in it that speaks for
+//! What an app's response looks like when it reaches the visitor: hop-by-hop fields taken out, nothing in it that speaks for
 //! another host or for the whole platform, every other byte as the app sent it.
 
 use http::header::{self, HeaderName, HeaderValue};
@@ -7,9 +7,9 @@ use super::location::{self, Here};
 use super::{cookies, request};
 use crate::edge::gate::{self, Grant, Isolation, Plan, Takeover};
 use crate::edge::headers::Headers;
-use crate::edge::message::ResponseHead;
+use crate::edge::message::ResponseParts;
 
-/// Says whose answer it is, on everything from 400 up: the app's own errors pass through untouched.
+/// Says whose response it is, on everything from 400 up: the app's own errors pass through untouched.
 pub(crate) const X_PREVIEW_SOURCE: HeaderName = HeaderName::from_static("x-preview-source");
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
@@ -41,9 +41,9 @@ fn is_for_shared_caches(name: &str) -> bool {
         || matches!(name, "surrogate-control" | "x-accel-expires" | "edge-control")
 }
 
-/// Rewrites a final answer's head for the visitor. `switched` keeps the protocol of a 101.
-pub(super) fn finish(head: &mut ResponseHead, plan: &Plan, here: Here<'_>, switched: bool) {
-    let headers = &mut head.headers;
+/// Rewrites a final response's headers for the visitor. `switched` keeps the protocol of a 101.
+pub(super) fn finish(parts: &mut ResponseParts, plan: &Plan, here: Here<'_>, switched: bool) {
+    let headers = &mut parts.headers;
     let protocol = switched.then(|| headers.get(header::UPGRADE).cloned()).flatten();
     let is_public = plan.grant == Grant::Public;
     let seen = Seen::of(headers);
@@ -69,14 +69,14 @@ pub(super) fn finish(head: &mut ResponseHead, plan: &Plan, here: Here<'_>, switc
             isolate(headers, plan.isolation);
         }
     }
-    if head.status.is_client_error() || head.status.is_server_error() {
+    if parts.status.is_client_error() || parts.status.is_server_error() {
         headers.insert(X_PREVIEW_SOURCE, HeaderValue::from_static("app"));
     }
 }
 
-/// Rewrites an interim answer (103 Early Hints): the same removals, nothing added.
-pub(super) fn finish_interim(head: &mut ResponseHead) {
-    request::remove_each(&mut head.headers, |name| {
+/// Rewrites an interim response (103 Early Hints): the same removals, nothing added.
+pub(super) fn finish_interim(parts: &mut ResponseParts) {
+    request::remove_each(&mut parts.headers, |name| {
         request::is_hop_by_hop(name) || is_not_theirs(name) || name == "set-cookie"
     });
 }

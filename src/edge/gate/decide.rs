@@ -2,11 +2,11 @@
 //!
 //! 1. Without complete tables nothing is known, and nothing is "not found".
 //! 2. A gateway host leads on to the preview host, whoever asks.
-//! 3. The host must lead to a sandbox: an exact custom domain, or a label below a zone that this sandbox answers in. Where only one port
+//! 3. The host must lead to a sandbox: an exact custom domain, or a label below a zone that this sandbox is served in. Where only one port
 //!    of one sandbox is served, it must lead there.
 //! 4. What the operator has closed is closed for everybody, whatever they show: nothing below is looked at.
 //! 5. The port must be one that may be previewed.
-//! 6. What is below `/.well-known/portico/` is ours and is answered here: no such request reaches an app, by whatever access. So are
+//! 6. What is below `/.well-known/portico/` is ours and is handled here: no such request reaches an app, by whatever access. So are
 //!    challenges of certificate authorities below the platform's zones, where no certificate is an app's to have.
 //! 7. Access: the port is public, or a credential (a token, a share link) holds for this sandbox, port, generation and moment.
 //! 8. What the access allows: methods by scope; for a cookie, that the request is not another site's doing.
@@ -110,7 +110,7 @@ pub fn explain(
             };
         }
     };
-    trace.note(Step::Allowed, || format!("{} is allowed", visit.head.method));
+    trace.note(Step::Allowed, || format!("{} is allowed", visit.parts.method));
     if let Some(decision) = judged.sign_in(&access) {
         trace.note(Step::SignIn, || told::sign_in(&decision));
         return decision;
@@ -150,12 +150,12 @@ pub fn explain(
 
 fn strip(visit: &Visit<'_>, routes: &Routes) -> Strip {
     Strip {
-        target: credentials::strip_query(&visit.head.target),
+        target: credentials::strip_query(&visit.parts.target),
         authorization: visit.seen.authorization
-            && credentials::has_our_bearer(&visit.head.headers, &routes.key_ring()),
+            && credentials::has_our_bearer(&visit.parts.headers, &routes.key_ring()),
         cookies: false,
         subprotocols: if visit.seen.subprotocol {
-            credentials::our_subprotocols(&visit.head.headers)
+            credentials::our_subprotocols(&visit.parts.headers)
         } else {
             Vec::new()
         },

@@ -30,7 +30,7 @@ const FRAMES: [&[u8]; 5] = [b"iframe", b"frame", b"embed", b"object", b"fencedfr
 impl Judging<'_> {
     /// Whose doing it is that a session is set or asked for.
     pub(super) fn doing(&self) -> Doing {
-        let mut origins = self.visit.head.headers.get_all(header::ORIGIN);
+        let mut origins = self.visit.parts.headers.get_all(header::ORIGIN);
         match (origins.next(), origins.next()) {
             (None, _) => match self.site() {
                 Some(b"same-origin" | b"none") => Doing::Own,
@@ -48,7 +48,7 @@ impl Judging<'_> {
 
     /// Whether what can change something, or stays open, is this host's own doing or the tenant's.
     pub(super) fn is_own_doing(&self, upgrade: bool) -> bool {
-        if self.visit.head.headers.get_all(header::ORIGIN).nth(1).is_some() {
+        if self.visit.parts.headers.get_all(header::ORIGIN).nth(1).is_some() {
             return false;
         }
         match self.visit.field(&header::ORIGIN) {
@@ -60,7 +60,7 @@ impl Judging<'_> {
 
     /// Who asks to see something by the session cookie alone.
     pub(super) fn reader(&self) -> Reader {
-        let mut origins = self.visit.head.headers.get_all(header::ORIGIN);
+        let mut origins = self.visit.parts.headers.get_all(header::ORIGIN);
         if let Some(origin) = origins.next() {
             let origin = origin.to_str().ok().filter(|_| origins.next().is_none());
             return origin.map_or(Reader::Foreign, |origin| self.reader_at(origin));

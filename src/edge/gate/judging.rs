@@ -36,7 +36,7 @@ pub(super) struct Held {
     pub(super) share: Option<ShareId>,
 }
 
-/// The first explicit credential that holds; if none holds, the first one's fault. The cookie counts only where nothing explicit was
+/// The first explicit credential that holds; if none holds, the first one's error. The cookie counts only where nothing explicit was
 /// sent: whoever sends a token wants that token to be judged.
 pub(super) fn first<T>(
     credentials: &[Credential],
@@ -45,17 +45,17 @@ pub(super) fn first<T>(
 ) -> Option<Result<(usize, T), RefusalReason>> {
     let is_explicit = |credential: &Credential| credential.carrier != Carrier::Cookie;
     let only_explicit = credentials.iter().any(is_explicit);
-    let mut fault = None;
+    let mut error = None;
     for (index, (credential, verdict)) in credentials.iter().zip(&evidence.0).enumerate() {
         if only_explicit && !is_explicit(credential) {
             continue;
         }
         match judge(verdict) {
             Ok(standing) => return Some(Ok((index, standing))),
-            Err(reason) => fault = fault.or(Some(Err(reason))),
+            Err(reason) => error = error.or(Some(Err(reason))),
         }
     }
-    fault
+    error
 }
 
 impl Access {
@@ -169,7 +169,7 @@ impl Judging<'_> {
     /// What the access allows: methods by scope, then, for a cookie, the origin.
     pub(super) fn allowed(&self, access: &Access) -> Result<Isolation, RefusalReason> {
         let Some(scope) = access.grant.scope() else { return Ok(Isolation::None) };
-        let (method, policy) = (&self.visit.head.method, &self.found.tenant.policy);
+        let (method, policy) = (&self.visit.parts.method, &self.found.tenant.policy);
         let is_safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         let upgrade = self.visit.intent.is_upgrade();
         let in_scope = match scope {

@@ -68,8 +68,8 @@ fn shown(visit: &Visit<'_>, evidence: &Evidence, routes: &Routes) -> Option<Refu
 
 /// What our own endpoint answers where nothing is: what it answers about a private port to somebody who brings nothing that holds.
 fn session(visit: &Visit<'_>, evidence: &Evidence, routes: &Routes) -> Result<Says, RefusalReason> {
-    let head = visit.head;
-    let mut origins = head.headers.get_all(header::ORIGIN);
+    let parts = visit.parts;
+    let mut origins = parts.headers.get_all(header::ORIGIN);
     let is_own = match (origins.next(), origins.next()) {
         (None, _) => visit
             .seen
@@ -78,10 +78,10 @@ fn session(visit: &Visit<'_>, evidence: &Evidence, routes: &Routes) -> Result<Sa
         (Some(origin), None) => origin.to_str().is_ok_and(|origin| visit.is_same_origin(origin)),
         _ => false,
     };
-    if !is_own && head.headers.contains_key(header::ORIGIN) {
+    if !is_own && parts.headers.contains_key(header::ORIGIN) {
         return Err(RefusalReason::ForeignOrigin);
     }
-    let is_told = visit.seen.fetch_site.is_some() || head.headers.contains_key(header::ORIGIN);
+    let is_told = visit.seen.fetch_site.is_some() || parts.headers.contains_key(header::ORIGIN);
     let explicit = visit.credentials.iter().any(|c| c.carrier != Carrier::Cookie);
     let standing = || {
         let cookie = visit.credentials.iter().zip(&evidence.0);
@@ -95,8 +95,8 @@ fn session(visit: &Visit<'_>, evidence: &Evidence, routes: &Routes) -> Result<Sa
             });
         Says::Standing { public: false, cookie: cookie.map(Err).next() }
     };
-    match head.method {
-        Method::OPTIONS if head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) => {
+    match parts.method {
+        Method::OPTIONS if parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) => {
             Ok(Says::Approved)
         }
         Method::HEAD => Ok(standing()),
@@ -114,8 +114,8 @@ fn session(visit: &Visit<'_>, evidence: &Evidence, routes: &Routes) -> Result<Sa
 /// made; so it is answered without asking the app, which would let strangers keep a machine busy. The request that follows is judged in
 /// full, and what its page may read of the response says the app.
 pub(super) fn is_preflight_of(visit: &Visit<'_>, is_friend: impl Fn(&str) -> bool) -> bool {
-    let headers = &visit.head.headers;
-    visit.head.method == Method::OPTIONS
+    let headers = &visit.parts.headers;
+    visit.parts.method == Method::OPTIONS
         && !visit.arrival.has_body
         && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
         && visit.field(&header::ORIGIN).is_some_and(is_friend)

@@ -26,7 +26,7 @@ impl Judging<'_> {
             return None;
         }
         let bound = keeps_bound(&self.visit.authority.host, self.visit.arrival.secure);
-        let headers = &self.visit.head.headers;
+        let headers = &self.visit.parts.headers;
         let mark = if bound { MARK } else { PLAIN_MARK };
         let holder = self.found.route.sandbox.to_string();
         let mut names: SmallVec<[&[u8]; 8]> = SmallVec::new();

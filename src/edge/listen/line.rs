@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::edge::body::Payload;
 use crate::edge::identity::Identity;
-use crate::edge::message::{Framing, Interim, RequestHead};
+use crate::edge::message::{Framing, Interim, RequestParts};
 use crate::edge::visitor::Arriving;
 use crate::model::certificate::Shown;
 
@@ -23,11 +23,11 @@ impl Line {
     /// A request of this connection.
     pub(super) fn arriving(
         &self,
-        head: RequestHead,
+        parts: RequestParts,
         (framing, body): (Framing, Payload),
         interim: Interim,
     ) -> Arriving {
-        let (peer, secure) = self.identity.of_request(&head.headers);
-        Arriving { head, framing, body, peer, secure, shown: self.shown.clone(), interim }
+        let (peer, secure) = self.identity.of_request(&parts.headers);
+        Arriving { parts, framing, body, peer, secure, shown: self.shown.clone(), interim }
     }
 }

@@ -4,14 +4,14 @@ use std::rc::Rc;
 
 use crate::edge::body::Payload;
 use crate::edge::identity::Peer;
-use crate::edge::message::{Framing, Interim, RequestHead};
+use crate::edge::message::{Framing, Interim, RequestParts};
 use crate::model::certificate::Shown;
 
 /// A request as it comes from a connection.
 #[derive(Debug)]
 pub struct Arriving {
-    /// Its head.
-    pub head: RequestHead,
+    /// Its headers.
+    pub parts: RequestParts,
     /// How its body is framed.
     pub framing: Framing,
     /// Its body.
@@ -22,6 +22,6 @@ pub struct Arriving {
     pub secure: bool,
     /// What a TLS handshake of ours showed the visitor.
     pub shown: Option<Rc<Shown>>,
-    /// Where interim answers go.
+    /// Where interim responses go.
     pub interim: Interim,
 }

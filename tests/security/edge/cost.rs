@@ -20,7 +20,7 @@ const GROWTH: u64 = 24 << 20;
 /// A hostile request of one of ten kinds. `n` tells it from all others.
 fn hostile(n: usize) -> String {
     let port = 1024 + n % 60_000;
-    let head = |method: &str, port: usize, slug: &str, path: &str, fields: &str| {
+    let headers = |method: &str, port: usize, slug: &str, path: &str, fields: &str| {
         format!(
             "{method} {path} HTTP/1.1\r\nHost: {port}-{slug}.sandbox.localhost\r\nAccept: application/json\r\n{fields}\r\n"
         )
@@ -31,22 +31,22 @@ fn hostile(n: usize) -> String {
     let socket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     match n % 10 {
-        0 => head(
+        0 => headers(
             "OPTIONS",
             port,
             "victim",
             "/admin?action=delete",
             &preflight("http://9-victim.sandbox.localhost"),
         ),
-        1 => head("OPTIONS", port, "asleep", "/", &preflight("https://app.opendesigns.example")),
-        2 => head("GET", port, "victim", "/", ""),
-        3 => head("GET", port, "victim", &format!("/?mt=mp_{n}.x.y"), "Accept: text/html\r\n"),
-        4 => head("GET", port, "asleep", "/", &format!("Cookie: __Host-preview=ms_{n:043}\r\n")),
-        5 => head("GET", 3000, &format!("nobody{n}"), "/", ""),
-        6 => head("GET", port, "victim", "/hmr", socket),
-        7 => head("GET", port, "victim", "/.well-known/portico/session", ""),
-        8 => head("GET", 22, "victim", "/", ""),
-        _ => head("POST", port, "asleep", "/", &format!("X-Miosa-Preview-Token: mp_{n}\r\n")),
+        1 => headers("OPTIONS", port, "asleep", "/", &preflight("https://app.opendesigns.example")),
+        2 => headers("GET", port, "victim", "/", ""),
+        3 => headers("GET", port, "victim", &format!("/?mt=mp_{n}.x.y"), "Accept: text/html\r\n"),
+        4 => headers("GET", port, "asleep", "/", &format!("Cookie: __Host-preview=ms_{n:043}\r\n")),
+        5 => headers("GET", 3000, &format!("nobody{n}"), "/", ""),
+        6 => headers("GET", port, "victim", "/hmr", socket),
+        7 => headers("GET", port, "victim", "/.well-known/portico/session", ""),
+        8 => headers("GET", 22, "victim", "/", ""),
+        _ => headers("POST", port, "asleep", "/", &format!("X-Miosa-Preview-Token: mp_{n}\r\n")),
     }
 }
 
@@ -81,16 +81,16 @@ async fn flood(address: std::net::SocketAddr, numbers: Vec<usize>) -> Vec<(u16, 
 fn response(bytes: &[u8]) -> Option<(u16, usize)> {
     let window = &bytes[..bytes.len().min(4096)];
     let end = window.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    let head = std::str::from_utf8(&bytes[..end]).unwrap();
-    let status = head[9..12].parse().unwrap();
-    let length = head.lines().find_map(|line| {
+    let headers = std::str::from_utf8(&bytes[..end]).unwrap();
+    let status = headers[9..12].parse().unwrap();
+    let length = headers.lines().find_map(|line| {
         line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
     });
     let body: usize = length.map_or(0, |(_, value)| value.parse().unwrap());
     (bytes.len() >= end + body).then_some((status, end + body))
 }
 
-/// The memory that is the process's own, octets.
+/// The memory that is the process's own, bytes.
 fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
@@ -163,8 +163,8 @@ async fn a_hundred_thousand_hostile_requests_cost_nobody_anything() {
     let before = memory();
     let statuses = send(REQUESTS / 10, REQUESTS).await;
     let after = memory();
-    let answered: usize = statuses.iter().map(|(_, count)| count).sum();
-    assert_eq!(answered, REQUESTS - REQUESTS / 10);
+    let responded: usize = statuses.iter().map(|(_, count)| count).sum();
+    assert_eq!(responded, REQUESTS - REQUESTS / 10);
     for (status, _) in statuses {
         assert!(matches!(status, 200 | 204 | 401 | 403), "{status}");
     }

@@ -8,7 +8,7 @@ use crate::support::{FakeSandbox, Portico, SandboxHandle};
 async fn what_only_a_proxy_may_say_does_not_come_as_a_trailer() {
     let portico = Portico::start().await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        while exchange.head().await.is_some() {
+        while exchange.headers().await.is_some() {
             exchange.skip(usize::MAX).await;
             exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
         }
@@ -51,8 +51,8 @@ async fn an_app_does_not_let_anybody_frame_it() {
         ("306 Unused", "Location: /x\r\nContent-Type: text/html"),
         ("200 OK", "Content-Type: text/html"),
     ] {
-        let answer = format!("HTTP/1.1 {status}\r\n{fields}\r\nContent-Length: 2\r\n\r\nok");
-        let sandbox = FakeSandbox::answering(answer).await;
+        let reply = format!("HTTP/1.1 {status}\r\n{fields}\r\nContent-Length: 2\r\n\r\nok");
+        let sandbox = FakeSandbox::responding(reply).await;
         let slug = format!("a{}", sandbox.port());
         let target = portico.public(&slug, sandbox.port()).await;
         let response = portico.visit(target.get("/", "")).await;
@@ -65,7 +65,7 @@ async fn an_app_does_not_let_anybody_frame_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preview_below_a_tenants_domain_is_not_framed_by_another() {
     let portico = Portico::start().await;
-    let sandbox = FakeSandbox::answering(
+    let sandbox = FakeSandbox::responding(
         "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nok",
     )
     .await;

@@ -56,7 +56,7 @@ async fn a_visitor_for_whom_no_file_is_left_is_told_so() {
     for _ in 0..250 {
         let mut connection = process.connect().await;
         connection.try_send("GET / HTTP/1.1\r\n").await;
-        let waiting = tokio::time::timeout(Duration::from_millis(20), connection.head()).await;
+        let waiting = tokio::time::timeout(Duration::from_millis(20), connection.headers()).await;
         if let Ok(Some(response)) = waiting {
             refused = Some(response);
             break;

@@ -109,7 +109,7 @@ async fn another_page_does_not_replace_a_visitors_session() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_does_nothing_to_other_previews_of_its_zone() {
     let portico = Portico::start().await;
-    let sandbox = FakeSandbox::answering(
+    let sandbox = FakeSandbox::responding(
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nClear-Site-Data: \"cookies\", \"storage\"\r\nClear-Site-Data: \"*\"\r\n\
          Secure-Session-Registration: (ES256);path=\"/x\"\r\nSec-Session-Registration: x\r\nSet-Login: logged-out\r\n\
          Attribution-Reporting-Register-Source: {}\r\nX-App: kept\r\n\r\nok",
@@ -132,7 +132,7 @@ async fn an_app_does_nothing_to_other_previews_of_its_zone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_token_opens_is_kept_by_no_shared_cache() {
     let portico = Portico::start().await;
-    let sandbox = FakeSandbox::answering(
+    let sandbox = FakeSandbox::responding(
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: public, max-age=31536000, immutable\r\n\
          CDN-Cache-Control: max-age=600\r\nSurrogate-Control: max-age=600\r\n\r\nok",
     )
@@ -232,7 +232,7 @@ async fn a_credential_for_the_api_reaches_no_app() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_sets_no_session_cookie_under_its_plain_name() {
     let portico = Portico::start_with(|config| config.zones = vec!["sandbox.test".into()]).await;
-    let sandbox = FakeSandbox::answering(
+    let sandbox = FakeSandbox::responding(
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nSet-Cookie: preview=x; Domain=sandbox.test\r\n\
          Set-Cookie: __Host-preview=x\r\nSet-Cookie: preview-holder=x\r\nSet-Cookie: theirs=1; Path=/\r\n\r\nok",
     )

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::base::fault::{Blame, Face, Fault, Recovery};
+use crate::base::failure::{Blame, Face, Failure, Recovery};
 use crate::edge::body::BodyError;
 use crate::edge::limits::OVERLOADED;
 use crate::edge::upstream::{DialError, ExchangeError};
-use crate::edge::wire::RequestFault;
+use crate::edge::wire::RequestError;
 
 /// Why a request could not be carried to its sandbox and back.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum ForwardError {
     /// No connection came about.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// A connection was there; no usable answer came.
+    /// A connection was there; no usable response came.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
     /// The sandbox agreed to a protocol switch in a way that does not match the request.
@@ -94,9 +94,9 @@ static CLOSED: Face = sandbox(
     "The app closed the connection",
     "It did so before it responded. It may have crashed or be restarting.",
 );
-static BAD_ANSWER: Face = Face {
+static BAD_RESPONSE: Face = Face {
     status: StatusCode::BAD_GATEWAY,
-    label: "bad_answer",
+    label: "bad_response",
     title: "The app sent an invalid response",
     text: "It is not valid HTTP. Perhaps {port} serves something other than a web app.",
     blame: Blame::Sandbox,
@@ -127,7 +127,7 @@ static BODY_STALLED: Face = Face {
     recovery: Recovery::None,
 };
 
-impl Fault for ForwardError {
+impl Failure for ForwardError {
     fn face(&self) -> &'static Face {
         match self {
             Self::Dial(DialError::Refused(_)) => &NOTHING_LISTENING,
@@ -139,21 +139,21 @@ impl Fault for ForwardError {
             Self::Dial(DialError::TimedOut) => &CONNECT_TIMEOUT,
             Self::Dial(DialError::Exhausted(_)) => &OVERLOADED,
             Self::Exchange(
-                ExchangeError::ClosedUnanswered(_)
-                | ExchangeError::ClosedInHead(_)
+                ExchangeError::ClosedBeforeResponse(_)
+                | ExchangeError::ClosedInHeaders(_)
                 | ExchangeError::Http2(_),
             ) => &CLOSED,
             Self::Exchange(
-                ExchangeError::BadAnswer(_)
+                ExchangeError::BadResponse(_)
                 | ExchangeError::TooManyInterim
                 | ExchangeError::Malformed(_)
                 | ExchangeError::BadStatus
-                | ExchangeError::HeadTooLarge
+                | ExchangeError::HeadersTooLarge
                 | ExchangeError::BadLength,
             )
-            | Self::BadSwitch => &BAD_ANSWER,
+            | Self::BadSwitch => &BAD_RESPONSE,
             Self::Exchange(ExchangeError::NotHttp2(_)) => &NO_H2C,
-            Self::Exchange(ExchangeError::Unsayable) => RequestFault::Target.face(),
+            Self::Exchange(ExchangeError::Unsayable) => RequestError::Target.face(),
             Self::NoSwitch => &NO_SWITCH,
             Self::Exchange(ExchangeError::TimedOut) => &FIRST_BYTE_TIMEOUT,
             Self::Exchange(ExchangeError::Request(BodyError::Stalled)) => &BODY_STALLED,
