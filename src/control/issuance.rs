@@ -1,4 +1,4 @@
-//! May a certificate be issued for a host? What a front with on-demand certificates asks before every issuance. Answered from memory.
+//! May a certificate be issued for a host? What a front with on-demand certificates asks before every issuance. Decided from memory.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ const MOST_DOMAINS: usize = 10_000;
 /// Hosts, and when each was allowed.
 type Hosts = HashMap<Box<str>, Timestamp>;
 
-/// The answer.
+/// The response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The host leads to something here.
