@@ -23,7 +23,7 @@ pub struct Arguments {
     /// Where RESULTS.md and the plots go
     #[arg(long, value_name = "DIRECTORY", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches"))]
     pub out: PathBuf,
-    /// Only start all peers, and tell what each answers
+    /// Only start all peers, and tell what each returns
     #[arg(long)]
     pub check: bool,
     /// What cargo says to every bench

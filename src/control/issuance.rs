@@ -1,4 +1,4 @@
-//! May a certificate be issued for a host? What a front with on-demand certificates asks before every issuance. Answered from memory.
+//! May a certificate be issued for a host? What a front with on-demand certificates asks before every issuance. Decided from memory.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ const MOST_DOMAINS: usize = 10_000;
 /// Hosts, and when each was allowed.
 type Hosts = HashMap<Box<str>, Timestamp>;
 
-/// The answer.
+/// The response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The host leads to something here.
@@ -63,13 +63,13 @@ impl Issuance {
         let is_recent = |at: &Timestamp| now.duration_since(*at) < WEEK;
         let mut allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
         let domain = registered(host);
-        if !allowed.contains_key(domain) && allowed.len() >= MOST_DOMAINS {
+        if !allowed.contains_key(domain.as_str()) && allowed.len() >= MOST_DOMAINS {
             allowed.retain(|_, hosts| hosts.values().any(is_recent));
             if allowed.len() >= MOST_DOMAINS {
                 return false;
             }
         }
-        let hosts = allowed.entry(domain.into()).or_default();
+        let hosts = allowed.entry(domain.into_boxed_str()).or_default();
         if hosts.get(host).is_some_and(is_recent) {
             return true;
         }

@@ -50,7 +50,7 @@ pub trait Streamed {
         Poll::Pending
     }
 
-    /// Moves octets of a body that is still long into an empty pipe, and says how many. `None`: not this body, or not at this point;
+    /// Moves bytes of a body that is still long into an empty pipe, and says how many. `None`: not this body, or not at this point;
     /// its frames are to be read.
     fn poll_pour(
         &mut self,
@@ -91,7 +91,7 @@ impl Payload {
         }
     }
 
-    /// Moves octets of a long body into an empty pipe, where that can be done (see [`Streamed::poll_pour`]).
+    /// Moves bytes of a long body into an empty pipe, where that can be done (see [`Streamed::poll_pour`]).
     pub fn poll_pour(
         &mut self,
         cx: &mut Context<'_>,

@@ -4,7 +4,7 @@ use super::names::Names;
 use super::peer::{Peer, Plan, Setup};
 use super::{caddy, haproxy, names, nginx, pingora, portico, system};
 
-/// Everything that is measured, started and found to answer as it should.
+/// Everything that is measured, started and found to respond as it should.
 #[derive(Debug)]
 pub struct Field {
     pub origin: Peer,

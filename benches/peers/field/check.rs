@@ -1,4 +1,4 @@
-//! Whether every peer answers as it should.
+//! Whether every peer responds as it should.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::all::Field;
 use super::churn::Churn;
-use super::client::{self, Answer};
+use super::client::{self, Response};
 use super::install::prepare;
 use super::peer::{Peer, Setup};
 use crate::process::resident;
 
-/// What the origin answers to `/small`.
+/// What the origin responds with to `/small`.
 const SMALL: usize = 120;
 /// Changes a second, and for how long they are tried.
 const RATE: u32 = 1000;
@@ -44,12 +44,12 @@ impl fmt::Display for Asked {
 }
 
 impl Field {
-    /// Starts everything, and panics with what was wrong if a peer does not answer as it should.
+    /// Starts everything, and panics with what was wrong if a peer does not respond as it should.
     pub fn start(setup: &Setup) -> Self {
         let field = Self::start_unchecked(setup);
         for peer in &field.peers {
-            for answer in ask(peer, &field) {
-                assert!(answer.is_right(), "{}: {answer}", peer.name);
+            for response in ask(peer, &field) {
+                assert!(response.is_right(), "{}: {response}", peer.name);
             }
         }
         field
@@ -61,8 +61,8 @@ pub fn ask(peer: &Peer, field: &Field) -> Vec<Asked> {
     let names = &field.names;
     let token = Some(field.token(peer));
     let mut asked = Vec::new();
-    let mut note = |what, wanted, answer: Answer| {
-        asked.push(Asked { what, wanted, got: (answer.status, answer.body.len()) });
+    let mut note = |what, wanted, response: Response| {
+        asked.push(Asked { what, wanted, got: (response.status, response.body.len()) });
     };
     let get =
         |host: &str, path: &str, token: Option<&str>| client::get(peer.plain, host, path, token);
@@ -92,13 +92,13 @@ pub fn ask(peer: &Peer, field: &Field) -> Vec<Asked> {
     }
     let tls = peer.tls.expect("TLS");
     let authority = &names.authority;
-    let answer = client::get_tls(tls, authority, &names.private, "/small", token);
-    note("private by TLS", (200, SMALL), answer);
+    let response = client::get_tls(tls, authority, &names.private, "/small", token);
+    note("private by TLS", (200, SMALL), response);
     assert!(client::speaks_h2(tls, authority, &names.public), "{} speaks no HTTP/2", peer.name);
     asked
 }
 
-/// Starts every peer in both sizes, and prints what it answered. Whether all was right.
+/// Starts every peer in both sizes, and prints what it returned. Whether all was right.
 ///
 /// How many changes are made in a second counts with 2,000 sandboxes only: `HAProxy` goes through its whole map for each.
 pub fn check_all() -> bool {
@@ -112,10 +112,10 @@ pub fn check_all() -> bool {
         println!("{} idle connections can be held", field.holds);
         for peer in &field.peers {
             let before = (resident(&peer.pids) / 1024.0).floor();
-            let answers = ask(peer, &field);
-            right &= answers.iter().all(Asked::is_right);
-            let answers: Vec<String> = answers.iter().map(ToString::to_string).collect();
-            println!("{} ({before} MiB): {}", peer.name, answers.join("; "));
+            let responses = ask(peer, &field);
+            right &= responses.iter().all(Asked::is_right);
+            let responses: Vec<String> = responses.iter().map(ToString::to_string).collect();
+            println!("{} ({before} MiB): {}", peer.name, responses.join("; "));
             if let Some(churn) = &peer.churn {
                 let made = churned(churn);
                 println!("{}: {made} changes in {} s", peer.name, WHILE.as_secs());

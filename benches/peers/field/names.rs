@@ -33,7 +33,7 @@ pub struct Names {
     pub key: PathBuf,
 }
 
-/// Octets of the pages that every peer shows, and where the files are (`404.html` and so on).
+/// Bytes of the pages that every peer shows, and where the files are (`404.html` and so on).
 #[derive(Clone, Debug, Default)]
 pub struct Pages {
     /// 404: a host of no sandbox.

@@ -16,17 +16,17 @@ use crate::model::{Audience, ExactDomain, PreviewDomain, SandboxState, TenantId}
 /// Names that one tenant may have registered at a time, of each kind.
 const MOST_NAMES: usize = 1000;
 
-/// Reads a name that a caller wants to register. One that cannot be is empty, and a fault.
+/// Reads a name that a caller wants to register. One that cannot be is empty, and an error.
 pub(super) fn name(state: &ApiState, fields: &mut Fields, field: &str) -> String {
     let own: Vec<&str> = state.settings.own_names.iter().map(String::as_str).collect();
     let read = match fields.text(field) {
         Some(Some(sent)) => registrable(&sent, &own).map_err(|error| error.to_string()),
-        // What is no text is a fault already.
+        // What is no text is an error already.
         None if fields.has(field) => Ok(String::new()),
         Some(None) | None => Err("is required".to_owned()),
     };
-    read.unwrap_or_else(|fault| {
-        fields.fault(field, &fault);
+    read.unwrap_or_else(|error| {
+        fields.error(field, &error);
         String::new()
     })
 }

@@ -1,4 +1,4 @@
-//! Reading a JSON body field by field: every fault is kept, so that a caller learns of all of them at once. What a field has to be is what
+//! Reading a JSON body field by field: every error is kept, so that a caller learns of all of them at once. What a field has to be is what
 //! its shape declares. Keys that nobody asks for are ignored, as clients send more than we know.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) const MAX_OBJECT: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     map: Map<String, Value>,
-    faults: Map<String, Value>,
+    errors: Map<String, Value>,
     raw: Bytes,
     /// What the whole has to be, as far as that is declared.
     rule: Option<&'static Rule>,
@@ -83,7 +83,7 @@ impl Fields {
     }
 
     /// An object within, or the whole when there is none of that name (both shapes are in use). What has the name and is something else
-    /// is a fault.
+    /// is an error.
     pub(super) fn unwrapped(mut self, name: &str) -> Self {
         match self.map.get_mut(name) {
             Some(Value::Object(inner)) => {
@@ -93,13 +93,13 @@ impl Fields {
             }
             None | Some(Value::Null) => self,
             Some(_) => {
-                self.fault(name, "must be an object");
+                self.error(name, "must be an object");
                 self
             }
         }
     }
 
-    /// Reads an object within, if it was sent. Its faults are the field's.
+    /// Reads an object within, if it was sent. Its errors are the field's.
     pub(super) fn within<T>(
         &mut self,
         name: &str,
@@ -108,17 +108,17 @@ impl Fields {
         let map = self.object(name)?;
         let mut inner = Fields { map, rule: self.rule(name), ..Fields::default() };
         let read = read(&mut inner);
-        for (field, reasons) in inner.faults {
+        for (field, reasons) in inner.errors {
             for reason in reasons.as_array().into_iter().flatten().filter_map(Value::as_str) {
-                self.fault(name, &format!("{field} {reason}"));
+                self.error(name, &format!("{field} {reason}"));
             }
         }
         Some(read)
     }
 
-    /// Notes a fault.
-    pub(super) fn fault(&mut self, name: &str, reason: &str) {
-        if let Value::Array(reasons) = self.faults.entry(name).or_insert_with(|| json!([])) {
+    /// Notes an error.
+    pub(super) fn error(&mut self, name: &str, reason: &str) {
+        if let Value::Array(reasons) = self.errors.entry(name).or_insert_with(|| json!([])) {
             reasons.push(reason.into());
         }
     }
@@ -146,7 +146,7 @@ impl Fields {
                 if let Some(value) = read(value) {
                     Some(Some(value))
                 } else {
-                    self.fault(name, must);
+                    self.error(name, must);
                     None
                 }
             }
@@ -200,18 +200,18 @@ impl Fields {
     }
 
     /// One of the declared words; `None` when it was not sent, `Some(None)` when it was null.
-    pub(super) fn word_or_null<T: DeserializeOwned>(&mut self, name: &str) -> Option<Option<T>> {
+    pub(super) fn one_of_or_null<T: DeserializeOwned>(&mut self, name: &str) -> Option<Option<T>> {
         let words = self.words(name);
         let read = |value: &Value| {
             let is_known = value.as_str().is_some_and(|word| words.contains(&word));
             is_known.then(|| serde_json::from_value(value.clone()).ok()).flatten()
         };
-        self.get(name, &one_of(&words), read)
+        self.get(name, &must_be_one_of(&words), read)
     }
 
     /// One of the declared words.
-    pub(super) fn word<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
-        self.word_or_null(name).flatten()
+    pub(super) fn one_of<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        self.one_of_or_null(name).flatten()
     }
 
     fn words(&self, name: &str) -> Vec<&'static str> {
@@ -228,8 +228,9 @@ impl Fields {
         if let Some(unsaid @ Value::Null) = self.map.get_mut("scope") {
             *unsaid = first;
         }
-        self.word("scope")
-            .ok_or_else(|| Problem::field("scope", &one_of(&words)).with_code("invalid_scope"))
+        self.one_of("scope").ok_or_else(|| {
+            Problem::field("scope", &must_be_one_of(&words)).with_code("invalid_scope")
+        })
     }
 
     /// An object.
@@ -241,7 +242,7 @@ impl Fields {
     pub(super) fn free(&mut self, name: &str) -> Option<Map<String, Value>> {
         let object = self.object(name)?;
         if json_length(&object) > MAX_OBJECT {
-            self.fault(name, "must be at most 64 KiB of JSON");
+            self.error(name, "must be at most 64 KiB of JSON");
             return None;
         }
         Some(object)
@@ -282,15 +283,15 @@ impl Fields {
     pub(super) fn finish(&mut self) -> Result<(), Problem> {
         for name in self.rule.into_iter().flat_map(Rule::required) {
             if self.map.get(name).is_none_or(Value::is_null) {
-                self.fault(name, "is required");
+                self.error(name, "is required");
             }
         }
-        let faults = std::mem::take(&mut self.faults);
-        if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
+        let errors = std::mem::take(&mut self.errors);
+        if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors)) }
     }
 }
 
-fn one_of(words: &[&str]) -> String {
+fn must_be_one_of(words: &[&str]) -> String {
     match words {
         [only] => format!("must be {only}"),
         _ => format!("must be one of {}", words.join(", ")),

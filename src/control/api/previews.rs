@@ -38,9 +38,9 @@ async fn create_preview(caller: Caller, Path(path): Path<String>, mut fields: Fi
     let new = NewPreview {
         port: fields.number("port").unwrap_or(sandbox.default_port),
         name: fields.text("label").flatten(),
-        visibility: fields.word("visibility").unwrap_or(caller.state.settings.default_visibility),
-        profile: fields.word("profile"),
-        protocol: fields.word("protocol").unwrap_or_default(),
+        visibility: fields.one_of("visibility").unwrap_or(caller.state.settings.default_visibility),
+        profile: fields.one_of("profile"),
+        protocol: fields.one_of("protocol").unwrap_or_default(),
         metadata: fields.object("metadata").unwrap_or_default(),
         expires_at: lifetime.and_then(|seconds| caller.state.after(seconds)),
     };

@@ -15,7 +15,7 @@ use crate::model::{
     read_upstream as read_address,
 };
 
-/// The longest idempotency key, octets.
+/// The longest idempotency key, bytes.
 const MAX_KEY: usize = 255;
 /// vCPUs, memory (MiB) and disk (MiB) of the named sizes.
 const SIZES: [(&str, u32, u32, u32); 5] = [
@@ -113,7 +113,7 @@ fn draft(
         driver,
         upstream,
         default_port: fields.number("default_port").unwrap_or(settings.default_port),
-        profile: fields.word("origin_profile").unwrap_or_default(),
+        profile: fields.one_of("origin_profile").unwrap_or_default(),
         external_user_id: fields.text("external_user_id").flatten(),
         external_project_id: fields.text("external_project_id").flatten(),
         external_workspace_id: fields.text("external_workspace_id").flatten(),
@@ -132,7 +132,7 @@ fn slug(fields: &mut Fields) -> Option<Slug> {
     match Slug::parse(&text) {
         Ok(slug) => Some(slug),
         Err(error) => {
-            fields.fault("slug", &error.to_string());
+            fields.error("slug", &error.to_string());
             None
         }
     }
@@ -142,7 +142,7 @@ fn slug(fields: &mut Fields) -> Option<Slug> {
 fn read_upstream(fields: &mut Fields, settings: &ApiSettings) -> Option<Option<Upstream>> {
     let read = fields.get("upstream", UPSTREAM_MUST, read_address)?;
     if read.as_ref().is_some_and(|upstream| !is_permitted(upstream, settings)) {
-        fields.fault("upstream", "is outside the networks that previews may use");
+        fields.error("upstream", "is outside the networks that previews may use");
     }
     Some(read)
 }
@@ -156,7 +156,7 @@ fn is_permitted(upstream: &Upstream, settings: &ApiSettings) -> bool {
 }
 
 fn read_attributes(fields: &mut Fields, a: &mut Attributes) {
-    if let Some(size) = fields.word_or_null::<String>("size") {
+    if let Some(size) = fields.one_of_or_null::<String>("size") {
         if let Some((_, cpus, memory, disk)) =
             SIZES.iter().find(|(name, ..)| size.as_deref() == Some(name))
         {
@@ -233,11 +233,11 @@ async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fi
         // From now on this one is where its caller says.
         (Some(Some(_)), Driver::Loopback) => Some(Driver::Register),
         (Some(Some(_)), Driver::Demo) => {
-            fields.fault("upstream", "cannot be set: this is the demo app");
+            fields.error("upstream", "cannot be set: this is the demo app");
             None
         }
         (Some(_), Driver::Command) => {
-            fields.fault("upstream", "cannot be set: this sandbox's address comes from a command");
+            fields.error("upstream", "cannot be set: this sandbox's address comes from a command");
             None
         }
         // There is none to take away.
@@ -259,7 +259,7 @@ async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fi
         driver,
         upstream,
         default_port: fields.number("default_port"),
-        profile: fields.word("origin_profile"),
+        profile: fields.one_of("origin_profile"),
         external_user_id: fields.text("external_user_id"),
         external_project_id: fields.text("external_project_id"),
         external_workspace_id: fields.text("external_workspace_id"),

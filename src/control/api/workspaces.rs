@@ -21,7 +21,7 @@ fn name(fields: &mut Fields) -> Option<String> {
     let sent = fields.has("name");
     let name = fields.text("name").flatten();
     if sent && name.as_ref().is_none_or(|name| name.trim().is_empty()) {
-        fields.fault("name", "must not be empty");
+        fields.error("name", "must not be empty");
     }
     name
 }
@@ -134,7 +134,7 @@ async fn list_workspace_sandboxes(
 }
 
 /// Puts a sandbox into the workspace that the fields name by its id, its slug, its name or the tenant's own id of it. An id may be one that
-/// we know nothing of; what else names no workspace is a fault.
+/// we know nothing of; what else names no workspace is an error.
 pub(super) async fn place(
     state: &ApiState,
     tenant: TenantId,
@@ -163,7 +163,7 @@ pub(super) async fn place(
     };
     match state.store.find_workspace(tenant, key).await? {
         Some(known) => attributes.workspace_id = Some(known.id.to_string()),
-        None => fields.fault(field, "does not name a workspace"),
+        None => fields.error(field, "does not name a workspace"),
     }
     Ok(())
 }

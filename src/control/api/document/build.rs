@@ -15,7 +15,7 @@ a change is sent once the change is durable and this process serves visitors by 
 
 All errors have one shape, `Error`, and every response has `X-Request-Id`.";
 
-/// What answers refer to that no handler names.
+/// What responses refer to that no handler names.
 #[derive(OpenApi)]
 #[openapi(components(schemas(Error)))]
 struct Common;
