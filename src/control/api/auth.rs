@@ -2,7 +2,6 @@
 //! names for the operation. A caller whose key or token is bound to an end user is confined here, and only here: a sandbox that its path
 //! names must exist for the caller; its scopes mean nothing beyond single sandboxes; and [`Caller::sandbox`] is how handlers get a sandbox.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -10,6 +9,7 @@ use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, OriginalUri, Raw
 use axum::http::request::Parts;
 use axum::http::{HeaderName, Method, StatusCode, header};
 
+use super::operations::Described;
 use super::problem::RequestId;
 use super::reply::{DONE, Done, id, missing};
 use super::tickets::Credential;
@@ -21,11 +21,6 @@ use crate::model::{
 
 /// The longest user agent that the audit log keeps, characters.
 const USER_AGENT: usize = 200;
-
-/// What scopes each operation asks for, by its method and path; without any, every key will do. It is what the document says, and handed
-/// in, because the document is made of the handlers.
-#[derive(Clone, Copy)]
-pub(super) struct Demands(pub(super) fn() -> &'static HashMap<String, Vec<KeyScope>>);
 
 /// An authenticated caller, who may call what it calls.
 #[derive(Debug)]
@@ -292,12 +287,8 @@ async fn confine(parts: &mut Parts, caller: &Caller) -> Result<(), Problem> {
 
 /// Requires a scope of those that the document names for the operation. What it does not describe, nobody may call.
 fn permit(parts: &Parts, caller: &Caller) -> Result<(), Problem> {
-    let demands = parts.extensions.get::<Demands>().ok_or_else(insufficient_scope)?;
-    let matched = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
-    let operation = format!("{method} {}", matched.replace("{*", "{"));
-    match (demands.0)().get(&operation) {
-        Some(scopes) if scopes.is_empty() => Ok(()),
+    match Described::of(parts).and_then(|operation| operation.scopes.as_deref()) {
+        Some([]) => Ok(()),
         Some(scopes) => caller.needs(scopes),
         None => Err(insufficient_scope()),
     }

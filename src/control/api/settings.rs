@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::tickets::Tickets;
 use crate::base::clock::Clock;
@@ -12,7 +12,7 @@ use crate::control::store::Store;
 use crate::control::usage::{Prices, Progress};
 use crate::control::verify::Verifier;
 use crate::control::webhooks::Sender;
-use crate::model::{Driver, Links, Upstream, Visibility};
+use crate::model::{Driver, Links, Upstream, Visibility, after};
 use crate::routing::Routes;
 
 /// What the handlers share.
@@ -45,12 +45,6 @@ impl ApiState {
     pub(super) fn after(&self, seconds: u64) -> Option<Timestamp> {
         after(self.clock.now(), seconds)
     }
-}
-
-/// The moment so many seconds after another.
-pub(super) fn after(moment: Timestamp, seconds: u64) -> Option<Timestamp> {
-    let seconds = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
-    moment.checked_add(seconds).ok()
 }
 
 /// Settings of the API.
