@@ -153,6 +153,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         drop(staying);
     });
     let progress = collector.progress();
+    tokio::spawn(store.clone().keep_trying(shutdown.watcher()));
     tokio::spawn(collector.run(store.clone(), Arc::clone(&metrics), shutdown.watcher()));
     let entrances = entrances(&config, previews, secure.zip(certificates.clone()));
     let (listening, heard) = watch::channel(config.listen.clone());
@@ -200,6 +201,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     let admin_router = admin::router(AdminState {
         metrics,
         routes,
+        store: store.clone(),
         follower,
         issuance: Arc::clone(&issuance),
         clock,

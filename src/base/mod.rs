@@ -2,6 +2,7 @@
 
 pub mod activity;
 pub mod clock;
+pub mod condition;
 pub mod fault;
 pub mod owner;
 pub mod request_id;

@@ -9,6 +9,7 @@ use tokio::task::{Id, JoinSet};
 
 use super::command::{self, CommandFault};
 use super::{Settings, protocol};
+use crate::base::condition::warn_seldom;
 use crate::base::shutdown::{Stage, Watcher};
 use crate::base::telemetry::{CommandResult, Metrics};
 use crate::control::store::{CommandEnd, Store, StoreError};
@@ -31,7 +32,7 @@ pub async fn run(
     let mut under_way = UnderWay::default();
     loop {
         if let Err(error) = under_way.begin(&job).await {
-            tracing::warn!(%error, cause = ?error, "the queue of provisioning hooks cannot be read; retrying");
+            warn_seldom("the queue of provisioning hooks cannot be read; retrying", &error);
         }
         tokio::select! {
             () = shutdown.reached(Stage::Draining) => break,
@@ -102,7 +103,7 @@ impl Job {
             Err(error) => Err(error),
         };
         if let Err(error) = outcome {
-            tracing::warn!(sandbox = %id, %error, cause = ?error, "the result of a provisioning hook cannot be written; it will be run again");
+            tracing::warn!(sandbox = %id, %error, "the result of a provisioning hook cannot be written; it will be run again");
             // Its place is kept meanwhile, so that it is not run over and over.
             tokio::time::sleep(POLL).await;
         }

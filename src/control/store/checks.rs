@@ -161,7 +161,7 @@ impl Store {
         subjects: &[Subject],
     ) -> Result<Option<Version>, StoreError> {
         if subjects.is_empty() {
-            tx.commit().await.map_err(StoreError::Database)?;
+            self.end(tx).await?;
             return Ok(None);
         }
         self.commit(tx, subjects).await.map(Some)

@@ -19,6 +19,7 @@ mod error;
 mod events;
 mod examine;
 mod find;
+mod health;
 mod idempotency;
 mod jobs;
 mod keys;

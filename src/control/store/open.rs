@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::StoreError;
 use super::actor::Actor;
 use super::directory::{self, DirectoryError};
+use super::health::{Health, is_sound};
 use super::secrets::SecretBox;
 use crate::base::clock::Clock;
 use crate::model::{Links, Subject, Version};
@@ -29,7 +30,8 @@ const READERS: u32 = 4;
 pub struct Store {
     pub(super) read: SqlitePool,
     /// One connection: `SQLite` has one writer, and a queue here is better than a busy loop there.
-    write: SqlitePool,
+    pub(super) write: SqlitePool,
+    pub(super) health: Arc<Health>,
     pub(super) clock: Clock,
     pub(super) secrets: Arc<SecretBox>,
     written: Arc<watch::Sender<Version>>,
@@ -79,13 +81,17 @@ impl Store {
         let secrets = if key.exists() { SecretBox::load(&key) } else { SecretBox::create(&key) }?;
         directory::probe(data, is_new)?;
         let options = options(data);
-        let pool = |n| SqlitePoolOptions::new().max_connections(n).acquire_timeout(2 * BUSY);
+        let pool = |n| {
+            let options = SqlitePoolOptions::new().max_connections(n).acquire_timeout(2 * BUSY);
+            options.before_acquire(|connection, _| Box::pin(async { Ok(is_sound(connection)) }))
+        };
         let write = pool(1).connect_with(options.clone()).await.map_err(StoreError::Database)?;
         super::migrations::migrator().run(&write).await.map_err(StoreError::Migration)?;
         let read = pool(READERS).connect_with(options).await.map_err(StoreError::Database)?;
         let store = Self {
             read,
             write,
+            health: Arc::default(),
             clock,
             secrets: Arc::new(secrets),
             written: Arc::new(watch::channel(0).0),
@@ -108,11 +114,6 @@ impl Store {
         Ok(())
     }
 
-    /// Begins a write: nobody else writes until it ends.
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.write.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::Database)
-    }
-
     /// Ends a write: appends to the logs what it was about and who did it, commits, and wakes the follower.
     pub(super) async fn commit(
         &self,
@@ -126,7 +127,7 @@ impl Store {
         self.audit(&mut tx, subjects).await?;
         // Before the commit: after it somebody else may be writing.
         let newest = self.emitting.swap(0, Ordering::Relaxed);
-        tx.commit().await.map_err(StoreError::Database)?;
+        self.end(tx).await?;
         self.written.send_replace(version);
         if newest > 0 {
             self.emitted.send_replace(newest);

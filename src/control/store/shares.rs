@@ -388,7 +388,7 @@ impl Store {
             .await
             .map_err(StoreError::Database)?;
         }
-        tx.commit().await.map_err(StoreError::Database)
+        self.end(tx).await
     }
 }
 

@@ -1,0 +1,3 @@
+//! The control side: the store, names, callers, what is shown to whom and what lies on the disk.
+
+mod store;
