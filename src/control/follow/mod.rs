@@ -312,6 +312,7 @@ fn put(routes: &Routes, sandbox: RoutedSandbox) {
         workspace: sandbox.workspace.map(Into::into),
         project: sandbox.project.map(Into::into),
         taken_ports,
+        changed_hands_at: sandbox.changed_hands_at,
     };
     let part_of = (part_of != PartOf::default()).then_some(part_of);
     let route = Route {

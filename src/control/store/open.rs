@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::StoreError;
 use super::actor::Actor;
 use super::directory::{self, DirectoryError};
+use super::former::QUARANTINE;
 use super::health::{Health, is_sound};
 use super::secrets::SecretBox;
 use crate::base::clock::Clock;
@@ -32,6 +33,8 @@ pub struct Store {
     /// One connection: `SQLite` has one writer, and a queue here is better than a busy loop there.
     pub(super) write: SqlitePool,
     pub(super) health: Arc<Health>,
+    /// For how long a slug stays its tenant's after it was given back, milliseconds.
+    pub(super) quarantine: Arc<AtomicI64>,
     pub(super) clock: Clock,
     pub(super) secrets: Arc<SecretBox>,
     written: Arc<watch::Sender<Version>>,
@@ -92,6 +95,7 @@ impl Store {
             read,
             write,
             health: Arc::default(),
+            quarantine: Arc::default(),
             clock,
             secrets: Arc::new(secrets),
             written: Arc::new(watch::channel(0).0),
@@ -101,6 +105,7 @@ impl Store {
             actor: None,
             _in_use: in_use,
         };
+        store.set_slug_quarantine(QUARANTINE);
         store.prepare().await?;
         drop(setup);
         Ok(store)

@@ -148,8 +148,8 @@ impl Store {
             published.map_err(StoreError::Database)?.ok_or(StoreError::NotFound)?;
         }
         sqlx::query(
-            "INSERT INTO shares (id, sandbox, preview, port, scope, hash, prefix, sealed, created_at, expires_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO shares (id, sandbox, preview, port, scope, hash, prefix, sealed, created_at, expires_at, minted_by) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )
         .bind(text)
         .bind(new.sandbox.to_string())
@@ -161,6 +161,7 @@ impl Store {
         .bind(sealed)
         .bind(millis(now))
         .bind(new.expires_at.map(millis))
+        .bind(self.minter())
         .execute(&mut *tx)
         .await
         .map_err(|error| unique(error, || StoreError::Exists))?;
@@ -274,8 +275,17 @@ impl Store {
         self.withdraw(tx, sandbox, ("preview", preview.to_string())).await
     }
 
+    /// Withdraws all links to a sandbox within a write, which is then about those too.
+    pub(super) async fn end_all_shares(
+        &self,
+        tx: &mut Tx,
+        sandbox: &Sandbox,
+    ) -> Result<Vec<Subject>, StoreError> {
+        self.withdraw(tx, sandbox, ("sandbox", sandbox.id.to_string())).await
+    }
+
     /// Withdraws the links of a sandbox in which a column has a value, and tells of those that were open.
-    async fn withdraw(
+    pub(super) async fn withdraw(
         &self,
         tx: &mut Tx,
         sandbox: &Sandbox,

@@ -13,7 +13,7 @@ use crate::support::{Api, Process, Response, eventually};
 fn prepared(before: &str, data: &Path, log: &Path) -> Process {
     let script = format!(
         "{before} exec \"$1\" dev --json --port 0 --https-port 0 --api-port 0 --admin-port 0 --data \"$0\" \
-         --log-format json --log-file \"$2\""
+         --log info --log-format json --log-file \"$2\""
     );
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
