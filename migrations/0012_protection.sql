@@ -39,3 +39,6 @@ ALTER TABLE tokens ADD COLUMN minted_by TEXT;
 ALTER TABLE shares ADD COLUMN minted_by TEXT;
 CREATE INDEX tokens_by_minter ON tokens (minted_by) WHERE revoked_at IS NULL AND minted_by IS NOT NULL;
 CREATE INDEX shares_by_minter ON shares (minted_by) WHERE revoked_at IS NULL AND minted_by IS NOT NULL;
+
+-- Environments are encrypted from now on; those that hold something are when the store is opened the next time.
+UPDATE sandboxes SET attributes = json_set(attributes, '$.env', NULL) WHERE json_extract(attributes, '$.env') = '{}';

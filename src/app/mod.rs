@@ -102,6 +102,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
             config.data.display()
         )
     })?;
+    store.set_slug_quarantine(config.slug_quarantine);
     let routes = Arc::new(Routes::new(&config.zones));
     let follower = Follower::start(store.clone(), Arc::clone(&routes), clock.clone())
         .await
@@ -191,7 +192,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     };
     let told = Arc::clone(&metrics);
     webhooks::start(store.clone(), webhooks.clone(), told, clock.clone(), shutdown.watcher());
-    let issuance = Arc::new(Issuance::new(config.tls_hosts_per_domain));
+    let issuance = Arc::new(Issuance::new(reload::issuance(&config)));
     let operator_api = OperatorApi {
         store: state.store.clone(),
         routes: Arc::clone(&routes),

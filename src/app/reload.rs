@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::base::clock::Clock;
 use crate::config::Config;
 use crate::control::api::{self, ApiSettings, ApiState};
-use crate::control::issuance::Issuance;
+use crate::control::issuance::{self, Issuance};
 use crate::control::lifecycle::WakeSettings;
 use crate::control::serve::Serving;
 use crate::control::store;
@@ -76,7 +76,8 @@ impl Levers {
         if let Some((certificates, tls)) = self.certificates.as_ref().zip(config.tls.as_ref()) {
             certificates.follow(tls.certificates.clone());
         }
-        self.issuance.set(config.tls_hosts_per_domain);
+        self.state.store.set_slug_quarantine(config.slug_quarantine);
+        self.issuance.set(issuance(&config));
         let state = ApiState { settings: Arc::new(settings), ..self.state.clone() };
         self.api.set_router(api::router(state));
         self.api.set(config.control);
@@ -123,6 +124,15 @@ pub(super) fn serving(config: &Config, public_port: u16) -> store::Serving {
     }
 }
 
+/// Which certificates may be had.
+pub(super) fn issuance(config: &Config) -> issuance::Settings {
+    issuance::Settings {
+        per_domain: config.tls_hosts_per_domain,
+        per_sandbox: config.tls_hosts_per_sandbox,
+        forbidden_ports: config.forbidden_ports.clone(),
+    }
+}
+
 /// What workers are told.
 pub(super) fn tuning(config: &Config, rules: &Arc<AddressRules>) -> Result<Tuning> {
     Ok(Tuning {
@@ -159,6 +169,7 @@ pub(super) fn api_settings(
         },
         platform_zone: zone.clone(),
         own_names: config.zones.iter().chain([&config.dns.target]).cloned().collect(),
+        reserved_slugs: config.reserved_slugs.clone(),
         public_scheme: config.public_scheme,
         public_port,
         default_visibility: config.default_visibility,

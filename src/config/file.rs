@@ -10,8 +10,9 @@ use toml::Value;
 use super::MAX_WORKERS;
 use super::reader::Reader;
 use super::{
-    Config, ConfigError, FORBIDDEN_PORTS, Handover, TLS_HOSTS_PER_DOMAIN, TlsConfig, UsageConfig,
-    default_data_dir, default_workers, webhooks,
+    Config, ConfigError, FORBIDDEN_PORTS, Handover, RESERVED_SLUGS, SLUG_QUARANTINE,
+    TLS_HOSTS_PER_DOMAIN, TLS_HOSTS_PER_SANDBOX, TlsConfig, UsageConfig, default_data_dir,
+    default_workers, webhooks,
 };
 use crate::base::clock::Clock;
 use crate::base::telemetry::{LogFormat, LogSettings};
@@ -21,7 +22,7 @@ use crate::control::{dns, serve, verify};
 use crate::edge::upstream::SandboxTls;
 use crate::edge::{forward, limits, listen, tls, wire};
 use crate::model::Visibility;
-use crate::model::host::Authority;
+use crate::model::host::{Authority, Slug};
 use crate::model::network::AddressRules;
 
 /// How often counts of usage may be written. More seldom than this, and a crash loses more of them than was promised.
@@ -137,6 +138,8 @@ fn read(r: &mut Reader) -> Config {
             (!text.is_empty()).then(|| PathBuf::from(text))
         }),
         forbidden_ports: forbidden_ports(r),
+        reserved_slugs: reserved_slugs(r),
+        slug_quarantine: r.duration("preview.slug_quarantine").unwrap_or(SLUG_QUARANTINE),
         default_visibility: default_visibility(r).unwrap_or(Visibility::Public),
         compute: super::compute::commands(r),
         wake: super::compute::wake(r),
@@ -147,6 +150,9 @@ fn read(r: &mut Reader) -> Config {
         tls_hosts_per_domain: r
             .size("limits.tls_hosts_per_domain", (0, 1_000_000))
             .unwrap_or(TLS_HOSTS_PER_DOMAIN),
+        tls_hosts_per_sandbox: r
+            .size("limits.tls_hosts_per_sandbox", (0, 1_000_000))
+            .unwrap_or(TLS_HOSTS_PER_SANDBOX),
         drain: r.duration("shutdown.drain").unwrap_or(Duration::from_secs(30)),
         tls,
         usage: usage(r),
@@ -201,6 +207,12 @@ fn forbidden_ports(r: &mut Reader) -> Vec<u16> {
     let port = |item: &Value| u16::try_from(item.as_integer()?).ok().filter(|port| *port > 0);
     r.list("preview.forbidden_ports", "a port number from 1 to 65535", port)
         .unwrap_or_else(|| FORBIDDEN_PORTS.to_vec())
+}
+
+fn reserved_slugs(r: &mut Reader) -> Vec<String> {
+    let slug = |item: &Value| Slug::parse(item.as_str()?).ok().map(|slug| slug.to_string());
+    r.list("preview.reserved_slugs", "a slug such as \"login\"", slug)
+        .unwrap_or_else(|| RESERVED_SLUGS.map(str::to_owned).to_vec())
 }
 
 fn zone(item: &Value) -> Option<String> {

@@ -87,6 +87,14 @@ impl Fields {
         }
     }
 
+    /// Leaves the fields of these names; gives the others.
+    pub(super) fn keep(&mut self, names: &[&str]) -> Map<String, Value> {
+        let all = std::mem::take(&mut self.map);
+        let (kept, others) = all.into_iter().partition(|(name, _)| names.contains(&name.as_str()));
+        self.map = kept;
+        others
+    }
+
     /// Notes a fault.
     pub(super) fn fault(&mut self, name: &str, reason: &str) {
         if let Value::Array(reasons) = self.faults.entry(name).or_insert_with(|| json!([])) {

@@ -77,6 +77,7 @@ pub fn router(state: ApiState) -> Router {
         .layer(Extension(document::declared()))
         .layer(Extension(document::served()))
         .layer(Extension(auth::Demands(document::demands)))
+        .layer(Extension(auth::Streams(document::streams)))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(cors::layer(&state))
         .layer(middleware::from_fn(problem::with_request_id))

@@ -53,7 +53,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 #[utoipa::path(post, path = "/sandboxes", security(("api_key" = ["sandboxes:create", "sandboxes:write"])), params(shapes::WaitQuery, shapes::IdempotencyHeader), request_body = shapes::SandboxOrder,
     responses((status = 201, body = shapes::SandboxData), (status = 402, description = "`QUOTA_EXCEEDED`: the end user has spent its credit of this month"),
     (status = 403, description = "`QUOTA_EXCEEDED`: the end user would exceed a quota; `details` says which. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
-    (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone. `IDEMPOTENCY_PAYLOAD_MISMATCH`: the key came with another body before")))]
+    (status = 404, description = "`NOT_FOUND`: what this `Idempotency-Key` created is no longer the caller's"),
+    (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone, or another tenant had it until lately. `IDEMPOTENCY_PAYLOAD_MISMATCH`: the key came with another body before")))]
 async fn create_sandbox(
     caller: Caller,
     Query(query): Asked,
@@ -61,11 +62,12 @@ async fn create_sandbox(
     mut fields: Fields,
 ) -> Made {
     let idempotency = idempotency(&caller, &headers, &fields)?;
+    caller.confine_order(&mut fields)?;
     let patience = readiness::patience(&query)?;
     let mut attributes = Attributes::default();
     workspaces::place(&caller.state, caller.tenant, &mut fields, &mut attributes).await?;
-    let mut new = draft(&mut fields, &caller.state.settings, attributes)?;
-    caller.confine_new(&mut new)?;
+    let mut new = draft(&mut fields, &caller.state, attributes)?;
+    caller.assign(&mut new);
     let user = new.external_user_id.as_deref();
     credits::judge(&caller, user, idempotency.as_ref()).await?;
     let created = caller.state.store.create_sandbox(caller.tenant, new, idempotency).await?;
@@ -73,6 +75,10 @@ async fn create_sandbox(
         Created::Fresh(sandbox, version) => {
             caller.reached(version).await?;
             sandbox
+        }
+        // Made by this caller, and taken away from it since.
+        Created::Replayed(sandbox) if !caller.sees(&sandbox) => {
+            return Err(Problem::not_found("sandbox"));
         }
         Created::Replayed(sandbox) => sandbox,
     };
@@ -101,20 +107,20 @@ fn idempotency(
 
 fn draft(
     fields: &mut Fields,
-    settings: &ApiSettings,
+    state: &ApiState,
     mut attributes: Attributes,
 ) -> Result<NewSandbox, Problem> {
+    let settings = &state.settings;
     attributes.template_id = "miosa-sandbox".into();
     read_attributes(fields, &mut attributes);
-    if fields.has("env") {
-        attributes.env = fields.free("env").unwrap_or_default();
-    }
+    let (id, env) = (SandboxId::new(), fields.free("env").unwrap_or_default());
+    attributes.env = state.store.seal_env(id, &env)?;
     let upstream = read_upstream(fields, settings).flatten();
     let driver = if upstream.is_some() { Driver::Register } else { settings.default_driver };
     let running = upstream.is_some() || !driver.needs_address();
     let new = NewSandbox {
-        id: SandboxId::new(),
-        slug: slug(fields),
+        id,
+        slug: slug(fields, settings),
         name: fields.text("name", NAME).flatten(),
         state: if running { SandboxState::Running } else { SandboxState::Creating },
         driver,
@@ -132,11 +138,15 @@ fn draft(
     Ok(new)
 }
 
-fn slug(fields: &mut Fields) -> Option<Slug> {
+fn slug(fields: &mut Fields, settings: &ApiSettings) -> Option<Slug> {
     let text = fields
         .get("slug", "must be a string", |value| value.as_str().map(str::to_owned))
         .flatten()?;
     match Slug::parse(&text) {
+        Ok(_) if settings.reserved_slugs.contains(&text) => {
+            fields.fault("slug", "is reserved");
+            None
+        }
         Ok(slug) => Some(slug),
         Err(error) => {
             fields.fault("slug", &error.to_string());
@@ -232,9 +242,10 @@ async fn get_sandbox_by_name(caller: Caller, Path(name): Path<String>) -> Shown 
 #[utoipa::path(patch, path = "/sandboxes/{id}", security(("api_key" = ["sandboxes:write"])), request_body = shapes::SandboxChange,
     responses((status = 200, body = shapes::SandboxData),
     (status = 403, description = "`QUOTA_EXCEEDED`: the end user would exceed a quota; `details` says which. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
-    (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone")))]
+    (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone, or another tenant had it until lately")))]
 async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fields) -> Shown {
     let before = caller.live(&path).await?;
+    caller.confine_change(&before, &mut fields)?;
     let mut attributes = before.attributes.clone();
     workspaces::place(&caller.state, caller.tenant, &mut fields, &mut attributes).await?;
     read_attributes(&mut fields, &mut attributes);
@@ -258,7 +269,7 @@ async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fi
         _ => None,
     };
     let patch = SandboxPatch {
-        slug: slug(&mut fields),
+        slug: slug(&mut fields, &caller.state.settings),
         name: fields.text("name", NAME),
         // A sandbox that gets its address runs; one that loses it is being made again.
         state: match &upstream {
@@ -278,7 +289,6 @@ async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fi
         attributes: (attributes != before.attributes).then_some(attributes),
     };
     fields.finish()?;
-    caller.confine_patch(&before, &patch)?;
     let (sandbox, version) =
         caller.state.store.update_sandbox(caller.tenant, before.id, patch).await?;
     caller.reached(version).await?;

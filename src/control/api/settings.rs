@@ -65,6 +65,8 @@ pub struct ApiSettings {
     pub platform_zone: String,
     /// The platform's own names: no tenant registers them, or what is above or below them.
     pub own_names: Vec<String>,
+    /// Slugs that nobody gets.
+    pub reserved_slugs: Vec<String>,
     /// The scheme in links.
     pub public_scheme: &'static str,
     /// The port in links; left out when it is the scheme's own.
@@ -90,6 +92,7 @@ impl Default for ApiSettings {
             default_port: 3000,
             platform_zone: "sandbox.localhost".into(),
             own_names: Vec::new(),
+            reserved_slugs: Vec::new(),
             public_scheme: "http",
             public_port: 80,
             token_max_ttl: 86_400,

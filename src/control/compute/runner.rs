@@ -113,7 +113,13 @@ impl Job {
         let Some((verb, argv, deadline)) = self.settings.of(wanted) else {
             return CommandEnd::Failed(format!("There is no {} command.", wanted.word()));
         };
-        let question = protocol::question(verb, sandbox);
+        let env = match self.store.open_env(sandbox.id, &sandbox.attributes.env) {
+            Ok(env) => env,
+            Err(error) => {
+                return CommandEnd::Failed(format!("Its environment cannot be read: {error}."));
+            }
+        };
+        let question = protocol::question(verb, sandbox, &env);
         let ran = command::run(argv, &self.settings.environment, &question, deadline).await;
         let (result, told) = match ran.result {
             Ok(output) => match protocol::answer(&output, (verb, sandbox), &self.rules.load()) {

@@ -35,6 +35,7 @@ mod quotas;
 mod restore;
 mod rows;
 mod sandboxes;
+mod sealing;
 mod secrets;
 mod serving;
 mod shares;

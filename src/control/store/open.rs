@@ -83,6 +83,7 @@ impl Store {
         let in_use = directory::join(data)?;
         let secrets = if key.exists() { SecretBox::load(&key) } else { SecretBox::create(&key) }?;
         directory::probe(data, is_new)?;
+        directory::protect(data)?;
         let options = options(data);
         let pool = |n| {
             let options = SqlitePoolOptions::new().max_connections(n).acquire_timeout(2 * BUSY);
@@ -116,7 +117,7 @@ impl Store {
         if self.signing_keys().await?.is_empty() {
             self.rotate_signing_key().await?;
         }
-        Ok(())
+        self.seal_what_is_clear().await
     }
 
     /// Ends a write: appends to the logs what it was about and who did it, commits, and wakes the follower.

@@ -1,6 +1,6 @@
 //! What scopes the operations ask for, read from the document: so what it says is what holds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -25,4 +25,13 @@ pub(super) fn of(document: &Value) -> HashMap<String, Vec<KeyScope>> {
         }
     }
     demands
+}
+
+/// By method and path: what answers with a stream of events.
+pub(super) fn streams(document: &Value) -> HashSet<String> {
+    let paths = document.get("paths").and_then(Value::as_object).into_iter().flatten();
+    let streaming = paths.filter(|(_, item)| {
+        item.pointer("/get/responses/200/content/text~1event-stream").is_some()
+    });
+    streaming.map(|(path, _)| format!("GET {path}")).collect()
 }

@@ -12,7 +12,7 @@ pub(super) mod serve;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
 
 use axum::http::Method;
@@ -55,6 +55,12 @@ pub(super) fn demands() -> &'static HashMap<String, Vec<KeyScope>> {
     static DEMANDS: LazyLock<HashMap<String, Vec<KeyScope>>> =
         LazyLock::new(|| demands::of(document()));
     &DEMANDS
+}
+
+/// The operations that stream, by method and path.
+pub(super) fn streams() -> &'static HashSet<String> {
+    static STREAMS: LazyLock<HashSet<String>> = LazyLock::new(|| demands::streams(document()));
+    &STREAMS
 }
 
 fn document() -> &'static Value {

@@ -41,7 +41,7 @@ shapes! {
         id: Uuid = share.id,
         /// The same as `id`.
         share_id: Uuid = share.id,
-        /// The link.
+        /// The link; null for a key without `previews:write`.
         share_url: Option<String> [examples("https://3000-brand.sandbox.example.com/?ms=ms_Q")] = link,
         /// The same as `share_url`.
         url: Option<String> = link,
