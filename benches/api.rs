@@ -98,9 +98,9 @@ impl Server {
     }
 
     fn one_sandbox(&self) -> String {
-        let answer = self.caller().call(&("POST", "/api/v1/sandboxes".into(), "{}".into()));
-        let answer: serde_json::Value = serde_json::from_slice(&answer).expect("a sandbox");
-        answer.pointer("/data/id").and_then(|id| id.as_str()).expect("an id").to_owned()
+        let response = self.caller().call(&("POST", "/api/v1/sandboxes".into(), "{}".into()));
+        let response: serde_json::Value = serde_json::from_slice(&response).expect("a sandbox");
+        response.pointer("/data/id").and_then(|id| id.as_str()).expect("an id").to_owned()
     }
 
     /// CPU time so far.
@@ -169,7 +169,7 @@ impl Caller {
         );
         self.socket.get_mut().write_all(request.as_bytes()).expect("a request");
         let mut line = String::new();
-        self.socket.read_line(&mut line).expect("an answer");
+        self.socket.read_line(&mut line).expect("a response");
         assert!(line.contains(" 200 ") || line.contains(" 201 "), "{method} {path}: {line}");
         let mut length = 0;
         while line != "\r\n" {

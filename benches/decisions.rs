@@ -14,7 +14,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use portico::edge::gate::{Arrival, Evidence, Rules, Visit, decide, strip_cookie, strip_query};
 use portico::edge::message::Framing;
-use portico::edge::wire::{HeadScan, Limits, parse_request, write_request};
+use portico::edge::wire::{HeaderScan, Limits, parse_request, write_request};
 use portico::model::host::{Authority, PreviewLabel, Slug};
 use portico::model::token::{Claims, KeyRing, Verifier};
 use portico::model::{
@@ -110,11 +110,11 @@ fn decisions(c: &mut Criterion) {
     let parse = || {
         parse_request(
             &mut BytesMut::from(bytes.as_bytes()),
-            &mut HeadScan::default(),
+            &mut HeaderScan::default(),
             &Limits::default(),
         )
     };
-    let head = parse().unwrap().unwrap().head;
+    let parts = parse().unwrap().unwrap().parts;
     let arrival = Arrival { peer: [127, 0, 0, 1].into(), secure: true, has_body: false };
     let mut verifier = Verifier::new(1024);
     let (rules, now) = (Rules::default(), Timestamp::now());
@@ -126,20 +126,20 @@ fn decisions(c: &mut Criterion) {
             PreviewLabel::parse(label).unwrap().port
         });
     });
-    c.bench_function("head parse", |b| b.iter(|| parse().unwrap().unwrap()));
-    c.bench_function("head write", |b| {
+    c.bench_function("headers parse", |b| b.iter(|| parse().unwrap().unwrap()));
+    c.bench_function("headers write", |b| {
         let mut out = BytesMut::with_capacity(4096);
         b.iter(|| {
             out.clear();
-            write_request(&mut out, black_box(&head), Framing::None);
+            write_request(&mut out, black_box(&parts), Framing::None);
         });
     });
-    c.bench_function("visit read", |b| b.iter(|| Visit::read(black_box(&head), arrival).unwrap()));
+    c.bench_function("visit read", |b| b.iter(|| Visit::read(black_box(&parts), arrival).unwrap()));
     c.bench_function("verify, cold", |b| b.iter(|| ring.verify(black_box(&token)).unwrap()));
     c.bench_function("verify, cached", |b| {
         b.iter(|| verifier.verify(&ring, black_box(&token)).unwrap());
     });
-    let visit = Visit::read(&head, arrival).unwrap();
+    let visit = Visit::read(&parts, arrival).unwrap();
     let evidence = Evidence::gather(&visit.credentials, &routes, &ring, &mut verifier);
     c.bench_function("decide", |b| {
         b.iter(|| decide(black_box(&visit), &evidence, &routes, &rules, now));

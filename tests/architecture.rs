@@ -25,7 +25,7 @@ const HOUSE: [Wing; 9] = [
         "base",
         &[],
         &[
-            &["activity", "clock", "fault", "owner", "request_id", "service", "shutdown"],
+            &["activity", "clock", "failure", "owner", "request_id", "service", "shutdown"],
             &["telemetry"],
         ],
     ),
@@ -224,7 +224,7 @@ fn an_import_that_points_up_is_noticed() {
         ("control::api::sandboxes", "edge::pages"),
         ("model::host", "base::clock"),
         ("routing::tables", "control::follow"),
-        ("edge::wire::head", "edge::gate"),
+        ("edge::wire::header_lines", "edge::gate"),
         ("config", "cli::args"),
     ] {
         assert!(!may_use(from, to), "{from} uses {to}");

@@ -111,7 +111,7 @@ expect "the link has the address" '^http://10\.77\.0\.1:8080/index\.html\?ms=' "
 expect "it opens" '^this is shown$' "$(visit "$url")"
 expect "without it there is no entry" '^401$' "$(status "$site/")"
 stop
-expect "when the process has ended, nothing answers" '^000$' "$(status "$url" 2>/dev/null)"
+expect "when the process has ended, nothing responds" '^000$' "$(status "$url" 2>/dev/null)"
 
 echo "beside portico dev"
 start dev dev 5173 --listen 10.77.0.1

@@ -42,7 +42,7 @@ issue() {
 issue
 
 http=$(free_port) https=$(free_port) api=$(free_port) admin=$(free_port) app=$(free_port)
-# A quick app: it answers everything with a few octets and keeps connections.
+# A quick app: it responds to everything with a few bytes and keeps connections.
 cat >"$work/app.py" <<'PY'
 import asyncio, sys
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello"
@@ -150,9 +150,9 @@ for name, suites in {"RC4": [0x0005, 0xC007, 0xC011], "3DES": [0x000A, 0xC008, 0
                      "good": [0xC02B, 0x00FF]}.items():
     with socket.create_connection(("127.0.0.1", port), 10) as s:
         s.sendall(hello(suites))
-        answer = s.recv(4096)
-        kind = {21: "alert", 22: "hello"}.get(answer[0] if answer else 0, "nothing")
-        print(name, kind, answer[6] if kind == "alert" else "")
+        response = s.recv(4096)
+        kind = {21: "alert", 22: "hello"}.get(response[0] if response else 0, "nothing")
+        print(name, kind, response[6] if kind == "alert" else "")
 PY
 )
 for suite in RC4 3DES export NULL; do expect "$suite is refused" "^$suite alert (40|71)" "$raw"; done
@@ -189,7 +189,7 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 10) as s:
 print(data.decode("latin-1"))
 PY
 )
-expect "the preface is answered in HTTP/1.1" '^HTTP/1.1 505 ' "$said"
+expect "the preface gets a response in HTTP/1.1" '^HTTP/1.1 505 ' "$said"
 for asked in "$host 200" "evil.example 421"; do
     said=$(printf 'GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "${asked% *}" \
         | timeout 20 openssl s_client -quiet -noservername -connect "127.0.0.1:$https" 2>/dev/null || true)
@@ -199,7 +199,7 @@ said=$(timeout 20 nghttp -v --no-verify-peer -H ":authority: $host" "https://127
 expect "nghttp sees our settings" 'recv SETTINGS frame' "$said"
 expect "nghttp sees the limit of streams" 'SETTINGS_MAX_CONCURRENT_STREAMS\(0x03\):100' "$said"
 expect "nghttp sees WebSocket by extended CONNECT" 'UNKNOWN\(0x08\):1|SETTINGS_ENABLE_CONNECT_PROTOCOL\(0x08\):1' "$said"
-expect "nghttp is answered" ':status: (200|421)' "$said"
+expect "nghttp gets a response" ':status: (200|421)' "$said"
 
 echo "redirect and HSTS"
 said=$(get -i "http://$host:$http/a/b?c=d&e=%2F")

@@ -51,7 +51,7 @@ struct Arguments {
     /// Where RESULTS.md and the plots go
     #[arg(long, value_name = "DIRECTORY", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches"))]
     out: PathBuf,
-    /// Only start all peers, and tell what each answers
+    /// Only start all peers, and tell what each returns
     #[arg(long)]
     check: bool,
     /// What cargo says to every bench

@@ -8,13 +8,13 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::load::answer::content_length;
+use crate::load::response::content_length;
 
 /// The length of what an event says; the event as a whole is 103 bytes.
 pub const SAID: usize = 80;
 /// How often each stream says something.
 pub const EVENTS_A_SECOND: usize = 10;
-/// The longest head, and what is read at once of a body.
+/// The longest headers, and what is read at once of a body.
 const HEAD: usize = 8 << 10;
 const PART: usize = 256 << 10;
 
@@ -24,12 +24,12 @@ pub fn nanos() -> u64 {
     u64::try_from(now.as_nanos()).expect("nanoseconds")
 }
 
-/// The app. It answers 120 bytes to whatever it does not know; `/large` is 1 MiB, `/assets/{n}-{length}.js` as long as its name says,
+/// The app. It responds with 120 bytes to whatever it does not know; `/large` is 1 MiB, `/assets/{n}-{length}.js` as long as its name says,
 /// `/socket` a WebSocket that echoes, `/events` a stream of events; after `/once` it closes the connection. What is sent to it is read to the end first.
 pub async fn origin() {
     let listener = listen();
-    let large: &'static [u8] = Box::leak(answer("application/octet-stream", 1 << 20).into());
-    let small: &'static [u8] = Box::leak(answer("text/plain", 120).into());
+    let large: &'static [u8] = Box::leak(response("application/octet-stream", 1 << 20).into());
+    let small: &'static [u8] = Box::leak(response("text/plain", 120).into());
     loop {
         let (socket, _) = listener.accept().await.expect("accept");
         socket.set_nodelay(true).expect("nodelay");
@@ -47,7 +47,7 @@ fn listen() -> TcpListener {
     listener
 }
 
-fn answer(kind: &str, length: usize) -> Vec<u8> {
+fn response(kind: &str, length: usize) -> Vec<u8> {
     let mut bytes =
         format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n")
             .into_bytes();
@@ -64,7 +64,7 @@ async fn serve(
     let end = memchr::memmem::Finder::new(b"\r\n\r\n");
     loop {
         let mut have = 0;
-        let head = loop {
+        let end = loop {
             let read = socket.read(&mut buffer[have..]).await?;
             if read == 0 {
                 return Ok(());
@@ -75,18 +75,18 @@ async fn serve(
                 break from + at + 4;
             }
         };
-        let asked = &buffer[..head];
+        let asked = &buffer[..end];
         if asked.starts_with(b"POST ") {
             let length = content_length(asked).expect("a length");
-            swallow(&mut socket, length - (have - head)).await?;
+            swallow(&mut socket, length - (have - end)).await?;
             socket.write_all(small).await?;
         } else if asked.starts_with(b"GET /large ") {
             socket.write_all(large).await?;
         } else if let Some(name) = asked.strip_prefix(b"GET /assets/") {
-            socket.write_all(&answer("text/javascript", asset(name))).await?;
+            socket.write_all(&response("text/javascript", asset(name))).await?;
         } else if asked.starts_with(b"GET /socket ") {
             socket.write_all(&switching(asked)).await?;
-            return echo(socket, buffer, have - head).await;
+            return echo(socket, buffer, have - end).await;
         } else if asked.starts_with(b"GET /events ") {
             return events(socket).await;
         } else if asked.starts_with(b"GET /once ") {
@@ -98,10 +98,10 @@ async fn serve(
     }
 }
 
-/// The small answer, after which the connection ends.
+/// The small response, after which the connection ends.
 fn once() -> Vec<u8> {
-    let answer = String::from_utf8(answer("text/plain", 120)).expect("text");
-    answer.replacen("\r\n", "\r\nConnection: close\r\n", 1).into_bytes()
+    let response = String::from_utf8(response("text/plain", 120)).expect("text");
+    response.replacen("\r\n", "\r\nConnection: close\r\n", 1).into_bytes()
 }
 
 /// The length in `{n}-{length}.js`.
@@ -126,9 +126,9 @@ async fn swallow(socket: &mut TcpStream, mut left: usize) -> std::io::Result<()>
 }
 
 /// The 101 that a WebSocket handshake gets (RFC 6455 section 4.2.2).
-fn switching(head: &[u8]) -> Vec<u8> {
-    let head = String::from_utf8_lossy(head);
-    let key = head.lines().find_map(|line| {
+fn switching(headers: &[u8]) -> Vec<u8> {
+    let headers = String::from_utf8_lossy(headers);
+    let key = headers.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim())
     });
@@ -146,7 +146,7 @@ async fn echo(mut socket: TcpStream, mut buffer: Vec<u8>, early: usize) -> std::
     socket.set_zero_linger()?;
     let mut have = 0;
     loop {
-        let Some((head, length)) = frame(&buffer[..have]) else {
+        let Some((header, length)) = frame(&buffer[..have]) else {
             let read = socket.read(&mut buffer[have..]).await?;
             if read == 0 {
                 return Ok(());
@@ -154,7 +154,7 @@ async fn echo(mut socket: TcpStream, mut buffer: Vec<u8>, early: usize) -> std::
             have += read;
             continue;
         };
-        let whole = head + length;
+        let whole = header + length;
         if buffer.len() < whole {
             buffer.resize(whole, 0);
         }
@@ -166,14 +166,14 @@ async fn echo(mut socket: TcpStream, mut buffer: Vec<u8>, early: usize) -> std::
             have += read;
         }
         // Whoever closes gets what it said back as well, which is what the protocol wants.
-        let mask: [u8; 8] = std::array::from_fn(|at| buffer[head - 4 + at % 4]);
-        let (eights, rest) = buffer[head..whole].as_chunks_mut::<8>();
+        let mask: [u8; 8] = std::array::from_fn(|at| buffer[header - 4 + at % 4]);
+        let (eights, rest) = buffer[header..whole].as_chunks_mut::<8>();
         for eight in eights {
             *eight = (u64::from_ne_bytes(*eight) ^ u64::from_ne_bytes(mask)).to_ne_bytes();
         }
         rest.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
-        // The answer's head is four bytes shorter and goes right before the message.
-        buffer.copy_within(..head - 4, 4);
+        // The response's frame header is four bytes shorter and goes right before the message.
+        buffer.copy_within(..header - 4, 4);
         buffer[5] &= 0x7f;
         socket.write_all(&buffer[4..whole]).await?;
         buffer.copy_within(whole..have, 0);
@@ -181,9 +181,9 @@ async fn echo(mut socket: TcpStream, mut buffer: Vec<u8>, early: usize) -> std::
     }
 }
 
-/// How long a client's frame's head and its message are.
+/// How long a client's frame header and its message are.
 fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
-    let (head, length) = match bytes.get(1)? & 0x7f {
+    let (header, length) = match bytes.get(1)? & 0x7f {
         126 => (8, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
         127 => {
             let length = u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?);
@@ -191,14 +191,14 @@ fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
         }
         short => (6, usize::from(short)),
     };
-    (bytes.len() >= head).then_some((head, length))
+    (bytes.len() >= header).then_some((header, length))
 }
 
 /// Says something ten times a second, and when it said it.
 async fn events(mut socket: TcpStream) -> std::io::Result<()> {
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n\
+    let headers = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n\
                 Transfer-Encoding: chunked\r\n\r\n";
-    socket.write_all(head.as_bytes()).await?;
+    socket.write_all(headers.as_bytes()).await?;
     let every = Duration::from_secs(1) / u32::try_from(EVENTS_A_SECOND).expect("a number");
     let mut clock = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     let filling = "a line of a log that somebody watches while it is built.....";

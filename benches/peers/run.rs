@@ -158,7 +158,7 @@ fn row(scenario: &Scenario, all: Vec<(&Entrant<'_>, Figures)>, effort: &Effort) 
             }
         }
         if entrant.work.closed() * 4 > effort.of(scenario.count) {
-            notes.push(format!("{name} closes connections after such answers."));
+            notes.push(format!("{name} closes connections after such responses."));
         }
         let changes = median(&figures.changes);
         if changes < f64::from(CHANGES_A_SECOND) * 0.95 {

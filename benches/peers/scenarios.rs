@@ -106,7 +106,7 @@ const fn row(number: u8, name: &'static str, kind: Kind, count: [usize; 2]) -> S
     }
 }
 
-/// The app closes the connection after its answer.
+/// The app closes the connection after its response.
 const fn once(of: Of) -> Get {
     Get { path: "/once", of, expect: Expect::ok(120) }
 }

@@ -16,7 +16,7 @@ use portico::model::{
 };
 use portico::routing::{PortRule, Route, Routes, SlugScope, Taken, TenantView};
 use portico::model::token::{KeyRing, Verifier};
-use portico::edge::wire::{HeadScan, Limits, parse_request};
+use portico::edge::wire::{HeaderScan, Limits, parse_request};
 
 const PUBLIC: u16 = 8000;
 
@@ -67,7 +67,7 @@ static KEYS: LazyLock<KeyRing> = LazyLock::new(|| {
 
 fuzz_target!(|bytes: &[u8]| {
     let mut buffer = BytesMut::from(bytes);
-    let Ok(Some(parsed)) = parse_request(&mut buffer, &mut HeadScan::default(), &Limits::default())
+    let Ok(Some(parsed)) = parse_request(&mut buffer, &mut HeaderScan::default(), &Limits::default())
     else {
         return;
     };
@@ -76,7 +76,7 @@ fuzz_target!(|bytes: &[u8]| {
         secure: false,
         has_body: parsed.framing != Framing::None,
     };
-    let Ok(visit) = Visit::read(&parsed.head, arrival) else { return };
+    let Ok(visit) = Visit::read(&parsed.parts, arrival) else { return };
     let evidence = Evidence::gather(&visit.credentials, &TABLES, &KEYS, &mut Verifier::new(4));
     match decide(&visit, &evidence, &TABLES, &Rules::default(), Timestamp::UNIX_EPOCH) {
         Decision::Forward(plan) => {
@@ -84,8 +84,8 @@ fuzz_target!(|bytes: &[u8]| {
                 plan.grant == Grant::Preflight
                     || (plan.grant == Grant::Public && plan.port == PUBLIC)
             );
-            assert!(!parsed.head.target.starts_with(b"/.well-known/portico/"), "ours reaches an app");
-            let target = plan.strip.target.as_ref().unwrap_or(&parsed.head.target);
+            assert!(!parsed.parts.target.starts_with(b"/.well-known/portico/"), "ours reaches an app");
+            let target = plan.strip.target.as_ref().unwrap_or(&parsed.parts.target);
             assert_eq!(strip_query(target), None, "a credential is left in the target");
         }
         Decision::SignIn(_) => panic!("a session without a token"),

@@ -44,7 +44,7 @@ use crate::routing::Routes;
 use crate::routing::wake::Call;
 use reload::{Drain, Levers, api_settings, tuning, webhook_sender};
 
-/// How long the control plane may take to finish its answers once visitors are gone.
+/// How long the control plane may take to finish its responses once visitors are gone.
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
 
 /// A running process.
@@ -64,7 +64,7 @@ pub struct Running {
     shutdown: Shutdown,
 }
 
-/// Starts everything. When this returns, all listeners answer from complete tables. Call it on a multi-thread runtime.
+/// Starts everything. When this returns, all listeners serve from complete tables. Call it on a multi-thread runtime.
 pub async fn start(config: Config) -> Result<Running> {
     start_with_clock(config, Clock::system()).await
 }

@@ -20,7 +20,7 @@ impl Clock {
         Self(Some(Arc::new(AtomicI64::new(now.as_millisecond()))))
     }
 
-    /// The present moment, to the millisecond: what is stored reads the same as what was answered.
+    /// The present moment, to the millisecond: what is stored reads the same as what was sent.
     #[expect(clippy::disallowed_methods, reason = "this is the Clock everybody else must ask")]
     pub fn now(&self) -> Timestamp {
         let millis = match &self.0 {

@@ -3,7 +3,7 @@
 pub mod activity;
 pub mod clock;
 pub mod condition;
-pub mod fault;
+pub mod failure;
 pub mod owner;
 pub mod request_id;
 pub mod service;

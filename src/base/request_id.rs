@@ -5,7 +5,7 @@ use std::fmt;
 
 use http::HeaderValue;
 
-/// The id of a request, on every answer of ours and towards the app.
+/// The id of a request, on every response of ours and towards the app.
 pub const X_REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
 
 /// The id of one request: told to the app, to the visitor and to the log.

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use http::header::ORIGIN;
 use serde_json::{Value, json};
 
-use crate::base::fault::{Face, Fault as _};
+use crate::base::failure::{Face, Failure as _};
 use crate::cli::commands::ExplainArgs;
 use crate::cli::data::{open, tables};
 use crate::cli::print::Output;
@@ -18,8 +18,8 @@ use crate::edge::gate::{
     Visit, explain, strip_query,
 };
 use crate::edge::headers::is_grpc;
-use crate::edge::message::{Framing, RequestHead};
-use crate::edge::wire::{self, HeadScan, ParsedRequest};
+use crate::edge::message::{Framing, RequestParts};
+use crate::edge::wire::{self, HeaderScan, ParsedRequest};
 use crate::model::token::Verifier;
 
 /// What is said of a request.
@@ -44,11 +44,11 @@ pub(super) async fn run(arguments: ExplainArgs) -> Result<Output> {
     let (secure, request) = request(&arguments)?;
     let mut buffer = BytesMut::from(request.as_bytes());
     let limits = wire::Limits::default();
-    let parsed = wire::parse_request(&mut buffer, &mut HeadScan::default(), &limits);
+    let parsed = wire::parse_request(&mut buffer, &mut HeaderScan::default(), &limits);
     let explained = match parsed {
         Ok(Some(parsed)) => judge(&operator, &rules, secure, &parsed),
         Ok(None) => bail!("that is not a complete request"),
-        Err(fault) => unread(fault.face(), None),
+        Err(error) => unread(error.face(), None),
     };
     let shown = shown_url(&arguments.url);
     if arguments.json {
@@ -103,12 +103,12 @@ fn request(arguments: &ExplainArgs) -> Result<(bool, String)> {
 }
 
 fn judge(operator: &Operator, rules: &Rules, secure: bool, parsed: &ParsedRequest) -> Explained {
-    let head = &parsed.head;
+    let parts = &parsed.parts;
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let arrival = Arrival { peer, secure, has_body: parsed.framing != Framing::None };
-    let visit = match Visit::read(head, arrival) {
+    let visit = match Visit::read(parts, arrival) {
         Ok(visit) => visit,
-        Err(reason) => return unread(reason.face(), Some(head)),
+        Err(reason) => return unread(reason.face(), Some(parts)),
     };
     let routes = &operator.routes;
     let mut verifier = Verifier::new(16);
@@ -134,7 +134,7 @@ fn judge(operator: &Operator, rules: &Rules, secure: bool, parsed: &ParsedReques
             ("moved", (format!("redirected to {location}"), Some(307), None))
         }
         Decision::Session(session) => match session.says {
-            Says::Refused(reason) => ("session", refused_session(reason.face(), head)),
+            Says::Refused(reason) => ("session", refused_session(reason.face(), parts)),
             Says::Approved => ("session", ("a page may ask".to_owned(), Some(204), None)),
             Says::Renewed { .. } => {
                 ("session", ("the session is renewed".to_owned(), Some(204), None))
@@ -158,33 +158,33 @@ fn judge(operator: &Operator, rules: &Rules, secure: bool, parsed: &ParsedReques
 
 /// A refusal: a script that opens a WebSocket can read nothing but a close code.
 fn refused(visit: &Visit<'_>, face: &'static Face) -> (String, Option<u16>, Option<&'static str>) {
-    if visit.intent == Intent::WebSocket && visit.head.headers.contains_key(ORIGIN) {
+    if visit.intent == Intent::WebSocket && visit.parts.headers.contains_key(ORIGIN) {
         let close = 4000 + face.status.as_u16();
         let because = format!("refused: {}; the WebSocket is closed with {close}", face.title);
         return (because, Some(101), Some(face.label));
     }
-    refused_session(face, visit.head)
+    refused_session(face, visit.parts)
 }
 
 fn refused_session(
     face: &'static Face,
-    head: &RequestHead,
+    parts: &RequestParts,
 ) -> (String, Option<u16>, Option<&'static str>) {
-    (format!("refused: {}", face.title), Some(status(face, head)), Some(face.label))
+    (format!("refused: {}", face.title), Some(status(face, parts)), Some(face.label))
 }
 
 /// The status as it is sent: gRPC has its own, in headers of a 200.
-fn status(face: &Face, head: &RequestHead) -> u16 {
-    if is_grpc(&head.headers) { 200 } else { face.status.as_u16() }
+fn status(face: &Face, parts: &RequestParts) -> u16 {
+    if is_grpc(&parts.headers) { 200 } else { face.status.as_u16() }
 }
 
 /// A request that cannot be read for certain is not judged.
-fn unread(face: &'static Face, head: Option<&RequestHead>) -> Explained {
+fn unread(face: &'static Face, parts: Option<&RequestParts>) -> Explained {
     Explained {
         steps: Vec::new(),
         decision: "refuse",
         because: format!("refused before anything is decided: {}", face.title),
-        status: Some(head.map_or(face.status.as_u16(), |head| status(face, head))),
+        status: Some(parts.map_or(face.status.as_u16(), |parts| status(face, parts))),
         code: Some(face.label),
     }
 }

@@ -59,7 +59,7 @@ fn begin(openers: &[&str], address: &SocketAddr, path: &str) -> Result<()> {
     bail!("there is none of {}", openers.join(", "))
 }
 
-/// Answers one request; whether it was the one that is waited for.
+/// Responds to one request; whether it was the one that is waited for.
 async fn lead(mut socket: TcpStream, path: &str, link: &str) -> std::io::Result<bool> {
     let mut read = Vec::new();
     while !read.windows(4).any(|end| end == b"\r\n\r\n") && read.len() < HEADERS {

@@ -230,7 +230,7 @@ impl Session {
             End::Expired => tell("the link for others has expired"),
             End::Revoked => tell("the link for others was revoked"),
         }
-        shared.last_words().await;
+        shared.linger().await;
         if matches!(self.started, Started::Server(..)) {
             shared.stop().await;
             std::future::pending::<()>().await;

@@ -37,7 +37,7 @@ const HTTP_PORT: u16 = 8080;
 /// How often it looks whether the link still works.
 const LOOK: Duration = Duration::from_millis(250);
 /// For how long visitors are told that the link has ended, before nothing listens any more.
-const LAST_WORDS: Duration = Duration::from_mins(1);
+const CLOSE_GRACE: Duration = Duration::from_mins(1);
 
 /// What is to be shown, and how.
 #[derive(Clone, Debug)]
@@ -239,7 +239,7 @@ fn is_ours(address: IpAddr) -> Result<()> {
 fn new_sandbox(order: &Order, id: SandboxId) -> Result<NewSandbox> {
     let name: String = (0..4).map(|_| char::from(letter())).collect();
     // Where the process is killed, the sandbox ends by itself all the same.
-    let timeout = order.guests.lifetime.as_secs().unsigned_abs() + LAST_WORDS.as_secs();
+    let timeout = order.guests.lifetime.as_secs().unsigned_abs() + CLOSE_GRACE.as_secs();
     Ok(NewSandbox {
         tags: vec![TAG.to_owned()],
         attributes: Attributes { timeout_sec: Some(timeout), ..Attributes::default() },
@@ -327,8 +327,8 @@ impl Shared {
     }
 
     /// Waits for the time in which visitors are told that the link has ended.
-    pub async fn last_words(&self) {
-        tokio::time::sleep(LAST_WORDS).await;
+    pub async fn linger(&self) {
+        tokio::time::sleep(CLOSE_GRACE).await;
     }
 
     /// Revokes the link, with all that is open by it, and ends the server.

@@ -15,17 +15,17 @@ const ENVIRONMENT: [&str; 3] = ["PATH", "HOME", "LANG"];
 pub(super) fn commands(r: &mut Reader) -> Option<compute::Settings> {
     let word = |item: &toml::Value| item.as_str().map(str::to_owned);
     let commands = Verb::ALL.map(|verb| {
-        let key = format!("compute.{}", verb.word());
+        let key = format!("compute.{}", verb.name());
         let argv = r.list(&key, "a text: the program, then its arguments", word)?;
         let is_program = argv.first().is_some_and(|program| Path::new(program).is_absolute());
         if !is_program {
-            r.fault(&key, "must start with the absolute path of a program");
+            r.error(&key, "must start with the absolute path of a program");
         }
         Some(argv)
     });
     let default = compute::Settings::DEADLINES;
     let mut deadline = |verb: Verb| {
-        let read = r.duration(&format!("timeouts.command_{}", verb.word()));
+        let read = r.duration(&format!("timeouts.command_{}", verb.name()));
         read.filter(|read| !read.is_zero())
             .or_else(|| default.get(verb.place()).copied())
             .unwrap_or(Duration::from_mins(1))
@@ -45,8 +45,8 @@ pub(super) fn commands(r: &mut Reader) -> Option<compute::Settings> {
     }
     for verb in [Verb::Create, Verb::Start, Verb::Stop, Verb::Destroy] {
         if commands.get(verb.place()).is_none_or(Option::is_none) {
-            r.fault(
-                &format!("compute.{}", verb.word()),
+            r.error(
+                &format!("compute.{}", verb.name()),
                 "is missing: with one command, create, start, stop and destroy are all needed",
             );
         }
@@ -91,8 +91,8 @@ mod tests {
         assert_eq!(read.deadlines[Verb::Start.place()], Duration::from_secs(9));
         assert_eq!(read.deadlines[Verb::Create.place()], Duration::from_mins(5));
         assert_eq!((read.concurrency, read.environment), (3, vec![]));
-        let faults = |text: &str| parse(&format!("{ZONES}{text}")).unwrap_err().to_string();
-        let some = faults("[compute]\ncreate = [\"create\"]");
+        let errors = |text: &str| parse(&format!("{ZONES}{text}")).unwrap_err().to_string();
+        let some = errors("[compute]\ncreate = [\"create\"]");
         assert!(some.contains("compute.create: must start with the absolute path"), "{some}");
         assert!(some.contains("compute.destroy: is missing"), "{some}");
         assert!(!some.contains("compute.pause"), "{some}");

@@ -29,44 +29,44 @@ use crate::model::network::AddressRules;
 const MIN_FLUSH: Duration = Duration::from_millis(100);
 const MAX_FLUSH: Duration = Duration::from_secs(30);
 
-/// Reads a file. The error lists every fault.
+/// Reads a file. Lists every error.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     parse(&text_of(path)?)
 }
 
-/// Reads a file and what it leads to. Gives warnings besides; the error lists every fault, of the certificates too.
+/// Reads a file and what it leads to. Gives warnings besides; the error lists every error, of the certificates too.
 pub fn check(path: &Path) -> Result<(Config, Vec<String>), ConfigError> {
-    let (config, mut faults) = parse_all(&text_of(path)?)?;
+    let (config, mut errors) = parse_all(&text_of(path)?)?;
     let mut warnings = config.warnings.clone();
     let settings = config.tls.as_ref().map(|tls| tls.certificates.clone());
-    // Without any place to look in, that is the fault.
+    // Without any place to look in, that is the error.
     if let Some(settings) = settings.filter(is_somewhere) {
         match tls::Certificates::load(settings, Clock::system()) {
             Ok(certificates) => warnings.extend(certificates.warnings()),
-            Err(tls::TlsError(found)) => faults.extend(found.iter().map(ToString::to_string)),
+            Err(tls::TlsError(found)) => errors.extend(found.iter().map(ToString::to_string)),
         }
     }
     if let Some(file) = &config.sandbox_authorities
         && let Err(error) = SandboxTls::new(Some(file))
     {
-        faults.push(format!("networks.sandbox_ca_file: {}: {error}", file.display()));
+        errors.push(format!("networks.sandbox_ca_file: {}: {error}", file.display()));
     }
-    faults.extend(webhooks::fault(&config.webhooks));
-    if faults.is_empty() { Ok((config, warnings)) } else { Err(ConfigError(faults)) }
+    errors.extend(webhooks::error(&config.webhooks));
+    if errors.is_empty() { Ok((config, warnings)) } else { Err(ConfigError(errors)) }
 }
 
-/// Reads the text of a file. The error lists every fault.
+/// Reads the text of a file. Lists every error.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
-    let (config, faults) = parse_all(text)?;
-    if faults.is_empty() { Ok(config) } else { Err(ConfigError(faults)) }
+    let (config, errors) = parse_all(text)?;
+    if errors.is_empty() { Ok(config) } else { Err(ConfigError(errors)) }
 }
 
 /// The data directory that a file names, or the default. Whatever else is wrong with the file does not matter.
 pub fn data_of(path: &Path) -> Result<PathBuf, ConfigError> {
-    let (config, faults) = parse_all(&text_of(path)?)?;
-    let about_data = |fault: &String| fault.starts_with("store.data: ");
-    match faults.into_iter().find(about_data) {
-        Some(fault) => Err(ConfigError(vec![fault])),
+    let (config, errors) = parse_all(&text_of(path)?)?;
+    let about_data = |error: &String| error.starts_with("store.data: ");
+    match errors.into_iter().find(about_data) {
+        Some(error) => Err(ConfigError(vec![error])),
         None => Ok(config.data),
     }
 }
@@ -76,9 +76,9 @@ pub(super) fn text_of(path: &Path) -> Result<String, ConfigError> {
         .map_err(|error| ConfigError(vec![format!("cannot read {}: {error}", path.display())]))
 }
 
-/// What could be made of a text, and its faults. Only a text that is not TOML at all gives nothing.
+/// What could be made of a text, and its errors. Only a text that is not TOML at all gives nothing.
 fn parse_all(text: &str) -> Result<(Config, Vec<String>), ConfigError> {
-    let mut reader = Reader::new(text).map_err(|fault| ConfigError(vec![fault]))?;
+    let mut reader = Reader::new(text).map_err(|error| ConfigError(vec![error]))?;
     let config = read(&mut reader);
     let config = Config { warnings: reader.warnings(), ..config };
     Ok((config, reader.finish()))
@@ -89,7 +89,7 @@ fn read(r: &mut Reader) -> Config {
     let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let zones = r.list("preview.zones", "a domain such as \"sandbox.example.com\"", zone);
     if zones.as_ref().is_none_or(Vec::is_empty) {
-        r.fault(
+        r.error(
             "preview.zones",
             "must name at least one domain, such as [\"sandbox.example.com\"]",
         );
@@ -109,7 +109,7 @@ fn read(r: &mut Reader) -> Config {
     listeners.retain(|address| address.port() != 0);
     listeners.sort_unstable();
     if listeners.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
-        r.fault("preview.listen, tls.listen, api.listen, admin.listen", "must be different");
+        r.error("preview.listen, tls.listen, api.listen, admin.listen", "must be different");
     }
     let public_scheme = public_scheme.unwrap_or(if tls.is_some() { "https" } else { "http" });
     let dns = names(r, zones.as_deref().unwrap_or_default());
@@ -227,7 +227,7 @@ fn data(r: &mut Reader) -> PathBuf {
         r.text("store.data", "a directory", |text| (!text.is_empty()).then(|| PathBuf::from(text)));
     let path = path.or_else(default_data_dir);
     if path.is_none() && !given {
-        r.fault(
+        r.error(
             "store.data",
             "is missing, and there is no default without HOME or XDG_DATA_HOME: name a directory such as \"/var/lib/portico\"",
         );
@@ -238,8 +238,8 @@ fn data(r: &mut Reader) -> PathBuf {
 fn visitors(r: &mut Reader) -> listen::Settings {
     let default = listen::Settings::default();
     listen::Settings {
-        head: head(r, "limits.request", default.head),
-        head_timeout: r.duration("timeouts.request_headers").unwrap_or(default.head_timeout),
+        header_limits: header_limits(r, "limits.request", default.header_limits),
+        header_timeout: r.duration("timeouts.request_headers").unwrap_or(default.header_timeout),
         keep_alive: r.duration("timeouts.keep_alive").unwrap_or(default.keep_alive),
         body_idle: r.duration("timeouts.request_body_idle").unwrap_or(default.body_idle),
         body_min_rate: r
@@ -272,7 +272,7 @@ fn fronts(r: &mut Reader, key: &str) -> Vec<IpNet> {
 fn control(r: &mut Reader) -> serve::Settings {
     let default = serve::Settings::default();
     serve::Settings {
-        head: r.duration("timeouts.control_headers").unwrap_or(default.head),
+        header_timeout: r.duration("timeouts.control_headers").unwrap_or(default.header_timeout),
         body: r.duration("timeouts.control_body").unwrap_or(default.body),
         write: r.duration("timeouts.control_write").unwrap_or(default.write),
         connections: r
@@ -281,12 +281,12 @@ fn control(r: &mut Reader) -> serve::Settings {
     }
 }
 
-fn head(r: &mut Reader, prefix: &str, default: wire::Limits) -> wire::Limits {
+fn header_limits(r: &mut Reader, prefix: &str, default: wire::Limits) -> wire::Limits {
     let mut size = |name: &str, bounds, default| {
         r.size(&format!("{prefix}_{name}"), bounds).unwrap_or(default)
     };
     wire::Limits {
-        head_bytes: size("header_bytes", (1024, 1 << 20), default.head_bytes),
+        header_bytes: size("header_bytes", (1024, 1 << 20), default.header_bytes),
         line_bytes: size("header_line_bytes", (256, 1 << 20), default.line_bytes),
         fields: size("headers", (8, 1000), default.fields),
         target_bytes: size("target_bytes", (256, 1 << 20), default.target_bytes),
@@ -296,7 +296,7 @@ fn head(r: &mut Reader, prefix: &str, default: wire::Limits) -> wire::Limits {
 fn sandboxes(r: &mut Reader) -> forward::Settings {
     let default = forward::Settings::default();
     forward::Settings {
-        head: response_head(r, default.head),
+        header_limits: response_header_limits(r, default.header_limits),
         connect_timeout: r.duration("timeouts.connect").unwrap_or(default.connect_timeout),
         first_byte_timeout: r.duration("timeouts.first_byte").unwrap_or(default.first_byte_timeout),
         response_idle: r.duration("timeouts.response_idle").unwrap_or(default.response_idle),
@@ -326,16 +326,21 @@ fn previews(r: &mut Reader) -> limits::Settings {
         bandwidth: r.number("limits.sandbox_bandwidth", (0, 1 << 40)).unwrap_or(default.bandwidth),
     };
     if (1..LEAST_BANDWIDTH).contains(&settings.bandwidth) {
-        r.fault("limits.sandbox_bandwidth", "must be 0 or at least 16384");
+        r.error("limits.sandbox_bandwidth", "must be 0 or at least 16384");
     }
     settings
 }
 
-fn response_head(r: &mut Reader, default: wire::Limits) -> wire::Limits {
+fn response_header_limits(r: &mut Reader, default: wire::Limits) -> wire::Limits {
     let size =
         |r: &mut Reader, name: &str, bounds, default| r.size(name, bounds).unwrap_or(default);
     wire::Limits {
-        head_bytes: size(r, "limits.response_header_bytes", (1024, 1 << 20), default.head_bytes),
+        header_bytes: size(
+            r,
+            "limits.response_header_bytes",
+            (1024, 1 << 20),
+            default.header_bytes,
+        ),
         line_bytes: size(
             r,
             "limits.response_header_line_bytes",
@@ -347,7 +352,7 @@ fn response_head(r: &mut Reader, default: wire::Limits) -> wire::Limits {
     }
 }
 
-/// Off without an address to listen on; everything else is read all the same, for its faults.
+/// Off without an address to listen on; everything else is read all the same, for its errors.
 fn encryption(r: &mut Reader) -> Option<TlsConfig> {
     let listen = r.socket("tls.listen");
     let pairs = r.tables("tls.certificates", ["certificate", "key"]).unwrap_or_default();
@@ -370,7 +375,7 @@ fn encryption(r: &mut Reader) -> Option<TlsConfig> {
     }
     let listen = listen?;
     if !is_somewhere(&certificates) {
-        r.fault("tls", "needs certificates: set tls.certificates, tls.directory or both");
+        r.error("tls", "needs certificates: set tls.certificates, tls.directory or both");
     }
     Some(TlsConfig { listen, certificates, handshake, hsts, redirect })
 }
@@ -391,7 +396,7 @@ fn usage(r: &mut Reader) -> UsageConfig {
     let default = UsageConfig::default();
     let flush = r.duration("usage.flush").unwrap_or(default.flush);
     if !(MIN_FLUSH..=MAX_FLUSH).contains(&flush) {
-        r.fault("usage.flush", "must be from 100ms to 30s");
+        r.error("usage.flush", "must be from 100ms to 30s");
     }
     let mut price = |key: &str| r.price(key).unwrap_or_default();
     let prices =
@@ -482,7 +487,7 @@ mod tests {
 
     const ZONES: &str = "[preview]\nzones = [\"sandbox.example.com\"]\n";
 
-    fn faults(text: &str) -> String {
+    fn errors(text: &str) -> String {
         parse(&format!("{ZONES}{text}")).unwrap_err().to_string()
     }
 
@@ -518,21 +523,21 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_about_tls_are_faults_whether_it_is_on_or_off() {
+    fn mistakes_about_tls_are_errors_whether_it_is_on_or_off() {
         assert!(
-            faults("[tls]\nlisten = \"127.0.0.1:8443\"").starts_with("tls: needs certificates")
+            errors("[tls]\nlisten = \"127.0.0.1:8443\"").starts_with("tls: needs certificates")
         );
-        let clash = faults("[tls]\ndirectory = \"x\"\nlisten = \"127.0.0.1:8081\"");
+        let clash = errors("[tls]\ndirectory = \"x\"\nlisten = \"127.0.0.1:8081\"");
         assert!(clash.contains("tls.listen") && clash.ends_with("must be different"), "{clash}");
-        let off = faults("[tls]\nredirect = 1\ncertificates = [{ certificat = \"a\" }]\nhtst = 0");
-        for fault in [
+        let off = errors("[tls]\nredirect = 1\ncertificates = [{ certificat = \"a\" }]\nhtst = 0");
+        for error in [
             "tls.redirect: must be true or false, not 1",
             "tls.certificates[0].certificate: must be a string, not missing",
             "tls.certificates[0].certificat: is not a setting; did you mean tls.certificates[0].certificate?",
             "tls.certificates[0].key: must be a string, not missing",
             "tls.htst: is not a setting; did you mean tls.hsts?",
         ] {
-            assert!(off.contains(fault), "{fault} is not reported: {off}");
+            assert!(off.contains(error), "{error} is not reported: {off}");
         }
     }
 
@@ -583,8 +588,8 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_about_fronts_and_streams_are_faults() {
-        for (text, fault) in [
+    fn mistakes_about_trusted_proxies_and_streams_are_errors() {
+        for (text, error) in [
             ("[networks]\nproxy_protocol_from = [\"10.0.9.1/40\"]", "networks.proxy_protocol_from"),
             ("[networks]\ntrusted_proxies = \"10.0.0.0/8\"", "networks.trusted_proxies"),
             ("[networks]\nsandbox_ca_file = \"\"", "networks.sandbox_ca_file: must be a path"),
@@ -593,8 +598,8 @@ mod tests {
             ("[timeouts]\nconnection_lifetime = \"soon\"", "timeouts.connection_lifetime"),
             ("[timeouts]\nproxy_header = -1", "timeouts.proxy_header"),
         ] {
-            let told = faults(text);
-            assert!(told.contains(fault), "{text}: {told}");
+            let told = errors(text);
+            assert!(told.contains(error), "{text}: {told}");
         }
     }
 }

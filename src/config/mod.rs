@@ -143,13 +143,13 @@ pub struct TlsConfig {
     pub redirect: bool,
 }
 
-/// Why a configuration cannot be used. Holds every fault, one a line.
+/// Why a configuration cannot be used. Holds every error, one a line.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(pub Vec<String>);
 
 impl ConfigError {
-    /// The first fault on one line, how many more there are, and how to see them.
+    /// The first error on one line, how many more there are, and how to see them.
     pub fn in_one_line(&self, path: &Path) -> String {
         let first = self.0.first().map(String::as_str).unwrap_or_default();
         if first.starts_with("cannot read") {

@@ -1,4 +1,4 @@
-//! Reads a TOML table key by key and keeps every fault, so that an operator learns of all of them at once.
+//! Reads a TOML table key by key and keeps every error, so that an operator learns of all of them at once.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -17,16 +17,16 @@ const MAX_DURATION: Duration = Duration::from_hours(8784);
 pub(super) struct Reader {
     root: Table,
     known: BTreeSet<String>,
-    faults: Vec<String>,
+    errors: Vec<String>,
     warnings: Vec<String>,
 }
 
 impl Reader {
-    /// Reads the text of a file; what is not TOML at all is one fault.
+    /// Reads the text of a file; what is not TOML at all is one error.
     pub(super) fn new(text: &str) -> Result<Self, String> {
         let root =
             text.parse::<Table>().map_err(|error| error.to_string().trim_end().to_owned())?;
-        Ok(Self { root, known: BTreeSet::new(), faults: Vec::new(), warnings: Vec::new() })
+        Ok(Self { root, known: BTreeSet::new(), errors: Vec::new(), warnings: Vec::new() })
     }
 
     /// The keys that were asked for.
@@ -35,9 +35,9 @@ impl Reader {
         &self.known
     }
 
-    /// Notes a fault at a key.
-    pub(super) fn fault(&mut self, key: &str, what: &str) {
-        self.faults.push(format!("{key}: {what}"));
+    /// Notes an error at a key.
+    pub(super) fn error(&mut self, key: &str, what: &str) {
+        self.errors.push(format!("{key}: {what}"));
     }
 
     /// What works and should be changed.
@@ -57,7 +57,7 @@ impl Reader {
             return given;
         };
         if given.is_some() {
-            self.fault(key, &format!("is set twice: {former} is its old name"));
+            self.error(key, &format!("is set twice: {former} is its old name"));
             return given;
         }
         self.warnings.push(format!(
@@ -88,7 +88,7 @@ impl Reader {
         let value = self.value(key)?;
         let parsed = read(&value);
         if parsed.is_none() {
-            self.fault(key, &format!("must be {expected}, not {value}"));
+            self.error(key, &format!("must be {expected}, not {value}"));
         }
         parsed
     }
@@ -164,7 +164,7 @@ impl Reader {
         self.read(key, expected, |value| parse(value.as_str()?))
     }
 
-    /// A list whose every item `parse` accepts; each bad item is a fault of its own.
+    /// A list whose every item `parse` accepts; each bad item is an error of its own.
     pub(super) fn list<T>(
         &mut self,
         key: &str,
@@ -172,20 +172,20 @@ impl Reader {
         parse: impl Fn(&Value) -> Option<T>,
     ) -> Option<Vec<T>> {
         let Value::Array(items) = self.value(key)? else {
-            self.fault(key, &format!("must be a list, each item {expected}"));
+            self.error(key, &format!("must be a list, each item {expected}"));
             return None;
         };
         let mut parsed = Vec::with_capacity(items.len());
         for item in &items {
             match parse(item) {
                 Some(item) => parsed.push(item),
-                None => self.fault(key, &format!("each item must be {expected}, not {item}")),
+                None => self.error(key, &format!("each item must be {expected}, not {item}")),
             }
         }
         Some(parsed)
     }
 
-    /// A list of tables, each with these texts and nothing else. Whatever is wrong with one is a fault of its own.
+    /// A list of tables, each with these texts and nothing else. Whatever is wrong with one is an error of its own.
     pub(super) fn tables<const N: usize>(
         &mut self,
         key: &str,
@@ -194,21 +194,21 @@ impl Reader {
         let value = self.value(key)?;
         let expected = names.map(|name| format!("{name} = \"…\"")).join(", ");
         let Value::Array(items) = value else {
-            self.fault(key, &format!("must be a list of {{ {expected} }}, not {value}"));
+            self.error(key, &format!("must be a list of {{ {expected} }}, not {value}"));
             return None;
         };
         let mut read = Vec::with_capacity(items.len());
         for (at, item) in items.iter().enumerate() {
             let place = format!("{key}[{at}]");
             let Value::Table(table) = item else {
-                self.fault(&place, &format!("must be {{ {expected} }}, not {item}"));
+                self.error(&place, &format!("must be {{ {expected} }}, not {item}"));
                 continue;
             };
             let texts = names.map(|name| {
                 let text = table.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
                 if text.is_none() {
                     let given = table.get(name).map_or("missing".to_owned(), ToString::to_string);
-                    self.fault(
+                    self.error(
                         &format!("{place}.{name}"),
                         &format!("must be a string, not {given}"),
                     );
@@ -217,7 +217,7 @@ impl Reader {
             });
             let known = names.map(str::to_owned).into();
             for name in table.keys().filter(|name| !names.contains(&name.as_str())) {
-                self.faults.push(unknown(&format!("{place}."), name, &known));
+                self.errors.push(unknown(&format!("{place}."), name, &known));
             }
             if texts.iter().all(Option::is_some) {
                 read.push(texts.map(Option::unwrap_or_default));
@@ -226,11 +226,11 @@ impl Reader {
         Some(read)
     }
 
-    /// All faults, among them every key that nobody asked for.
+    /// All errors, among them every key that nobody asked for.
     pub(super) fn finish(mut self) -> Vec<String> {
         for (section, value) in &self.root {
             let Value::Table(table) = value else {
-                self.faults.push(format!(
+                self.errors.push(format!(
                     "{section}: is not a section; settings belong in one, such as [preview]"
                 ));
                 continue;
@@ -241,20 +241,20 @@ impl Reader {
                 let sections = sections.map(str::to_owned).collect();
                 let near = nearest(section, &sections);
                 let hint = near.map_or(String::new(), |near| format!("; did you mean [{near}]?"));
-                self.faults.push(format!("[{section}]: is not a section{hint}"));
+                self.errors.push(format!("[{section}]: is not a section{hint}"));
             }
             for name in table.keys() {
                 let key = format!("{section}.{name}");
                 if !self.known.contains(&key) && !is_former(&key) {
-                    self.faults.push(unknown("", &key, &self.known));
+                    self.errors.push(unknown("", &key, &self.known));
                 }
             }
         }
-        self.faults
+        self.errors
     }
 }
 
-/// The fault of a key that is none.
+/// The error of a key that is none.
 fn unknown(place: &str, key: &str, known: &BTreeSet<String>) -> String {
     let near = nearest(key, known);
     let hint = near.map_or(String::new(), |near| format!("; did you mean {place}{near}?"));
@@ -273,15 +273,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_bad_item_of_a_list_is_a_fault_of_its_own_and_the_good_ones_are_read() {
+    fn every_bad_item_of_a_list_is_an_error_of_its_own_and_the_good_ones_are_read() {
         let mut reader = Reader::new("[a]\nports = [1, \"x\", 70000, 2]\nword = 1").unwrap();
         let port = |item: &Value| u16::try_from(item.as_integer()?).ok();
         assert_eq!(reader.list("a.ports", "a port", port), Some(vec![1, 2]));
         assert_eq!(reader.list("a.word", "a port", port), None);
         assert_eq!(reader.list("a.missing", "a port", port), None);
-        let faults = reader.finish();
+        let errors = reader.finish();
         assert_eq!(
-            faults,
+            errors,
             [
                 "a.ports: each item must be a port, not \"x\"",
                 "a.ports: each item must be a port, not 70000",
@@ -294,19 +294,19 @@ mod tests {
     fn a_mistyped_setting_is_met_with_the_nearest_and_a_strange_one_with_none() {
         let mut reader = Reader::new("[limits]\nconections = 1\nzebra = 1\n[x]\ny = 1").unwrap();
         reader.size("limits.connections", (0, 9));
-        let faults = reader.finish();
-        assert_eq!(faults.len(), 3);
-        assert!(faults[0].ends_with("did you mean limits.connections?"), "{faults:?}");
-        assert!(faults[1..].iter().all(|fault| fault.ends_with("is not a setting")), "{faults:?}");
+        let errors = reader.finish();
+        assert_eq!(errors.len(), 3);
+        assert!(errors[0].ends_with("did you mean limits.connections?"), "{errors:?}");
+        assert!(errors[1..].iter().all(|error| error.ends_with("is not a setting")), "{errors:?}");
     }
 
     #[test]
-    fn an_empty_section_that_is_none_is_a_fault() {
+    fn an_empty_section_that_is_none_is_an_error() {
         let mut reader = Reader::new("[limits]\n[limit]\n[strange]").unwrap();
         reader.size("limits.connections", (0, 9));
-        let faults = reader.finish();
+        let errors = reader.finish();
         assert_eq!(
-            faults,
+            errors,
             ["[limit]: is not a section; did you mean [limits]?", "[strange]: is not a section"]
         );
     }
@@ -322,12 +322,12 @@ mod tests {
         let good = "{ left = \"1\", right = \"2\" }";
         assert_eq!(read(&format!("[{good}, {good}]")), (Some(vec![pair(), pair()]), vec![]));
         assert_eq!(read("[]"), (Some(vec![]), vec![]));
-        let (pairs, faults) = read(&format!(
+        let (pairs, errors) = read(&format!(
             "[{{ left = 1 }}, {good}, \"x\", {{ left = \"1\", right = \"\", rihgt = \"2\" }}]"
         ));
         assert_eq!(pairs, Some(vec![pair()]));
         assert_eq!(
-            faults,
+            errors,
             [
                 "a.pairs[0].left: must be a string, not 1",
                 "a.pairs[0].right: must be a string, not missing",
@@ -336,8 +336,8 @@ mod tests {
                 "a.pairs[3].rihgt: is not a setting; did you mean a.pairs[3].right?",
             ]
         );
-        let (pairs, faults) = read("1");
-        assert!(pairs.is_none() && faults[0].starts_with("a.pairs: must be a list of {"));
+        let (pairs, errors) = read("1");
+        assert!(pairs.is_none() && errors[0].starts_with("a.pairs: must be a list of {"));
         let mut reader = Reader::new("[[a.pairs]]\nleft = \"1\"\nright = \"2\"").unwrap();
         assert_eq!(reader.tables("a.pairs", ["left", "right"]), Some(vec![pair()]));
         assert!(reader.finish().is_empty());

@@ -76,7 +76,7 @@ pub struct Reread {
 }
 
 impl Reloader {
-    /// Reads a file for the first time. The error lists every fault.
+    /// Reads a file for the first time. Lists every error.
     pub fn load(file: &Path) -> Result<(Config, Self), ConfigError> {
         let text = text_of(file)?;
         let config = file::parse(&text)?;

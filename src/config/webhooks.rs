@@ -25,11 +25,11 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         Duration::try_from(signed).ok().filter(|pause| *pause <= LONGEST_PAUSE)
     });
     if retry.as_ref().is_some_and(Vec::is_empty) {
-        r.fault("webhooks.retry", "must name at least one delay, such as [\"10s\"]");
+        r.error("webhooks.retry", "must name at least one delay, such as [\"10s\"]");
     }
     let timeout = r.duration("webhooks.timeout").unwrap_or(default.timeout);
     if timeout.is_zero() {
-        r.fault("webhooks.timeout", "must not be 0: a webhook that hangs would never end");
+        r.error("webhooks.timeout", "must not be 0: a webhook that hangs would never end");
     }
     let word = "letters, digits and hyphens, at most 40";
     Settings {
@@ -55,12 +55,12 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         keep_per_tenant: r
             .number("webhooks.keep_per_tenant", (1, 10_000_000))
             .unwrap_or(default.keep_per_tenant),
-        header_word: r
+        header_name: r
             .text("webhooks.header_name", word, |text| {
                 let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
                 (text.len() <= 40 && text.bytes().all(good)).then(|| text.to_owned())
             })
-            .unwrap_or(default.header_word),
+            .unwrap_or(default.header_name),
     }
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn development() -> Settings {
 }
 
 /// What is wrong with the files that the settings name.
-pub(super) fn fault(settings: &Settings) -> Option<String> {
+pub(super) fn error(settings: &Settings) -> Option<String> {
     let file = settings.authorities.as_ref()?;
     let sender = Sender::new(Arc::new(settings.clone()), PublicRules::default(), Clock::system());
     let error = sender.err()?;
@@ -91,12 +91,12 @@ mod tests {
 
     #[test]
     fn every_setting_is_read() {
-        let (read, faults) = told(
+        let (read, errors) = told(
             "timeout = \"2s\"\nretry = [\"1s\", \"2m\"]\nallow_http = true\nallow = [\"10.0.0.0/8\"]\n\
              ca_file = \"ca.pem\"\nconcurrency = 8\nconcurrency_per_webhook = 2\nfailed_after = 3\n\
              secret_overlap = \"1h\"\nper_tenant = 5\nkeep = \"48h\"\nkeep_per_tenant = 100\nheader_name = \"OpenDesigns\"",
         );
-        assert_eq!(faults, [""; 0]);
+        assert_eq!(errors, [""; 0]);
         assert_eq!((read.timeout, read.allow_http), (Duration::from_secs(2), true));
         assert_eq!(read.retry, [Duration::from_secs(1), Duration::from_mins(2)]);
         assert_eq!(read.allow, ["10.0.0.0/8".parse().unwrap()]);
@@ -105,13 +105,13 @@ mod tests {
         assert_eq!((read.failed_after, read.per_tenant, read.keep_per_tenant), (3, 5, 100));
         assert_eq!(read.secret_overlap, Duration::from_hours(1));
         assert_eq!(read.keep, Duration::from_hours(48));
-        assert_eq!(read.header_word, "OpenDesigns");
+        assert_eq!(read.header_name, "OpenDesigns");
         assert!(!told("").0.allow_http && told("").0.allow.is_empty());
     }
 
     #[test]
-    fn mistakes_are_faults() {
-        for (text, fault) in [
+    fn mistakes_are_errors() {
+        for (text, error) in [
             ("retry = []", "webhooks.retry: must name at least one"),
             ("retry = [\"soon\"]", "webhooks.retry: each item must be a duration"),
             ("retry = [\"48h\"]", "webhooks.retry: each item"),
@@ -120,11 +120,11 @@ mod tests {
             ("header_name = \"a b\"", "webhooks.header_name: must be"),
             ("allow_htp = true", "did you mean webhooks.allow_http?"),
         ] {
-            let faults = told(text).1.join("\n");
-            assert!(faults.contains(fault), "{text}: {faults}");
+            let errors = told(text).1.join("\n");
+            assert!(errors.contains(error), "{text}: {errors}");
         }
         let settings = Settings { authorities: Some("/nowhere.pem".into()), ..Settings::default() };
-        assert!(fault(&settings).unwrap().starts_with("webhooks.ca_file: /nowhere.pem: "));
-        assert_eq!(fault(&Settings::default()), None);
+        assert!(error(&settings).unwrap().starts_with("webhooks.ca_file: /nowhere.pem: "));
+        assert_eq!(error(&Settings::default()), None);
     }
 }

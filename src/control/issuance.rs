@@ -1,4 +1,4 @@
-//! May a certificate be issued for a host? What a front with on-demand certificates asks before every issuance. Answered from memory.
+//! May a certificate be issued for a host? What a front with on-demand certificates asks before every issuance. Decided from memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ const MOST_HOSTS: usize = 100_000;
 /// Hosts, when each was allowed, and of which sandbox it is.
 type Hosts = HashMap<Box<str>, (Timestamp, Option<SandboxId>)>;
 
-/// The answer.
+/// The response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The host leads to something here.

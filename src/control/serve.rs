@@ -23,7 +23,7 @@ use tower::ServiceExt as _;
 
 use crate::base::shutdown::{Stage, Watcher};
 
-/// How long answers may take to finish once the process drains.
+/// How long responses may take to finish once the process drains.
 const GRACE: Duration = Duration::from_secs(1);
 /// How long accepting rests when the process has no descriptors left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -36,11 +36,11 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nCont
 /// Limits and deadlines of control connections. A zero duration or count means "no limit".
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// A request's head must be complete within this, counted from when one was waited for.
-    pub head: Duration,
+    /// A request's headers must be complete within this, counted from when one was waited for.
+    pub header_timeout: Duration,
     /// A request's body must be complete within this.
     pub body: Duration,
-    /// Whoever asks must take some of the answer within this.
+    /// Whoever asks must take some of the response within this.
     pub write: Duration,
     /// Connections to each of the listeners.
     pub connections: usize,
@@ -49,7 +49,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            head: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(30),
             body: Duration::from_secs(30),
             write: Duration::from_secs(30),
             connections: 512,
@@ -147,14 +147,14 @@ async fn connection(
     settings: Settings,
     mut watcher: Watcher,
 ) {
-    // Without either the connection is a little slower to answer, or to be given up.
+    // Without either the connection is a little slower to respond, or to be given up.
     drop(socket.set_nodelay(true));
     #[cfg(target_os = "linux")]
     drop(
         socket2::SockRef::from(&socket)
             .set_tcp_user_timeout((!settings.write.is_zero()).then_some(settings.write)),
     );
-    let answer = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(|body| Prompt::new(body, settings.body));
         // For the audit log.
         request.extensions_mut().insert(ConnectInfo(peer));
@@ -162,8 +162,10 @@ async fn connection(
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout((!settings.head.is_zero()).then_some(settings.head))
-        .serve_connection(TokioIo::new(socket), answer);
+        .header_read_timeout(
+            (!settings.header_timeout.is_zero()).then_some(settings.header_timeout),
+        )
+        .serve_connection(TokioIo::new(socket), service);
     tokio::pin!(serving);
     tokio::select! {
         // A caller that goes away in the middle, or is too slow, is no news.
@@ -205,7 +207,7 @@ impl Body for Prompt {
         if self.after.is_zero() {
             return Poll::Pending;
         }
-        // Most bodies come with their heads, and need no timer.
+        // Most bodies come with their headers, and need no timer.
         let after = self.after;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
         deadline.as_mut().poll(cx).map(|()| Some(Err(TooSlow.into())))
@@ -227,8 +229,8 @@ mod tests {
     #[test]
     fn what_a_full_listener_says_is_whole() {
         let text = std::str::from_utf8(FULL).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
+        let (headers, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(headers.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
         let problem: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(problem["error"]["code"], "UNAVAILABLE");
     }

@@ -35,7 +35,7 @@ pub trait Cuttable: Body<Data = Bytes, Error = BodyError> {
     /// Ready with the reason once the body has been cut.
     fn poll_cut(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BodyError>;
 
-    /// Moves octets of a body that is still long into an empty pipe, and says how many. `None`: not this body, or not at this point;
+    /// Moves bytes of a body that is still long into an empty pipe, and says how many. `None`: not this body, or not at this point;
     /// its frames are to be read.
     fn poll_pour(
         self: Pin<&mut Self>,
@@ -110,7 +110,7 @@ impl Payload {
         }
     }
 
-    /// Moves octets of a long body into an empty pipe, where that can be done (see [`Cuttable::poll_pour`]).
+    /// Moves bytes of a long body into an empty pipe, where that can be done (see [`Cuttable::poll_pour`]).
     pub fn poll_pour(
         &mut self,
         cx: &mut Context<'_>,

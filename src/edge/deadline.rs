@@ -19,17 +19,17 @@ pub const SWEEP: Duration = Duration::from_millis(100);
 pub enum Phase {
     /// The next request on a connection that is kept alive.
     KeepAlive,
-    /// The rest of a request head.
-    RequestHead,
+    /// The rest of request headers.
+    RequestHeaders,
     /// More of a request body.
     RequestBody,
     /// The visitor taking what we have for it.
     VisitorWrite,
     /// A connection to the sandbox.
     Connect,
-    /// The first byte of the sandbox's answer.
+    /// The first byte of the sandbox's response.
     FirstByte,
-    /// More of the sandbox's answer.
+    /// More of the sandbox's response.
     ResponseIdle,
     /// The end of a connection that has served long enough.
     Lifetime,
@@ -168,13 +168,13 @@ mod tests {
     async fn a_deadline_fires_within_two_sweeps_and_names_its_phase() {
         let deadlines = Deadlines::default();
         let deadline = deadlines.deadline();
-        deadline.set(Phase::RequestHead, Duration::from_secs(10));
+        deadline.set(Phase::RequestHeaders, Duration::from_secs(10));
         let started = Instant::now();
         let phase = tokio::select! {
             phase = poll_fn(|cx| deadline.poll_passed(cx)) => phase,
             () = deadlines.run() => unreachable!(),
         };
-        assert_eq!(phase, Phase::RequestHead);
+        assert_eq!(phase, Phase::RequestHeaders);
         let took = started.elapsed();
         assert!(took >= Duration::from_secs(10) && took <= Duration::from_secs(10) + 2 * SWEEP);
     }

@@ -1,6 +1,6 @@
-//! The fields of a message head, in the order they came.
+//! The headers of a message, in the order they came.
 //!
-//! A list, not a map: a head has a dozen fields, is read a few times and thrown away, and walking a dozen names is cheaper than hashing
+//! A list, not a map: the headers have a dozen fields, are read a few times and thrown away, and walking a dozen names is cheaper than hashing
 //! one. The order that others gave their fields in is kept as well. How long a list may get is for the codec's limits to say.
 
 use std::borrow::Borrow;

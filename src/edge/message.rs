@@ -1,4 +1,4 @@
-//! HTTP messages as they are passed between the parts, whatever the protocol they came in by: heads, framing, who sent them, their ids.
+//! HTTP messages as they are passed between the parts, whatever the protocol they came in by: headers, framing, who sent them, their ids.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
@@ -41,9 +41,9 @@ pub enum Minor {
     One,
 }
 
-/// The head of a request. `Host` is never among `headers`: it is `authority`.
+/// The headers of a request. `Host` is never among `headers`: it is `authority`.
 #[derive(Clone, Debug)]
-pub struct RequestHead {
+pub struct RequestParts {
     /// The method.
     pub method: Method,
     /// Origin-form target (`/path?query`, always starting with `/`) or `*`, byte for byte as sent.
@@ -56,9 +56,9 @@ pub struct RequestHead {
     pub headers: Headers,
 }
 
-/// The head of a response.
+/// The headers of a response.
 #[derive(Clone, Debug)]
-pub struct ResponseHead {
+pub struct ResponseParts {
     /// The status, 100 to 599.
     pub status: StatusCode,
     /// The reason phrase as sent; empty means the standard one.
@@ -67,8 +67,8 @@ pub struct ResponseHead {
     pub headers: Headers,
 }
 
-impl ResponseHead {
-    /// A head with a status, the standard reason and no fields.
+impl ResponseParts {
+    /// A response with a status, the standard reason and no fields.
     pub fn new(status: StatusCode) -> Self {
         Self { status, reason: Bytes::new(), headers: Headers::new() }
     }
@@ -77,9 +77,9 @@ impl ResponseHead {
 /// How the end of a message body is known (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is no body and no length field: requests without one; 1xx, 204 and 304 answers.
+    /// There is no body and no length field: requests without one; 1xx, 204 and 304 responses.
     None,
-    /// `Content-Length`. For an answer to HEAD (or a 304) the length is told but no byte of it follows.
+    /// `Content-Length`. For a response to HEAD (or a 304) the length is told but no byte of it follows.
     Length(u64),
     /// `Transfer-Encoding: chunked`.
     Chunked,
@@ -87,20 +87,20 @@ pub enum Framing {
     UntilClose,
 }
 
-/// Interim answers (1xx) on their way to a visitor while the final one is awaited.
+/// Interim responses (1xx) on their way to a visitor while the final one is awaited.
 #[derive(Clone, Debug, Default)]
-pub struct Interim(Rc<RefCell<Vec<ResponseHead>>>);
+pub struct Interim(Rc<RefCell<Vec<ResponseParts>>>);
 
 impl Interim {
-    /// Hands an interim answer over; it is written before anything else.
-    pub fn send(&self, head: ResponseHead) {
-        self.0.borrow_mut().push(head);
+    /// Hands an interim response over; it is written before anything else.
+    pub fn send(&self, parts: ResponseParts) {
+        self.0.borrow_mut().push(parts);
     }
 
     /// Takes what has been handed over.
-    pub fn take_each(&self, mut each: impl FnMut(&ResponseHead)) {
+    pub fn take_each(&self, mut each: impl FnMut(&ResponseParts)) {
         if !self.0.borrow().is_empty() {
-            self.0.borrow_mut().drain(..).for_each(|head| each(&head));
+            self.0.borrow_mut().drain(..).for_each(|parts| each(&parts));
         }
     }
 }

@@ -80,8 +80,8 @@ impl Counters {
 pub struct Tally(Rc<Counters>);
 
 impl Tally {
-    /// Counts the status of its answer.
-    pub fn answered(&self, status: StatusCode) {
+    /// Counts the status of its response.
+    pub fn responded(&self, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).saturating_sub(1);
         self.0.count(|traffic| {
             if let Some(count) = traffic.responses.get_mut(class) {
@@ -90,14 +90,14 @@ impl Tally {
         });
     }
 
-    /// Counts octets of its body.
-    pub fn received(&self, octets: u64) {
-        self.0.count(|traffic| traffic.bytes_in += octets);
+    /// Counts bytes of its body.
+    pub fn received(&self, bytes: u64) {
+        self.0.count(|traffic| traffic.bytes_in += bytes);
     }
 
-    /// Counts octets of its answer's body.
-    pub fn sent(&self, octets: u64) {
-        self.0.count(|traffic| traffic.bytes_out += octets);
+    /// Counts bytes of its response's body.
+    pub fn sent(&self, bytes: u64) {
+        self.0.count(|traffic| traffic.bytes_out += bytes);
     }
 
     /// Counts the time of a tunnel from now on.
@@ -113,7 +113,7 @@ impl Tally {
 pub struct Tunnelled(Tally);
 
 impl Tunnelled {
-    /// Counts octets that went through it.
+    /// Counts bytes that went through it.
     pub fn moved(&self, from_visitor: u64, from_sandbox: u64) {
         self.0.0.count(|traffic| {
             traffic.bytes_in += from_visitor;

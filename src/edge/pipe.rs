@@ -40,7 +40,7 @@ impl Pipe {
         self.held == 0
     }
 
-    /// Moves at most so many octets into an empty pipe without waiting; 0 is the end of what is read.
+    /// Moves at most so many bytes into an empty pipe without waiting; 0 is the end of what is read.
     pub fn fill(&mut self, from: impl AsFd, most: u64) -> io::Result<usize> {
         let most = usize::try_from(most).unwrap_or(ROOM).min(ROOM);
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(&got, b"a body");
         pipe.fill(&from, 4).unwrap();
         pipe.give_back();
-        assert!(Pipe::new().unwrap().is_empty(), "another body's octets");
+        assert!(Pipe::new().unwrap().is_empty(), "another body's bytes");
         drop(source);
         let mut pipe = Pipe::new().unwrap();
         while pipe.fill(&from, 100).unwrap() > 0 {}

@@ -66,12 +66,12 @@ impl Waker {
             Woken::Waiting
         };
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else { return full() };
-        let (reply, answer) = oneshot::channel();
+        let (reply, response) = oneshot::channel();
         if self.calls.try_send(Call { waking, reply, place }).is_err() {
             return full();
         }
         let hold = Duration::from_millis(self.terms.hold_ms.load(Ordering::Relaxed));
-        match tokio::time::timeout(hold, answer).await {
+        match tokio::time::timeout(hold, response).await {
             Ok(Ok(woken)) => woken,
             // Too late, or the control plane is ending.
             Ok(Err(_)) | Err(_) => Woken::Waiting,

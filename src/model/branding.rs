@@ -1,4 +1,4 @@
-//! A tenant's face on the pages we answer with.
+//! A tenant's face on the pages we respond with.
 
 use serde::{Deserialize, Serialize};
 

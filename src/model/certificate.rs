@@ -102,7 +102,7 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Whether a request for a host belongs on this connection. If not, it is answered 421 (RFC 9110 15.5.20) and the visitor asks
+    /// Whether a request for a host belongs on this connection. If not, it is refused with 421 (RFC 9110 15.5.20) and the visitor asks
     /// again on a connection of its own.
     pub fn serves(&self, host: &str) -> bool {
         let asked = self.sni.as_deref();

@@ -18,7 +18,7 @@ pub enum Subject {
     Sandbox(SandboxId),
     /// One preview token was revoked.
     Token(TokenId),
-    /// A share link was made or withdrawn.
+    /// A share link was made or revoked.
     Share(ShareId),
     /// The signing keys.
     SigningKeys,

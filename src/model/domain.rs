@@ -14,7 +14,7 @@ const PATIENT_CHECKS: u32 = 3;
 /// Without any answer a name stays verified this many times as long, and for as many checks more.
 const SILENCE: u32 = 7;
 
-/// Whose sandboxes answer below a domain.
+/// Whose sandboxes are served below a domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Audience {
     /// All of the tenant's.
@@ -73,7 +73,7 @@ pub struct TenantDomain {
     pub tenant: TenantId,
     /// Since when its DNS is right; unverified domains do not route.
     pub verified_at: Option<Timestamp>,
-    /// Whose sandboxes answer there.
+    /// Whose sandboxes are served there.
     pub audience: Audience,
     /// Whether `{slug}.D` leads here as well.
     pub bare: bool,

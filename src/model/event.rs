@@ -55,7 +55,7 @@ events! {
     SandboxDestroyed = "sandbox.destroyed",
     /// A link that opens a preview was made.
     ShareCreated = "sandbox.share.created",
-    /// Such a link was taken back.
+    /// Such a link was revoked.
     ShareRevoked = "sandbox.share.revoked",
     /// A preview domain was seen to lead here.
     PreviewDomainVerified = "preview_domain.verified",
@@ -236,8 +236,8 @@ mod tests {
         assert!(!wants(&["sandbox.*"], EventType::PreviewDomainVerified));
         assert!(wants(&["sandbox.ready", "quota.exceeded"], EventType::QuotaExceeded));
         for unknown in ["sandbox.raedy", "sandbox", "sand*", "deployment.*", "", ".*", "**"] {
-            let fault = EventFilter::known(vec![unknown.into()]);
-            assert_eq!(fault, Err(UnknownEvent(unknown.into())), "{unknown}");
+            let error = EventFilter::known(vec![unknown.into()]);
+            assert_eq!(error, Err(UnknownEvent(unknown.into())), "{unknown}");
         }
         assert!(!EventFilter::list("webhook.delivered").wants(EventType::SandboxReady));
         assert!(EventFilter::list(" , sandbox.*").wants(EventType::SandboxReady));

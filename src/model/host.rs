@@ -6,14 +6,14 @@ use std::sync::Arc;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The longest host name, octets (RFC 1035 section 2.3.4).
+/// The longest host name, bytes (RFC 1035 section 2.3.4).
 const MAX_HOST: usize = 253;
-/// The longest slug: with `65535-` before it it still fits a label of 63 octets.
+/// The longest slug: with `65535-` before it it still fits a label of 63 bytes.
 const MAX_SLUG: usize = 57;
 /// Names that mean something else below a zone.
 const RESERVED: [&str; 7] = ["sandbox", "sandboxes", "preview", "apps", "api", "www", "computer"];
 
-/// A host name and port as a visitor wrote them: lower-cased, one trailing dot removed, only LDH labels, at most 253 octets.
+/// A host name and port as a visitor wrote them: lower-cased, one trailing dot removed, only LDH labels, at most 253 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
     /// The host name.
@@ -22,7 +22,7 @@ pub struct Authority {
     pub port: Option<u16>,
 }
 
-/// Why bytes are not an [`Authority`]. All of them answer 400.
+/// Why bytes are not an [`Authority`]. All of them lead to 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthorityError {
     /// Nothing there.
@@ -34,10 +34,10 @@ pub enum AuthorityError {
     /// A port that is not 1 to 65535 in plain digits without leading zero.
     #[error("the port is not a number from 1 to 65535")]
     Port,
-    /// Over 253 octets.
+    /// Over 253 bytes.
     #[error("the host is longer than 253 bytes")]
     TooLong,
-    /// An empty label, a label over 63 octets, or one that starts or ends with a hyphen.
+    /// An empty label, a label over 63 bytes, or one that starts or ends with a hyphen.
     #[error("a label of the host is malformed")]
     Label,
     /// Any byte that is not a letter, digit, hyphen or dot (after brackets for IPv6 literals).
@@ -117,7 +117,7 @@ pub enum SandboxName<'a> {
     Id(uuid::Uuid),
 }
 
-/// Why a label names no sandbox. All of them answer 404.
+/// Why a label names no sandbox. All of them lead to 404.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LabelError {
     /// A leading number that is not a port (0, leading zero, over 65535).
@@ -155,7 +155,7 @@ impl<'a> PreviewLabel<'a> {
     }
 }
 
-/// A sandbox's name in its preview URLs: `[a-z0-9]([a-z0-9-]*[a-z0-9])?`, 1 to 57 octets, not `xn--…`, not `<1-5 digits>-…`, no reserved word,
+/// A sandbox's name in its preview URLs: `[a-z0-9]([a-z0-9-]*[a-z0-9])?`, 1 to 57 bytes, not `xn--…`, not `<1-5 digits>-…`, no reserved word,
 /// not shaped like an id.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(into = "String")]
@@ -164,7 +164,7 @@ pub struct Slug(Box<str>);
 /// Why a string is no slug; the text is shown to API callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SlugError {
-    /// Empty or over 57 octets.
+    /// Empty or over 57 bytes.
     #[error("must have 1 to 57 characters")]
     Length,
     /// A character outside `[a-z0-9-]`, or a hyphen at either end.

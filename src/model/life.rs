@@ -24,7 +24,7 @@ impl Verb {
     pub const ALL: [Self; 5] = [Self::Create, Self::Start, Self::Stop, Self::Pause, Self::Destroy];
 
     /// As it is written.
-    pub fn word(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Create => "create",
             Self::Start => "start",
@@ -51,7 +51,7 @@ impl Verb {
 pub struct Life {
     /// What a command has to do.
     pub wanted: Option<Verb>,
-    /// Counts what was wanted: an answer to an older wish changes nothing.
+    /// Counts what was wanted: a response to an older wish changes nothing.
     pub order: u64,
     /// When the command may be tried.
     pub wanted_at: Option<Timestamp>,

@@ -15,7 +15,7 @@ pub struct PreviewLimits {
     pub requests_per_second: Option<u32>,
     /// Requests that may come at once after a pause.
     pub burst: Option<u32>,
-    /// Octets a second of bodies and tunnels, both directions together.
+    /// Bytes a second of bodies and tunnels, both directions together.
     pub bytes_per_second: Option<u64>,
 }
 

@@ -154,7 +154,7 @@ mod tests {
             Err(Stuck) => "stuck".to_owned(),
             Ok(None) => "as it is".to_owned(),
             Ok(Some(Step { state, verb: None })) => format!("{state:?}"),
-            Ok(Some(Step { state, verb: Some(verb) })) => format!("{state:?} by {}", verb.word()),
+            Ok(Some(Step { state, verb: Some(verb) })) => format!("{state:?} by {}", verb.name()),
         };
         for (wanted, state, by_register, by_command) in [
             (M::Pause, S::Running, "Paused", "Pausing by pause"),

@@ -1,10 +1,10 @@
-//! Share links: whoever has one sees what it opens, until it expires or is withdrawn.
+//! Share links: whoever has one sees what it opens, until it expires or is revoked.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{PreviewId, SandboxId, ShareId, TokenScope};
 
-/// How long a link that has expired or was withdrawn is remembered, so that it leads to a page that says so. After that it is a
+/// How long a link that has expired or was revoked is remembered, so that it leads to a page that says so. After that it is a
 /// token like any that nobody knows.
 pub const REMEMBERED: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -32,7 +32,7 @@ pub struct Share {
     pub created_at: Timestamp,
     /// When it ends by itself; `None` = never.
     pub expires_at: Option<Timestamp>,
-    /// When it was withdrawn.
+    /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
     /// How often it was opened, and what came by it.
     pub tally: ShareTally,
@@ -79,7 +79,7 @@ pub struct ShareLink {
     pub scope: TokenScope,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
-    /// When it was withdrawn.
+    /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
 }
 

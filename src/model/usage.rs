@@ -25,13 +25,13 @@ pub struct Place {
 pub struct Traffic {
     /// Requests that were let through.
     pub requests: u64,
-    /// Octets of request bodies, and of what visitors sent into tunnels.
+    /// Bytes of request bodies, and of what visitors sent into tunnels.
     pub bytes_in: u64,
-    /// Octets of answers' bodies, and of what tunnels sent to visitors.
+    /// Bytes of responses' bodies, and of what tunnels sent to visitors.
     pub bytes_out: u64,
     /// For how long `WebSockets` and other switched connections were open, milliseconds.
     pub websocket_ms: u64,
-    /// Answers by the first digit of their status, from 1 to 5.
+    /// Responses by the first digit of their status, from 1 to 5.
     pub responses: [u64; 5],
 }
 

@@ -15,7 +15,7 @@ use super::{DeliveryId, Event, EventFilter, TenantId, WebhookId};
 pub enum WebhookState {
     /// It is.
     Active,
-    /// Its owner, or its answer 410, has switched it off.
+    /// Its owner, or its response 410, has switched it off.
     Inactive,
     /// Too many deliveries came to nothing, one after the other.
     Failed,
@@ -66,7 +66,7 @@ pub struct Webhook {
     pub failures: u64,
     /// When something was last delivered, or tried.
     pub last_triggered_at: Option<Timestamp>,
-    /// The status it last answered with.
+    /// The status it last responded with.
     pub last_status: Option<u16>,
     /// When it was registered.
     pub created_at: Timestamp,

@@ -46,7 +46,7 @@ impl Framing {
                 text.push_str(&source.to_string());
             }
         }
-        // Sources are plain ASCII, so this cannot fail; if it did, nobody would be the safe answer.
+        // Sources are plain ASCII, so this cannot fail; if it did, nobody would be the safe response.
         let nobody = HeaderValue::from_static("frame-ancestors 'none'");
         Self { value: HeaderValue::try_from(text).unwrap_or(nobody), sources: sources.into() }
     }

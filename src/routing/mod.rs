@@ -32,12 +32,12 @@ pub struct Zone {
     pub scope: SlugScope,
     /// Whether `preview.<zone>/p/{id}` is served here.
     pub gateway: bool,
-    /// Whose sandboxes answer here.
+    /// Whose sandboxes are served here.
     pub audience: Audience,
 }
 
 impl Zone {
-    /// Whether a sandbox answers here: in the platform's zones all do, in a tenant's its own, in a project's those of the project.
+    /// Whether a sandbox is served here: in the platform's zones all do, in a tenant's its own, in a project's those of the project.
     pub fn admits(&self, route: &Route) -> bool {
         let tenant = match &self.scope {
             SlugScope::Platform => true,
@@ -52,7 +52,7 @@ impl Zone {
 pub enum SlugScope {
     /// The platform's own zones.
     Platform,
-    /// A tenant's domain; only this tenant's sandboxes answer there.
+    /// A tenant's domain; only this tenant's sandboxes are served there.
     Tenant(TenantId, Arc<str>),
 }
 

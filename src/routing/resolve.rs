@@ -52,7 +52,7 @@ pub fn resolve(authority: &Authority, routes: &Routes) -> Result<Found, Option<A
         SandboxName::Id(id) => (routes.by_id(SandboxId(id)), By::Id),
     };
     let route = route.ok_or_else(unknown)?;
-    // An id answers in every zone that its sandbox is entitled to, and in no other's.
+    // An id is served in every zone that its sandbox is entitled to, and in no other's.
     if !zone.admits(&route) {
         return Err(unknown());
     }

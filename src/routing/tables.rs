@@ -594,14 +594,14 @@ mod tests {
             assert_eq!(routes.share(&share.hash).as_deref(), Some(share));
             assert_eq!(routes.share_by_id(share.id).as_deref(), Some(share));
         }
-        let withdrawn = ShareLink { revoked_at: Some(at(50)), ..endless };
-        routes.put_share(withdrawn.clone());
-        assert_eq!(routes.share(&withdrawn.hash).as_deref(), Some(&withdrawn));
+        let revoked = ShareLink { revoked_at: Some(at(50)), ..endless };
+        routes.put_share(revoked.clone());
+        assert_eq!(routes.share(&revoked.hash).as_deref(), Some(&revoked));
         let forgotten = 50 + REMEMBERED.as_secs();
         routes.forget_expired(at(forgotten - 1));
         assert_eq!((routes.shares.len(), routes.shares_by_id.len()), (2, 2));
         routes.forget_expired(at(forgotten));
-        assert!(routes.share(&withdrawn.hash).is_none() && routes.share(&short.hash).is_some());
+        assert!(routes.share(&revoked.hash).is_none() && routes.share(&short.hash).is_some());
         routes.remove_share(short.id);
         assert!(routes.shares.is_empty() && routes.shares_by_id.is_empty());
     }

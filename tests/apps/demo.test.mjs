@@ -10,9 +10,9 @@ test('the printed link shows every kind of traffic working, and revoking ends it
   const chrome = await browser();
   t.after(async () => { await chrome.close(); await portico.stop(); });
   const page = await chrome.newPage({ viewport: { width: 1000, height: 900 } });
-  const faults = [];
-  page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
-  page.on('pageerror', (error) => faults.push(String(error)));
+  const errors = [];
+  page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+  page.on('pageerror', (error) => errors.push(String(error)));
   await page.goto(portico.facts.preview_url);
   const all = 'page script style fetch sse websocket';
   await page.waitForFunction((wanted) => document.body.dataset.ready === wanted, all, { timeout: 15_000 });
@@ -22,7 +22,7 @@ test('the printed link shows every kind of traffic working, and revoking ends it
   assert.ok(seen.includes('x-forwarded-host: 3000-demo.'), seen);
   assert.deepEqual(await page.evaluate(() => document.cookie), '', 'no script sees the session');
   await page.screenshot({ path: path.join(here, 'screenshots/demo.png') });
-  assert.deepEqual(faults, []);
+  assert.deepEqual(errors, []);
   const { data } = await portico.api('GET', '/sandboxes/by-name/demo');
   const started = Date.now();
   const [share] = (await portico.api('GET', `/sandboxes/${data.id}/shares`)).data;

@@ -125,7 +125,7 @@ for (const [name, preferences] of Object.entries({ allowed: ALL, 'partitioned on
   });
 }
 
-test('a session that was withdrawn is told to the page, and another is begun where the visitor was', async (t) => {
+test('a session that was revoked is told to the page, and another is begun where the visitor was', async (t) => {
   if (!needs(t, hasBrowser, 'chromium')) return;
   const { portico, sandbox, host, page, origin } = await scene(t, PARTITIONED);
   await page.goto(host.url);
@@ -183,7 +183,7 @@ test('a site that may not embed sees nothing and changes nothing', async (t) => 
     const told = [];
     window.addEventListener('message', (event) => told.push(event.data));
     const renewal = await fetch(`${to}/.well-known/portico/session`, { method: 'POST', credentials: 'include', body: secret })
-      .then((answer) => answer.status, () => 'not readable');
+      .then((response) => response.status, () => 'not readable');
     const socket = new WebSocket(`${to.replace('http', 'ws')}/socket`);
     const code = await new Promise((resolve) => { socket.onclose = (event) => resolve(event.code); });
     return { told, renewal, code };
@@ -204,7 +204,7 @@ test('the script is small, cacheable and fits its types', async (t) => {
   assert.equal(script.headers.get('content-type'), 'text/javascript; charset=utf-8');
   const text = await script.text();
   const size = gzipSync(text, { level: 6 }).length;
-  t.diagnostic(`${size} octets with gzip`);
+  t.diagnostic(`${size} bytes with gzip`);
   assert.ok(size < 4096, `${size}`);
   const source = path.join(here, '../../embed');
   assert.equal(text, readFileSync(path.join(source, 'portico-embed.js'), 'utf8'));

@@ -23,7 +23,7 @@ const MODES = { allowed: ALLOWED, blocked: BLOCKED };
 function textOf(frame) {
   const length = frame[1] & 127;
   if (frame[0] !== 0x81 || length > 125) return null;
-  return Buffer.from(frame.subarray(6, 6 + length).map((octet, index) => octet ^ frame[2 + (index % 4)])).toString();
+  return Buffer.from(frame.subarray(6, 6 + length).map((byte, index) => byte ^ frame[2 + (index % 4)])).toString();
 }
 
 // An app that has everything a page can ask for, and remembers all it was sent.
@@ -128,8 +128,8 @@ async function embed(page, site, src) {
 const waited = { timeout: 20_000 };
 const runs = (frame) => frame.waitForFunction(() => window.ticks > 0 && window.events > 0 && window.posted, null, waited);
 const renew = (page, to, token) => page.evaluate(([url, body]) => fetch(url, { method: 'POST', credentials: 'include', body })
-  .then((answer) => answer.status, () => 'not readable'), [to + ENDPOINT, token]);
-const standing = (page, to) => page.evaluate((url) => fetch(url, { credentials: 'include' }).then((answer) => answer.json()), to + ENDPOINT);
+  .then((reply) => reply.status, () => 'not readable'), [to + ENDPOINT, token]);
+const standing = (page, to) => page.evaluate((url) => fetch(url, { credentials: 'include' }).then((reply) => reply.json()), to + ENDPOINT);
 
 // Everything a page of a stranger's may try with a visitor's session: what the socket said and whether a POST could be read.
 const attack = (frame, to) => frame.evaluate(async (origin) => {
@@ -139,7 +139,7 @@ const attack = (frame, to) => frame.evaluate(async (origin) => {
     socket.onclose = ({ code, reason }) => resolve(`${code} ${reason}`);
   });
   const post = () => fetch(`${origin}/data?foreign`, { method: 'POST', credentials: 'include', mode: 'no-cors', body: 'foreign' });
-  return { closed, posted: await post().then((answer) => answer.type, () => 'failed') };
+  return { closed, posted: await post().then((reply) => reply.type, () => 'failed') };
 }, to);
 
 for (const [name, preferences] of Object.entries(MODES)) {
@@ -212,7 +212,7 @@ for (const [name, preferences] of Object.entries(MODES)) {
     t.diagnostic(`revoked to closed, as the frame saw it: ${at - revoked} ms`);
     assert.ok(at - revoked < 1000, `${at - revoked} ms`);
 
-    // The page that says so tells the page around it, which answers with a new session.
+    // The page that says so tells the page around it, which responds with a new session.
     await frame.evaluate(() => { location.href = '/next'; });
     await page.waitForFunction(() => window.told.length > 0, null, waited);
     const message = { type: 'preview:session-expired', code: 'token_revoked', sandbox: null, port: null, reason: 'revoked' };
@@ -289,10 +289,10 @@ for (const [name, preferences] of Object.entries(MODES)) {
         for (const rest of ['', '; Partitioned']) document.cookie = `${value}; Domain=${zone}; Path=/; Secure; SameSite=None${rest}`;
       }
       const renewed = await fetch(`${to}/.well-known/portico/session`, { method: 'POST', credentials: 'include', body: token })
-        .then((answer) => answer.status, () => 'not readable');
+        .then((reply) => reply.status, () => 'not readable');
       const blind = await fetch(`${to}/.well-known/portico/session?mt=${token}`, { credentials: 'include', mode: 'no-cors' })
-        .then((answer) => answer.type, () => 'failed');
-      const read = await fetch(`${to}/`, { credentials: 'include' }).then((answer) => answer.status, () => 'not readable');
+        .then((reply) => reply.type, () => 'failed');
+      const read = await fetch(`${to}/`, { credentials: 'include' }).then((reply) => reply.status, () => 'not readable');
       return { renewed, blind, read, session: document.cookie.includes('__Host') };
     }, [ZONE, theirs.token, other.origin]);
     const nothing = { renewed: 'not readable', blind: 'opaque', read: 'not readable', session: false };
@@ -303,8 +303,8 @@ for (const [name, preferences] of Object.entries(MODES)) {
     await tab.goto(mine.link);
     await runs(tab);
     assert.deepEqual(await plant(tab), nothing);
-    const answer = await tab.goto(`${other.origin}/`);
-    assert.equal(answer.status(), 401, 'a session was planted');
+    const reply = await tab.goto(`${other.origin}/`);
+    assert.equal(reply.status(), 401, 'a session was planted');
     // With sessions in both, each keeps its own.
     await tab.goto(theirs.link);
     await runs(tab);

@@ -29,7 +29,7 @@ test(`no spurious 502 in ${SECONDS} s around Node's keep-alive limit`, async (t)
   };
   await Promise.all(Array.from({ length: 24 }, (_, number) => visitor(number)));
   agent.destroy();
-  t.diagnostic(`answers by status: ${JSON.stringify([...statuses])}`);
+  t.diagnostic(`responses by status: ${JSON.stringify([...statuses])}`);
   assert.deepEqual([...statuses.keys()], [200]);
   assert.ok(statuses.get(200) >= (SECONDS / 7) * 24);
 });

@@ -22,11 +22,11 @@ async function logo(context) {
 // Opens a page of ours, and nothing may be wrong with it.
 async function look(context, url, what) {
   const page = await context.newPage();
-  const faults = [];
-  page.on('console', (message) => message.type() === 'error' && !/status of \d+/.test(message.text()) && faults.push(message.text()));
-  page.on('pageerror', (error) => faults.push(String(error)));
-  page.on('dialog', (dialog) => { faults.push('a dialog'); dialog.dismiss(); });
-  const answer = await page.goto(url);
+  const errors = [];
+  page.on('console', (message) => message.type() === 'error' && !/status of \d+/.test(message.text()) && errors.push(message.text()));
+  page.on('pageerror', (error) => errors.push(String(error)));
+  page.on('dialog', (dialog) => { errors.push('a dialog'); dialog.dismiss(); });
+  const reply = await page.goto(url);
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   assert.ok(wide <= 0, `${what} is ${wide} px too wide`);
   // The card uses the room there is.
@@ -36,12 +36,12 @@ async function look(context, url, what) {
   assert.equal(await page.locator('h1').count(), 1, what);
   assert.equal(await page.locator('script').count(), await page.locator('script:not([src])').count(), what);
   assert.equal(await page.locator('footer script, footer img').count(), 0, what);
-  assert.deepEqual(faults, [], what);
+  assert.deepEqual(errors, [], what);
   const text = (await page.content()).toLowerCase();
   assert.ok(!text.includes('portico') && !text.includes('miosa'), what);
   await page.screenshot({ path: path.join(shots, `${what}.png`) });
   await page.close();
-  return answer.status();
+  return reply.status();
 }
 
 // Every page there is, as the gallery renders it, also in a face that the API would never have let in.
@@ -91,8 +91,8 @@ test('pages fit, keep to their policy and wear the tenant\'s face', async (t) =>
   const paused = await portico.preview('paused', 3000);
   await portico.api('POST', `/sandboxes/${paused.id}/pause`, {});
   const brief = await portico.api('POST', `/sandboxes/${dead.id}/shares`, { expires_in: 1 });
-  const withdrawn = await portico.api('POST', `/sandboxes/${dead.id}/shares`, {});
-  await portico.api('DELETE', `/sandboxes/${dead.id}/shares/${withdrawn.share_id}`);
+  const revoked = await portico.api('POST', `/sandboxes/${dead.id}/shares`, {});
+  await portico.api('DELETE', `/sandboxes/${dead.id}/shares/${revoked.share_id}`);
   await new Promise((resolve) => setTimeout(resolve, 1_100));
   const port = portico.port;
   portico.operate('domain', 'add', 'opendesigns.localhost', '--tenant', 'dev');
@@ -106,7 +106,7 @@ test('pages fit, keep to their policy and wear the tenant\'s face', async (t) =>
     'wrong-port': `http://1-dead.${portico.facts.zone}:${port}/?mt=${dead.token}`,
     stopped: stopped.link,
     paused: paused.link,
-    'share-revoked': withdrawn.share_url,
+    'share-revoked': revoked.share_url,
     'share-expired': brief.share_url,
   };
   const statuses = {

@@ -35,9 +35,9 @@ test('the API can be read and tried on a phone and on a desk', { timeout: 180_00
       };
       const calls = () => page.locator('.opblock').count();
 
-      const answer = await page.goto(`${portico.facts.api_url}/api/v1/docs`);
-      assert.equal(answer.status(), 200);
-      const policy = answer.headers()['content-security-policy'];
+      const response = await page.goto(`${portico.facts.api_url}/api/v1/docs`);
+      assert.equal(response.status(), 200);
+      const policy = response.headers()['content-security-policy'];
       assert.ok(policy.includes("default-src 'none'") && !policy.includes('unsafe'), policy);
       await page.waitForSelector('.opblock-tag');
       const groups = await page.locator('.opblock-tag').evaluateAll((all) => all.map((one) => one.dataset.tag));

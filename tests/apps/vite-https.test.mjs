@@ -47,9 +47,9 @@ test('the printed https link shows every kind of traffic working', async (t) => 
   const context = await secureProfile(portico.facts.ca, {}, { viewport: { width: 1280, height: 800 } });
   t.after(async () => { await context.close(); await portico.stop(); });
   const page = await context.newPage();
-  const faults = [];
-  page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
-  page.on('pageerror', (error) => faults.push(String(error)));
+  const errors = [];
+  page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+  page.on('pageerror', (error) => errors.push(String(error)));
   await page.goto(portico.facts.https_url);
   await page.waitForFunction((wanted) => document.body.dataset.ready === wanted, 'page script style fetch sse websocket', { timeout: 20_000 });
   assert.equal(new URL(page.url()).search, '', 'the address is clean');
@@ -61,5 +61,5 @@ test('the printed https link shows every kind of traffic working', async (t) => 
   const shots = path.join(here, 'screenshots');
   mkdirSync(shots, { recursive: true });
   await page.screenshot({ path: path.join(shots, 'demo-https.png') });
-  assert.deepEqual(faults, []);
+  assert.deepEqual(errors, []);
 });

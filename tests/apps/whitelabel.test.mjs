@@ -58,8 +58,8 @@ for (const language of ['python', 'node']) {
     ]);
 
     const page = await chrome.newPage({ viewport: { width: 1280, height: 800 } });
-    const faults = [];
-    page.on('pageerror', (error) => faults.push(String(error)));
+    const errors = [];
+    page.on('pageerror', (error) => errors.push(String(error)));
     const picture = (name, of = page) => of.screenshot({ path: path.join(here, `screenshots/whitelabel-${name}-${language}.png`) });
     const canvas = (host) => page.waitForFunction((wanted) => {
       const frame = document.querySelector('#preview iframe');
@@ -147,7 +147,7 @@ for (const language of ['python', 'node']) {
     await page.click('#cancel');
     await page.waitForFunction(() => document.getElementById('notice').textContent.includes('gone'));
     assert.equal((await tab.goto(new URL('/', last).href)).status(), 404);
-    assert.deepEqual(faults, []);
+    assert.deepEqual(errors, []);
 
     // Starting again sets nothing up twice.
     await running.stop();

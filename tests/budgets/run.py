@@ -113,7 +113,7 @@ class Callgrind:
         self.process, self.directory, self.dumps, self.worker = process, directory, 0, None
 
     def counted(self) -> "tuple[int, int]":
-        # The last answer is out a moment before its request is done with.
+        # The last response is out a moment before its request is done with.
         time.sleep(0.02)
         subprocess.run(["vgdb", f"--pid={self.process.pid}", "dump"], check=True, timeout=PATIENCE,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -168,7 +168,7 @@ class Strace:
         self.worker = None
 
     def counted(self) -> Counter:
-        # What a request does after its answer is out, and the lines that tell of it.
+        # What a request does after its response is out, and the lines that tell of it.
         time.sleep(0.05)
         calls = Counter()
         for line in self.file.read().splitlines():

@@ -84,8 +84,8 @@ class Program:
         headers = {"Authorization": f"Bearer {self.facts['api_key']}", "Content-Type": "application/json"}
         url = f"{self.facts['api_url']}/api/v1{path}"
         request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            return json.load(response)
 
     def mint(self) -> str:
         return self.call(f"/sandboxes/{self.sandbox}/preview-token", {"expires_in": 86400})["token"]
@@ -119,7 +119,7 @@ def head(path: str, host: str, fields: dict) -> bytes:
 
 
 class Kept:
-    """Requests on one kept connection, and what each has to be answered with."""
+    """Requests on one kept connection, and what each must get in response."""
 
     def __init__(self, port: int, status: int, length: "int | None" = None) -> None:
         self.stream, self.status, self.length = connect(port), status, length
@@ -148,17 +148,17 @@ class Socket:
         self.stream.sendall(head("/socket", host, {
             **FETCH, **cookie(program.token), "Connection": "Upgrade", "Upgrade": "websocket", "Origin": f"http://{host}",
             "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}))
-        answer = b""
-        while not answer.endswith(b"\r\n\r\n"):
-            answer += exactly(self.stream, 1)
-        assert answer.startswith(b"HTTP/1.1 101 "), answer
+        response = b""
+        while not response.endswith(b"\r\n\r\n"):
+            response += exactly(self.stream, 1)
+        assert response.startswith(b"HTTP/1.1 101 "), response
         masked = bytes(byte ^ MASK[at % 4] for at, byte in enumerate(MESSAGE))
         self.frame = bytes([0x82, 0x80 | len(MESSAGE)]) + MASK + masked
 
     def say(self) -> None:
         self.stream.sendall(self.frame)
-        answer = exactly(self.stream, 2 + len(MESSAGE))
-        assert answer == bytes([0x82, len(MESSAGE)]) + MESSAGE, answer
+        response = exactly(self.stream, 2 + len(MESSAGE))
+        assert response == bytes([0x82, len(MESSAGE)]) + MESSAGE, response
 
 
 class Http2:
@@ -194,7 +194,7 @@ class Http2:
 
     def ask(self) -> None:
         self.id += 2
-        ended, body, answered = False, b"", False
+        ended, body, acknowledged = False, b"", False
         # END_STREAM and END_HEADERS.
         self.stream.sendall(self.frame(self.HEADERS, 5, self.id, self.fields))
         while not ended:
@@ -206,12 +206,12 @@ class Http2:
                 self.stream.sendall(self.frame(self.SETTINGS, 1, 0, b""))
             elif kind == self.HEADERS:
                 # The entry 8 of the static table: `:status` 200. A change of the table's size may come before it.
-                answered = b"\x88" in payload[:8]
+                acknowledged = b"\x88" in payload[:8]
             elif kind == self.DATA:
                 body += payload
             assert kind in (self.DATA, self.HEADERS, self.SETTINGS, self.PING, self.WINDOW), (kind, payload)
             ended = stream == self.id and kind in (self.DATA, self.HEADERS) and bool(flags & 1)
-        assert answered and body == SMALL, (answered, body)
+        assert acknowledged and body == SMALL, (acknowledged, body)
         # What was read is given back before the window of the connection is used up.
         if self.id % 201 == 0:
             self.stream.sendall(self.frame(self.WINDOW, 0, 0, struct.pack(">I", 1 << 15)))

@@ -14,13 +14,13 @@ const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSoc
 
 pub async fn sockets_and_streams() -> FakeSandbox {
     FakeSandbox::scripted(|mut exchange| async move {
-        let Some(head) = exchange.head().await else { return };
-        if head.contains("upgrade: websocket") {
+        let Some(headers) = exchange.headers().await else { return };
+        if headers.contains("upgrade: websocket") {
             exchange
                 .send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\x01\x02hi")
                 .await;
-        } else if head.contains("GET /hang") {
-            // No answer at all.
+        } else if headers.contains("GET /hang") {
+            // No response at all.
         } else {
             exchange.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n").await;
         }
@@ -76,11 +76,11 @@ async fn time_to_end(
 ) -> Vec<(&'static str, Duration, Vec<u8>)> {
     let mut socket = portico.connect().await;
     socket.send(target.get("/socket", &format!("{HANDSHAKE}{fields}"))).await;
-    assert_eq!(socket.head().await.unwrap().status, 101);
+    assert_eq!(socket.headers().await.unwrap().status, 101);
     assert_eq!(socket.exactly(4).await, b"\x01\x02hi");
     let mut stream = portico.connect().await;
     stream.send(target.get("/stream", fields)).await;
-    assert_eq!(stream.head().await.unwrap().status, 200);
+    assert_eq!(stream.headers().await.unwrap().status, 200);
     assert_eq!(stream.chunk().await.unwrap(), b"hi");
     let mut hanging = portico.connect().await;
     hanging.send(target.get("/hang", fields)).await;
@@ -92,8 +92,8 @@ async fn time_to_end(
         let rest = connection.rest().await;
         took.push((name, since.elapsed(), rest));
     }
-    let answer = hanging.head().await.map_or(0, |head| head.status);
-    took.push(("hanging", since.elapsed(), answer.to_string().into_bytes()));
+    let response = hanging.headers().await.map_or(0, |headers| headers.status);
+    took.push(("hanging", since.elapsed(), response.to_string().into_bytes()));
     took
 }
 
@@ -114,7 +114,7 @@ async fn revoking_ends_what_is_open() {
         let code: u16 = if way == "destroy" { 4404 } else { 4401 };
         let end = async { drop(portico.api.ok("DELETE", &path, None).await) };
         for (name, took, rest) in time_to_end(&portico, &target, &fields, end).await {
-            println!("{way}: {name} ended {took:?} after the call had been answered");
+            println!("{way}: {name} ended {took:?} after the call had returned");
             match name {
                 "socket" => {
                     let mut frame = vec![0x88, 2 + label.len() as u8];
@@ -133,7 +133,7 @@ async fn revoking_ends_what_is_open() {
     }
 }
 
-/// A visitor that takes nothing leaves no moment in which more of the answer would be asked for.
+/// A visitor that takes nothing leaves no moment in which more of the response would be asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn revoking_ends_a_stream_that_nobody_reads() {
     let portico = Portico::start().await;
@@ -143,7 +143,7 @@ async fn revoking_ends_a_stream_that_nobody_reads() {
     let sandbox = FakeSandbox::scripted(move |mut exchange| {
         let (gone, sent) = (gone.clone(), Arc::clone(&counted));
         async move {
-            exchange.head().await;
+            exchange.headers().await;
             exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n").await;
             while exchange.send(vec![b'x'; 16 << 10]).await {
                 sent.fetch_add(1, Ordering::Relaxed);
@@ -157,7 +157,7 @@ async fn revoking_ends_a_stream_that_nobody_reads() {
     let fields = format!("X-Miosa-Preview-Token: {token}\r\n");
     let mut visitor = portico.connect().await;
     visitor.send(target.get("/", &fields)).await;
-    assert_eq!(visitor.head().await.unwrap().status, 200);
+    assert_eq!(visitor.headers().await.unwrap().status, 200);
     let mut before = usize::MAX;
     eventually("the sandbox is held back", async || {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -169,7 +169,7 @@ async fn revoking_ends_a_stream_that_nobody_reads() {
     let revoked = Instant::now();
     let ended = tokio::time::timeout(Duration::from_secs(5), left.recv()).await;
     let took = ended.expect("the exchange is cut").unwrap().saturating_duration_since(revoked);
-    println!("ended {took:?} after the call had been answered");
+    println!("ended {took:?} after the call had returned");
     assert!(took < Duration::from_secs(2), "{took:?}");
     // The kernel threw away what it still held for this visitor.
     assert!(visitor.rest().await.len() < before * (16 << 10));
@@ -188,7 +188,7 @@ async fn a_preview_that_lapses_ends_what_was_public() {
     // What is open when the time is extended stays open beyond the first end.
     let mut early = portico.connect().await;
     early.send(target.get("/stream", "")).await;
-    assert_eq!(early.head().await.unwrap().status, 200);
+    assert_eq!(early.headers().await.unwrap().status, 200);
     assert_eq!(early.chunk().await.unwrap(), b"hi");
     publish(120).await;
     clock.advance(Duration::from_secs(90));
@@ -253,7 +253,7 @@ async fn tokens_outlive_one_rotation_of_the_signing_key_and_not_two() {
     let status = async || portico.visit(target.get("/", &fields)).await.status;
     assert_eq!(status().await, 200);
     portico.running.state.store.rotate_signing_key().await.unwrap();
-    // The head of a token names its key.
+    // The header of a token names its key.
     let key = |token: &str| token.split('.').next().map(str::to_owned);
     let mut newer = String::new();
     eventually("tokens are minted with the new key", async || {
@@ -302,7 +302,7 @@ async fn nothing_of_a_credential_is_in_the_metrics() {
 async fn a_preflight_brings_back_an_approval_and_nothing_else() {
     let portico = Portico::start().await;
     let approving = FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         exchange
             .send(
                 "HTTP/1.1 103 Early Hints\r\nLink: </SECRET>\r\n\r\nHTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\n\
@@ -312,7 +312,7 @@ async fn a_preflight_brings_back_an_approval_and_nothing_else() {
     })
     .await;
     let silent = FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         exchange
             .send("HTTP/1.1 404 SECRET\r\nX-App: SECRET\r\nContent-Length: 6\r\n\r\nSECRET")
             .await;

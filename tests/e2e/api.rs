@@ -40,15 +40,15 @@ async fn every_error_has_the_one_shape() {
                 "{method} /api/v1{path} HTTP/1.1\r\nHost: x\r\n{fields}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
             ))
             .await;
-        let answer = connection.response_to(method).await.unwrap();
-        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
-        document::check(method, &format!("/api/v1{path}"), body.as_bytes(), &answer);
-        assert_eq!(answer.field("content-type"), Some("application/json"), "{method} {path}");
-        let problem = answer.json();
+        let response = connection.response_to(method).await.unwrap();
+        assert_eq!(response.status, status, "{method} {path}: {}", response.text());
+        document::check(method, &format!("/api/v1{path}"), body.as_bytes(), &response);
+        assert_eq!(response.field("content-type"), Some("application/json"), "{method} {path}");
+        let problem = response.json();
         assert_eq!((&problem["ok"], &problem["error"]["code"]), (&json!(false), &json!(code)));
         assert!(problem["error"]["message"].as_str().is_some_and(|text| !text.is_empty()));
         assert!(problem["error"]["details"].is_object() && problem["error"]["retryable"] == false);
-        assert_eq!(problem["request_id"].as_str(), answer.field("x-request-id"));
+        assert_eq!(problem["request_id"].as_str(), response.field("x-request-id"));
     }
     assert_eq!(portico.api.call("GET", &format!("/sandboxes/{id}"), None).await.status, 200);
 }
@@ -140,7 +140,7 @@ async fn who_waits_for_a_sandbox_is_told_when_it_has_its_address() {
                 api.key
             ))
             .await;
-        assert_eq!(stream.head().await.unwrap().status, 200);
+        assert_eq!(stream.headers().await.unwrap().status, 200);
         let quiet = tokio::time::timeout(Duration::from_millis(200), stream.exactly(1)).await;
         assert!(quiet.is_err(), "{by}: told something before there was anything to tell");
         set(json!("127.0.0.1:1")).await;
@@ -150,7 +150,7 @@ async fn who_waits_for_a_sandbox_is_told_when_it_has_its_address() {
     }
 }
 
-/// A create in three parts: request line and head with a key, the body.
+/// A create in three parts: request line and headers with a key, the body.
 async fn create(portico: &Portico, query: &str, key: &str, body: &Value) -> (u16, Value) {
     let body = body.to_string();
     let request = format!(
@@ -159,9 +159,9 @@ async fn create(portico: &Portico, query: &str, key: &str, body: &Value) -> (u16
         portico.api.key,
         body.len()
     );
-    let answer = Connection::open(portico.api.address).await.roundtrip(request).await;
-    document::check("POST", "/api/v1/sandboxes", body.as_bytes(), &answer);
-    (answer.status, answer.json())
+    let response = Connection::open(portico.api.address).await.roundtrip(request).await;
+    document::check("POST", "/api/v1/sandboxes", body.as_bytes(), &response);
+    (response.status, response.json())
 }
 
 #[tokio::test(flavor = "multi_thread")]

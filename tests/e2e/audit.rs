@@ -86,9 +86,9 @@ async fn a_row_names_the_request_and_the_program_that_sent_it() {
          Content-Length: 2\r\nConnection: close\r\n\r\n{{}}",
         portico.api.key
     );
-    let answer = Connection::open(portico.api.address).await.roundtrip(request).await;
+    let response = Connection::open(portico.api.address).await.roundtrip(request).await;
     let row = log(&portico.api, "?order=desc&limit=1").await.remove(0);
-    assert_eq!(row["request_id"].as_str(), answer.field("x-request-id"));
+    assert_eq!(row["request_id"].as_str(), response.field("x-request-id"));
     assert_eq!(
         (&row["user_agent"], &row["path"]),
         (&json!("backend/1.2"), &json!("/api/v1/sandboxes"))

@@ -66,7 +66,7 @@ async fn open(process: &Process, host: &str, token: &str) -> u16 {
     Connection::open(process.preview()).await.roundtrip(request).await.status
 }
 
-/// Creates sandboxes until it is told to stop; gives the ids that were answered.
+/// Creates sandboxes until it is told to stop; gives the ids that were confirmed.
 async fn write(api: Api, name: &str, stop: Arc<AtomicBool>) -> Vec<String> {
     let mut made = Vec::new();
     while !stop.load(Ordering::Relaxed) {
@@ -77,7 +77,7 @@ async fn write(api: Api, name: &str, stop: Arc<AtomicBool>) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_under_writes_is_whole_and_has_all_that_was_answered_before_it_began() {
+async fn a_backup_under_writes_is_whole_and_has_all_that_was_confirmed_before_it_began() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let process = Process::start(&data);

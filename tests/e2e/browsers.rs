@@ -1,4 +1,4 @@
-//! The API for pages in browsers: which origins may read its answers, and tickets for streams.
+//! The API for pages in browsers: which origins may read its responses, and tickets for streams.
 
 use serde_json::json;
 
@@ -55,7 +55,7 @@ async fn a_page_of_an_allowed_origin_may_call_the_api_and_nobody_elses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_and_errors_of_every_kind_can_be_read_by_the_page() {
+async fn responses_and_errors_of_every_kind_can_be_read_by_the_page() {
     let portico = Portico::start_with(|config| config.allowed_origins = vec![APP.into()]).await;
     let auth = format!("Authorization: Bearer {}\r\n", portico.api.key);
     for (method, path, auth, status) in [
@@ -67,11 +67,11 @@ async fn answers_and_errors_of_every_kind_can_be_read_by_the_page() {
         ("PUT", "/api/v1/sandboxes", &auth, 405),
     ] {
         let fields = format!("Origin: {APP}\r\n{auth}");
-        let answer = send(&portico, method, path, &fields).await;
-        assert_eq!((answer.status, admitted(&answer)), (status, Some(APP)), "{method} {path}");
-        assert_eq!(answer.all("access-control-allow-origin").len(), 1);
-        assert!(answer.field("vary").unwrap().to_ascii_lowercase().contains("origin"));
-        let exposed = answer.field("access-control-expose-headers").unwrap();
+        let reply = send(&portico, method, path, &fields).await;
+        assert_eq!((reply.status, admitted(&reply)), (status, Some(APP)), "{method} {path}");
+        assert_eq!(reply.all("access-control-allow-origin").len(), 1);
+        assert!(reply.field("vary").unwrap().to_ascii_lowercase().contains("origin"));
+        let exposed = reply.field("access-control-expose-headers").unwrap();
         assert!(exposed.contains("x-request-id") && exposed.contains("retry-after"), "{exposed}");
         let other =
             send(&portico, method, path, &format!("Origin: https://evil.example\r\n{auth}")).await;
@@ -106,9 +106,9 @@ async fn a_ticket_opens_one_stream_and_nothing_else() {
     let api = &portico.api;
     let id = api.sandbox("mine").await.id;
     let ticket = async |api: &crate::support::Api, path: &str| {
-        let answer = api.call("POST", path, None).await.json();
-        assert_eq!(answer["expires_in"], 60);
-        answer["ticket"].as_str().unwrap().to_owned()
+        let reply = api.call("POST", path, None).await.json();
+        assert_eq!(reply["expires_in"], 60);
+        reply["ticket"].as_str().unwrap().to_owned()
     };
     let stream = async |ticket: &str| {
         let path = format!("/api/v1/sandboxes/{id}/readiness/stream?ticket={ticket}");
@@ -128,8 +128,8 @@ async fn a_ticket_opens_one_stream_and_nothing_else() {
     for (method, path) in
         [("GET", "/sandboxes"), ("POST", "/sandboxes"), ("DELETE", &*format!("/sandboxes/{id}"))]
     {
-        let answer = send(&portico, method, &format!("/api/v1{path}?ticket={other}"), "").await;
-        assert_eq!(answer.status, 401, "{method} {path}");
+        let reply = send(&portico, method, &format!("/api/v1{path}?ticket={other}"), "").await;
+        assert_eq!(reply.status, 401, "{method} {path}");
     }
     assert_eq!(stream(&other).await.status, 200, "what refused it has not used it up");
     // It is worth what its giver is worth when it is shown.

@@ -37,7 +37,7 @@ fn run(command: &str, config: &Path) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn a_check_reads_the_certificates_and_tells_their_faults_with_all_others() {
+fn a_check_reads_the_certificates_and_reports_their_errors_with_all_others() {
     let files = tempfile::tempdir().unwrap();
     let certificates = files.path().join("certificates");
     std::fs::create_dir(&certificates).unwrap();
@@ -53,8 +53,8 @@ fn a_check_reads_the_certificates_and_tells_their_faults_with_all_others() {
         std::fs::write(&config, text).unwrap();
     };
     configure("");
-    let (code, said, faults) = run("check", &config);
-    assert_eq!((code, faults.as_str()), (Some(0), ""));
+    let (code, said, errors) = run("check", &config);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
     assert!(
         said.starts_with("warning: ") && said.contains("old.pem: has expired on 2020"),
         "{said}"
@@ -68,14 +68,14 @@ fn a_check_reads_the_certificates_and_tells_their_faults_with_all_others() {
         [("check", "[limits]\nconnections = -1", "limits.connections: must be"), ("serve", "", "")]
     {
         configure(more);
-        let (code, _, faults) = run(command, &config);
+        let (code, _, errors) = run(command, &config);
         assert_eq!(code, Some(1), "{command}");
-        for fault in
+        for error in
             ["broken.key: contains no private key", "good.key: is not the key of", expected]
         {
-            assert!(faults.contains(fault), "{command} does not tell {fault}: {faults}");
+            assert!(errors.contains(error), "{command} does not tell {error}: {errors}");
         }
-        assert!(!faults.contains("old.pem"), "{faults}");
+        assert!(!errors.contains("old.pem"), "{errors}");
     }
 }
 
@@ -97,9 +97,9 @@ async fn visit(link: &str, authority: &str) -> String {
     let mut stream = TlsConnector::from(Arc::new(client)).connect(name, socket).await.unwrap();
     let request = format!("GET /{target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    String::from_utf8(answer).unwrap()
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).await.unwrap();
+    String::from_utf8(response).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,9 +116,9 @@ async fn development_mode_makes_its_certificates_once_and_serves_with_them() {
         assert_eq!(ca, data.path().join("tls").join("ca.pem"));
         authorities.push(std::fs::read_to_string(ca).unwrap());
         // The authority of the first start is still the one to trust.
-        let answer = visit(secure, &authorities[0]).await;
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        assert!(answer.contains("<title>It works · Portico</title>"), "{answer}");
+        let response = visit(secure, &authorities[0]).await;
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+        assert!(response.contains("<title>It works · Portico</title>"), "{response}");
         let metrics = process.admin("/metrics").await.text();
         assert!(metrics.contains("portico_certificate_expiry_seconds "), "{metrics}");
         process.kill();

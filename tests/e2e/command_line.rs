@@ -102,15 +102,15 @@ fn data_that_cannot_be_used_is_one_line_that_names_the_setting() {
 }
 
 #[test]
-fn a_broken_file_is_one_line_under_serve_and_every_fault_under_check() {
+fn a_broken_file_is_one_line_under_serve_and_every_error_under_check() {
     let folder = tempfile::tempdir().unwrap();
-    let faulty =
+    let invalid =
         "[preview]\nzones = []\n[limits]\nconections = 1\n[timeouts]\nconnect = \"soon\"\n";
-    let faulty = written(folder.path(), "faulty.toml", faulty);
-    let said = refused(&["serve", "--config", &faulty]);
+    let invalid = written(folder.path(), "faulty.toml", invalid);
+    let said = refused(&["serve", "--config", &invalid]);
     assert!(said.contains("preview.zones: ") && said.contains("(and 2 more)"), "{said}");
-    assert!(said.contains(&format!("`portico check --config {faulty}`")), "{said}");
-    let all = command(&["check", "--config", &faulty], None);
+    assert!(said.contains(&format!("`portico check --config {invalid}`")), "{said}");
+    let all = command(&["check", "--config", &invalid], None);
     let all = String::from_utf8(all.stderr).unwrap();
     for key in ["preview.zones: ", "limits.conections: ", "timeouts.connect: "] {
         assert!(all.contains(key), "{all}");
@@ -256,7 +256,7 @@ async fn an_operator_manages_tenants_keys_tokens_and_sandboxes_beside_the_runnin
     let line = tokens().lines().find(|line| line.starts_with(&id)).unwrap().to_owned();
     assert!(line.contains("revoked"), "{line}");
 
-    // A token's head names the key that signed it.
+    // A token's header names the key that signed it.
     let signed_by = |token: &str| token.split('.').next().unwrap().to_owned();
     let said = run(&["key", "rotate-signing"]);
     assert!(said.contains("new tokens are signed with"), "{said}");

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Api, Commands, Connection, FakeSandbox, Portico, config_in, eventually};
 
-fn answering(port: u16) -> String {
+fn responding(port: u16) -> String {
     format!("printf '{{\"upstream\":\"127.0.0.1:{port}\"}}'")
 }
 
@@ -39,7 +39,7 @@ async fn is_in(api: &Api, id: &str, state: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_lives_from_create_to_destroy_by_commands() {
     let app = FakeSandbox::well_behaved().await;
-    let commands = Commands::new(&format!("[ -e slow ] && sleep 0.4\n{}", answering(app.port())));
+    let commands = Commands::new(&format!("[ -e slow ] && sleep 0.4\n{}", responding(app.port())));
     std::fs::write(commands.file("slow"), "").unwrap();
     let portico = with(&commands).await;
     let order = json!({"slug": "vm", "size": "small", "env": {"A": "1"}, "metadata": {"plan": "pro"},
@@ -159,7 +159,7 @@ async fn a_sandboxs_commands_come_one_after_the_other_and_the_last_wish_counts()
     let app = FakeSandbox::well_behaved().await;
     let body = format!(
         "mkdir $id.busy || echo $verb >> clash\nsleep 0.3\nrmdir $id.busy\n{}",
-        answering(app.port())
+        responding(app.port())
     );
     let commands = Commands::new(&body);
     let portico = with(&commands).await;
@@ -206,7 +206,7 @@ async fn what_was_under_way_when_the_process_ended_is_done_after_the_next_start(
     // The first run never ends by itself.
     let body = format!(
         "[ -e again ] || {{ touch again; sleep 300 & echo $! > child; wait; }}\n{}",
-        answering(app.port())
+        responding(app.port())
     );
     let commands = Commands::new(&body);
     let data = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ const SOON: Duration = Duration::from_millis(400);
 
 async fn short() -> Portico {
     Portico::start_with(|config| {
-        config.control.head = SOON;
+        config.control.header_timeout = SOON;
         config.control.body = SOON;
         config.control.write = SOON;
         config.control.connections = 3;
@@ -22,7 +22,7 @@ fn both(portico: &Portico) -> [(SocketAddr, &'static str); 2] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_that_does_not_come_is_not_waited_for() {
+async fn headers_that_do_not_come_are_not_waited_for() {
     let portico = short().await;
     for (address, path) in both(&portico) {
         let started = Instant::now();
@@ -52,7 +52,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     ))
     .await;
     let started = Instant::now();
-    let refused = slow.response_to("POST").await.expect("an answer");
+    let refused = slow.response_to("POST").await.expect("a response");
     assert!(started.elapsed() >= SOON / 2);
     assert_eq!((refused.status, &refused.json()["error"]["code"]), (400, &"BAD_REQUEST".into()));
     // What of the body comes later is not taken for a request.
@@ -77,7 +77,7 @@ async fn connections_beyond_the_cap_are_told_so_and_seats_come_back() {
         eventually("there is room again", async || {
             let mut connection = Connection::open(address).await;
             connection.try_send(&request).await;
-            connection.response_to("GET").await.is_some_and(|answer| answer.status != 503)
+            connection.response_to("GET").await.is_some_and(|reply| reply.status != 503)
         })
         .await;
     }

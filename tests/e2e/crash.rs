@@ -1,4 +1,4 @@
-//! A process that is killed again and again while it works: what it answered is there, what it promised to tell is told.
+//! A process that is killed again and again while it works: what it confirmed is there, what it promised to tell is told.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -40,12 +40,12 @@ async fn receiver() -> (String, Told) {
     (url, told)
 }
 
-/// What was answered before the process died.
+/// What was confirmed before the process died.
 #[derive(Default)]
-struct Answered {
+struct Confirmed {
     /// Sandboxes by id, and the slugs that each may have now.
     sandboxes: HashMap<String, Vec<String>>,
-    /// Links of shares, and whether each may still open. `None`: nobody was told whether it was taken back.
+    /// Links of shares, and whether each may still open. `None`: nobody was told whether it was revoked.
     shares: Vec<(String, Option<bool>)>,
 }
 
@@ -54,17 +54,22 @@ async fn call(api: &Api, method: &str, path: &str, body: Option<Value>) -> Optio
     drop(tokio::net::TcpStream::connect(api.address).await.ok()?);
     let (api, method, path) = (api.clone(), method.to_owned(), path.to_owned());
     let called = tokio::spawn(async move { api.call(&method, &path, body).await });
-    let answer = called.await.ok()?;
-    assert!(answer.status < 500 || answer.status == 503, "{} {}", answer.status, answer.text());
-    if answer.status >= 300 {
+    let response = called.await.ok()?;
+    assert!(
+        response.status < 500 || response.status == 503,
+        "{} {}",
+        response.status,
+        response.text()
+    );
+    if response.status >= 300 {
         return None;
     }
-    Some(serde_json::from_str(&answer.text()).unwrap_or(Value::Null))
+    Some(serde_json::from_str(&response.text()).unwrap_or(Value::Null))
 }
 
 /// Creates, renames, shares and takes back until the process is gone.
-async fn work(api: Api, name: String) -> Answered {
-    let mut done = Answered::default();
+async fn work(api: Api, name: String) -> Confirmed {
+    let mut done = Confirmed::default();
     for n in 0.. {
         let slug = format!("{name}-n{n}");
         let Some(made) = call(&api, "POST", "/sandboxes", Some(json!({"slug": slug}))).await else {
@@ -99,7 +104,7 @@ async fn work(api: Api, name: String) -> Answered {
     done
 }
 
-/// What a visitor of a link is answered. Nothing listens in these sandboxes: whoever may see one is told so.
+/// What a visitor of a link gets. Nothing listens in these sandboxes: whoever may see one is told so.
 async fn visit(process: &Process, link: &str) -> u16 {
     let link = link.strip_prefix("http://").unwrap();
     let (host, target) = link.split_once('/').unwrap();
@@ -108,10 +113,10 @@ async fn visit(process: &Process, link: &str) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kills_at_any_moment_lose_no_answer_and_no_event() {
+async fn kills_at_any_moment_lose_no_confirmed_write_and_no_event() {
     let data = tempfile::tempdir().unwrap();
     let (url, told) = receiver().await;
-    let mut answered = Answered::default();
+    let mut confirmed = Confirmed::default();
     for round in 0..ROUNDS {
         let process = Process::start(data.path());
         let api = process.api();
@@ -125,12 +130,16 @@ async fn kills_at_any_moment_lose_no_answer_and_no_event() {
         process.kill();
         for one in working {
             let done = one.await.unwrap();
-            answered.sandboxes.extend(done.sandboxes);
-            answered.shares.extend(done.shares);
+            confirmed.sandboxes.extend(done.sandboxes);
+            confirmed.shares.extend(done.shares);
         }
     }
-    assert!(answered.sandboxes.len() > 30, "too little was answered: {}", answered.sandboxes.len());
-    assert!(answered.shares.iter().any(|(_, opens)| *opens == Some(false)));
+    assert!(
+        confirmed.sandboxes.len() > 30,
+        "too little was confirmed: {}",
+        confirmed.sandboxes.len()
+    );
+    assert!(confirmed.shares.iter().any(|(_, opens)| *opens == Some(false)));
 
     let process = Process::start(data.path());
     let all = process.api().call("GET", "/sandboxes", None).await.json();
@@ -140,11 +149,11 @@ async fn kills_at_any_moment_lose_no_answer_and_no_event() {
         .iter()
         .map(|sandbox| (sandbox["id"].as_str().unwrap(), sandbox["slug"].as_str().unwrap()))
         .collect();
-    for (id, may_be) in &answered.sandboxes {
+    for (id, may_be) in &confirmed.sandboxes {
         let slug = slugs.get(id.as_str()).unwrap_or_else(|| panic!("{may_be:?} is gone"));
         assert!(may_be.iter().any(|one| one == slug), "{may_be:?} became {slug}");
     }
-    for (link, opens) in &answered.shares {
+    for (link, opens) in &confirmed.shares {
         let status = visit(&process, link).await;
         match opens {
             // The visitor is let through to a port where nothing listens.
@@ -159,7 +168,7 @@ async fn kills_at_any_moment_lose_no_answer_and_no_event() {
             let about = ((*id).clone(), "sandbox.created".to_owned());
             told.get(&about).is_none_or(HashSet::is_empty)
         };
-        answered.sandboxes.keys().filter(tells).count()
+        confirmed.sandboxes.keys().filter(tells).count()
     };
     let until = tokio::time::Instant::now() + Duration::from_secs(90);
     while missing() > 0 {

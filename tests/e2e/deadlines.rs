@@ -8,7 +8,7 @@ use crate::support::{FakeSandbox, Portico};
 
 fn short(config: &mut Config) {
     let soon = Duration::from_millis(400);
-    config.listen.head_timeout = soon;
+    config.listen.header_timeout = soon;
     config.listen.keep_alive = soon;
     config.listen.body_idle = soon;
     config.listen.write_idle = soon;
@@ -19,12 +19,12 @@ fn short(config: &mut Config) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_head_is_ended_however_steadily_it_drips() {
+async fn slow_headers_time_out_however_steadily_they_drip() {
     let portico = Portico::start_with(short).await;
     let mut visitor = portico.connect().await;
-    let head =
+    let headers =
         "GET / HTTP/1.1\r\nHost: demo.sandbox.localhost\r\nX-Slow: ".to_owned() + &"a".repeat(200);
-    for byte in head.bytes() {
+    for byte in headers.bytes() {
         if !visitor.try_send([byte]).await {
             break;
         }
@@ -53,7 +53,7 @@ async fn an_idle_connection_is_closed_in_order() {
 async fn a_body_that_stands_still_is_ended() {
     let portico = Portico::start_with(short).await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         while exchange.read_more().await {}
     })
     .await;
@@ -82,14 +82,15 @@ async fn a_body_that_only_drips_is_ended_although_it_never_stands_still() {
     })
     .await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         while exchange.read_more().await {}
     })
     .await;
     let target = portico.public("mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
-    let head = format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 9000\r\n\r\n", target.host);
-    visitor.send(head).await;
+    let headers =
+        format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 9000\r\n\r\n", target.host);
+    visitor.send(headers).await;
     let mut dripped = 0;
     while dripped < 9000 && visitor.try_send("x").await {
         dripped += 1;
@@ -101,10 +102,10 @@ async fn a_body_that_only_drips_is_ended_although_it_never_stands_still() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_app_that_does_not_answer_is_given_up() {
+async fn an_app_that_does_not_respond_times_out() {
     let portico = Portico::start_with(short).await;
     let silent = FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         while exchange.read_more().await {}
     })
     .await;
@@ -115,7 +116,7 @@ async fn an_app_that_does_not_answer_is_given_up() {
         (504, Some("response_timeout"))
     );
     let stalling = FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").await;
         while exchange.read_more().await {}
     })
@@ -123,7 +124,7 @@ async fn an_app_that_does_not_answer_is_given_up() {
     let target = portico.public("stalling", stalling.port()).await;
     let mut visitor = portico.connect().await;
     visitor.send(target.get("/", "")).await;
-    assert_eq!(visitor.head().await.unwrap().status, 200);
+    assert_eq!(visitor.headers().await.unwrap().status, 200);
     assert_eq!(visitor.rest().await, b"half");
 }
 
@@ -131,8 +132,8 @@ async fn an_app_that_does_not_answer_is_given_up() {
 async fn events_and_busy_tunnels_have_no_such_end_and_idle_tunnels_do() {
     let portico = Portico::start_with(short).await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        let head = exchange.head().await.unwrap();
-        if head.contains("upgrade") {
+        let headers = exchange.headers().await.unwrap();
+        if headers.contains("upgrade") {
             exchange
                 .send(
                     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
@@ -155,10 +156,10 @@ async fn events_and_busy_tunnels_have_no_such_end_and_idle_tunnels_do() {
     let target = portico.public("mine", sandbox.port()).await;
     let mut events = portico.connect().await;
     events.send(target.get("/", "")).await;
-    events.head().await.unwrap();
+    events.headers().await.unwrap();
     let mut tunnel = portico.connect().await;
     tunnel.send(target.get("/", "Connection: Upgrade\r\nUpgrade: x\r\n")).await;
-    assert_eq!(tunnel.head().await.unwrap().status, 101);
+    assert_eq!(tunnel.headers().await.unwrap().status, 101);
     assert_eq!(tunnel.exactly(16).await, b"ticktickticktick");
     assert!(tunnel.is_closed().await, "an idle tunnel is closed");
     for _ in 0..4 {
@@ -171,7 +172,7 @@ async fn events_and_busy_tunnels_have_no_such_end_and_idle_tunnels_do() {
 async fn a_visitor_who_takes_nothing_is_let_go() {
     let portico = Portico::start_with(short).await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         exchange.send("HTTP/1.1 200 OK\r\n\r\n").await;
         while exchange.send(vec![0; 64 << 10]).await {}
     })
@@ -179,7 +180,7 @@ async fn a_visitor_who_takes_nothing_is_let_go() {
     let target = portico.public("mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
     visitor.send(target.get("/", "")).await;
-    visitor.head().await.unwrap();
+    visitor.headers().await.unwrap();
     tokio::time::sleep(Duration::from_millis(1500)).await;
     // What was under way in the kernels' buffers still comes; then it ends, and not as if it were whole.
     assert!(!visitor.rest().await.ends_with(b"0\r\n\r\n"));

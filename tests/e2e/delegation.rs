@@ -112,7 +112,7 @@ async fn status_of(api: &Api, method: &str, path: &str) -> u16 {
         api.key
     );
     connection.send(request).await;
-    connection.head().await.unwrap().status
+    connection.headers().await.unwrap().status
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -329,9 +329,9 @@ async fn tokens_are_listed_and_end_when_they_are_revoked_expire_or_lose_their_ke
     for n in 0..5 {
         let order =
             json!({"user_id": format!("u{n}"), "workspace_id": "w", "expires_in_seconds": 600});
-        let answer = api.call("POST", "/tokens/scoped", Some(order)).await;
-        assert_eq!(answer.status, 201);
-        minted.push(answer.json());
+        let response = api.call("POST", "/tokens/scoped", Some(order)).await;
+        assert_eq!(response.status, 201);
+        minted.push(response.json());
     }
     let (mut seen, mut before) = (Vec::new(), String::new());
     loop {
@@ -382,7 +382,7 @@ async fn one_rotation_of_the_signing_keys_leaves_tokens_good_and_two_do_not() {
     let token = portico.api.delegated(json!({"user_id": "u"})).await;
     let rotate = async || {
         let (_, version) = portico.running.state.store.rotate_signing_key().await.unwrap();
-        // Any write is answered once everything before it is in the tables.
+        // Any write returns once everything before it is in the tables.
         portico.api.sandbox_of(json!({})).await;
         version
     };
@@ -403,9 +403,9 @@ async fn a_bound_key_is_a_token_that_lives_longer() {
     api.sandbox_of(json!({"external_user_id": "user-2"})).await;
     let order = json!({"external_user_id": "user-1", "scopes": ["sandboxes:read", "sandboxes:create"], "label": "phone",
                        "workspace_id": "w1", "expires_at": "2099-01-01T00:00:00Z"});
-    let answer = api.call("POST", "/api-keys/scoped", Some(order)).await;
-    assert_eq!(answer.status, 201);
-    let made = answer.json();
+    let response = api.call("POST", "/api-keys/scoped", Some(order)).await;
+    assert_eq!(response.status, 201);
+    let made = response.json();
     // Beside the record and in it: clients keep the one or the other.
     assert_eq!(made["token"], made["data"]["token"]);
     let data = &made["data"];

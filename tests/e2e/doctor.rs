@@ -1,4 +1,4 @@
-//! `portico doctor` and `portico check --try` against real faults: a taken port, wrong permissions, an expired certificate, a DNS server that
+//! `portico doctor` and `portico check --try` against real errors: a taken port, wrong permissions, an expired certificate, a DNS server that
 //! says what the test wants.
 
 use std::net::TcpListener;
@@ -61,7 +61,7 @@ impl Place {
             .chain(options)
             .map(|argument| (*argument).to_owned())
             .collect();
-        // The DNS server of the test answers on this runtime.
+        // The DNS server of the test responds on this runtime.
         let output = tokio::task::spawn_blocking(move || {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             command(&arguments, None)

@@ -1,5 +1,5 @@
 //! The API document against the API: what is served is described, who may call is who may call, and the check that all other tests put
-//! their answers through notices what it should.
+//! their responses through notices what it should.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -23,12 +23,12 @@ async fn call(portico: &Portico, method: &str, path: &str, key: Option<&str>) ->
             "{method} {path} HTTP/1.1\r\nHost: x\r\n{key}Content-Length: 0\r\nConnection: close\r\n\r\n"
         ))
         .await;
-    // Only as far as the head says: a stream of events does not end.
-    let mut answer = connection.head().await.expect("a head");
-    let length = answer.field("content-length").map_or(0, |text| text.parse().expect("a number"));
-    answer.body = connection.exactly(length).await;
-    document::check(method, path, b"", &answer);
-    answer
+    // Only as far as the headers say: a stream of events does not end.
+    let mut response = connection.headers().await.expect("headers");
+    let length = response.field("content-length").map_or(0, |text| text.parse().expect("a number"));
+    response.body = connection.exactly(length).await;
+    document::check(method, path, b"", &response);
+    response
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,10 +44,10 @@ async fn it_is_served_to_everybody_as_it_is_in_the_repository() {
 async fn every_operation_is_served_and_asks_for_the_key_it_says() {
     let portico = Portico::start().await;
     for (method, template, said) in document::operations() {
-        let answer = call(&portico, &method, &filled(template), None).await;
+        let response = call(&portico, &method, &filled(template), None).await;
         let is_open = said["security"] == json!([{}]);
         let expected = if is_open { 200 } else { 401 };
-        assert_eq!(answer.status, expected, "{method} {template}: {}", answer.text());
+        assert_eq!(response.status, expected, "{method} {template}: {}", response.text());
     }
 }
 
@@ -60,12 +60,16 @@ async fn a_method_that_is_not_described_is_not_served() {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             let is_described = document::operations().any(|(m, t, _)| m == method && t == template);
             if !is_described {
-                let answer = call(&portico, method, &filled(template), None).await;
+                let response = call(&portico, method, &filled(template), None).await;
                 // A few such calls are in the SDK, which is told what to do instead.
                 let is_absent =
                     ["GET", "PATCH"].contains(&method) && template.starts_with("/api/v1/api-keys/");
-                assert_eq!(answer.status, if is_absent { 501 } else { 405 }, "{method} {template}");
-                let allowed = answer.field("allow").unwrap_or_default();
+                assert_eq!(
+                    response.status,
+                    if is_absent { 501 } else { 405 },
+                    "{method} {template}"
+                );
+                let allowed = response.field("allow").unwrap_or_default();
                 for (described, t, _) in document::operations().filter(|(_, t, _)| *t == template) {
                     assert!(allowed.contains(&described), "{t}: {allowed}");
                 }
@@ -96,19 +100,19 @@ async fn a_key_may_do_what_the_scopes_of_an_operation_say_and_no_more() {
             .flatten()
             .map(|scope| scope.as_str().unwrap())
             .collect();
-        let is_refused = |answer: &Response| answer.status == 403;
+        let is_refused = |response: &Response| response.status == 403;
         for scope in &scopes {
             let enough = key(&portico.api, &[scope]).await;
-            let answer = call(&portico, &method, &filled(template), Some(&enough)).await;
-            assert!(!is_refused(&answer), "{what}: {scope} is not enough: {}", answer.text());
+            let response = call(&portico, &method, &filled(template), Some(&enough)).await;
+            assert!(!is_refused(&response), "{what}: {scope} is not enough: {}", response.text());
         }
         if !scopes.is_empty() {
             let covers = |scope: &str| scopes.iter().any(|one| known(scope).covers(known(one)));
             let others: Vec<&str> = document::scopes().filter(|scope| !covers(scope)).collect();
             let short = key(&portico.api, &others).await;
-            let answer = call(&portico, &method, &filled(template), Some(&short)).await;
-            assert!(is_refused(&answer), "{what}: taken without {scopes:?}: {}", answer.text());
-            assert_eq!(answer.json()["error"]["code"], "insufficient_scope", "{what}");
+            let response = call(&portico, &method, &filled(template), Some(&short)).await;
+            assert!(is_refused(&response), "{what}: taken without {scopes:?}: {}", response.text());
+            assert_eq!(response.json()["error"]["code"], "insufficient_scope", "{what}");
         }
     }
 }
@@ -124,12 +128,12 @@ async fn a_key_that_may_not_call_is_refused_before_its_body_is_read() {
                 "POST /api/v1/webhooks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 1\r\nConnection: close\r\n\r\n{{"
             ))
             .await;
-        assert_eq!(connection.head().await.expect("a head").status, status);
+        assert_eq!(connection.headers().await.expect("headers").status, status);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_the_document_does_not_describe_is_noticed() {
+async fn a_response_that_the_document_does_not_describe_is_noticed() {
     let portico = Portico::start().await;
     let good = portico.api.call("GET", "/whoami", None).await;
     let told = |change: &dyn Fn(&mut Value)| {
@@ -157,7 +161,7 @@ async fn an_answer_that_the_document_does_not_describe_is_noticed() {
         &told(&|body| body["expires_at"] = json!("2030-01-01T00:00:00Z")),
     );
     let post = "/api/v1/api-keys";
-    for (what, method, target, sent, answer) in [
+    for (what, method, target, sent, response) in [
         ("a field more", "GET", at, "", told(&|body| body["more"] = json!(1))),
         (
             "a field less",
@@ -178,7 +182,7 @@ async fn an_answer_that_the_document_does_not_describe_is_noticed() {
         ("a body nobody described", "GET", at, "{}", good.clone()),
         ("a request that should not be taken", "POST", post, "{\"label\": 7}", good.clone()),
     ] {
-        let check = || document::check(method, target, sent.as_bytes(), &answer);
+        let check = || document::check(method, target, sent.as_bytes(), &response);
         assert!(catch_unwind(AssertUnwindSafe(check)).is_err(), "not noticed: {what}");
     }
 }
@@ -284,14 +288,14 @@ async fn a_call_of_the_sdk_that_is_absent_says_what_to_do_instead() {
         ("GET", "/credits/balance"),
     ] {
         let path = format!("/api/v1{}", path.replace("ID", nobody));
-        let answer = call(&portico, method, &path, Some(&portico.api.key)).await;
+        let response = call(&portico, method, &path, Some(&portico.api.key)).await;
         assert_eq!(
-            (answer.status, &answer.json()["error"]["code"]),
+            (response.status, &response.json()["error"]["code"]),
             (501, &json!("NOT_SUPPORTED")),
             "{path}"
         );
-        assert_eq!(answer.json()["error"]["retryable"], false);
-        assert!(answer.json()["error"]["message"].as_str().unwrap().len() > 60, "{path}");
+        assert_eq!(response.json()["error"]["retryable"], false);
+        assert!(response.json()["error"]["message"].as_str().unwrap().len() > 60, "{path}");
     }
     for (method, path, status) in
         [("GET", "/databasesx", 404), ("GET", "/nobody", 404), ("PUT", "/whoami", 405)]

@@ -1,4 +1,4 @@
-//! Domains of tenants' own: registered, verified by a real DNS server, disputed, lost again; whose sandboxes answer there.
+//! Domains of tenants' own: registered, verified by a real DNS server, disputed, lost again; whose sandboxes are served there.
 
 use std::time::Duration;
 
@@ -69,14 +69,14 @@ async fn verify(api: &Api, level: &str) -> Value {
 }
 
 /// The record of a name in an answer.
-fn record<'a>(answer: &'a Value, name: &str) -> &'a Value {
-    let records = answer["records"].as_array().unwrap();
+fn record<'a>(response: &'a Value, name: &str) -> &'a Value {
+    let records = response["records"].as_array().unwrap();
     records.iter().find(|record| record["name"] == name).unwrap()
 }
 
 async fn code(api: &Api, method: &str, path: &str, body: Value) -> (u16, Value) {
-    let answer = api.call(method, path, Some(body)).await;
-    (answer.status, answer.json()["error"].clone())
+    let response = api.call(method, path, Some(body)).await;
+    (response.status, response.json()["error"].clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,8 +172,8 @@ async fn a_name_leads_here_by_a_chain_of_aliases_or_by_our_addresses_alone() {
     let name = "*.sandbox.own.test";
     let check = async |records: &[&str], status: &str, found: Value| {
         names.set(name, records);
-        let answer = verify(api, "/tenant").await;
-        let record = record(&answer, name);
+        let response = verify(api, "/tenant").await;
+        let record = record(&response, name);
         assert_eq!(record["status"], status, "{records:?}: {record}");
         assert_eq!(record["found"], found, "{records:?}");
     };
@@ -195,8 +195,8 @@ async fn a_name_leads_here_by_a_chain_of_aliases_or_by_our_addresses_alone() {
     // A wildcard higher up reaches below, as DNS has it.
     names.remove(name);
     names.set("*.own.test", &[&format!("CNAME {TARGET}")]);
-    let answer = verify(api, "/tenant").await;
-    assert_eq!(record(&answer, name)["status"], "verified");
+    let response = verify(api, "/tenant").await;
+    assert_eq!(record(&response, name)["status"], "verified");
     // What was asked for is no name that anybody uses, and never twice the same.
     names.take_asked();
     verify(api, "/tenant").await;
@@ -219,11 +219,11 @@ async fn no_answer_is_not_a_wrong_answer() {
         (Mood::Silent, "in time"),
     ] {
         names.mood(Some(mood));
-        let answer = verify(api, "/tenant").await;
-        let record = record(&answer, "*.sandbox.own.test");
+        let response = verify(api, "/tenant").await;
+        let record = record(&response, "*.sandbox.own.test");
         assert_eq!(record["status"], "unknown", "{mood:?} {record}");
         assert!(record["found"][0].as_str().unwrap().contains(why), "{mood:?} {record}");
-        assert_eq!(answer["verified"], false);
+        assert_eq!(response["verified"], false);
     }
     names.mood(None);
     assert_eq!(verify(api, "/tenant").await["verified"], true);
@@ -232,8 +232,8 @@ async fn no_answer_is_not_a_wrong_answer() {
     for _ in 0..5 {
         assert_eq!(verify(api, "/tenant").await["verified"], true);
     }
-    let answer = api.ok("GET", "/tenant/preview-domain", None).await;
-    assert!(answer["failing_since"].is_string(), "{answer}");
+    let response = api.ok("GET", "/tenant/preview-domain", None).await;
+    assert!(response["failing_since"].is_string(), "{response}");
     // Definite answers end it; before the third nothing happens.
     names.mood(None);
     names.remove("*.sandbox.own.test");
@@ -478,7 +478,7 @@ async fn the_most_specific_verified_domain_makes_the_links_and_serves_its_own_sa
         assert_eq!(portico.visit(get(&host)).await.status, 200);
     }
 
-    // Moving to the project moves the links and where it answers.
+    // Moving to the project moves the links and where it is served.
     api.ok("PATCH", &format!("/sandboxes/{two}"), Some(json!({"project_id": "p1"}))).await;
     assert_eq!(resolved(&two).await, source("project.test", "project"));
     assert!(serves(&["two", &two], "project.test").await);
@@ -497,13 +497,13 @@ async fn the_most_specific_verified_domain_makes_the_links_and_serves_its_own_sa
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slug_that_another_holds_in_the_zone_is_not_minted_there() {
     let (portico, names) = start().await;
-    let app = FakeSandbox::answering("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst").await;
+    let app = FakeSandbox::responding("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst").await;
     portico.public("same", app.port()).await;
     let second = &other_tenant(&portico.running, "second").await;
     register(second, "/tenant", "own.test").await;
     names.set("*.own.test", &[&format!("CNAME {TARGET}")]);
     verify(second, "/tenant").await;
-    let other = FakeSandbox::answering("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecond").await;
+    let other = FakeSandbox::responding("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecond").await;
     let mine = second.sandbox("same").await;
     second.publish(&mine.id, other.port(), json!({})).await;
     let url = async || {

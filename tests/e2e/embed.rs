@@ -7,9 +7,9 @@ async fn get(portico: &Portico, path: &str, fields: &str) -> Response {
         "GET {path} HTTP/1.1\r\nHost: {}\r\nOrigin: https://app.opendesigns.example\r\n{fields}Connection: close\r\n\r\n",
         portico.running.api
     );
-    let answer = Connection::open(portico.running.api).await.roundtrip(request).await;
-    document::check("GET", path, b"", &answer);
-    answer
+    let response = Connection::open(portico.running.api).await.roundtrip(request).await;
+    document::check("GET", path, b"", &response);
+    response
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,8 +10,8 @@ const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\
 #[tokio::test(flavor = "multi_thread")]
 async fn replacing_the_signing_keys_voids_every_token_and_cuts_what_is_open_under_one() {
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        while let Some(head) = exchange.head().await {
-            if head.to_ascii_lowercase().contains("upgrade: websocket") {
+        while let Some(headers) = exchange.headers().await {
+            if headers.to_ascii_lowercase().contains("upgrade: websocket") {
                 exchange.send(SWITCHED).await;
                 let (mut read, mut write) = exchange.socket.into_split();
                 drop(tokio::io::copy(&mut read, &mut write).await);
@@ -32,7 +32,7 @@ async fn replacing_the_signing_keys_voids_every_token_and_cuts_what_is_open_unde
     let tunnel = async |token: &str| {
         let mut tunnel = process.connect().await;
         tunnel.send(get(token, HANDSHAKE)).await;
-        assert_eq!(tunnel.head().await.unwrap().status, 101);
+        assert_eq!(tunnel.headers().await.unwrap().status, 101);
         tunnel
     };
     let status = async |token: &str| process.connect().await.roundtrip(get(token, "")).await.status;

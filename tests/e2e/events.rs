@@ -38,13 +38,13 @@ impl Stream {
             "GET /api/v1{path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nAuthorization: Bearer {key}\r\n{fields}\r\n"
         );
         connection.send(request).await;
-        let mut head = connection.head().await.expect("a head");
-        if head.status != 200 {
-            let length = head.field("content-length").unwrap().parse().unwrap();
-            head.body = connection.exactly(length).await;
-            return Err(head);
+        let mut response = connection.headers().await.expect("headers");
+        if response.status != 200 {
+            let length = response.field("content-length").unwrap().parse().unwrap();
+            response.body = connection.exactly(length).await;
+            return Err(response);
         }
-        assert_eq!(head.field("content-type"), Some("text/event-stream"));
+        assert_eq!(response.field("content-type"), Some("text/event-stream"));
         Ok(Self { connection, text: String::new() })
     }
 
@@ -94,7 +94,7 @@ async fn names<const N: usize>(stream: &mut Stream) -> [String; N] {
 async fn what_happens_is_told_at_once_and_a_broken_stream_is_taken_up_where_it_was() {
     let portico = Portico::start().await;
     let mut stream = Stream::open(&portico, "/events/stream", "").await.unwrap();
-    assert_eq!(stream.part().await.unwrap(), ": listening", "the head does not wait for an event");
+    assert_eq!(stream.part().await.unwrap(), ": listening", "the headers do not wait for an event");
     let sandbox = portico.api.sandbox("streamed").await;
     let first = stream.next().await;
     assert_eq!(

@@ -1,12 +1,12 @@
-//! What reaches the app and what comes back: headers, framing, interim answers, profiles, redirects, cookies.
+//! What reaches the app and what comes back: headers, framing, interim responses, profiles, redirects, cookies.
 
 use portico::base::clock::Clock;
 use serde_json::json;
 
 use crate::support::{FakeSandbox, Portico};
 
-fn lines(head: &str) -> Vec<&str> {
-    head.lines().filter(|line| !line.is_empty()).collect()
+fn lines(headers: &str) -> Vec<&str> {
+    headers.lines().filter(|line| !line.is_empty()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,9 +123,9 @@ async fn origin_profiles_tell_one_coherent_story() {
 async fn redirects_to_loopback_lead_to_the_preview_host_of_that_port() {
     let portico = Portico::start().await;
     let check = async |slug: &str, location: &str, expected: &str| {
-        let answer =
+        let reply =
             format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
-        let sandbox = FakeSandbox::answering(answer.replace("PORT", "7777")).await;
+        let sandbox = FakeSandbox::responding(reply.replace("PORT", "7777")).await;
         let target = portico.public(slug, sandbox.port()).await;
         let response = portico
             .visit(target.get("/", "").replace(&target.host, &format!("{}:8080", target.host)))
@@ -148,9 +148,9 @@ async fn redirects_to_loopback_lead_to_the_preview_host_of_that_port() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_lose_what_speaks_for_other_hosts_and_keep_the_rest() {
+async fn responses_lose_what_speaks_for_other_hosts_and_keep_the_rest() {
     let portico = Portico::start().await;
-    let sandbox = FakeSandbox::answering(
+    let sandbox = FakeSandbox::responding(
         "HTTP/1.1 418 I'm Different\r\nset-cookie: s=1; Domain=sandbox.localhost; Path=/\r\nset-cookie: u=2; HttpOnly\r\n\
          set-cookie: __Host-preview=evil; Path=/; Secure\r\nalt-svc: h3=\":443\"\r\nstrict-transport-security: max-age=9\r\n\
          x-preview-error: forged\r\nX-Preview-Source: forged\r\nX-Preview-Anything: forged\r\nX-Sandbox-Id: forged\r\n\
@@ -179,11 +179,11 @@ async fn answers_lose_what_speaks_for_other_hosts_and_keep_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_has_a_date_and_the_apps_own_is_kept() {
+async fn every_response_has_a_date_and_the_apps_own_is_kept() {
     let now = "2026-02-03T04:05:06Z".parse().unwrap();
     let portico = Portico::start_at(Clock::manual(now), |_| {}).await;
     let ours = "Tue, 03 Feb 2026 04:05:06 GMT";
-    let dated = FakeSandbox::answering(
+    let dated = FakeSandbox::responding(
         "HTTP/1.1 200 OK\r\ndate: Mon, 02 Feb 2026 00:00:00 GMT\r\ncontent-length: 0\r\n\r\n",
     )
     .await;
@@ -199,10 +199,10 @@ async fn every_answer_has_a_date_and_the_apps_own_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn early_hints_pass_and_continue_is_answered_when_the_body_is_wanted() {
+async fn early_hints_pass_and_continue_is_sent_when_the_body_is_wanted() {
     let portico = Portico::start().await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         exchange.body(5).await;
         exchange.send("HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n").await;
         exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
@@ -216,9 +216,9 @@ async fn early_hints_pass_and_continue_is_answered_when_the_body_is_wanted() {
             target.host
         ))
         .await;
-    assert_eq!(visitor.head().await.unwrap().status, 100);
+    assert_eq!(visitor.headers().await.unwrap().status, 100);
     visitor.send("hello").await;
-    let hints = visitor.head().await.unwrap();
+    let hints = visitor.headers().await.unwrap();
     assert_eq!((hints.status, hints.field("link")), (103, Some("</a.css>; rel=preload")));
     assert_eq!(visitor.response().await.text(), "ok");
     // Somebody who is refused is not asked for a body.
@@ -230,25 +230,25 @@ async fn early_hints_pass_and_continue_is_answered_when_the_body_is_wanted() {
             private.host
         ))
         .await;
-    assert_eq!(stranger.head().await.unwrap().status, 401);
+    assert_eq!(stranger.headers().await.unwrap().status, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_many_interim_answers_are_nonsense() {
+async fn too_many_interim_responses_are_refused() {
     let portico = Portico::start().await;
     let flood = format!(
         "{}HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
         "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(50)
     );
-    let sandbox = FakeSandbox::answering(flood).await;
+    let sandbox = FakeSandbox::responding(flood).await;
     let target = portico.public("mine", sandbox.port()).await;
     assert_eq!(portico.visit(target.get("/", "")).await.status, 502);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn head_tells_the_length_and_sends_nothing() {
+async fn a_head_request_gets_the_length_and_no_body() {
     let portico = Portico::start().await;
-    let sandbox = FakeSandbox::answering("HTTP/1.1 200 OK\r\ncontent-length: 12345\r\n\r\n").await;
+    let sandbox = FakeSandbox::responding("HTTP/1.1 200 OK\r\ncontent-length: 12345\r\n\r\n").await;
     let target = portico.public("mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
     for _ in 0..3 {
@@ -262,7 +262,7 @@ async fn head_tells_the_length_and_sends_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ranges_and_unknown_methods_pass_untouched() {
     let portico = Portico::start().await;
-    let sandbox = FakeSandbox::answering(
+    let sandbox = FakeSandbox::responding(
         "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 2-3/10\r\ncontent-length: 2\r\ncontent-encoding: gzip\r\n\r\n\x1f\u{7f}",
     )
     .await;
@@ -280,7 +280,7 @@ async fn ranges_and_unknown_methods_pass_untouched() {
 async fn trailers_pass_both_ways() {
     let portico = Portico::start().await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         exchange.until(b"x-sum: 1\r\n\r\n").await;
         exchange
             .send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-checksum: 9\r\nset-cookie: evil\r\n\r\n")
@@ -306,7 +306,7 @@ async fn trailers_pass_both_ways() {
 #[tokio::test(flavor = "multi_thread")]
 async fn visitors_of_http_1_0_get_what_they_understand() {
     let portico = Portico::start().await;
-    let sandbox = FakeSandbox::answering(
+    let sandbox = FakeSandbox::responding(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     )
     .await;

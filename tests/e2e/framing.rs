@@ -17,9 +17,9 @@ fn policies(response: &Response) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tenants_answer_replaces_the_apps_and_nothing_else_changes() {
+async fn the_tenants_policy_replaces_the_apps_and_nothing_else_changes() {
     let portico = Portico::start().await;
-    let sandbox = FakeSandbox::answering(PAGE).await;
+    let sandbox = FakeSandbox::responding(PAGE).await;
     let target = portico.public("mine", sandbox.port()).await;
     let apps = "default-src 'self';  script-src 'nonce-a', img-src *";
     let first = portico.visit(target.get("/", "")).await;
@@ -48,7 +48,7 @@ async fn the_tenants_answer_replaces_the_apps_and_nothing_else_changes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_domain_of_the_tenants_may_embed_from_the_moment_it_is_verified() {
     let portico = Portico::start().await;
-    let sandbox = FakeSandbox::answering(PAGE).await;
+    let sandbox = FakeSandbox::responding(PAGE).await;
     let target = portico.public("mine", sandbox.port()).await;
     let may = async |source: &str| {
         let response = portico.visit(target.get("/", "")).await;
@@ -72,7 +72,7 @@ async fn a_domain_of_the_tenants_may_embed_from_the_moment_it_is_verified() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_frame_cannot_show_is_left_alone() {
     let portico = Portico::start().await;
-    for (answer, expected) in [
+    for (reply, expected) in [
         ("200 OK\r\ncontent-type: text/css\r\ncontent-length: 0", 0),
         ("200 OK\r\ncontent-type: text/css\r\nx-frame-options: DENY\r\ncontent-length: 0", 1),
         ("302 Found\r\nlocation: /x\r\ncontent-type: text/html\r\ncontent-length: 0", 0),
@@ -82,13 +82,13 @@ async fn what_a_frame_cannot_show_is_left_alone() {
         ("404 Not Found\r\ncontent-type: text/html\r\ncontent-length: 0", 1),
         ("200 OK\r\ncontent-length: 0", 1),
     ] {
-        let sandbox = FakeSandbox::answering(format!("HTTP/1.1 {answer}\r\n\r\n")).await;
+        let sandbox = FakeSandbox::responding(format!("HTTP/1.1 {reply}\r\n\r\n")).await;
         let slug = format!("app-{}", sandbox.port());
         let target = portico.public(&slug, sandbox.port()).await;
         let response = portico.visit(target.get("/", "")).await;
-        assert_eq!(policies(&response).len(), expected, "{answer}: {response:?}");
+        assert_eq!(policies(&response).len(), expected, "{reply}: {response:?}");
         assert_eq!(response.field("x-frame-options"), None);
-        assert!(!format!("{:?}", policies(&response)).contains("'none'"), "{answer}");
+        assert!(!format!("{:?}", policies(&response)).contains("'none'"), "{reply}");
     }
 }
 
@@ -124,10 +124,10 @@ async fn every_bad_source_is_named() {
     ]});
     let refused = portico.api.call("PUT", "/tenant/preview-policy", Some(bad)).await;
     assert_eq!(refused.status, 422);
-    let faults = refused.json()["error"]["details"]["frame_ancestors"].clone();
-    let faults: Vec<&str> =
-        faults.as_array().unwrap().iter().map(|f| f.as_str().unwrap()).collect();
-    let places: Vec<&str> = faults.iter().map(|fault| &fault[..6]).collect();
+    let errors = refused.json()["error"]["details"]["frame_ancestors"].clone();
+    let errors: Vec<&str> =
+        errors.as_array().unwrap().iter().map(|f| f.as_str().unwrap()).collect();
+    let places: Vec<&str> = errors.iter().map(|error| &error[..6]).collect();
     assert_eq!(places, ["item 2", "item 3", "item 4", "item 5"]);
     let many: Vec<String> = (0..65).map(|i| format!("https://a{i}.example")).collect();
     let long: Vec<String> =

@@ -37,21 +37,21 @@ async fn all_four_kinds_of_calls_go_through() {
     let parts = ["one ", "two ", "three"].map(Bytes::from).to_vec();
     assert_eq!(caller.send_all("Collect", parts).await.unwrap(), "one two three");
 
-    let mut answers = caller.listen("Count", "1000").await.unwrap();
+    let mut responses = caller.listen("Count", "1000").await.unwrap();
     for n in 0..1000 {
-        assert_eq!(answers.message().await.unwrap().unwrap(), n.to_string());
+        assert_eq!(responses.message().await.unwrap().unwrap(), n.to_string());
     }
-    assert!(answers.message().await.unwrap().is_none());
+    assert!(responses.message().await.unwrap().is_none());
 
-    // Every answer comes before the next message is said: neither direction waits for the other's end.
+    // Every response comes before the next message is said: neither direction waits for the other's end.
     let mut talk = caller.converse("Echo").await.unwrap();
     for n in 0..50 {
         let said = format!("message {n}");
         talk.say.send(said.clone().into()).await.unwrap();
-        assert_eq!(talk.answers.message().await.unwrap().unwrap(), said);
+        assert_eq!(talk.responses.message().await.unwrap().unwrap(), said);
     }
     drop(talk.say);
-    assert!(talk.answers.message().await.unwrap().is_none());
+    assert!(talk.responses.message().await.unwrap().is_none());
     assert_eq!(sandbox.connections(), 1);
     assert_eq!(sandbox.cancelled(), 0);
 }
@@ -64,7 +64,7 @@ async fn large_messages_pass_both_ways() {
     let large = pattern(8 << 20);
     assert!(caller.call("Echo", large.clone()).await.unwrap() == large);
     let both = join_all((0..3).map(|_| caller.call("Echo", large.clone()))).await;
-    assert!(both.into_iter().all(|answer| answer.unwrap() == large));
+    assert!(both.into_iter().all(|response| response.unwrap() == large));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,17 +75,17 @@ async fn metadata_passes_both_ways_and_our_credential_does_not() {
     let bytes = Bytes::from_static(b"\x00\xff\x80 binary");
     let (token, _) = portico.api.token(&id, json!({"scope": "interact"})).await;
     let caller = caller.with_token(&token);
-    let answer = caller.call_with("Echo", "x", |request| {
+    let response = caller.call_with("Echo", "x", |request| {
         let metadata = request.metadata_mut();
         metadata.insert("x-text", MetadataValue::from_static("plain"));
         metadata.insert_bin("x-bytes-bin", MetadataValue::from_bytes(&bytes));
         metadata.insert("x-forwarded-for", MetadataValue::from_static("1.2.3.4"));
     });
-    let answer = answer.await.unwrap();
-    assert_eq!(answer.metadata().get("x-text").unwrap(), "plain");
-    let echoed = answer.metadata().get_bin("x-bytes-bin").unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(response.metadata().get("x-text").unwrap(), "plain");
+    let echoed = response.metadata().get_bin("x-bytes-bin").unwrap();
     assert_eq!(echoed.to_bytes().unwrap(), bytes);
-    assert_eq!(answer.metadata().get("grpc-status").unwrap(), "0", "trailers come through");
+    assert_eq!(response.metadata().get("grpc-status").unwrap(), "0", "trailers come through");
 
     let [seen] = <[_; 1]>::try_from(sandbox.calls()).unwrap();
     let text = as_text(&seen);
@@ -120,10 +120,10 @@ async fn errors_keep_their_code_message_details_and_metadata() {
     assert_eq!(status.metadata().get("x-why").unwrap(), "tired");
     assert!(status.metadata().get("x-preview-error").is_none());
 
-    let mut answers = caller.listen("FailLate", "x").await.unwrap();
-    assert_eq!(answers.message().await.unwrap().unwrap(), "one");
-    assert_eq!(answers.message().await.unwrap().unwrap(), "two");
-    let status = answers.message().await.unwrap_err();
+    let mut responses = caller.listen("FailLate", "x").await.unwrap();
+    assert_eq!(responses.message().await.unwrap().unwrap(), "one");
+    assert_eq!(responses.message().await.unwrap().unwrap(), "two");
+    let status = responses.message().await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, "enough"));
     assert_eq!(status.details(), b"\xfe");
 
@@ -140,7 +140,7 @@ async fn a_cancelled_call_ends_in_the_sandbox_too() {
     // While both streams are open.
     let mut talk = caller.converse("Echo").await.unwrap();
     talk.say.send("x".into()).await.unwrap();
-    talk.answers.message().await.unwrap().unwrap();
+    talk.responses.message().await.unwrap().unwrap();
     assert_eq!(sandbox.cancelled(), 0);
     let since = Instant::now();
     drop(talk);
@@ -152,7 +152,7 @@ async fn a_cancelled_call_ends_in_the_sandbox_too() {
     eventually("the stream is cancelled", async || sandbox.cancelled() > before).await;
     assert!(since.elapsed() < PROMPTLY, "took {:?}", since.elapsed());
 
-    // Before anything was answered.
+    // Before any response.
     let before = sandbox.cancelled();
     let calls = sandbox.calls().len();
     let hanging = tokio::spawn(async move { caller.call("Hang", "x").await });
@@ -183,7 +183,7 @@ async fn a_deadline_is_told_to_the_sandbox_and_ends_the_call_on_both_sides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_may_be_silent_for_longer_than_answers_of_others() {
+async fn a_call_may_be_silent_for_longer_than_other_responses() {
     let portico = Portico::start_with(|config| {
         config.forward.first_byte_timeout = Duration::from_millis(300);
         config.forward.response_idle = Duration::from_millis(300);
@@ -194,7 +194,7 @@ async fn a_call_may_be_silent_for_longer_than_answers_of_others() {
     let mut talk = caller.converse("Echo").await.unwrap();
     tokio::time::sleep(Duration::from_millis(800)).await;
     talk.say.send("still here".into()).await.unwrap();
-    assert_eq!(talk.answers.message().await.unwrap().unwrap(), "still here");
+    assert_eq!(talk.responses.message().await.unwrap().unwrap(), "still here");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::frames::*;
 use crate::support::{FakeSandbox, Raw, SandboxHandle, Secure, eventually};
 
-/// A sandbox that answers nothing, and counts what it is asked and what is still open.
+/// A sandbox that never responds, and counts what it is asked and what is still open.
 struct Patient {
     sandbox: FakeSandbox,
     open: Arc<AtomicUsize>,
@@ -19,7 +19,7 @@ async fn patient() -> Patient {
     let sandbox = FakeSandbox::scripted(move |mut exchange| {
         let open = Arc::clone(&counter);
         async move {
-            if exchange.head().await.is_some() {
+            if exchange.headers().await.is_some() {
                 open.fetch_add(1, Ordering::SeqCst);
                 while exchange.read_more().await {}
                 open.fetch_sub(1, Ordering::SeqCst);
@@ -58,7 +58,7 @@ async fn overdo(mut raw: Raw, count: u32, mut each: impl FnMut(u32) -> Vec<u8>) 
             }
         }
     }
-    // What lives on after all that answers this.
+    // What lives on after all that responds to this.
     raw.try_send(frame(PING, 0, 0, "survived")).await;
     let last =
         raw.until(|f| f.kind == GOAWAY || (f.kind == PING && f.payload == b"survived")).await;
@@ -127,16 +127,16 @@ async fn making_us_reset_is_no_way_around_that() {
         ("an empty window update", |host, s| [get(host, s), window(s, 0)].concat()),
         ("a window too large", |host, s| [post(host, s), window(s, 0x7fff_ffff)].concat()),
         ("DATA behind the end", |host, s| [get(host, s), frame(DATA, END_STREAM, s, "x")].concat()),
-        ("a head behind the end", |host, s| [get(host, s), get(host, s)].concat()),
+        ("headers behind the end", |host, s| [get(host, s), get(host, s)].concat()),
         ("a priority too short", |host, s| [get(host, s), frame(PRIORITY, 0, s, "x")].concat()),
         ("depending on itself", |host, s| {
             [get(host, s), frame(PRIORITY, 0, s, [&s.to_be_bytes()[..], &[1]].concat())].concat()
         }),
         ("a length that lies", |host, s| {
-            let mut head = pseudo("POST", host, "/");
-            head.push(("content-length", "1"));
-            let head = frame(HEADERS, END_HEADERS, s, fields(&head));
-            [head, frame(DATA, END_STREAM, s, "xx")].concat()
+            let mut headers = pseudo("POST", host, "/");
+            headers.push(("content-length", "1"));
+            let headers = frame(HEADERS, END_HEADERS, s, fields(&headers));
+            [headers, frame(DATA, END_STREAM, s, "xx")].concat()
         }),
     ];
     for (name, way) in ways {
@@ -168,7 +168,7 @@ async fn header_blocks_that_never_end_or_swell_are_given_up_early() {
         println!("CONTINUATION, {name}: {code:?}");
         assert!(matches!(code, Some(ENHANCE_YOUR_CALM | COMPRESSION_ERROR)), "{name}: {code:?}");
     }
-    // One large field in the table, then a block that names it again and again: a few octets become many.
+    // One large field in the table, then a block that names it again and again: a few bytes become many.
     let mut raw = secure.greeted(host).await;
     let mut block = fields(&pseudo("GET", host, "/"));
     block.extend([0x40, 0x01, b'x']);
@@ -234,7 +234,7 @@ async fn a_browser_that_says_how_urgent_its_requests_are_is_not_a_flood() {
         let urgency = frame(PRIORITY, 0, stream, [0, 0, 0, 0, 200]);
         let update = frame(0x10, 0, 0, [&stream.to_be_bytes()[..], b"u=1"].concat());
         raw.send([urgency, get(&target.host, stream), update.clone(), update].concat()).await;
-        let told = raw.answer(stream).await;
+        let told = raw.response(stream).await;
         assert_eq!((told.status, told.reset), (200, None), "request {index}");
         raw.send(window(0, 5)).await;
     }

@@ -16,11 +16,11 @@ pub(crate) async fn metrics(portico: &Portico) -> String {
 
 async fn slow() -> FakeSandbox {
     FakeSandbox::scripted(|mut exchange| async move {
-        let Some(head) = exchange.head().await else { return };
-        if head.starts_with("GET /endless") {
+        let Some(headers) = exchange.headers().await else { return };
+        if headers.starts_with("GET /endless") {
             exchange.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n").await;
             while exchange.read_more().await {}
-        } else if head.starts_with("GET /hang") {
+        } else if headers.starts_with("GET /hang") {
             while exchange.read_more().await {}
         } else {
             exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha").await;
@@ -61,7 +61,7 @@ async fn a_request_that_crosses_the_goodbye_is_served_or_refused_but_never_lost(
     let target = secure.portico.public("mine", sandbox.port()).await;
     let mut raw = secure.greeted(&target.host).await;
     raw.ask(1, &target.host, "/").await;
-    assert_eq!(raw.answer(1).await.status, 200);
+    assert_eq!(raw.response(1).await.status, 200);
     let asking = async {
         let first = raw.until(|frame| frame.kind == GOAWAY).await.unwrap();
         // The first goodbye names no last stream: what is on its way already is still taken.
@@ -70,7 +70,7 @@ async fn a_request_that_crosses_the_goodbye_is_served_or_refused_but_never_lost(
         let fits = |frame: &Frame| frame.stream == 3 || frame.kind == GOAWAY;
         let told = raw.until(fits).await.unwrap();
         if told.kind == GOAWAY {
-            assert!(told.payload[3] < 3, "taken, and not answered: {told:?}");
+            assert!(told.payload[3] < 3, "taken, and without a response: {told:?}");
         } else {
             assert!(told.is(HEADERS, 3) || told.code() == REFUSED_STREAM, "{told:?}");
         }
@@ -102,7 +102,7 @@ async fn what_does_not_end_by_itself_is_cut_when_the_drain_is_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_app_breaks_off_never_looks_whole() {
     let secure = Secure::start().await;
-    for (index, (name, answer)) in [
+    for (index, (name, response)) in [
         ("length", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello"),
         ("length, nothing", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n"),
         ("chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\na\r\nhello"),
@@ -114,26 +114,26 @@ async fn what_an_app_breaks_off_never_looks_whole() {
     .enumerate()
     {
         let sandbox = FakeSandbox::scripted(move |mut exchange| async move {
-            exchange.head().await;
-            exchange.send(answer).await;
+            exchange.headers().await;
+            exchange.send(response).await;
         })
         .await;
         let target = secure.portico.public(&format!("cut{index}"), sandbox.port()).await;
         let mut raw = secure.greeted(&target.host).await;
         raw.ask(1, &target.host, "/").await;
-        let told = raw.answer(1).await;
+        let told = raw.response(1).await;
         assert_eq!((told.status, told.reset), (200, Some(INTERNAL_ERROR)), "{name}: {told:?}");
         assert!(raw.lives().await, "{name}");
     }
     let closing = FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         exchange.send("HTTP/1.1 200 OK\r\n\r\nuntil the end").await;
     })
     .await;
     let target = secure.portico.public("closing", closing.port()).await;
     let mut raw = secure.greeted(&target.host).await;
     raw.ask(1, &target.host, "/").await;
-    let told = raw.answer(1).await;
+    let told = raw.response(1).await;
     assert_eq!((told.text().as_str(), told.reset), ("until the end", None), "its end is its end");
 }
 
@@ -144,20 +144,20 @@ async fn a_cancelled_request_is_over_for_the_sandbox_as_well() {
     let sandbox = FakeSandbox::scripted(move |mut exchange| {
         let ended = ended.clone();
         async move {
-            let Some(head) = exchange.head().await else { return };
-            if head.contains("/stream") {
+            let Some(headers) = exchange.headers().await else { return };
+            if headers.contains("/stream") {
                 exchange
                     .send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n")
                     .await;
             }
             while exchange.read_more().await {}
-            ended.send(head.split(' ').nth(1).unwrap().to_owned()).await.unwrap();
+            ended.send(headers.split(' ').nth(1).unwrap().to_owned()).await.unwrap();
         }
     })
     .await;
     let target = secure.portico.public("mine", sandbox.port()).await;
     let mut raw = secure.greeted(&target.host).await;
-    for (stream, path) in [(1, "/before-its-answer"), (3, "/stream")] {
+    for (stream, path) in [(1, "/before-its-response"), (3, "/stream")] {
         raw.ask(stream, &target.host, path).await;
         let expected = usize::try_from(stream / 2 + 1).unwrap();
         sandbox.has_connections(expected).await;
@@ -181,9 +181,9 @@ async fn revoking_ends_streams_and_requests_that_hang() {
     let (token, id) = secure.portico.api.token(&target.id, json!({"scope": "interact"})).await;
     let mut raw = secure.greeted(&target.host).await;
     for (stream, path) in [(1, "/endless"), (3, "/hang")] {
-        let mut head = pseudo("GET", &target.host, path);
-        head.push(("x-miosa-preview-token", &token));
-        raw.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, fields(&head))).await;
+        let mut headers = pseudo("GET", &target.host, path);
+        headers.push(("x-miosa-preview-token", &token));
+        raw.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, fields(&headers))).await;
     }
     raw.until(|frame| frame.is(DATA, 1)).await.unwrap();
     eventually("both run", async || sandbox.received_text().contains("/hang")).await;
@@ -199,7 +199,7 @@ async fn revoking_ends_streams_and_requests_that_hang() {
             hanging = Some(frame);
         }
     }
-    println!("ended {:?} after the call had been answered", since.elapsed());
+    println!("ended {:?} after the call had returned", since.elapsed());
     assert!(since.elapsed() < Duration::from_secs(2));
     let (stream, hanging) = (stream.unwrap(), hanging.unwrap());
     assert_eq!((stream.kind, stream.code()), (RST_STREAM, CANCEL));

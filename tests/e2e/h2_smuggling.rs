@@ -46,7 +46,7 @@ fn borrowed(all: &[(Vec<u8>, Vec<u8>)]) -> Vec<(&[u8], &[u8])> {
     all.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect()
 }
 
-/// Requests whose heads must never reach a sandbox: a pseudo-field in place of the good one, or a field behind them.
+/// Requests whose headers must never reach a sandbox: a pseudo-field in place of the good one, or a field behind them.
 #[rustfmt::skip]
 const REFUSED: &[(&str, Field)] = &[
     ("te-chunked", (b"transfer-encoding", b"chunked")),
@@ -136,7 +136,7 @@ const REFUSED: &[(&str, Field)] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_head_reaches_a_sandbox_that_http_1_would_read_differently() {
+async fn no_headers_reach_a_sandbox_that_http_1_would_read_differently() {
     let secure = Secure::start().await;
     let sandbox = recording().await;
     let target = secure.portico.public("mine", sandbox.port()).await;
@@ -210,7 +210,7 @@ async fn a_length_that_lies_never_makes_a_second_request() {
             let text = String::from_utf8_lossy(&received).into_owned();
             let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
             assert!(body.len() <= length.parse().unwrap(), "{length} {pieces:?}: {text:?}");
-            // 40 octets of body may well read like a request; they are a body, and one that is cut short.
+            // 40 bytes of body may well read like a request; they are a body, and one that is cut short.
             assert!(length == "40" || !text.contains("/smuggled"), "{length} {pieces:?}: {text:?}");
         }
     }
@@ -275,7 +275,7 @@ async fn what_passes_is_rewritten_into_one_story() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trailers_cannot_say_what_a_head_would_not() {
+async fn trailers_cannot_carry_what_headers_may_not() {
     let secure = Secure::start().await;
     for field in [
         "host",
@@ -292,7 +292,7 @@ async fn trailers_cannot_say_what_a_head_would_not() {
         ":authority",
     ] {
         let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-            exchange.head().await;
+            exchange.headers().await;
             while tokio::time::timeout(Duration::from_millis(50), exchange.read_more()).await
                 == Ok(true)
             {}

@@ -23,11 +23,11 @@ async fn echoing() -> FakeSandbox {
 
 /// Opens a WebSocket on a stream, with further fields.
 fn open(host: &str, stream: u32, more: &[(&str, &str)]) -> Vec<u8> {
-    let mut head = pseudo("CONNECT", host, "/socket");
-    head.push((":protocol", "websocket"));
-    head.push(("sec-websocket-version", "13"));
-    head.extend_from_slice(more);
-    frame(HEADERS, END_HEADERS, stream, fields(&head))
+    let mut headers = pseudo("CONNECT", host, "/socket");
+    headers.push((":protocol", "websocket"));
+    headers.push(("sec-websocket-version", "13"));
+    headers.extend_from_slice(more);
+    frame(HEADERS, END_HEADERS, stream, fields(&headers))
 }
 
 /// A text message as a browser sends it: masked.
@@ -53,15 +53,15 @@ async fn bytes(raw: &mut Raw, stream: u32, count: usize) -> Vec<u8> {
     all
 }
 
-async fn head(raw: &mut Raw, stream: u32) -> Vec<(String, String)> {
-    let head = raw.until(|frame| frame.stream == stream).await.expect("a head");
-    assert_eq!(head.kind, HEADERS, "{head:?}");
-    head.fields
+async fn headers(raw: &mut Raw, stream: u32) -> Vec<(String, String)> {
+    let headers = raw.until(|frame| frame.stream == stream).await.expect("headers");
+    assert_eq!(headers.kind, HEADERS, "{headers:?}");
+    headers.fields
 }
 
-fn status(head: &[(String, String)]) -> &str {
-    assert_eq!(head[0].0, ":status");
-    &head[0].1
+fn status(headers: &[(String, String)]) -> &str {
+    assert_eq!(headers[0].0, ":status");
+    &headers[0].1
 }
 
 fn close(code: u16, reason: &str) -> Vec<u8> {
@@ -85,7 +85,7 @@ async fn messages_go_both_ways_beside_other_requests() {
         raw.settings
     );
     raw.send(open(&target.host, 1, &[("origin", "https://x.example")])).await;
-    let opened = head(&mut raw, 1).await;
+    let opened = headers(&mut raw, 1).await;
     assert_eq!(status(&opened), "200");
     for gone in
         ["connection", "upgrade", "sec-websocket-accept", "transfer-encoding", "content-length"]
@@ -98,14 +98,14 @@ async fn messages_go_both_ways_beside_other_requests() {
         assert_eq!(echo[2..], *text.as_bytes());
         let stream = 3 + 2 * u32::try_from(index).unwrap();
         raw.ask(stream, &other.host, "/").await;
-        assert_eq!(raw.answer(stream).await.text(), "hello");
+        assert_eq!(raw.response(stream).await.text(), "hello");
     }
-    // A message in pieces of one octet, each in a frame of its own.
+    // A message in pieces of one byte, each in a frame of its own.
     for byte in message("slowly") {
         raw.send(frame(DATA, 0, 1, [byte])).await;
     }
     assert_eq!(bytes(&mut raw, 1, 8).await[2..], *b"slowly");
-    // The browser closes: the app's answer to that, and then the end of the stream.
+    // The browser closes: the app's response to that, and then the end of the stream.
     raw.send(frame(DATA, END_STREAM, 1, [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8])).await;
     assert!(
         raw.until(|f| f.stream == 1 && (f.ends_stream() || f.kind == RST_STREAM)).await.is_some()
@@ -118,8 +118,9 @@ async fn much_passes_at_the_pace_of_the_slower_end() {
     const SIZE: usize = 2 << 20;
     let secure = Secure::start().await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        let head = exchange.head().await.unwrap();
-        let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).unwrap();
+        let headers = exchange.headers().await.unwrap();
+        let key =
+            headers.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).unwrap();
         let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
         exchange
             .send(format!(
@@ -151,7 +152,7 @@ async fn much_passes_at_the_pace_of_the_slower_end() {
         echo.extend_from_slice(&data.unwrap());
     }
     upload.await.unwrap();
-    assert!(echo == pattern, "{} of {SIZE} octets came back, or others", echo.len());
+    assert!(echo == pattern, "{} of {SIZE} bytes came back, or others", echo.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,14 +164,14 @@ async fn a_revoked_token_closes_the_socket_with_a_code() {
     let mut raw = secure.greeted(&target.host).await;
     let offered = format!("bearer.{token}, chat");
     raw.send(open(&target.host, 1, &[("sec-websocket-protocol", &offered)])).await;
-    assert_eq!(status(&head(&mut raw, 1).await), "200");
+    assert_eq!(status(&headers(&mut raw, 1).await), "200");
     raw.send(frame(DATA, 0, 1, message("hi"))).await;
     assert_eq!(bytes(&mut raw, 1, 4).await, b"\x81\x02hi");
     let path = format!("/sandboxes/{}/preview-tokens/{id}", target.id);
     secure.portico.api.ok("DELETE", &path, None).await;
     let since = Instant::now();
     let last = bytes(&mut raw, 1, 1000).await;
-    println!("closed {:?} after the call had been answered", since.elapsed());
+    println!("closed {:?} after the call had returned", since.elapsed());
     assert_eq!(last, close(4401, "token_revoked"));
     assert!(since.elapsed() < Duration::from_secs(2));
     assert!(raw.lives().await, "other streams go on");
@@ -183,16 +184,16 @@ async fn a_refusal_is_told_to_a_script_by_code_and_to_a_program_by_status() {
     let target = secure.portico.private("mine", sandbox.port()).await;
     let mut raw = secure.greeted(&target.host).await;
     raw.send(open(&target.host, 1, &[("origin", &format!("https://{}", target.host))])).await;
-    assert_eq!(status(&head(&mut raw, 1).await), "200");
+    assert_eq!(status(&headers(&mut raw, 1).await), "200");
     assert_eq!(bytes(&mut raw, 1, 1000).await, close(4401, "sign_in_needed"));
     raw.send(open(&target.host, 3, &[])).await;
-    assert_eq!(raw.answer(3).await.status, 401);
+    assert_eq!(raw.response(3).await.status, 401);
     assert_eq!(sandbox.connections(), 0);
     // An app that is not there.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let target = secure.portico.public("absent", nobody).await;
     raw.send(open(&target.host, 5, &[("origin", "https://x.example")])).await;
-    assert_eq!(status(&head(&mut raw, 5).await), "200");
+    assert_eq!(status(&headers(&mut raw, 5).await), "200");
     let told = bytes(&mut raw, 5, 1000).await;
     assert_eq!(told[2..4], 4502_u16.to_be_bytes());
     assert!(raw.lives().await);
@@ -209,19 +210,19 @@ async fn other_protocols_and_plain_connect_are_refused() {
         let mut all = pseudo("CONNECT", &target.host, "/");
         all.push((":protocol", protocol));
         raw.send(frame(HEADERS, END_HEADERS, stream, fields(&all))).await;
-        assert_eq!(raw.answer(stream).await.status, 501, "{protocol}");
+        assert_eq!(raw.response(stream).await.status, 501, "{protocol}");
     }
     for (stream, authority) in [(9, target.host.as_str()), (11, "169.254.169.254:80")] {
         let all = [(":method", "CONNECT"), (":authority", authority)];
         raw.send(frame(HEADERS, END_HEADERS, stream, fields(&all))).await;
-        let told = raw.answer(stream).await;
+        let told = raw.response(stream).await;
         assert_eq!(told.status, 405, "{authority}");
     }
     for (stream, version) in [(13, "8"), (15, "")] {
         let mut all = pseudo("CONNECT", &target.host, "/");
         all.extend([(":protocol", "websocket"), ("sec-websocket-version", version)]);
         raw.send(frame(HEADERS, END_HEADERS, stream, fields(&all))).await;
-        assert_eq!(raw.answer(stream).await.status, 400, "version {version:?}");
+        assert_eq!(raw.response(stream).await.status, 400, "version {version:?}");
     }
     assert_eq!(sandbox.connections(), 0);
     assert!(raw.lives().await);
@@ -244,11 +245,11 @@ async fn a_socket_whose_browser_vanishes_is_over_for_the_app() {
     let target = secure.portico.public("mine", sandbox.port()).await;
     let mut raw = secure.greeted(&target.host).await;
     raw.send(open(&target.host, 1, &[])).await;
-    assert_eq!(status(&head(&mut raw, 1).await), "200");
+    assert_eq!(status(&headers(&mut raw, 1).await), "200");
     raw.send(frame(RST_STREAM, 0, 1, CANCEL.to_be_bytes())).await;
     tokio::time::timeout(Duration::from_secs(2), ends.recv()).await.expect("reset").unwrap();
     raw.send(open(&target.host, 3, &[])).await;
-    assert_eq!(status(&head(&mut raw, 3).await), "200");
+    assert_eq!(status(&headers(&mut raw, 3).await), "200");
     drop(raw);
     tokio::time::timeout(Duration::from_secs(2), ends.recv()).await.expect("closed").unwrap();
 }
@@ -260,7 +261,7 @@ async fn the_end_of_the_process_is_told_to_sockets() {
     let target = secure.portico.public("mine", sandbox.port()).await;
     let mut raw = secure.greeted(&target.host).await;
     raw.send(open(&target.host, 1, &[])).await;
-    assert_eq!(status(&head(&mut raw, 1).await), "200");
+    assert_eq!(status(&headers(&mut raw, 1).await), "200");
     let started = Instant::now();
     let ((), last) = tokio::join!(secure.portico.running.stop(), bytes(&mut raw, 1, 1000));
     assert_eq!(last, close(1001, "going away"));

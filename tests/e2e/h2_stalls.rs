@@ -19,8 +19,8 @@ fn impatient(config: &mut Config) {
 /// A sandbox that sends far more than anybody's window.
 async fn generous() -> FakeSandbox {
     FakeSandbox::scripted(|mut exchange| async move {
-        while let Some(head) = exchange.head().await {
-            if head.starts_with("GET /small") {
+        while let Some(headers) = exchange.headers().await {
+            if headers.starts_with("GET /small") {
                 exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
                 continue;
             }
@@ -44,14 +44,14 @@ async fn who_gives_no_window_loses_the_stream_and_not_the_connection() {
         raw.greet(&setting(4, window)).await;
         let started = Instant::now();
         raw.ask(1, &target.host, path).await;
-        let told = raw.answer(1).await;
+        let told = raw.response(1).await;
         assert_eq!((told.status, told.reset), (200, Some(CANCEL)), "{name}");
         assert_eq!(told.body.len(), window as usize, "{name}");
         assert!(started.elapsed() >= SOON && started.elapsed() < LATE, "{name}");
         // Others on the same connection are served meanwhile, and after.
         raw.send(frame(SETTINGS, 0, 0, setting(4, 100_000))).await;
         raw.ask(3, &target.host, "/small").await;
-        assert_eq!(raw.answer(3).await.text(), "hello", "{name}");
+        assert_eq!(raw.response(3).await.text(), "hello", "{name}");
     }
 }
 
@@ -68,9 +68,9 @@ async fn one_slow_stream_does_not_hold_up_another() {
     for index in 0..50 {
         let stream = 9 + index * 2;
         raw.ask(stream, &target.host, "/small").await;
-        assert_eq!(raw.answer(stream).await.text(), "hello");
+        assert_eq!(raw.response(stream).await.text(), "hello");
     }
-    // Octet by octet is slow as well, and goes at the pace of whoever wants it so.
+    // Byte by byte is slow as well, and goes at the pace of whoever wants it so.
     for _ in 0..50 {
         raw.send(frame(WINDOW_UPDATE, 0, 1, 1_u32.to_be_bytes())).await;
         let data = raw.until(|frame| frame.is(DATA, 1)).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_connection_whose_window_is_used_up_is_not_kept_for_ever() {
     raw.greet(&setting(4, 10_000_000)).await;
     let started = Instant::now();
     raw.ask(1, &target.host, "/").await;
-    let told = raw.answer(1).await;
+    let told = raw.response(1).await;
     assert_eq!((told.body.len(), told.reset), (65_535, Some(CANCEL)));
     assert_eq!(raw.goodbye().await, Some(NO_ERROR));
     assert!(raw.ends().await && started.elapsed() < LATE);
@@ -118,7 +118,7 @@ async fn open_connections(secure: &Secure) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_says_nothing_is_asked_to_leave() {
     let secure = Secure::start_with(|config| {
-        config.listen.head_timeout = SOON;
+        config.listen.header_timeout = SOON;
         config.listen.keep_alive = SOON;
         config.tls.as_mut().unwrap().handshake = 3 * SOON;
     })
@@ -136,7 +136,7 @@ async fn who_says_nothing_is_asked_to_leave() {
     beginning.send(frame(HEADERS, END_STREAM, 1, fields(&pseudo("GET", &target.host, "/")))).await;
     let mut used = secure.greeted(&target.host).await;
     used.ask(1, &target.host, "/small").await;
-    assert_eq!(used.answer(1).await.text(), "hello");
+    assert_eq!(used.response(1).await.text(), "hello");
     assert!(nothing.ends().await && half.ends().await);
     assert!(started.elapsed() >= SOON);
     assert_eq!(preface.goodbye().await, Some(NO_ERROR));
@@ -178,7 +178,7 @@ async fn a_hello_that_dribbles_in_is_cut_at_the_deadline() {
 async fn a_connection_has_a_lifetime_and_what_runs_at_its_end_is_finished() {
     let secure = Secure::start_with(|config| config.listen.connection_lifetime = SOON).await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha").await;
         tokio::time::sleep(4 * SOON).await;
         exchange.send("lf").await;
@@ -199,7 +199,7 @@ async fn a_connection_has_a_lifetime_and_what_runs_at_its_end_is_finished() {
 async fn an_upload_waits_for_the_app_and_others_do_not_wait_for_it() {
     let secure = Secure::start().await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        if exchange.head().await.is_some_and(|head| head.starts_with("GET ")) {
+        if exchange.headers().await.is_some_and(|headers| headers.starts_with("GET ")) {
             exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
             return;
         }
@@ -233,7 +233,7 @@ async fn an_upload_that_stands_still_is_ended() {
     let secure = Secure::start_with(|config| config.listen.body_idle = SOON).await;
     let sandbox = generous().await;
     let reading = FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         while exchange.read_more().await {}
     })
     .await;

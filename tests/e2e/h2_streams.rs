@@ -1,4 +1,4 @@
-//! Ordinary traffic over HTTP/2: bodies and trailers both ways, answers without a body, interim answers, heads that are too large.
+//! Ordinary traffic over HTTP/2: bodies and trailers both ways, responses without a body, interim responses, headers that are too large.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn large_bodies_pass_both_ways_unchanged_and_many_at_once() {
     let secure = Secure::start().await;
     let pattern: Vec<u8> = (0..SIZE).map(|i| (i * 31 % 251) as u8).collect();
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        while exchange.head().await.is_some() {
+        while exchange.headers().await.is_some() {
             let body = exchange.body(SIZE).await;
             exchange.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {SIZE}\r\n\r\n")).await;
             exchange.send(body).await;
@@ -46,8 +46,8 @@ async fn large_bodies_pass_both_ways_unchanged_and_many_at_once() {
 async fn pieces_pass_both_ways_as_they_come_and_trailers_behind_them() {
     let secure = Secure::start().await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        let head = exchange.head().await.unwrap();
-        assert!(head.contains("transfer-encoding: chunked\r\n"), "{head}");
+        let headers = exchange.headers().await.unwrap();
+        assert!(headers.contains("transfer-encoding: chunked\r\n"), "{headers}");
         exchange
             .send("HTTP/1.1 200 OK\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n")
             .await;
@@ -82,9 +82,9 @@ async fn pieces_pass_both_ways_as_they_come_and_trailers_behind_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_without_a_body_end_with_their_head() {
+async fn responses_without_a_body_end_with_their_headers() {
     let secure = Secure::start().await;
-    for (index, (method, answer, status, length)) in [
+    for (index, (method, reply, status, length)) in [
         ("HEAD", "HTTP/1.1 200 OK\r\ncontent-length: 1234\r\n\r\n", 200, Some("1234")),
         ("HEAD", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", 200, None),
         ("GET", "HTTP/1.1 204 No Content\r\n\r\n", 204, None),
@@ -100,16 +100,17 @@ async fn answers_without_a_body_end_with_their_head() {
     .into_iter()
     .enumerate()
     {
-        let sandbox = FakeSandbox::answering(answer).await;
+        let sandbox = FakeSandbox::responding(reply).await;
         let target = secure.portico.public(&format!("empty{index}"), sandbox.port()).await;
         let mut raw = secure.greeted(&target.host).await;
         for stream in [1, 3] {
             let block = fields(&pseudo(method, &target.host, "/"));
             raw.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, block)).await;
-            let head = raw.until(|frame| frame.stream == stream).await.unwrap();
-            assert!(head.kind == HEADERS && head.ends_stream(), "{answer:?}: {head:?}");
-            let head = head.fields;
-            let field = |name: &str| head.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+            let headers = raw.until(|frame| frame.stream == stream).await.unwrap();
+            assert!(headers.kind == HEADERS && headers.ends_stream(), "{reply:?}: {headers:?}");
+            let headers = headers.fields;
+            let field =
+                |name: &str| headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
             assert_eq!(
                 (field(":status"), field("content-length")),
                 (Some(status.to_string().as_str()), length)
@@ -121,10 +122,10 @@ async fn answers_without_a_body_end_with_their_head() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn interim_answers_come_before_the_answer() {
+async fn interim_responses_come_before_the_final_one() {
     let secure = Secure::start().await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        while exchange.head().await.is_some() {
+        while exchange.headers().await.is_some() {
             exchange
                 .send("HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\nconnection: x\r\n\r\n")
                 .await;
@@ -142,67 +143,67 @@ async fn interim_answers_come_before_the_answer() {
     assert_eq!(hints[0], (":status".to_owned(), "103".to_owned()));
     assert!(hints.contains(&("link".into(), "</a.css>; rel=preload".into())), "{hints:?}");
     assert!(!hints.iter().any(|(name, _)| name == "connection"));
-    let told = raw.answer(1).await;
+    let told = raw.response(1).await;
     assert_eq!((told.status, told.text().as_str()), (200, "ok"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_visitor_that_waits_for_our_word_gets_it_when_the_app_wants_the_body() {
+async fn a_visitor_that_waits_for_100_continue_gets_it_when_the_app_wants_the_body() {
     let secure = Secure::start().await;
     let sandbox = FakeSandbox::well_behaved().await;
     let target = secure.portico.public("mine", sandbox.port()).await;
     let closed = secure.portico.private("closed", sandbox.port()).await;
     let expecting = |host: &str, stream| {
-        let mut head = pseudo("POST", host, "/");
-        head.extend([("content-length", "5"), ("expect", "100-continue")]);
-        frame(HEADERS, END_HEADERS, stream, fields(&head))
+        let mut headers = pseudo("POST", host, "/");
+        headers.extend([("content-length", "5"), ("expect", "100-continue")]);
+        frame(HEADERS, END_HEADERS, stream, fields(&headers))
     };
     let mut raw = secure.greeted(&target.host).await;
     raw.send(expecting(&target.host, 1)).await;
     let word = raw.until(|frame| frame.is(HEADERS, 1)).await.unwrap();
     assert_eq!(word.status(), "100");
     raw.send(frame(DATA, END_STREAM, 1, "hello")).await;
-    assert_eq!(raw.answer(1).await.status, 200);
+    assert_eq!(raw.response(1).await.status, 200);
     assert!(sandbox.received_text().ends_with("hello"));
     // Whoever may not come in is told so at once, and need not send anything.
     raw.send(expecting(&closed.host, 3)).await;
-    assert_eq!(raw.answer(3).await.status, 401);
+    assert_eq!(raw.response(3).await.status, 401);
     assert!(raw.lives().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_that_is_too_large_is_answered_with_a_page_on_a_connection_that_lives() {
+async fn headers_that_are_too_large_get_a_page_on_a_connection_that_lives() {
     let secure = Secure::start().await;
     let sandbox = FakeSandbox::well_behaved().await;
     let target = secure.portico.public("mine", sandbox.port()).await;
     let crumb = format!("c={}", "y".repeat(3900));
     let mut raw = secure.greeted(&target.host).await;
     for (stream, crumbs) in [(1, 18), (3, 60)] {
-        let mut head = pseudo("GET", &target.host, "/");
-        head.extend([("accept", "text/html"), ("sec-fetch-dest", "document")]);
-        head.extend(std::iter::repeat_n(("cookie", crumb.as_str()), crumbs));
-        let block = fields(&head);
+        let mut headers = pseudo("GET", &target.host, "/");
+        headers.extend([("accept", "text/html"), ("sec-fetch-dest", "document")]);
+        headers.extend(std::iter::repeat_n(("cookie", crumb.as_str()), crumbs));
+        let block = fields(&headers);
         let pieces: Vec<&[u8]> = block.chunks(16_000).collect();
         for (index, piece) in pieces.iter().enumerate() {
             let last = if index + 1 == pieces.len() { END_HEADERS } else { 0 };
             let (kind, ends) = if index == 0 { (HEADERS, END_STREAM) } else { (CONTINUATION, 0) };
             raw.send(frame(kind, last | ends, stream, piece)).await;
         }
-        let told = raw.answer(stream).await;
+        let told = raw.response(stream).await;
         assert_eq!((told.status, told.reset), (431, None), "{crumbs} cookies");
-        assert_eq!(told.field("x-preview-error"), Some("head_too_large"));
+        assert_eq!(told.field("x-preview-error"), Some("headers_too_large"));
         assert!(told.field("content-type").unwrap().starts_with("text/html"), "{told:?}");
         assert!(told.text().contains("<html"), "{}", told.text());
     }
     raw.ask(5, &target.host, "/").await;
-    assert_eq!(raw.answer(5).await.text(), "hello", "the connection works as before");
+    assert_eq!(raw.response(5).await.text(), "hello", "the connection works as before");
     assert_eq!(sandbox.connections(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_lying_app_sends_is_a_page_here_as_well() {
     let secure = Secure::start().await;
-    for (index, answer) in [
+    for (index, reply) in [
         "SSH-2.0-OpenSSH_9.2\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX-A: b\rSet-Cookie: evil\r\n\r\n",
@@ -211,20 +212,20 @@ async fn what_a_lying_app_sends_is_a_page_here_as_well() {
     .into_iter()
     .enumerate()
     {
-        let sandbox = FakeSandbox::answering(answer).await;
+        let sandbox = FakeSandbox::responding(reply).await;
         let target = secure.portico.public(&format!("liar{index}"), sandbox.port()).await;
         let mut http2 = secure.http2(&target.host).await;
         let response = http2.get(&target.host, "/").await;
-        assert_eq!(response.status, 502, "{answer:?}");
-        assert_eq!(response.field("x-preview-error"), Some("bad_answer"), "{answer:?}");
+        assert_eq!(response.status, 502, "{reply:?}");
+        assert_eq!(response.field("x-preview-error"), Some("bad_response"), "{reply:?}");
     }
-    let hopping = FakeSandbox::answering(
+    let hopping = FakeSandbox::responding(
         "HTTP/1.1 200 OK\r\nConnection: keep-alive, x-hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nUpgrade: h2c\r\n\
          Proxy-Connection: x\r\nContent-Length: 2\r\n\r\nok",
     )
     .await;
     let target = secure.portico.public("hopping", hopping.port()).await;
-    // The client's library refuses answers that have any of these.
+    // The client's library refuses responses that have any of these.
     let response = secure.http2(&target.host).await.get(&target.host, "/").await;
     assert_eq!(
         (response.status, response.field("x-hop"), response.field("upgrade")),

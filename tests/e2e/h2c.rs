@@ -38,27 +38,27 @@ impl Drop for H2Sandbox {
 type Asked = (Request<RecvStream>, SendResponse<Bytes>);
 
 impl H2Sandbox {
-    /// Every request is answered in a task of its own. The number is the request's, beginning with 0, over all connections.
-    async fn answering<F, Fut>(answer: F) -> Self
+    /// Every request is handled in a task of its own. The number is the request's, beginning with 0, over all connections.
+    async fn responding<F, Fut>(handler: F) -> Self
     where
         F: Fn(usize, Asked) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        Self::with(Builder::new(), answer).await
+        Self::with(Builder::new(), handler).await
     }
 
-    async fn with<F, Fut>(builder: Builder, answer: F) -> Self
+    async fn with<F, Fut>(builder: Builder, handler: F) -> Self
     where
         F: Fn(usize, Asked) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let (answer, counter) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
+        let (handler, counter) = (Arc::new(handler), Arc::new(AtomicUsize::new(0)));
         Self::serving(builder, move |mut connection, seen| {
-            let (answer, counter) = (Arc::clone(&answer), Arc::clone(&counter));
+            let (handler, counter) = (Arc::clone(&handler), Arc::clone(&counter));
             async move {
                 while let Some(Ok(asked)) = connection.accept().await {
                     note(&seen, &asked.0);
-                    tokio::spawn(answer(counter.fetch_add(1, Ordering::SeqCst), asked));
+                    tokio::spawn(handler(counter.fetch_add(1, Ordering::SeqCst), asked));
                 }
             }
         })
@@ -155,11 +155,11 @@ fn response(status: u16, fields: &[(&str, &str)]) -> Response<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_visitor_of_http_1_gets_and_posts() {
     let portico = single().await;
-    let sandbox = H2Sandbox::answering(|_, asked| echo(asked)).await;
+    let sandbox = H2Sandbox::responding(|_, asked| echo(asked)).await;
     let target = published(&portico, "mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
-    let answer = visitor.roundtrip(target.get("/a?b=c", "")).await;
-    assert_eq!((answer.status, answer.text().as_str()), (200, ""));
+    let reply = visitor.roundtrip(target.get("/a?b=c", "")).await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, ""));
     assert_eq!(visitor.roundtrip(post(&target, "/form", "a=1")).await.text(), "a=1");
     let chunked = format!(
         "POST / HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
@@ -173,15 +173,15 @@ async fn a_visitor_of_http_1_gets_and_posts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_without_bodies_stay_what_they_are() {
     let portico = single().await;
-    let sandbox = H2Sandbox::answering(|_, (request, mut respond)| async move {
+    let sandbox = H2Sandbox::responding(|_, (request, mut respond)| async move {
         let path = request.uri().path().to_owned();
-        let head = match path.as_str() {
+        let response = match path.as_str() {
             "/204" => response(204, &[]),
             "/304" => response(304, &[("etag", "\"a\""), ("content-length", "7")]),
             "/sized" => response(200, &[("content-length", "7")]),
             _ => response(200, &[]),
         };
-        respond.send_response(head, true).unwrap();
+        respond.send_response(response, true).unwrap();
     })
     .await;
     let target = published(&portico, "mine", sandbox.port()).await;
@@ -190,28 +190,28 @@ async fn heads_without_bodies_stay_what_they_are() {
         let request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n\r\n", target.host);
         visitor.roundtrip(request).await
     };
-    let answer = ask("GET", "/204").await;
+    let reply = ask("GET", "/204").await;
     assert_eq!(
-        (answer.status, answer.field("content-length"), answer.field("transfer-encoding")),
+        (reply.status, reply.field("content-length"), reply.field("transfer-encoding")),
         (204, None, None)
     );
-    let answer = ask("GET", "/304").await;
+    let reply = ask("GET", "/304").await;
     assert_eq!(
-        (answer.status, answer.field("etag"), answer.field("content-length")),
+        (reply.status, reply.field("etag"), reply.field("content-length")),
         (304, Some("\"a\""), Some("7"))
     );
-    let answer = ask("HEAD", "/sized").await;
-    assert_eq!((answer.status, answer.field("content-length")), (200, Some("7")));
+    let reply = ask("HEAD", "/sized").await;
+    assert_eq!((reply.status, reply.field("content-length")), (200, Some("7")));
     assert_eq!(ask("HEAD", "/open").await.status, 200);
-    let answer = ask("GET", "/empty").await;
-    assert_eq!((answer.status, answer.field("content-length")), (200, Some("0")));
+    let reply = ask("GET", "/empty").await;
+    assert_eq!((reply.status, reply.field("content-length")), (200, Some("0")));
     assert_eq!(sandbox.connections(), 1, "all of it on one connection");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn early_hints_pass_and_a_switch_does_not() {
     let portico = single().await;
-    let sandbox = H2Sandbox::answering(|_, (request, mut respond)| async move {
+    let sandbox = H2Sandbox::responding(|_, (request, mut respond)| async move {
         let early = if request.uri().path() == "/hints" { 103 } else { 101 };
         respond.send_informational(response(early, &[("link", "</a.css>; rel=preload")])).unwrap();
         respond.send_response(response(200, &[]), true).unwrap();
@@ -220,18 +220,18 @@ async fn early_hints_pass_and_a_switch_does_not() {
     let target = published(&portico, "mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
     visitor.send(target.get("/hints", "")).await;
-    let early = visitor.head().await.unwrap();
+    let early = visitor.headers().await.unwrap();
     assert_eq!((early.status, early.field("link")), (103, Some("</a.css>; rel=preload")));
     assert_eq!(visitor.response().await.status, 200);
     visitor.send(target.get("/switch", "")).await;
-    let answer = visitor.head().await.unwrap();
-    assert_eq!((answer.status, answer.field("x-preview-error")), (502, Some("bad_answer")));
+    let reply = visitor.headers().await.unwrap();
+    assert_eq!((reply.status, reply.field("x-preview-error")), (502, Some("bad_response")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trailers_pass_but_for_those_that_frame_or_route() {
     let portico = single().await;
-    let sandbox = H2Sandbox::answering(|_, (_, mut respond)| async move {
+    let sandbox = H2Sandbox::responding(|_, (_, mut respond)| async move {
         let mut send = respond.send_response(response(200, &[]), false).unwrap();
         send.send_data("body".into(), false).unwrap();
         let mut trailers = HeaderMap::new();
@@ -242,18 +242,18 @@ async fn trailers_pass_but_for_those_that_frame_or_route() {
     })
     .await;
     let target = published(&portico, "mine", sandbox.port()).await;
-    let answer = portico.visit(target.get("/", "TE: trailers\r\nConnection: TE\r\n")).await;
-    assert_eq!(answer.text(), "body");
-    assert_eq!(answer.trailers, [("x-sum".to_owned(), "7".to_owned())]);
+    let reply = portico.visit(target.get("/", "TE: trailers\r\nConnection: TE\r\n")).await;
+    assert_eq!(reply.text(), "body");
+    assert_eq!(reply.trailers, [("x-sum".to_owned(), "7".to_owned())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_that_are_too_large_or_contradict_themselves_are_refused() {
+async fn responses_that_are_too_large_or_contradict_themselves_are_refused() {
     let portico = single().await;
-    let sandbox = H2Sandbox::answering(|_, (request, mut respond)| async move {
+    let sandbox = H2Sandbox::responding(|_, (request, mut respond)| async move {
         let path = request.uri().path().to_owned();
-        let mut head = response(200, &[]);
-        let fields = head.headers_mut();
+        let mut response = response(200, &[]);
+        let fields = response.headers_mut();
         let mut add = |name: String, value: String| {
             fields.append(name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap());
         };
@@ -264,10 +264,10 @@ async fn answers_that_are_too_large_or_contradict_themselves_are_refused() {
             "/short" => add("content-length".into(), "10".into()),
             "/over" => add("content-length".into(), "2".into()),
             "/two" => ["4", "5"].iter().for_each(|n| add("content-length".into(), (*n).into())),
-            "/odd" => *head.status_mut() = http::StatusCode::from_u16(777).unwrap(),
+            "/odd" => *response.status_mut() = http::StatusCode::from_u16(777).unwrap(),
             _ => {}
         }
-        if let Ok(mut send) = respond.send_response(head, false) {
+        if let Ok(mut send) = respond.send_response(response, false) {
             drop(send.send_data("five!".into(), true));
             drop(poll_fn(|cx| send.poll_reset(cx)).await);
         }
@@ -275,52 +275,53 @@ async fn answers_that_are_too_large_or_contradict_themselves_are_refused() {
     .await;
     let target = published(&portico, "mine", sandbox.port()).await;
     for path in ["/huge", "/long", "/many", "/two", "/odd"] {
-        let answer = portico.visit(target.get(path, "")).await;
+        let reply = portico.visit(target.get(path, "")).await;
         assert_eq!(
-            (answer.status, answer.field("x-preview-error")),
-            (502, Some("bad_answer")),
+            (reply.status, reply.field("x-preview-error")),
+            (502, Some("bad_response")),
             "{path}"
         );
     }
     for path in ["/short", "/over"] {
         let mut visitor = portico.connect().await;
         visitor.send(target.get(path, "")).await;
-        if let Some(head) = visitor.head().await
-            && head.status == 200
+        if let Some(response) = visitor.headers().await
+            && response.status == 200
         {
-            let length: usize = head.field("content-length").unwrap().parse().unwrap();
+            let length: usize = response.field("content-length").unwrap().parse().unwrap();
             assert!(visitor.rest().await.len() < length, "{path} looks whole");
         }
     }
     assert_eq!(portico.visit(target.get("/fine", "")).await.text(), "five!");
-    assert_eq!(sandbox.connections(), 1, "one bad answer is no reason to leave");
+    assert_eq!(sandbox.connections(), 1, "one bad response is no reason to leave");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_of_http_1_is_told_apart_from_one_that_crashes() {
     let portico = single().await;
-    let one = FakeSandbox::answering("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+    let one =
+        FakeSandbox::responding("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
     let target = published(&portico, "old", one.port()).await;
-    let answer = portico.visit(target.get("/", "")).await;
-    assert_eq!((answer.status, answer.field("x-preview-error")), (502, Some("no_h2c")));
+    let reply = portico.visit(target.get("/", "")).await;
+    assert_eq!((reply.status, reply.field("x-preview-error")), (502, Some("no_h2c")));
     let crashing = FakeSandbox::scripted(|exchange| async move { drop(exchange) }).await;
     let target = published(&portico, "gone", crashing.port()).await;
-    let answer = portico.visit(target.get("/", "")).await;
-    assert_eq!((answer.status, answer.field("x-preview-error")), (502, Some("connection_closed")));
+    let reply = portico.visit(target.get("/", "")).await;
+    assert_eq!((reply.status, reply.field("x-preview-error")), (502, Some("connection_closed")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_is_refused_with_a_code_of_its_own() {
     let portico = single().await;
-    let sandbox = H2Sandbox::answering(|_, asked| echo(asked)).await;
+    let sandbox = H2Sandbox::responding(|_, asked| echo(asked)).await;
     let target = published(&portico, "mine", sandbox.port()).await;
     let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    let answer = portico.visit(target.get("/", fields)).await;
-    assert_eq!((answer.status, answer.field("x-preview-error")), (501, Some("no_upgrade")));
+    let reply = portico.visit(target.get("/", fields)).await;
+    assert_eq!((reply.status, reply.field("x-preview-error")), (501, Some("no_upgrade")));
     let mut browser = portico.connect().await;
     let origin = format!("{fields}Origin: http://{}\r\n", target.host);
     browser.send(target.get("/", &origin)).await;
-    assert_eq!(browser.head().await.unwrap().status, 101);
+    assert_eq!(browser.headers().await.unwrap().status, 101);
     assert_eq!(browser.rest().await, b"\x88\x0c\x11\x95no_upgrade", "close code 4501");
     assert_eq!(sandbox.connections(), 0);
 }
@@ -328,7 +329,7 @@ async fn a_websocket_is_refused_with_a_code_of_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_stream_is_sent_again_once_with_its_body() {
     let portico = single().await;
-    let sandbox = H2Sandbox::answering(|n, (mut request, mut respond)| async move {
+    let sandbox = H2Sandbox::responding(|n, (mut request, mut respond)| async move {
         if n == 0 {
             // Looked at, and then refused all the same: the body has been on its way.
             request.body_mut().data().await;
@@ -342,15 +343,15 @@ async fn a_refused_stream_is_sent_again_once_with_its_body() {
     .await;
     let target = published(&portico, "mine", sandbox.port()).await;
     assert_eq!(portico.visit(post(&target, "/once", "the body")).await.text(), "the body");
-    let answer = portico.visit(post(&target, "/never", "the body")).await;
-    assert_eq!((answer.status, answer.field("x-preview-error")), (502, Some("connection_closed")));
+    let reply = portico.visit(post(&target, "/never", "the body")).await;
+    assert_eq!((reply.status, reply.field("x-preview-error")), (502, Some("connection_closed")));
     assert_eq!(sandbox.seen(), ["POST /once", "POST /once", "POST /never", "POST /never"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_resets_are_final() {
     let portico = single().await;
-    let sandbox = H2Sandbox::answering(|n, (request, mut respond)| async move {
+    let sandbox = H2Sandbox::responding(|n, (request, mut respond)| async move {
         match n {
             1 => respond.send_reset(Reason::INTERNAL_ERROR),
             2 => respond.send_reset(Reason::CANCEL),
@@ -361,9 +362,9 @@ async fn other_resets_are_final() {
     let target = published(&portico, "mine", sandbox.port()).await;
     assert_eq!(portico.visit(target.get("/first", "")).await.status, 200);
     for request in [post(&target, "/", "x"), target.get("/", "")] {
-        let answer = portico.visit(request).await;
+        let reply = portico.visit(request).await;
         assert_eq!(
-            (answer.status, answer.field("x-preview-error")),
+            (reply.status, reply.field("x-preview-error")),
             (502, Some("connection_closed"))
         );
     }
@@ -399,7 +400,7 @@ async fn a_goodbye_lets_what_runs_finish_and_sends_the_rest_elsewhere() {
         (0..4).map(|n| portico.visit(post(&target, "/", if n % 2 == 0 { "even" } else { "odd" }))),
     )
     .await;
-    assert!(both.iter().all(|answer| answer.status == 200), "{both:?}");
+    assert!(both.iter().all(|reply| reply.status == 200), "{both:?}");
     assert!(sandbox.connections() >= 6, "each goodbye was followed by another connection");
     assert_eq!(sandbox.seen().len(), 9, "nothing was sent twice");
 }
@@ -420,8 +421,8 @@ async fn a_restarted_server_is_found_again_and_nothing_is_sent_twice() {
     let target = published(&portico, "mine", sandbox.port()).await;
     assert_eq!(portico.visit(post(&target, "/1", "a")).await.text(), "a");
     // Not repeatable: the visitor is told.
-    let answer = portico.visit(post(&target, "/2", "b")).await;
-    assert_eq!((answer.status, answer.field("x-preview-error")), (502, Some("connection_closed")));
+    let reply = portico.visit(post(&target, "/2", "b")).await;
+    assert_eq!((reply.status, reply.field("x-preview-error")), (502, Some("connection_closed")));
     assert_eq!(portico.visit(post(&target, "/3", "c")).await.text(), "c");
     // Repeatable: the visitor never learns.
     assert_eq!(portico.visit(target.get("/4", "")).await.status, 200);
@@ -447,8 +448,8 @@ async fn no_more_requests_than_the_server_takes_are_under_way_and_the_others_wai
     })
     .await;
     let target = published(&portico, "mine", sandbox.port()).await;
-    let answers = join_all((0..30).map(|_| portico.visit(post(&target, "/", "x")))).await;
-    assert!(answers.iter().all(|answer| answer.status == 200 && answer.text() == "x"));
+    let responses = join_all((0..30).map(|_| portico.visit(post(&target, "/", "x")))).await;
+    assert!(responses.iter().all(|reply| reply.status == 200 && reply.text() == "x"));
     assert_eq!(running.1.load(Ordering::SeqCst), 3);
     assert_eq!((sandbox.connections(), sandbox.seen().len()), (1, 30));
 }
@@ -488,7 +489,7 @@ async fn a_visitor_who_reads_nothing_holds_back_its_own_stream_and_no_other() {
     let portico = single().await;
     let sent = Arc::<AtomicUsize>::default();
     let counted = Arc::clone(&sent);
-    let sandbox = H2Sandbox::answering(move |_, (request, respond)| {
+    let sandbox = H2Sandbox::responding(move |_, (request, respond)| {
         let counted = Arc::clone(&counted);
         async move {
             if request.uri().path() == "/flood" {
@@ -514,7 +515,7 @@ async fn a_visitor_who_reads_nothing_holds_back_its_own_stream_and_no_other() {
     assert!(since.elapsed() < Duration::from_secs(2), "took {:?}", since.elapsed());
     assert_eq!(sandbox.connections(), 1);
     // Whoever reads on gets more.
-    assert_eq!(slow[0].head().await.unwrap().status, 200);
+    assert_eq!(slow[0].headers().await.unwrap().status, 200);
     let mut read = 0;
     while read < 8 << 20 {
         read += slow[0].chunk().await.unwrap().len();
@@ -525,7 +526,7 @@ async fn a_visitor_who_reads_nothing_holds_back_its_own_stream_and_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_reads_nothing_holds_back_the_upload() {
     let portico = single().await;
-    let sandbox = H2Sandbox::answering(|_, (mut request, _respond)| async move {
+    let sandbox = H2Sandbox::responding(|_, (mut request, _respond)| async move {
         // Takes one piece, makes no room, and keeps the stream.
         request.body_mut().data().await;
         std::future::pending::<()>().await;
@@ -559,28 +560,28 @@ async fn a_server_that_takes_nothing_is_the_one_to_blame() {
         config.forward.first_byte_timeout = Duration::from_millis(400);
     })
     .await;
-    let sandbox = H2Sandbox::answering(|_, (request, respond)| async move {
+    let sandbox = H2Sandbox::responding(|_, (request, respond)| async move {
         std::future::pending::<()>().await;
         drop((request, respond));
     })
     .await;
     let target = published(&portico, "mine", sandbox.port()).await;
     let large = "x".repeat(1 << 20);
-    let answer = portico.visit(post(&target, "/", &large)).await;
-    assert_eq!((answer.status, answer.field("x-preview-error")), (504, Some("response_timeout")));
-    // Whoever leaves a request unanswered gets no other one on that connection.
-    let answer = portico.visit(target.get("/", "")).await;
-    assert_eq!(answer.status, 504);
+    let reply = portico.visit(post(&target, "/", &large)).await;
+    assert_eq!((reply.status, reply.field("x-preview-error")), (504, Some("response_timeout")));
+    // Whoever leaves a request without a response gets no other one on that connection.
+    let reply = portico.visit(target.get("/", "")).await;
+    assert_eq!(reply.status, 504);
     assert_eq!(sandbox.connections(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_upload_is_no_slow_answer() {
+async fn a_slow_upload_is_no_slow_response() {
     let portico = Portico::start_with(|config| {
         config.forward.first_byte_timeout = Duration::from_millis(500);
     })
     .await;
-    let sandbox = H2Sandbox::answering(|_, asked| echo(asked)).await;
+    let sandbox = H2Sandbox::responding(|_, asked| echo(asked)).await;
     let target = published(&portico, "mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
     visitor

@@ -86,22 +86,22 @@ impl TlsSandbox {
         Self { port, connections, accepting }
     }
 
-    async fn answering(issued: &Issued, answer: &'static str) -> Self {
+    async fn responding(issued: &Issued, response: &'static str) -> Self {
         Self::scripted(issued, move |mut stream| async move {
-            while head(&mut stream).await.is_some() {
-                stream.write_all(answer.as_bytes()).await.unwrap();
+            while headers(&mut stream).await.is_some() {
+                stream.write_all(response.as_bytes()).await.unwrap();
             }
         })
         .await
     }
 }
 
-async fn head(stream: &mut TlsStream<TcpStream>) -> Option<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.ok()?);
+async fn headers(stream: &mut TlsStream<TcpStream>) -> Option<String> {
+    let mut headers = Vec::new();
+    while !headers.ends_with(b"\r\n\r\n") {
+        headers.push(stream.read_u8().await.ok()?);
     }
-    String::from_utf8(head).ok()
+    String::from_utf8(headers).ok()
 }
 
 async fn published(portico: &Portico, slug: &str, port: u16) -> SandboxHandle {
@@ -115,11 +115,11 @@ const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_made_up_certificate_is_taken_and_connections_are_kept() {
     let portico = Portico::start_with(|config| config.workers = 1).await;
-    let sandbox = TlsSandbox::answering(&issue(), HELLO).await;
+    let sandbox = TlsSandbox::responding(&issue(), HELLO).await;
     let target = published(&portico, "mine", sandbox.port).await;
     for _ in 0..5 {
-        let answer = portico.visit(target.get("/", "")).await;
-        assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
+        let response = portico.visit(target.get("/", "")).await;
+        assert_eq!((response.status, response.text().as_str()), (200, "hello"));
         // Tickets have had the time to come, and say nothing about whether the connection is good.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -133,13 +133,13 @@ async fn with_authorities_named_only_their_certificates_are_taken() {
     let file = files.path().join("authorities.pem");
     std::fs::write(&file, &right.authority).unwrap();
     let portico = Portico::start_with(|config| config.sandbox_authorities = Some(file)).await;
-    let good = TlsSandbox::answering(&right, HELLO).await;
+    let good = TlsSandbox::responding(&right, HELLO).await;
     let target = published(&portico, "good", good.port).await;
     assert_eq!(portico.visit(target.get("/", "")).await.text(), "hello");
-    let bad = TlsSandbox::answering(&wrong, HELLO).await;
+    let bad = TlsSandbox::responding(&wrong, HELLO).await;
     let target = published(&portico, "bad", bad.port).await;
-    let answer = portico.visit(target.get("/", "")).await;
-    assert_eq!((answer.status, answer.field("x-preview-error")), (502, Some("no_tls")));
+    let response = portico.visit(target.get("/", "")).await;
+    assert_eq!((response.status, response.field("x-preview-error")), (502, Some("no_tls")));
     assert_eq!(bad.connections.load(Ordering::SeqCst), 0);
 }
 
@@ -151,22 +151,28 @@ async fn a_port_that_speaks_no_tls_or_hangs_is_told_as_that() {
     .await;
     let plain = crate::support::FakeSandbox::well_behaved().await;
     let target = published(&portico, "plain", plain.port()).await;
-    // What it waits for after our hello never comes, as its head never ends.
-    let answer = portico.visit(target.get("/", "")).await;
-    assert_eq!((answer.status, answer.field("x-preview-error")), (504, Some("connect_timeout")));
+    // What it waits for after our hello never comes, as its headers never end.
+    let response = portico.visit(target.get("/", "")).await;
+    assert_eq!(
+        (response.status, response.field("x-preview-error")),
+        (504, Some("connect_timeout"))
+    );
     let shouting = crate::support::FakeSandbox::scripted(|mut exchange| async move {
         exchange.send("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
         while exchange.read_more().await {}
     })
     .await;
     let target = published(&portico, "shouting", shouting.port()).await;
-    let answer = portico.visit(target.get("/", "")).await;
-    assert_eq!((answer.status, answer.field("x-preview-error")), (502, Some("no_tls")));
+    let response = portico.visit(target.get("/", "")).await;
+    assert_eq!((response.status, response.field("x-preview-error")), (502, Some("no_tls")));
     let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = published(&portico, "hanging", hanging.local_addr().unwrap().port()).await;
     let since = Instant::now();
-    let answer = portico.visit(target.get("/", "")).await;
-    assert_eq!((answer.status, answer.field("x-preview-error")), (504, Some("connect_timeout")));
+    let response = portico.visit(target.get("/", "")).await;
+    assert_eq!(
+        (response.status, response.field("x-preview-error")),
+        (504, Some("connect_timeout"))
+    );
     assert!(since.elapsed() < Duration::from_secs(3), "took {:?}", since.elapsed());
 }
 
@@ -174,7 +180,7 @@ async fn a_port_that_speaks_no_tls_or_hangs_is_told_as_that() {
 async fn a_websocket_is_a_tunnel_through_both_encryptions() {
     let portico = Portico::start().await;
     let sandbox = TlsSandbox::scripted(&issue(), |mut stream| async move {
-        head(&mut stream).await.unwrap();
+        headers(&mut stream).await.unwrap();
         let agreed = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                       Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nfirst";
         stream.write_all(agreed.as_bytes()).await.unwrap();
@@ -190,11 +196,11 @@ async fn a_websocket_is_a_tunnel_through_both_encryptions() {
         connect_tls(trusting(&authority, &["http/1.1"]), address, &target.host).await.unwrap();
     let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     visitor.write_all(target.get("/", fields).as_bytes()).await.unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(visitor.read_u8().await.unwrap());
+    let mut headers = Vec::new();
+    while !headers.ends_with(b"\r\n\r\n") {
+        headers.push(visitor.read_u8().await.unwrap());
     }
-    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+    assert!(headers.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&headers));
     let mut first = [0; 5];
     visitor.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"first");
@@ -211,7 +217,7 @@ async fn a_websocket_is_a_tunnel_through_both_encryptions() {
 async fn a_body_that_ends_with_the_connection_is_whole_only_after_a_goodbye() {
     let portico = Portico::start().await;
     let sandbox = TlsSandbox::scripted(&issue(), |mut stream| async move {
-        let asked = head(&mut stream).await.unwrap();
+        let asked = headers(&mut stream).await.unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nall of it").await.unwrap();
         stream.flush().await.unwrap();
         if asked.starts_with("GET /whole") {
@@ -225,11 +231,11 @@ async fn a_body_that_ends_with_the_connection_is_whole_only_after_a_goodbye() {
     })
     .await;
     let target = published(&portico, "mine", sandbox.port).await;
-    let answer = portico.visit(target.get("/whole", "")).await;
-    assert_eq!((answer.status, answer.text().as_str()), (200, "all of it"));
+    let response = portico.visit(target.get("/whole", "")).await;
+    assert_eq!((response.status, response.text().as_str()), (200, "all of it"));
     let mut visitor = portico.connect().await;
     visitor.send(target.get("/cut", "")).await;
-    assert_eq!(visitor.head().await.unwrap().status, 200);
+    assert_eq!(visitor.headers().await.unwrap().status, 200);
     let rest = String::from_utf8(visitor.rest().await).unwrap();
     assert!(!rest.ends_with("0\r\n\r\n"), "a cut body looks whole: {rest:?}");
 }
@@ -238,7 +244,7 @@ async fn a_body_that_ends_with_the_connection_is_whole_only_after_a_goodbye() {
 async fn a_kept_connection_that_the_app_has_closed_is_not_used() {
     let portico = Portico::start_with(|config| config.workers = 1).await;
     let sandbox = TlsSandbox::scripted(&issue(), |mut stream| async move {
-        head(&mut stream).await.unwrap();
+        headers(&mut stream).await.unwrap();
         stream.write_all(HELLO.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
     })

@@ -8,7 +8,7 @@ use crate::support::{FakeSandbox, Portico};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// A sandbox that answers `n` requests on a connection, then ends it the moment the next one has come.
+/// A sandbox that responds to `n` requests on a connection, then ends it the moment the next one has come.
 async fn closing_after(n: usize) -> (FakeSandbox, Arc<AtomicUsize>) {
     let posts = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&posts);
@@ -16,14 +16,14 @@ async fn closing_after(n: usize) -> (FakeSandbox, Arc<AtomicUsize>) {
         let posts = Arc::clone(&count);
         async move {
             for _ in 0..n {
-                let Some(head) = exchange.head().await else { return };
-                if head.starts_with("POST") {
+                let Some(headers) = exchange.headers().await else { return };
+                if headers.starts_with("POST") {
                     posts.fetch_add(1, Ordering::SeqCst);
                 }
                 exchange.send(OK).await;
             }
-            if let Some(head) = exchange.head().await
-                && head.starts_with("POST")
+            if let Some(headers) = exchange.headers().await
+                && headers.starts_with("POST")
             {
                 posts.fetch_add(1, Ordering::SeqCst);
             }
@@ -63,7 +63,7 @@ async fn a_post_is_delivered_at_most_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_does_not_ride_on_a_connection_that_has_been_idle() {
     let portico = Portico::start_with(|config| config.workers = 1).await;
-    let sandbox = FakeSandbox::answering(OK).await;
+    let sandbox = FakeSandbox::responding(OK).await;
     let target = portico.public("mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
     let post = format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", target.host);
@@ -81,8 +81,8 @@ async fn a_post_does_not_ride_on_a_connection_that_has_been_idle() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_apps_own_idle_limit_is_followed() {
     let portico = Portico::start_with(|config| config.workers = 1).await;
-    let answer = "HTTP/1.1 200 OK\r\nkeep-alive: timeout=2\r\ncontent-length: 2\r\n\r\nok";
-    let sandbox = FakeSandbox::answering(answer).await;
+    let reply = "HTTP/1.1 200 OK\r\nkeep-alive: timeout=2\r\ncontent-length: 2\r\n\r\nok";
+    let sandbox = FakeSandbox::responding(reply).await;
     let target = portico.public("mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
     visitor.roundtrip(target.get("/", "")).await;
@@ -96,7 +96,7 @@ async fn the_apps_own_idle_limit_is_followed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_not_shared_between_sandboxes() {
     let portico = Portico::start_with(|config| config.workers = 1).await;
-    let sandbox = FakeSandbox::answering(OK).await;
+    let sandbox = FakeSandbox::responding(OK).await;
     let (a, b) =
         (portico.public("a", sandbox.port()).await, portico.public("b", sandbox.port()).await);
     let mut visitor = portico.connect().await;

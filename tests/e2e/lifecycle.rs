@@ -66,8 +66,8 @@ async fn idle_sandboxes_end_and_visited_ones_do_not() {
     let clock = clock();
     let portico = Portico::start_at(clock.clone(), |_| {}).await;
     let app = FakeSandbox::scripted(|mut exchange| async move {
-        let Some(head) = exchange.head().await else { return };
-        if head.contains("GET /stream") {
+        let Some(headers) = exchange.headers().await else { return };
+        if headers.contains("GET /stream") {
             exchange.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
             while exchange.send("2\r\nhi\r\n").await {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -92,7 +92,7 @@ async fn idle_sandboxes_end_and_visited_ones_do_not() {
     let host = |slug: &str| format!("Host: {}-{slug}.sandbox.localhost\r\n\r\n", app.port());
     let mut stream = portico.connect().await;
     stream.send(format!("GET /stream HTTP/1.1\r\n{}", host("streaming"))).await;
-    assert_eq!(stream.head().await.unwrap().status, 200);
+    assert_eq!(stream.headers().await.unwrap().status, 200);
     clock.advance(Duration::from_secs(20));
     let visit = format!("GET / HTTP/1.1\r\n{}", host("visited"));
     assert_eq!(portico.visit(&visit).await.status, 200);
@@ -112,8 +112,8 @@ async fn idle_sandboxes_end_and_visited_ones_do_not() {
 async fn what_moves_over_a_socket_or_a_stream_is_a_visit() {
     let portico = Portico::start().await;
     let app = FakeSandbox::scripted(|mut exchange| async move {
-        let Some(head) = exchange.head().await else { return };
-        let socket = head.contains("upgrade: websocket");
+        let Some(headers) = exchange.headers().await else { return };
+        let socket = headers.contains("upgrade: websocket");
         exchange
             .send(if socket {
                 "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
@@ -136,7 +136,7 @@ async fn what_moves_over_a_socket_or_a_stream_is_a_visit() {
         let mut connection = portico.connect().await;
         let host = format!("{}-{slug}.sandbox.localhost", app.port());
         connection.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n")).await;
-        assert!(matches!(connection.head().await.unwrap().status, 101 | 200));
+        assert!(matches!(connection.headers().await.unwrap().status, 101 | 200));
         open.push(tokio::spawn(async move { drop(connection.rest().await) }));
         ids.push(id);
     }
@@ -283,8 +283,8 @@ async fn moves_that_make_no_sense_are_refused_and_repeated_ones_are_not() {
     let id = create(&portico.api, json!({"slug": "mine"})).await;
     let mut told = Vec::new();
     for way in ["pause", "pause", "resume", "resume", "stop", "stop", "pause", "resume"] {
-        let answer = portico.api.call("POST", &format!("/sandboxes/{id}/{way}"), None).await;
-        let json = answer.json();
+        let response = portico.api.call("POST", &format!("/sandboxes/{id}/{way}"), None).await;
+        let json = response.json();
         let word = json["data"]["state"].as_str().or(json["error"]["code"].as_str()).unwrap();
         told.push(word.to_owned());
     }
@@ -303,8 +303,8 @@ async fn moves_that_make_no_sense_are_refused_and_repeated_ones_are_not() {
     );
     portico.api.ok("DELETE", &format!("/sandboxes/{id}"), None).await;
     for way in ["pause", "resume", "stop", "extend"] {
-        let answer = portico.api.call("POST", &format!("/sandboxes/{id}/{way}"), None).await;
-        assert_eq!((way, answer.status), (way, 409));
+        let response = portico.api.call("POST", &format!("/sandboxes/{id}/{way}"), None).await;
+        assert_eq!((way, response.status), (way, 409));
     }
     let other =
         portico.api.call("POST", &format!("/sandboxes/{}/pause", SandboxId::new()), None).await;

@@ -25,15 +25,15 @@ const OFF: Settings = Settings {
     public_burst: 0,
 };
 
-/// An app that answers `/slow` only when the visitor has gone, and everything else at once.
+/// An app that responds to `/slow` only when the visitor has gone, and everything else at once.
 async fn app() -> FakeSandbox {
     FakeSandbox::scripted(async |mut exchange| {
-        while let Some(head) = exchange.head().await {
-            if head.starts_with("GET /slow") {
+        while let Some(headers) = exchange.headers().await {
+            if headers.starts_with("GET /slow") {
                 while exchange.read_more().await {}
                 return;
             }
-            if head.starts_with("GET /socket") {
+            if headers.starts_with("GET /socket") {
                 exchange
                     .send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                            sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
@@ -62,7 +62,7 @@ async fn metric(portico: &Portico, line: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_flooded_preview_answers_429_in_every_form_while_its_neighbour_serves() {
+async fn a_flooded_preview_returns_429_in_every_form_while_its_neighbour_serves() {
     let portico = limited(Settings { requests: 3, ..OFF }).await;
     let app = app().await;
     let flooded = portico.public("flooded", app.port()).await;
@@ -134,8 +134,8 @@ async fn sockets_beyond_the_bound_are_closed_with_4429_and_pages_load_all_the_sa
 async fn a_storm_of_broken_requests_leaves_nothing_under_way() {
     let portico = limited(Settings { requests: 8, sockets: 8, bandwidth: 10 << 20, ..OFF }).await;
     let app = FakeSandbox::scripted(async |mut exchange| {
-        let Some(head) = exchange.head().await else { return };
-        match head.as_bytes()[5] {
+        let Some(headers) = exchange.headers().await else { return };
+        match headers.as_bytes()[5] {
             b'0' => {}
             b'1' => {
                 exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort").await;
@@ -165,7 +165,7 @@ async fn a_storm_of_broken_requests_leaves_nothing_under_way() {
             if n.is_multiple_of(4) {
                 connection.reset();
             } else {
-                drop(tokio::time::timeout(Duration::from_millis(100), connection.head()).await);
+                drop(tokio::time::timeout(Duration::from_millis(100), connection.headers()).await);
             }
         }
     });
@@ -178,9 +178,9 @@ async fn a_storm_of_broken_requests_leaves_nothing_under_way() {
             connection
         }));
         let mut held = held.await;
-        let waiting = held
-            .iter_mut()
-            .map(|connection| tokio::time::timeout(Duration::from_millis(150), connection.head()));
+        let waiting = held.iter_mut().map(|connection| {
+            tokio::time::timeout(Duration::from_millis(150), connection.headers())
+        });
         join_all(waiting).await.iter().all(Result::is_err)
     })
     .await;
@@ -254,15 +254,15 @@ async fn bandwidth_makes_downloads_uploads_and_sockets_wait_and_refuses_nothing(
     const SIZE: usize = 3 * RATE;
     let portico = limited(Settings { bandwidth: RATE as u64, ..OFF }).await;
     let app = FakeSandbox::scripted(async |mut exchange| {
-        while let Some(head) = exchange.head().await {
-            if head.starts_with("POST") {
+        while let Some(headers) = exchange.headers().await {
+            if headers.starts_with("POST") {
                 if !exchange.skip(SIZE).await {
                     return;
                 }
                 exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
-            } else if head.starts_with("GET /short") {
+            } else if headers.starts_with("GET /short") {
                 exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
-            } else if head.starts_with("GET /socket") {
+            } else if headers.starts_with("GET /socket") {
                 exchange
                     .send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                            sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
@@ -287,8 +287,8 @@ async fn bandwidth_makes_downloads_uploads_and_sockets_wait_and_refuses_nothing(
     let upload = async {
         let preview = portico.public("upload", app.port()).await;
         let began = Instant::now();
-        let head = preview.get("/", &format!("Content-Length: {SIZE}\r\n"));
-        let mut request = head.replacen("GET", "POST", 1).into_bytes();
+        let headers = preview.get("/", &format!("Content-Length: {SIZE}\r\n"));
+        let mut request = headers.replacen("GET", "POST", 1).into_bytes();
         request.resize(request.len() + SIZE, b'x');
         assert_eq!(portico.visit(request).await.status, 200);
         assert!(began.elapsed() > least, "{:?}", began.elapsed());

@@ -47,7 +47,7 @@ async fn a_tenants_pages_wear_its_face_and_nobody_elses_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_body_of_an_answer_fits_what_was_fetched() {
+async fn the_body_of_a_response_fits_what_was_fetched() {
     let portico = Portico::start().await;
     let target = portico.private("mine", 3000).await;
     let check = async |fields: &str, kind: Option<&str>, starts: &str| {
@@ -70,9 +70,9 @@ async fn the_body_of_an_answer_fits_what_was_fetched() {
     check("Sec-Fetch-Dest: style\r\n", Some("text/css; charset=utf-8"), "/* sign_in_needed").await;
     check("Sec-Fetch-Dest: image\r\n", None, "").await;
     check("Accept: application/json\r\n", Some("application/json"), "{").await;
-    let head =
+    let response =
         portico.visit(target.get("/", "Accept: text/html\r\n").replacen("GET", "HEAD", 1)).await;
-    assert_eq!((head.status, head.body.len()), (401, 0));
+    assert_eq!((response.status, response.body.len()), (401, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +93,7 @@ async fn unknown_and_foreign_previews_look_alike() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_apps_own_errors_pass_through() {
     let portico = Portico::start().await;
-    let sandbox = FakeSandbox::answering("HTTP/1.1 504 Outdated Optimize Dep\r\ncontent-type: text/html\r\ncontent-length: 4\r\n\r\nvite").await;
+    let sandbox = FakeSandbox::responding("HTTP/1.1 504 Outdated Optimize Dep\r\ncontent-type: text/html\r\ncontent-length: 4\r\n\r\nvite").await;
     let target = portico.public("mine", sandbox.port()).await;
     let response = portico.visit(target.get("/", "Accept: text/html\r\n")).await;
     assert_eq!((response.status, response.text().as_str()), (504, "vite"));

@@ -21,7 +21,7 @@ async fn the_printed_link_leads_to_what_listens_on_the_port() {
     for bind in ["127.0.0.1:0", "[::1]:0"] {
         let listener = tokio::net::TcpListener::bind(bind).await.unwrap();
         let sandbox = FakeSandbox::scripted_on(listener, |mut exchange| async move {
-            while exchange.head().await.is_some() {
+            while exchange.headers().await.is_some() {
                 exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nlocal").await;
             }
         });
@@ -48,7 +48,7 @@ async fn visits(
     revoked: &str,
 ) -> Vec<(String, u16)> {
     let mut visitor = process.connect().await;
-    let mut answered = Vec::new();
+    let mut responses = Vec::new();
     for (path, fields) in [
         (format!("/page?mt={token}&a=1"), NAVIGATE.to_owned()),
         (format!("/query?mt={token}"), String::new()),
@@ -65,18 +65,18 @@ async fn visits(
         ("/none".into(), String::new()),
         ("/page2".into(), "Accept: text/html\r\n".into()),
     ] {
-        let answer = visitor.roundtrip(get(host, &path, &fields)).await;
+        let reply = visitor.roundtrip(get(host, &path, &fields)).await;
         if matches!(path.as_str(), "/none" | "/page2" | "/revoked") {
-            let told = format!("{answer:?}{}", answer.text());
+            let told = format!("{reply:?}{}", reply.text());
             assert!(!told.contains(sandbox) && !told.contains("mine"), "{told}");
         }
-        let status = answer.status;
-        answered.push((path.split('?').next().unwrap().to_owned(), status));
+        let status = reply.status;
+        responses.push((path.split('?').next().unwrap().to_owned(), status));
     }
     let offered = format!("{HANDSHAKE}Sec-WebSocket-Protocol: chat, {token}\r\n");
     let declined = process.connect().await.roundtrip(get(host, "/socket", &offered)).await;
-    answered.push(("/socket".into(), declined.status));
-    answered
+    responses.push(("/socket".into(), declined.status));
+    responses
 }
 
 /// Everything is logged, down to what libraries trace; then the log is searched for every credential that was used.
@@ -96,7 +96,7 @@ async fn the_log_tells_every_request_and_no_credential() {
         let (token, _) = api.token(&target.id, json!({"scope": "interact"})).await;
         let (revoked, id) = api.token(&target.id, json!({})).await;
         api.ok("DELETE", &format!("/sandboxes/{}/preview-tokens/{id}", target.id), None).await;
-        let answered = visits((&process, &target.id), &host, &token, &revoked).await;
+        let responses = visits((&process, &target.id), &host, &token, &revoked).await;
         let refused = api.call("GET", "/sandboxes/nobody", None).await;
         assert_eq!(refused.status, 404);
         let secrets = [token, revoked, api.key.clone(), process.link().1.to_owned()];
@@ -117,9 +117,9 @@ async fn the_log_tells_every_request_and_no_credential() {
             _ => line.starts_with("GET "),
         };
         let access: Vec<&str> = log.lines().filter(is_access).collect();
-        assert_eq!(access.len(), answered.len(), "{log}");
+        assert_eq!(access.len(), responses.len(), "{log}");
         if format == "text" {
-            for (path, status) in &answered {
+            for (path, status) in &responses {
                 let line = access.iter().find(|line| line.contains(path.as_str())).unwrap();
                 assert!(line.starts_with(&format!("GET    {status} ")), "{line}");
             }
@@ -129,7 +129,7 @@ async fn the_log_tells_every_request_and_no_credential() {
         }
         let lines: Vec<Value> = access.iter().map(|l| serde_json::from_str(l).unwrap()).collect();
         let find = |path: &str| lines.iter().find(|line| line["path"] == path).unwrap();
-        for (path, status) in &answered {
+        for (path, status) in &responses {
             let line = find(path);
             assert_eq!(line["status"], *status, "{line}");
             assert_eq!((&line["host"], &line["method"]), (&json!(host), &json!("GET")));
@@ -158,12 +158,12 @@ async fn the_log_tells_every_request_and_no_credential() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_end_of_the_process_cuts_is_in_the_log() {
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        let Some(head) = exchange.head().await else { return };
-        if head.contains("GET /socket") {
+        let Some(headers) = exchange.headers().await else { return };
+        if headers.contains("GET /socket") {
             exchange.send(SWITCHED).await;
-        } else if head.contains("GET /stream") {
+        } else if headers.contains("GET /stream") {
             exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nhalf").await;
-        } else if head.contains("GET /flood") {
+        } else if headers.contains("GET /flood") {
             exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 100000000000\r\n\r\n").await;
             while exchange.send(vec![b'x'; 64 << 10]).await {}
         }
@@ -186,7 +186,7 @@ async fn what_the_end_of_the_process_cuts_is_in_the_log() {
         if path == "/hang" {
             sandbox.has_connections(4).await;
         } else {
-            visitor.head().await.unwrap();
+            visitor.headers().await.unwrap();
         }
         visitors.push(visitor);
     }
@@ -213,7 +213,7 @@ async fn what_the_end_of_the_process_cuts_is_in_the_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_sigterm_waits_for_what_runs_and_the_second_does_not() {
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        while exchange.head().await.is_some() {
+        while exchange.headers().await.is_some() {
             exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nhalf").await;
         }
     })
@@ -226,7 +226,7 @@ async fn the_first_sigterm_waits_for_what_runs_and_the_second_does_not() {
     let host = format!("{}-mine.sandbox.localhost", sandbox.port());
     let mut visitor = process.connect().await;
     visitor.send(get(&host, "/", "")).await;
-    assert_eq!(visitor.head().await.unwrap().status, 200);
+    assert_eq!(visitor.headers().await.unwrap().status, 200);
     process.terminate();
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(process.is_running(), "what runs may finish");

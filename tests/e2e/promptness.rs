@@ -17,13 +17,13 @@ const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSoc
 
 async fn sockets_and_streams() -> FakeSandbox {
     FakeSandbox::scripted(|mut exchange| async move {
-        let Some(head) = exchange.head().await else { return };
-        let answer = if head.contains("upgrade: websocket") {
+        let Some(headers) = exchange.headers().await else { return };
+        let response = if headers.contains("upgrade: websocket") {
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
         } else {
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
         };
-        exchange.send(answer).await;
+        exchange.send(response).await;
         while exchange.read_more().await {}
     })
     .await
@@ -38,7 +38,7 @@ impl Open {
             let mut connection = connect().await;
             let token = format!("X-Miosa-Preview-Token: {token}\r\n");
             connection.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n{fields}{token}\r\n")).await;
-            assert_eq!(connection.head().await.unwrap().status, status);
+            assert_eq!(connection.headers().await.unwrap().status, status);
             connection
         };
         Self(ask(HANDSHAKE, 101).await, ask("", 200).await)

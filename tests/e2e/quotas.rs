@@ -165,7 +165,7 @@ async fn keys_that_nobody_knows_are_ignored() {
 }
 
 #[tokio::test]
-async fn a_create_that_is_sent_again_gets_its_first_answer_whatever_the_quota_says() {
+async fn a_create_that_is_sent_again_gets_its_first_response_whatever_the_quota_says() {
     let portico = Portico::start().await;
     let api = &portico.api;
     api.ok("PUT", "/quotas/external/u", Some(json!({ "max_sandboxes": 1 }))).await;

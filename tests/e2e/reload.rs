@@ -144,7 +144,7 @@ async fn limits_networks_and_the_rest_are_taken_over_while_connections_go_on() {
     served.reload().await;
     drop(kept);
     let long = format!("X-Long: {}\r\n", "x".repeat(3000));
-    eventually("long heads are refused", async || {
+    eventually("long headers are refused", async || {
         served.visit(&get(&host, &long)).await.status == 431
     })
     .await;
@@ -223,7 +223,7 @@ async fn a_rotated_log_goes_on_in_a_new_file_and_its_filter_changes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tunnel_outlives_a_reload_and_drain_is_taken_over() {
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         exchange.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n").await;
         let (mut read, mut write) = exchange.socket.into_split();
         drop(tokio::io::copy(&mut read, &mut write).await);
@@ -233,7 +233,7 @@ async fn a_tunnel_outlives_a_reload_and_drain_is_taken_over() {
     let host = served.public("mine", &sandbox).await;
     let mut tunnel = Connection::open(served.process.fact("preview").parse().unwrap()).await;
     tunnel.send(get(&host, HANDSHAKE)).await;
-    assert_eq!(tunnel.head().await.unwrap().status, 101);
+    assert_eq!(tunnel.headers().await.unwrap().status, 101);
     served.write(&format!("{LOOPBACK}[shutdown]\ndrain = \"300ms\"\n"));
     served.reload().await;
     tunnel.send("still").await;

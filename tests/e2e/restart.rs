@@ -22,9 +22,9 @@ async fn a_second_start_keeps_tenant_key_and_sandboxes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_at_any_moment_loses_nothing_that_was_answered() {
+async fn a_kill_at_any_moment_loses_nothing_that_was_confirmed() {
     let data = tempfile::tempdir().unwrap();
-    let mut answered: Vec<(String, String)> = Vec::new();
+    let mut confirmed: Vec<(String, String)> = Vec::new();
     for round in 0..5_u64 {
         let process = Process::start(data.path());
         let api = process.api();
@@ -60,9 +60,9 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_answered() {
         });
         tokio::time::sleep(Duration::from_millis(120 + 70 * round)).await;
         process.kill();
-        answered.extend(writing.await.unwrap());
+        confirmed.extend(writing.await.unwrap());
     }
-    assert!(answered.len() > 20, "too little was written to prove anything: {}", answered.len());
+    assert!(confirmed.len() > 20, "too little was written to prove anything: {}", confirmed.len());
     let process = Process::start(data.path());
     let all = process.api().call("GET", "/sandboxes", None).await.json();
     let slugs: std::collections::HashMap<&str, &str> = all["data"]
@@ -71,10 +71,10 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_answered() {
         .iter()
         .map(|sandbox| (sandbox["id"].as_str().unwrap(), sandbox["slug"].as_str().unwrap()))
         .collect();
-    for (id, slug) in &answered {
+    for (id, slug) in &confirmed {
         let found =
-            slugs.get(id.as_str()).unwrap_or_else(|| panic!("{slug} was answered and is gone"));
-        // A rename that was not answered may have happened or not.
+            slugs.get(id.as_str()).unwrap_or_else(|| panic!("{slug} was confirmed and is gone"));
+        // A rename that was not confirmed may have happened or not.
         assert!(found == slug || **found == format!("{slug}-renamed"), "{slug} became {found}");
     }
     process.kill();
@@ -162,14 +162,14 @@ async fn mistakes_at_the_start_are_one_line_and_exit_code_1() {
     std::fs::write(&config, "[preview]\nzones = [\"nodot\"]\nlisten = 7\nworkerz = 2\n[limits]\nconnections = -1\n[timeouts]\nconnect = \"soon\"\n").unwrap();
     let (code, error, _) = run(&["check", "--config", config.to_str().unwrap()]);
     assert_eq!(code, Some(1));
-    for fault in [
+    for expected in [
         "preview.zones",
         "preview.listen",
         "preview.workerz: is not a setting; did you mean preview.workers?",
         "limits.connections",
         "timeouts.connect",
     ] {
-        assert!(error.contains(fault), "{fault} is not reported: {error}");
+        assert!(error.contains(expected), "{expected} is not reported: {error}");
     }
     let (code, _, version) = run(&["--version"]);
     assert_eq!((code, version.trim()), (Some(0), concat!("portico ", env!("CARGO_PKG_VERSION"))));

@@ -94,8 +94,8 @@ async fn a_registered_sandbox_moves_and_nothing_reaches_its_old_address() {
         Portico::start_with(|config| config.networks.allow = vec!["127.0.0.0/8".parse().unwrap()])
             .await;
     let (first, second) = (
-        FakeSandbox::answering("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst").await,
-        FakeSandbox::answering("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecond").await,
+        FakeSandbox::responding("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst").await,
+        FakeSandbox::responding("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecond").await,
     );
     let order = json!({"slug": "vm", "upstream": format!("127.0.0.1:{}", first.port())});
     let created = portico.api.ok("POST", "/sandboxes", Some(order)).await;

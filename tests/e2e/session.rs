@@ -164,7 +164,7 @@ async fn a_page_learns_whether_a_session_was_kept_and_until_when() {
 
 async fn echoing() -> FakeSandbox {
     FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         exchange
             .send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
             .await;
@@ -181,7 +181,7 @@ async fn sockets(portico: &Portico, target: &SandboxHandle, cookie: &str) -> Vec
         let mut socket = portico.connect().await;
         let fields = format!("{HANDSHAKE}{cookie}Origin: http://{}\r\n", target.host);
         socket.send(target.get("/socket", &fields)).await;
-        assert_eq!(socket.head().await.unwrap().status, 101);
+        assert_eq!(socket.headers().await.unwrap().status, 101);
         open.push(socket);
     }
     open

@@ -70,7 +70,8 @@ fn share(data: &std::path::Path, port: u16, options: &[&str]) -> Process {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_link_opens_one_port_and_nothing_else_that_runs_here() {
-    let (sandbox, other) = (FakeSandbox::answering(SHOWN).await, FakeSandbox::well_behaved().await);
+    let (sandbox, other) =
+        (FakeSandbox::responding(SHOWN).await, FakeSandbox::well_behaved().await);
     let data = tempfile::tempdir().unwrap();
     let dev = Process::start(data.path());
     let api = dev.api();
@@ -103,8 +104,8 @@ async fn the_link_opens_one_port_and_nothing_else_that_runs_here() {
         zone.to_owned(),
         link.address.to_string(),
     ] {
-        let answer = link.get_from(&host, "/api/v1/whoami", &session).await;
-        assert_eq!(answer.status, 404, "{host}: {}", answer.text());
+        let response = link.get_from(&host, "/api/v1/whoami", &session).await;
+        assert_eq!(response.status, 404, "{host}: {}", response.text());
     }
     assert_eq!(other.connections(), 0);
 
@@ -152,7 +153,7 @@ async fn the_link_ends_with_its_time_and_with_the_process() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn its_certificate_holds_for_its_name_and_its_address() {
-    let sandbox = FakeSandbox::answering(SHOWN).await;
+    let sandbox = FakeSandbox::responding(SHOWN).await;
     let data = tempfile::tempdir().unwrap();
     let process = share(data.path(), sandbox.port(), &[]);
     let link = Link::of(&process);
@@ -174,7 +175,7 @@ async fn its_certificate_holds_for_its_name_and_its_address() {
     let mut visitor = Connection::open(link.address).await;
     visitor.send(plain).await;
     assert!(
-        visitor.head().await.is_none_or(|answer| answer.status == 400),
+        visitor.headers().await.is_none_or(|response| response.status == 400),
         "nothing is served without TLS"
     );
     process.kill();
@@ -182,7 +183,7 @@ async fn its_certificate_holds_for_its_name_and_its_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dev_shows_the_same_app_to_others() {
-    let sandbox = FakeSandbox::answering(SHOWN).await;
+    let sandbox = FakeSandbox::responding(SHOWN).await;
     let data = tempfile::tempdir().unwrap();
     let port = sandbox.port().to_string();
     let options = ["--log", "off", "--to", &port, "--listen", "127.0.0.1", "--http"];

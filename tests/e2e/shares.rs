@@ -13,16 +13,16 @@ const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSoc
 const NAVIGATING: &str =
     "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
 
-/// A sandbox that switches protocols, streams, and answers everything else with "hello".
+/// A sandbox that switches protocols, streams, and responds to everything else with "hello".
 async fn app() -> FakeSandbox {
     FakeSandbox::scripted(|mut exchange| async move {
-        while let Some(head) = exchange.head().await {
-            if head.contains("upgrade: websocket") {
+        while let Some(headers) = exchange.headers().await {
+            if headers.contains("upgrade: websocket") {
                 exchange
                     .send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\x01\x02hi")
                     .await;
                 while exchange.read_more().await {}
-            } else if head.contains("GET /events") {
+            } else if headers.contains("GET /events") {
                 exchange
                     .send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n")
                     .await;
@@ -56,9 +56,9 @@ async fn list(portico: &Portico, target: &SandboxHandle) -> Vec<Value> {
     portico.api.ok("GET", &shares_of(target), None).await.as_array().unwrap().clone()
 }
 
-/// The status and the code of an answer.
-fn refusal(answer: &crate::support::Response) -> (u16, Option<&str>) {
-    (answer.status, answer.field("x-preview-error"))
+/// The status and the code of a response.
+fn refusal(response: &crate::support::Response) -> (u16, Option<&str>) {
+    (response.status, response.field("x-preview-error"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +88,7 @@ async fn a_link_opens_everything_that_belongs_to_the_preview_and_nothing_else() 
     let own = format!("{HANDSHAKE}{cookie}Origin: http://{}\r\n", target.host);
     let mut socket = portico.connect().await;
     socket.send(target.get("/socket", &own)).await;
-    assert_eq!(socket.head().await.unwrap().status, 101);
+    assert_eq!(socket.headers().await.unwrap().status, 101);
     // It reads, and changes nothing.
     let post = target.get("/", &format!("{cookie}Origin: http://{}\r\n", target.host));
     let refused = portico.visit(post.replacen("GET", "POST", 1)).await;
@@ -152,11 +152,11 @@ async fn ends(
     let fields = format!("Cookie: __Host-preview={token}\r\nOrigin: http://{}\r\n", target.host);
     let mut socket = portico.connect().await;
     socket.send(target.get("/socket", &format!("{HANDSHAKE}{fields}"))).await;
-    assert_eq!(socket.head().await.unwrap().status, 101);
+    assert_eq!(socket.headers().await.unwrap().status, 101);
     assert_eq!(socket.exactly(4).await, b"\x01\x02hi");
     let mut events = portico.connect().await;
     events.send(target.get("/events", &fields)).await;
-    assert_eq!(events.head().await.unwrap().status, 200);
+    assert_eq!(events.headers().await.unwrap().status, 200);
     assert_eq!(events.chunk().await.unwrap(), b"data: 1\n\n");
     end.await;
     let since = Instant::now();
@@ -185,7 +185,7 @@ fn check_ends(how: &str, ended: Vec<(&str, Duration, Vec<u8>)>, code: u16, label
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn withdrawing_a_link_ends_what_is_open_by_it_and_says_so_from_then_on() {
+async fn revoking_a_link_closes_what_is_open_by_it_and_says_so_from_then_on() {
     let portico = Portico::start().await;
     let sandbox = app().await;
     let target = portico.private("mine", sandbox.port()).await;
@@ -226,12 +226,12 @@ async fn withdrawing_a_link_ends_what_is_open_by_it_and_says_so_from_then_on() {
             target.get(&format!("/?ms={token}"), NAVIGATING),
             target.get("/", &format!("{NAVIGATING}Cookie: __Host-preview={token}\r\n")),
         ] {
-            let answer = portico.visit(request).await;
+            let response = portico.visit(request).await;
             if gone {
-                assert_eq!(refusal(&answer), (404, Some("not_found")));
+                assert_eq!(refusal(&response), (404, Some("not_found")));
             } else {
-                assert_eq!(refusal(&answer), (403, Some("share_revoked")), "{way}");
-                assert!(answer.text().contains("<h1>This link has been revoked"), "{way}");
+                assert_eq!(refusal(&response), (403, Some("share_revoked")), "{way}");
+                assert!(response.text().contains("<h1>This link has been revoked"), "{way}");
             }
         }
     }
@@ -257,9 +257,9 @@ async fn a_link_that_expires_ends_what_is_open_and_is_remembered_for_a_month() {
     let ended = ends(&portico, &target, token, end).await;
     check_ends("expiry", ended, 4410, "share_expired");
     assert_eq!(list(&portico, &target).await, Vec::<Value>::new());
-    let answer = portico.visit(open()).await;
-    assert_eq!(refusal(&answer), (410, Some("share_expired")));
-    assert!(answer.text().contains("<h1>This link has expired"));
+    let response = portico.visit(open()).await;
+    assert_eq!(refusal(&response), (410, Some("share_expired")));
+    assert!(response.text().contains("<h1>This link has expired"));
     let json = portico.visit(target.get(&format!("/?ms={token}"), "")).await;
     assert_eq!((json.status, json.json()["error"]["code"].as_str()), (410, Some("share_expired")));
     clock.advance(Duration::from_hours(29 * 24));
@@ -315,8 +315,8 @@ async fn a_restart_keeps_links_what_ended_and_what_was_counted() {
     let first = start().await;
     let target = first.private("mine", sandbox.port()).await;
     let kept = share(&first, &target, json!({})).await;
-    let withdrawn = share(&first, &target, json!({})).await;
-    let path = format!("{}/{}", shares_of(&target), text(&withdrawn, "share_id"));
+    let revoked = share(&first, &target, json!({})).await;
+    let path = format!("{}/{}", shares_of(&target), text(&revoked, "share_id"));
     first.api.ok("DELETE", &path, None).await;
     let cookie = format!("Cookie: __Host-preview={}\r\n", token(text(&kept, "share_url")));
     assert_eq!(first.visit(target.get("/", &cookie)).await.status, 200);
@@ -329,14 +329,14 @@ async fn a_restart_keeps_links_what_ended_and_what_was_counted() {
     assert_eq!(token(text(&all[0], "share_url")), token(text(&kept, "share_url")));
     assert_eq!((&all[0]["requests"], &all[0]["visits"]), (&json!(1), &json!(0)));
     assert_eq!(second.visit(target.get("/", &cookie)).await.status, 200);
-    let link = format!("/?ms={}", token(text(&withdrawn, "share_url")));
-    let answer = second.visit(target.get(&link, NAVIGATING)).await;
-    assert_eq!(refusal(&answer), (403, Some("share_revoked")));
-    // Tokens lie in the database encrypted, and of a withdrawn link not at all.
+    let link = format!("/?ms={}", token(text(&revoked, "share_url")));
+    let response = second.visit(target.get(&link, NAVIGATING)).await;
+    assert_eq!(refusal(&response), (403, Some("share_revoked")));
+    // Tokens lie in the database encrypted, and of a revoked link not at all.
     second.running.stop().await;
     for file in ["portico.db", "portico.db-wal"] {
         let Ok(bytes) = std::fs::read(data.path().join(file)) else { continue };
-        for share in [&kept, &withdrawn] {
+        for share in [&kept, &revoked] {
             let token = token(text(share, "share_url")).as_bytes();
             assert!(!bytes.windows(token.len()).any(|part| part == token), "{file}");
         }
@@ -387,8 +387,8 @@ async fn a_link_to_a_preview_opens_its_port_only_and_shows_in_its_record() {
     assert_eq!(list(&portico, &target).await.len(), 2);
     portico.api.ok("DELETE", &format!("{preview}/share"), None).await;
     for fields in [fields, reading] {
-        let answer = portico.visit(target.get("/", &fields)).await;
-        assert_eq!(refusal(&answer), (403, Some("share_revoked")));
+        let response = portico.visit(target.get("/", &fields)).await;
+        assert_eq!(refusal(&response), (403, Some("share_revoked")));
     }
     let shown = portico.api.ok("GET", &preview, None).await;
     assert_eq!(shown["share_token_prefix"], Value::Null);
@@ -470,7 +470,7 @@ async fn what_cannot_be_shared_is_refused_with_every_reason() {
         let refused = portico.api.call(method, &path, None).await;
         assert_eq!(refused.status, 404, "{method} {path}");
     }
-    // A key that may only look makes and withdraws nothing.
+    // A key that may only look makes and revokes nothing.
     let key = Some(json!({"label": "looks", "scopes": ["previews:read"]}));
     let key = portico.api.call("POST", "/api-keys", key).await.json();
     let made = share(&portico, &target, json!({})).await;

@@ -6,8 +6,8 @@ use crate::support::{FakeSandbox, Portico, eventually};
 
 async fn slow() -> FakeSandbox {
     FakeSandbox::scripted(|mut exchange| async move {
-        let Some(head) = exchange.head().await else { return };
-        if head.contains("upgrade") {
+        let Some(headers) = exchange.headers().await else { return };
+        if headers.contains("upgrade") {
             exchange
                 .send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
                 .await;
@@ -29,14 +29,14 @@ async fn draining_finishes_what_runs_and_accepts_nothing_new() {
     let mut idle = portico.connect().await;
     let mut busy = portico.connect().await;
     busy.send(target.get("/", "")).await;
-    busy.head().await.unwrap();
+    busy.headers().await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     let started = std::time::Instant::now();
     let stopping = portico.running.stop();
     let watching = async {
         assert!(idle.is_closed().await, "an idle connection is closed at once");
         assert_eq!(busy.exactly(4).await, b"half");
-        assert!(busy.is_closed().await, "and the busy one after its answer");
+        assert!(busy.is_closed().await, "and the busy one after its response");
         eventually("nothing new is accepted", async || {
             tokio::net::TcpStream::connect(portico.preview()).await.is_err()
         })
@@ -74,7 +74,7 @@ async fn the_deadline_of_draining_holds_and_sockets_are_told() {
     let mut socket = portico.connect().await;
     let handshake = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     socket.send(target.get("/", handshake)).await;
-    assert_eq!(socket.head().await.unwrap().status, 101);
+    assert_eq!(socket.headers().await.unwrap().status, 101);
     let started = std::time::Instant::now();
     let ((), last) = tokio::join!(portico.running.stop(), socket.rest());
     assert_eq!(last, b"\x88\x0c\x03\xe9going away");

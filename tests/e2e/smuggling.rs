@@ -10,18 +10,18 @@ mod vectors;
 
 use vectors::{BROKEN_CHUNKS, Expect, REQUESTS};
 
-const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+const RESPONSE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
 
-/// A sandbox that reads until nothing more comes for a moment, answers, and closes.
+/// A sandbox that reads until nothing more comes for a moment, responds, and closes.
 pub(crate) async fn recording() -> FakeSandbox {
     FakeSandbox::scripted(|mut exchange| async move {
-        if exchange.head().await.is_none() {
+        if exchange.headers().await.is_none() {
             return;
         }
         while tokio::time::timeout(Duration::from_millis(30), exchange.read_more()).await
             == Ok(true)
         {}
-        exchange.send(ANSWER).await;
+        exchange.send(RESPONSE).await;
     })
     .await
 }
@@ -29,10 +29,10 @@ pub(crate) async fn recording() -> FakeSandbox {
 /// What is wrong with a request as a sandbox received it: anything that two servers could read differently.
 pub(crate) fn ambiguities(received: &[u8]) -> Vec<String> {
     let text: String = received.iter().map(|b| char::from(*b)).collect();
-    let Some((head, body)) = text.split_once("\r\n\r\n") else {
-        return vec!["no end of head".into()];
+    let Some((headers, body)) = text.split_once("\r\n\r\n") else {
+        return vec!["no end of headers".into()];
     };
-    let mut lines = head.split("\r\n");
+    let mut lines = headers.split("\r\n");
     let first = lines.next().unwrap_or_default();
     let fields: Vec<(String, String)> = lines
         .map(|line| {
@@ -56,7 +56,7 @@ pub(crate) fn ambiguities(received: &[u8]) -> Vec<String> {
     check(lengths.len() + codings.len() <= 1, "framing");
     check(codings.iter().all(|c| c == "chunked"), "coding");
     check(lengths.iter().all(|l| l.parse::<u64>().is_ok_and(|n| n.to_string() == *l)), "length");
-    check(!head.replace("\r\n", "").contains(['\r', '\n', '\0']), "line ends");
+    check(!headers.replace("\r\n", "").contains(['\r', '\n', '\0']), "line ends");
     check(
         fields.iter().all(|(n, _)| {
             n.bytes().all(|b| {
@@ -91,7 +91,7 @@ async fn send_every_vector(
     (wrong, accepted)
 }
 
-/// Whether a vector has met its fate, by the answer and by what the sandbox received.
+/// Whether a vector has met its fate, by the response and by what the sandbox received.
 async fn judge(
     vector: &vectors::Vector,
     visitor: &mut Connection,
@@ -206,17 +206,17 @@ async fn a_refused_request_takes_what_follows_it_along() {
     let response = visitor.response().await;
     assert_eq!((response.status, response.field("connection")), (401, Some("close")));
     visitor.try_send(&request[request.len() - 5..]).await;
-    assert!(visitor.is_closed().await, "the rest of the body was answered as a request");
+    assert!(visitor.is_closed().await, "the rest of the body was taken for a request");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pipelined_requests_are_answered_in_order_each_on_its_own_merits() {
+async fn pipelined_requests_get_responses_in_order_each_on_its_own_merits() {
     let portico = Portico::start().await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        while let Some(head) = exchange.head().await {
-            let path = head.split(' ').nth(1).unwrap().to_owned();
-            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{path}", path.len());
-            exchange.send(answer).await;
+        while let Some(headers) = exchange.headers().await {
+            let path = headers.split(' ').nth(1).unwrap().to_owned();
+            let reply = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{path}", path.len());
+            exchange.send(reply).await;
         }
     })
     .await;
@@ -233,7 +233,7 @@ async fn pipelined_requests_are_answered_in_order_each_on_its_own_merits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_lying_sandbox_sends_is_not_passed_on() {
     let portico = Portico::start().await;
-    for (index, answer) in [
+    for (index, reply) in [
         "SSH-2.0-OpenSSH_9.2\r\n",
         "<html>no status line</html>",
         "HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
@@ -249,17 +249,17 @@ async fn what_a_lying_sandbox_sends_is_not_passed_on() {
     .into_iter()
     .enumerate()
     {
-        let sandbox = FakeSandbox::answering(answer).await;
+        let sandbox = FakeSandbox::responding(reply).await;
         let target = portico.public(&format!("liar{index}"), sandbox.port()).await;
         let response = portico.visit(target.get("/", "")).await;
-        assert_eq!(response.status, 502, "{answer:?}");
-        assert_eq!(response.field("x-preview-error"), Some("bad_answer"), "{answer:?}");
+        assert_eq!(response.status, 502, "{reply:?}");
+        assert_eq!(response.field("x-preview-error"), Some("bad_response"), "{reply:?}");
         assert!(response.field("set-cookie").is_none() && !response.text().contains("OpenSSH"));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_nobody_asked_for_do_not_answer_the_next_request() {
+async fn unsolicited_bytes_are_no_response_to_the_next_request() {
     let portico = Portico::start().await;
     for (index, extra) in [
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil",
@@ -269,7 +269,7 @@ async fn bytes_that_nobody_asked_for_do_not_answer_the_next_request() {
     .into_iter()
     .enumerate()
     {
-        let sandbox = FakeSandbox::answering(extra).await;
+        let sandbox = FakeSandbox::responding(extra).await;
         let target = portico.public(&format!("extra{index}"), sandbox.port()).await;
         let mut visitor = portico.connect().await;
         for _ in 0..6 {
@@ -281,7 +281,7 @@ async fn bytes_that_nobody_asked_for_do_not_answer_the_next_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn limits_of_a_head_have_their_own_answers() {
+async fn header_limits_have_their_own_responses() {
     let portico = Portico::start().await;
     let host = "demo.sandbox.localhost";
     let check = async |request: String, status: u16, label: &str| {
@@ -291,10 +291,11 @@ async fn limits_of_a_head_have_their_own_answers() {
         assert_eq!((response.status, response.field("x-preview-error")), (status, Some(label)));
         assert!(visitor.is_closed().await);
     };
-    let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n");
-    check(format!("{head}Cookie: {}\r\n\r\n", "a".repeat(70_000)), 431, "head_too_large").await;
-    check(format!("{head}X-A: {}\r\n\r\n", "a".repeat(20_000)), 431, "head_too_large").await;
-    check(format!("{head}{}\r\n", "X-A: b\r\n".repeat(150)), 431, "head_too_large").await;
+    let headers = format!("GET / HTTP/1.1\r\nHost: {host}\r\n");
+    check(format!("{headers}Cookie: {}\r\n\r\n", "a".repeat(70_000)), 431, "headers_too_large")
+        .await;
+    check(format!("{headers}X-A: {}\r\n\r\n", "a".repeat(20_000)), 431, "headers_too_large").await;
+    check(format!("{headers}{}\r\n", "X-A: b\r\n".repeat(150)), 431, "headers_too_large").await;
     check(
         format!("GET /{} HTTP/1.1\r\nHost: {host}\r\n\r\n", "a".repeat(17_000)),
         414,
@@ -331,9 +332,9 @@ async fn a_browser_full_of_cookies_is_served_or_freed_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_malformed_request_is_answered_in_the_form_that_it_asked_for() {
+async fn a_malformed_request_gets_an_error_in_the_form_that_it_asked_for() {
     let portico = Portico::start_with(|config| {
-        config.listen.head_timeout = Duration::from_millis(300);
+        config.listen.header_timeout = Duration::from_millis(300);
     })
     .await;
     let html = "Accept: text/html\r\nSec-Fetch-Dest: document\r\n";
@@ -361,8 +362,8 @@ async fn a_malformed_request_is_answered_in_the_form_that_it_asked_for() {
         let status = if start.starts_with("GET") { 400 } else { 405 };
         check(format!("{start}\r\n{html}\r\n"), status, "text/html").await;
     }
-    let mut head = portico.connect().await;
-    head.send(format!("HEAD / HTTP/1.1\r\n{html}\r\n")).await;
-    let response = head.response_to("HEAD").await.unwrap();
-    assert_eq!((response.status, head.is_closed().await), (400, true), "HEAD has no body");
+    let mut headers = portico.connect().await;
+    headers.send(format!("HEAD / HTTP/1.1\r\n{html}\r\n")).await;
+    let response = headers.response_to("HEAD").await.unwrap();
+    assert_eq!((response.status, headers.is_closed().await), (400, true), "HEAD has no body");
 }

@@ -13,7 +13,7 @@ async fn large_bodies_pass_both_ways_unchanged() {
     let sandbox = FakeSandbox::scripted(move |mut exchange| {
         let download = download.clone();
         async move {
-            exchange.head().await;
+            exchange.headers().await;
             let body = exchange.body(SIZE).await;
             assert!(body == download, "the upload changed on its way");
             exchange.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {SIZE}\r\n\r\n")).await;
@@ -37,7 +37,7 @@ async fn large_bodies_pass_both_ways_unchanged() {
 async fn a_body_without_a_length_is_passed_in_chunks_and_its_end_is_its_end() {
     let portico = Portico::start().await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         exchange.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\nuntil the end").await;
     })
     .await;
@@ -51,13 +51,13 @@ async fn a_body_without_a_length_is_passed_in_chunks_and_its_end_is_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_arrive_one_by_one_and_the_head_before_the_first() {
+async fn events_arrive_one_by_one_and_the_headers_before_the_first() {
     let portico = Portico::start().await;
     let (go, gate) = tokio::sync::watch::channel(0);
     let sandbox = FakeSandbox::scripted(move |mut exchange| {
         let mut gate = gate.clone();
         async move {
-            exchange.head().await;
+            exchange.headers().await;
             exchange.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n").await;
             for n in 1..=3 {
                 gate.wait_for(|allowed| *allowed >= n).await.unwrap();
@@ -69,7 +69,7 @@ async fn events_arrive_one_by_one_and_the_head_before_the_first() {
     let target = portico.public("mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
     visitor.send(target.get("/", "Accept: text/event-stream\r\n")).await;
-    assert_eq!(visitor.head().await.unwrap().status, 200, "before any event");
+    assert_eq!(visitor.headers().await.unwrap().status, 200, "before any event");
     for n in 1..=3 {
         go.send_replace(n);
         assert_eq!(visitor.chunk().await.unwrap(), format!("data: {n}\n\n").into_bytes());
@@ -79,7 +79,7 @@ async fn events_arrive_one_by_one_and_the_head_before_the_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_breaks_off_is_never_presented_as_whole() {
     let portico = Portico::start().await;
-    for (index, answer) in [
+    for (index, reply) in [
         "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n",
@@ -89,18 +89,18 @@ async fn a_body_that_breaks_off_is_never_presented_as_whole() {
     .enumerate()
     {
         let sandbox = FakeSandbox::scripted(move |mut exchange| async move {
-            exchange.head().await;
-            exchange.send(answer).await;
+            exchange.headers().await;
+            exchange.send(reply).await;
         })
         .await;
         let target = portico.public(&format!("half{index}"), sandbox.port()).await;
         let mut visitor = portico.connect().await;
         visitor.send(target.get("/", "")).await;
-        let head = visitor.head().await.unwrap();
+        let response = visitor.headers().await.unwrap();
         let rest = String::from_utf8(visitor.rest().await).unwrap();
         let whole = rest.ends_with("0\r\n\r\n")
-            || head.field("content-length") == Some(&rest.len().to_string());
-        assert!(!whole, "{answer:?} became {rest:?}");
+            || response.field("content-length") == Some(&rest.len().to_string());
+        assert!(!whole, "{reply:?} became {rest:?}");
     }
 }
 
@@ -110,7 +110,7 @@ async fn a_long_body_that_breaks_off_is_not_presented_as_whole_either() {
     const CAME: usize = 1 << 20;
     let portico = Portico::start().await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         exchange.send("HTTP/1.1 200 OK\r\ncontent-length: 5000000\r\n\r\n").await;
         exchange.send(vec![b'x'; CAME]).await;
     })
@@ -119,7 +119,7 @@ async fn a_long_body_that_breaks_off_is_not_presented_as_whole_either() {
     for _ in 0..2 {
         let mut visitor = portico.connect().await;
         visitor.send(target.get("/", "")).await;
-        assert_eq!(visitor.head().await.unwrap().field("content-length"), Some("5000000"));
+        assert_eq!(visitor.headers().await.unwrap().field("content-length"), Some("5000000"));
         let came = visitor.rest().await;
         assert!(came.len() <= CAME && came.iter().all(|byte| *byte == b'x'), "{}", came.len());
     }
@@ -134,7 +134,7 @@ async fn back_pressure_reaches_both_ends() {
     let sandbox = FakeSandbox::scripted(move |mut exchange| {
         let sent = std::sync::Arc::clone(&sent);
         async move {
-            exchange.head().await;
+            exchange.headers().await;
             exchange.send("HTTP/1.1 200 OK\r\n\r\n").await;
             let piece = vec![b'x'; 64 << 10];
             while exchange.send(&piece).await {
@@ -146,7 +146,7 @@ async fn back_pressure_reaches_both_ends() {
     let target = portico.public("mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
     visitor.send(target.get("/", "")).await;
-    visitor.head().await.unwrap();
+    visitor.headers().await.unwrap();
     // The visitor stops reading: what is under way fills the kernels' buffers, and then the sandbox has to wait.
     let mut last = 0;
     eventually("the sandbox stops sending", async || {
@@ -171,8 +171,8 @@ async fn a_visitor_who_leaves_takes_the_exchange_along() {
     let sandbox = FakeSandbox::scripted(move |mut exchange| {
         let gone = std::sync::Arc::clone(&gone);
         async move {
-            exchange.head().await;
-            // Never answers; notices only that the connection ends.
+            exchange.headers().await;
+            // Never responds; notices only that the connection ends.
             while exchange.read_more().await {}
             gone.send_modify(|count| *count += 1);
         }
@@ -187,10 +187,10 @@ async fn a_visitor_who_leaves_takes_the_exchange_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_may_come_before_the_request_is_whole() {
+async fn a_response_may_come_before_the_request_is_complete() {
     let portico = Portico::start().await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        exchange.head().await;
+        exchange.headers().await;
         exchange.send("HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\n\r\nbig").await;
         while exchange.read_more().await {}
     })

@@ -56,12 +56,12 @@ async fn what_is_open_is_cut_within_a_second_whatever_is_blocked() {
         let fields = format!("X-Miosa-Preview-Token: {token}\r\n");
         let mut socket = portico.connect().await;
         socket.send(target.get("/socket", &format!("{HANDSHAKE}{fields}"))).await;
-        assert_eq!(socket.head().await.unwrap().status, 101);
+        assert_eq!(socket.headers().await.unwrap().status, 101);
         assert_eq!(socket.exactly(4).await, b"\x01\x02hi");
         let mut stream = portico.connect().await;
         let events = format!("{fields}Accept: text/event-stream\r\n");
         stream.send(target.get("/events", &events)).await;
-        assert_eq!(stream.head().await.unwrap().status, 200);
+        assert_eq!(stream.headers().await.unwrap().status, 200);
         assert_eq!(stream.chunk().await.unwrap(), b"hi");
         let mut hanging = portico.connect().await;
         hanging.send(target.get("/hang", &fields)).await;
@@ -93,7 +93,7 @@ async fn what_is_open_is_cut_within_a_second_whatever_is_blocked() {
         assert_eq!(socket.rest().await, frame, "{kind}: the socket is told why");
         let rest = stream.rest().await;
         assert!(!rest.ends_with(b"0\r\n\r\n"), "{kind}: the stream looks complete");
-        assert_eq!(hanging.head().await.unwrap().status, status, "{kind}");
+        assert_eq!(hanging.headers().await.unwrap().status, status, "{kind}");
         assert!(piece(&mut body).await.unwrap().is_err(), "{kind}: the HTTP/2 stream is reset");
         let took = since.elapsed();
         println!("{kind}: everything ended {took:?} after the command had ended");
@@ -103,7 +103,7 @@ async fn what_is_open_is_cut_within_a_second_whatever_is_blocked() {
         let origin = format!("{HANDSHAKE}{fields}Origin: http://{}\r\n", target.host);
         let mut late = portico.connect().await;
         late.send(target.get("/socket", &origin)).await;
-        assert_eq!(late.head().await.unwrap().status, 101);
+        assert_eq!(late.headers().await.unwrap().status, 101);
         assert_eq!(late.rest().await, frame, "{kind}");
         match kind {
             "suspended" => drop(operator(portico, &["tenant", "resume", what])),
@@ -112,7 +112,7 @@ async fn what_is_open_is_cut_within_a_second_whatever_is_blocked() {
         eventually("it is back", async || {
             let mut back = portico.connect().await;
             back.send(target.get("/stream", &fields)).await;
-            back.head().await.unwrap().status == 200
+            back.headers().await.unwrap().status == 200
         })
         .await;
     }
@@ -351,9 +351,9 @@ async fn a_suspended_tenants_keys_open_nothing_and_a_deleted_one_leaves_only_its
 
     operator(&portico, &["tenant", "suspend", "acme", "--reason", "unpaid since May"]);
     eventually("suspended", async || other.call("GET", "/whoami", None).await.status == 403).await;
-    let answer = other.call("GET", "/whoami", None).await.json();
-    assert_eq!(answer["error"]["code"], "TENANT_SUSPENDED");
-    assert!(answer["error"]["message"].as_str().unwrap().contains("unpaid since May"));
+    let reply = other.call("GET", "/whoami", None).await.json();
+    assert_eq!(reply["error"]["code"], "TENANT_SUSPENDED");
+    assert!(reply["error"]["message"].as_str().unwrap().contains("unpaid since May"));
     assert_eq!(visit().await, 403);
     assert_eq!(portico.api.call("GET", "/whoami", None).await.status, 200, "nobody else");
     operator(&portico, &["tenant", "resume", "acme"]);
@@ -406,9 +406,9 @@ async fn the_operator_api_does_the_same_for_whoever_has_its_token() {
                 ("DELETE", "/tenants/dev?confirm=dev".into(), ""),
                 ("GET", "/nothing".into(), ""),
             ] {
-                let answer = call(method, &path, fields, body).await;
-                assert_eq!(answer.status, 401, "{round} {method} {path} {fields}");
-                assert!(!answer.text().contains(&target.id), "{}", answer.text());
+                let reply = call(method, &path, fields, body).await;
+                assert_eq!(reply.status, 401, "{round} {method} {path} {fields}");
+                assert!(!reply.text().contains(&target.id), "{}", reply.text());
             }
         }
         assert_eq!(portico.visit(target.get("/", "")).await.status, 200);
@@ -422,7 +422,7 @@ async fn the_operator_api_does_the_same_for_whoever_has_its_token() {
     assert_eq!((found.status, &found.json()["data"]["sandbox"]["id"]), (200, &json!(target.id)));
     let made = call("POST", "/blocks", &with, &order).await;
     assert_eq!(made.status, 201, "{}", made.text());
-    // Answered is in effect.
+    // Confirmed is in effect.
     assert_eq!(portico.visit(target.get("/", "")).await.status, 451);
     assert_eq!(call("POST", "/blocks", &with, &order).await.status, 409);
     let listed = call("GET", "/blocks", &with, "").await.json();

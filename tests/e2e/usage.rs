@@ -1,4 +1,4 @@
-//! What is used is counted to the octet and the second, while it goes on, once, and for whom it was.
+//! What is used is counted to the byte and the second, while it goes on, once, and for whom it was.
 
 use std::time::Duration;
 
@@ -31,24 +31,24 @@ async fn counted(api: &Api, sandbox: &str, requests: u64) -> Value {
     let mut seen = Value::Null;
     eventually("the requests are counted", async || {
         seen = usage(api, sandbox).await;
-        let answers = seen["responses"].as_object().unwrap().values();
-        let answers: u64 = answers.map(|count| count.as_u64().unwrap()).sum();
-        seen["requests"] == requests && answers == requests
+        let responses = seen["responses"].as_object().unwrap().values();
+        let responses: u64 = responses.map(|count| count.as_u64().unwrap()).sum();
+        seen["requests"] == requests && responses == requests
     })
     .await;
     seen
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_are_counted_to_the_octet_and_strangers_are_not() {
+async fn bodies_are_counted_to_the_byte_and_strangers_are_not() {
     let portico = Portico::start_with(often).await;
     let api = &portico.api;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        while let Some(head) = exchange.head().await {
-            if head.starts_with("POST") {
+        while let Some(headers) = exchange.headers().await {
+            if headers.starts_with("POST") {
                 exchange.skip(usize::MAX).await;
                 exchange.send("HTTP/1.1 201 Created\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n").await;
-            } else if head.starts_with("PUT") {
+            } else if headers.starts_with("PUT") {
                 exchange.body(70_000).await;
                 exchange.send("HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno").await;
             } else {
@@ -59,17 +59,17 @@ async fn bodies_are_counted_to_the_octet_and_strangers_are_not() {
     .await;
     let target = portico.public("mine", sandbox.port()).await;
     let mut visitor = portico.connect().await;
-    let head = |method: &str, framing: &str| {
+    let headers = |method: &str, framing: &str| {
         format!("{method} /x HTTP/1.1\r\nHost: {}\r\n{framing}\r\n\r\n", target.host)
     };
     let chunked =
-        head("POST", "Transfer-Encoding: chunked") + "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
+        headers("POST", "Transfer-Encoding: chunked") + "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
     assert_eq!(visitor.roundtrip(chunked).await.text(), "abcdefg");
-    visitor.send(head("PUT", "Content-Length: 70000")).await;
+    visitor.send(headers("PUT", "Content-Length: 70000")).await;
     visitor.send(vec![b'x'; 70_000]).await;
     assert_eq!(visitor.response_to("PUT").await.unwrap().status, 404);
-    assert_eq!(visitor.roundtrip(head("GET", "Accept: */*")).await.status, 304);
-    // Another port of the same sandbox, where nothing listens: the visit is usage, and our page is an answer.
+    assert_eq!(visitor.roundtrip(headers("GET", "Accept: */*")).await.status, 304);
+    // Another port of the same sandbox, where nothing listens: the visit is usage, and our page is a response.
     let closed = {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap().port()
@@ -104,8 +104,8 @@ async fn bodies_are_counted_to_the_octet_and_strangers_are_not() {
 async fn what_goes_on_is_counted_while_it_does() {
     let portico = Portico::start_with(often).await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        let Some(head) = exchange.head().await else { return };
-        if head.contains("GET /socket") {
+        let Some(headers) = exchange.headers().await else { return };
+        if headers.contains("GET /socket") {
             exchange.send(AGREED).await;
             let (mut read, mut write) = exchange.socket.into_split();
             drop(tokio::io::copy(&mut read, &mut write).await);
@@ -118,21 +118,21 @@ async fn what_goes_on_is_counted_while_it_does() {
     let target = portico.public("mine", sandbox.port()).await;
     let mut socket = portico.connect().await;
     socket.send(target.get("/socket", HANDSHAKE)).await;
-    assert_eq!(socket.head().await.unwrap().status, 101);
+    assert_eq!(socket.headers().await.unwrap().status, 101);
     let opened = std::time::Instant::now();
     socket.send(vec![b'x'; 5000]).await;
     socket.exactly(5000).await;
     let mut download = portico.connect().await;
     download.send(target.get("/download", "")).await;
-    download.head().await.unwrap();
+    download.headers().await.unwrap();
     download.exactly(10).await;
     let mut upload = portico.connect().await;
-    let head =
+    let headers =
         format!("POST /upload HTTP/1.1\r\nHost: {}\r\nContent-Length: 100\r\n\r\n", target.host);
-    upload.send(head + "seven..").await;
+    upload.send(headers + "seven..").await;
     // Nothing of the three has ended, and all that was moved is there, and so is the time.
     let api = &portico.api;
-    eventually("the octets of what is open are counted", async || {
+    eventually("the bytes of what is open are counted", async || {
         let seen = usage(api, &target.id).await;
         seen["bytes_in"] == 5007 && seen["bytes_out"] == 5020
     })

@@ -20,7 +20,7 @@ struct Asleep {
 const NAVIGATE: &str =
     "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
 
-/// A paused sandbox whose `start` does what `starting` says before it answers.
+/// A paused sandbox whose `start` does what `starting` says before it responds.
 async fn asleep(starting: &str, adjust: impl FnOnce(&mut Config)) -> Asleep {
     let app = FakeSandbox::well_behaved().await;
     let body = format!(
@@ -76,9 +76,9 @@ async fn a_hundred_visitors_at_once_are_served_after_one_start() {
         let (portico, request) = (Arc::clone(&asleep.portico), asleep.navigation());
         visits.spawn(async move { portico.visit(request).await });
     }
-    while let Some(answer) = visits.join_next().await {
-        let answer = answer.unwrap();
-        assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
+    while let Some(reply) = visits.join_next().await {
+        let reply = reply.unwrap();
+        assert_eq!((reply.status, reply.text().as_str()), (200, "hello"));
     }
     assert_eq!(asleep.starts(), 1);
     assert_eq!(asleep.metric("portico_wakes_total{result=\"started\"}").await, 1);
@@ -108,10 +108,10 @@ async fn what_nobody_waits_for_wakes_nothing_and_is_told_so_at_once() {
         let mut connection = asleep.portico.connect().await;
         let method = request.split(' ').next().unwrap().to_owned();
         connection.send(request).await;
-        let answer = connection.response_to(&method).await.unwrap();
-        assert_eq!(answer.status, 503, "{what}");
-        assert_eq!(answer.field("x-preview-error"), Some("sandbox_paused"), "{what}");
-        assert!(answer.field("retry-after").is_some(), "{what}");
+        let reply = connection.response_to(&method).await.unwrap();
+        assert_eq!(reply.status, 503, "{what}");
+        assert_eq!(reply.field("x-preview-error"), Some("sandbox_paused"), "{what}");
+        assert!(reply.field("retry-after").is_some(), "{what}");
     }
     let stranger = asleep.portico.visit(target.get("/", NAVIGATE)).await;
     assert_eq!((stranger.status, stranger.field("x-preview-error")), (401, Some("sign_in_needed")));
@@ -162,10 +162,10 @@ async fn a_start_that_fails_is_an_error_and_a_503_for_all_who_wait() {
         let (portico, request) = (Arc::clone(&asleep.portico), asleep.navigation());
         visits.spawn(async move { portico.visit(request).await });
     }
-    while let Some(answer) = visits.join_next().await {
-        let answer = answer.unwrap();
+    while let Some(reply) = visits.join_next().await {
+        let reply = reply.unwrap();
         assert_eq!(
-            (answer.status, answer.field("x-preview-error")),
+            (reply.status, reply.field("x-preview-error")),
             (503, Some("sandbox_not_running"))
         );
     }
@@ -219,8 +219,8 @@ async fn a_tenant_wakes_no_more_than_its_budget() {
         let other = sleeper(&asleep.portico, &format!("n{n}")).await;
         let (token, _) = asleep.portico.api.token(&other.id, json!({})).await;
         let visit = other.get("/", &format!("{NAVIGATE}X-Miosa-Preview-Token: {token}\r\n"));
-        let answer = asleep.portico.visit(visit).await;
-        outcomes.push((answer.status, answer.field("x-preview-error").map(str::to_owned)));
+        let reply = asleep.portico.visit(visit).await;
+        outcomes.push((reply.status, reply.field("x-preview-error").map(str::to_owned)));
     }
     assert_eq!(outcomes[0], (200, None));
     assert_eq!(outcomes[1], (200, None));
@@ -228,8 +228,8 @@ async fn a_tenant_wakes_no_more_than_its_budget() {
     // Its own policy can only narrow it.
     let policy = json!({"wakes_per_minute": 0});
     asleep.portico.api.ok("PUT", "/tenant/preview-policy", Some(policy)).await;
-    let answer = asleep.portico.visit(asleep.navigation()).await;
-    assert_eq!(answer.field("x-preview-error"), Some("wakes_spent"));
-    assert_eq!((asleep.starts(), answer.field("retry-after")), (0, Some("60")));
+    let reply = asleep.portico.visit(asleep.navigation()).await;
+    assert_eq!(reply.field("x-preview-error"), Some("wakes_spent"));
+    assert_eq!((asleep.starts(), reply.field("retry-after")), (0, Some("60")));
     assert!(asleep.metric("portico_wakes_total{result=\"spent\"}").await >= 2);
 }

@@ -38,7 +38,7 @@ fn api(process: &Process, key: &str) -> Api {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kills_at_any_moment_lose_no_event_that_was_answered() {
+async fn kills_at_any_moment_lose_no_event_that_was_confirmed() {
     let folder = tempfile::tempdir().unwrap();
     let file = configured(folder.path());
     let process = run(&file);
@@ -54,7 +54,7 @@ async fn kills_at_any_moment_lose_no_event_that_was_answered() {
     .await;
     let order = json!({"url": receiver.url(), "events": ["sandbox.created"], "retry_count": 10});
     api(&process, &key).ok("POST", "/webhooks", Some(order)).await;
-    let mut answered = HashSet::new();
+    let mut confirmed = HashSet::new();
     let mut process = process;
     for round in 0..4_u64 {
         let calling = api(&process, &key);
@@ -75,19 +75,19 @@ async fn kills_at_any_moment_lose_no_event_that_was_answered() {
                 if !connection.try_send(request).await {
                     break;
                 }
-                let Some(answer) = connection.response_to("POST").await else { break };
-                if answer.status == 201 {
-                    made.push(answer.json()["data"]["id"].as_str().unwrap().to_owned());
+                let Some(response) = connection.response_to("POST").await else { break };
+                if response.status == 201 {
+                    made.push(response.json()["data"]["id"].as_str().unwrap().to_owned());
                 }
             }
             made
         });
         tokio::time::sleep(Duration::from_millis(150 + 60 * round)).await;
         process.kill();
-        answered.extend(writing.await.unwrap());
+        confirmed.extend(writing.await.unwrap());
         process = run(&file);
     }
-    assert!(answered.len() > 20, "too little was written to prove anything: {}", answered.len());
+    assert!(confirmed.len() > 20, "too little was written to prove anything: {}", confirmed.len());
     let started = std::time::Instant::now();
     let missing = || {
         let told: HashSet<String> = receiver
@@ -95,7 +95,7 @@ async fn kills_at_any_moment_lose_no_event_that_was_answered() {
             .iter()
             .map(|one| one.json()["data"]["id"].as_str().unwrap().to_owned())
             .collect();
-        answered.difference(&told).count()
+        confirmed.difference(&told).count()
     };
     while missing() > 0 {
         assert!(started.elapsed() < Duration::from_secs(40), "{} were never told", missing());

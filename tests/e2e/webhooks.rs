@@ -392,9 +392,9 @@ async fn what_is_asked_for_wrongly_is_refused_with_a_reason() {
     let portico = Portico::start_with(|config| config.webhooks.per_tenant = 2).await;
     let url = "https://hooks.example.com/in";
     let refused = async |order: Value, code: &str, field: &str| {
-        let answer = portico.api.call("POST", "/webhooks", Some(order.clone())).await;
-        let error = answer.json()["error"].clone();
-        assert_eq!((answer.status, &error["code"]), (422, &json!(code)), "{order}: {error}");
+        let response = portico.api.call("POST", "/webhooks", Some(order.clone())).await;
+        let error = response.json()["error"].clone();
+        assert_eq!((response.status, &error["code"]), (422, &json!(code)), "{order}: {error}");
         assert!(error["details"].get(field).is_some(), "{order}: {error}");
     };
     refused(json!({"events": []}), "VALIDATION_ERROR", "url").await;
@@ -422,8 +422,8 @@ async fn what_is_asked_for_wrongly_is_refused_with_a_reason() {
     assert_eq!(shown["secret_preview"], "…-own");
     assert_eq!((&shown["state"], &shown["enabled"]), (&json!("inactive"), &json!(false)));
     register(&portico, json!({"url": url})).await;
-    let answer = portico.api.call("POST", "/webhooks", Some(json!({"url": url}))).await;
-    assert_eq!(answer.json()["error"]["code"], "WEBHOOK_LIMIT_REACHED");
+    let response = portico.api.call("POST", "/webhooks", Some(json!({"url": url}))).await;
+    assert_eq!(response.json()["error"]["code"], "WEBHOOK_LIMIT_REACHED");
     let patch = json!({"name": "Mine", "description": null, "events": ["quota.exceeded"], "metadata": {"a": 1}});
     let changed = portico.api.ok("PATCH", &path, Some(patch)).await;
     assert_eq!(

@@ -26,8 +26,8 @@ pub async fn other_tenant(portico: &Portico, name: &str) -> Api {
 async fn a_workspace_is_found_again_by_the_tenants_own_id_of_it() {
     let portico = Portico::start().await;
     let create = async |body: Value| {
-        let answer = portico.api.call("POST", "/workspaces", Some(body)).await;
-        (answer.status, answer.json())
+        let response = portico.api.call("POST", "/workspaces", Some(body)).await;
+        (response.status, response.json())
     };
     let order =
         json!({"name": "@alex", "external_workspace_id": "cust-1", "metadata": {"plan": "pro"}});

@@ -1,4 +1,4 @@
-"""Puts the API document to the test: schemathesis sends what it allows and what it forbids to a fresh `portico dev`, and every answer must
+"""Puts the API document to the test: schemathesis sends what it allows and what it forbids to a fresh `portico dev`, and every response must
 be one that it describes: no 500, no other status, content type, header or body.
 
     run.py [options of schemathesis run]
@@ -21,8 +21,8 @@ PATIENCE = 600
 def call(api: str, key: str, method: str, path: str, body: dict) -> dict:
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     request = urllib.request.Request(api + path, json.dumps(body).encode(), headers, method=method)
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)
 
 
 def fill(api: str, key: str) -> str:

@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @dataclass
-class Answer:
+class Response:
     status: int
     headers: dict
     body: str
@@ -29,7 +29,7 @@ class Portico:
     api_key: str
     zone: str
 
-    def visit(self, url: str, method: str = "GET", **headers: str) -> Answer:
+    def visit(self, url: str, method: str = "GET", **headers: str) -> Response:
         """Visits a preview URL without following redirects. `*.localhost` is this machine; no resolver is asked."""
         scheme, rest = url.split("://", 1)
         assert scheme == "http", url
@@ -40,7 +40,7 @@ class Portico:
         response = connection.getresponse()
         body = response.read().decode("utf-8", "replace")
         connection.close()
-        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, body)
+        return Response(response.status, {k.lower(): v for k, v in response.getheaders()}, body)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The table in docs/api.md that says which calls of the SDK work, held to the SDK: every call is made, and answered as its row says."""
+"""The table in docs/api.md that says which calls of the SDK work, held to the SDK: every call is made, and returns what its row says."""
 
 import pathlib
 import re

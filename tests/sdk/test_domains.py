@@ -18,7 +18,7 @@ TARGET = "proxy.platform.test"
 
 
 class Zone(BaseResolver):
-    """Answers with what stands in `records`: a name or a wildcard, to the lines of a zone file."""
+    """Responds with what stands in `records`: a name or a wildcard, to the lines of a zone file."""
 
     def __init__(self):
         self.records = {}
@@ -118,20 +118,20 @@ def test_a_domain_is_set_verified_used_and_deleted(server, zone):
     with pytest.raises(ValidationError):
         domain.set("co.uk")
     assert domain.set("opendesigns.test")["cname_target"] == TARGET
-    answer = domain.verify()
-    assert answer["verified"] is False and answer["target"] == TARGET
-    assert [record["status"] for record in answer["records"]] == ["missing", "missing"]
+    response = domain.verify()
+    assert response["verified"] is False and response["target"] == TARGET
+    assert [record["status"] for record in response["records"]] == ["missing", "missing"]
 
     sandbox = client.sandboxes.create(name="x", slug="brand")
     assert sandbox.data["preview_domain"] == "sandbox.platform.test"
     host = "3000-brand.sandbox.opendesigns.test"
     assert server.get(server.preview, host) == 404
     zone.records["*.sandbox.opendesigns.test"] = [f"CNAME {TARGET}."]
-    answer = domain.verify()
-    assert answer["verified"] is True and domain.get()["verified_at"] == answer["verified_at"]
+    response = domain.verify()
+    assert response["verified"] is True and domain.get()["verified_at"] == response["verified_at"]
     assert server.get(server.preview, host) == 401, "it leads to the sandbox, which is private"
     assert client.sandboxes.get(sandbox.id).data["preview_url"].startswith(f"http://{host}")
-    assert domain.set("opendesigns.test")["verified_at"] == answer["verified_at"], "the set-up is run again"
+    assert domain.set("opendesigns.test")["verified_at"] == response["verified_at"], "the set-up is run again"
     assert server.get(server.admin, "x", f"/internal/tls/ask?domain={host}") == 200
 
     other = server.client(1).tenant.preview_domain

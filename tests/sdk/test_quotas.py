@@ -29,14 +29,14 @@ def counted(portico):
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             upstream = http.client.HTTPConnection(target.hostname, target.port, timeout=10)
             upstream.request(self.command, self.path, body=body, headers=dict(self.headers))
-            answer = upstream.getresponse()
-            content = answer.read()
+            response = upstream.getresponse()
+            content = response.read()
             upstream.close()
-            self.send_response(answer.status)
-            for field, value in answer.getheaders():
+            self.send_response(response.status)
+            for field, value in response.getheaders():
                 if field.lower() not in ("transfer-encoding", "connection", "content-length"):
                     self.send_header(field, value)
-            if answer.status != 204:
+            if response.status != 204:
                 self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

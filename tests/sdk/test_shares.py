@@ -1,4 +1,4 @@
-"""Share links, made and withdrawn by the official SDK as it is, and opened by somebody who has nothing else."""
+"""Share links, made and revoked by the official SDK as it is, and opened by somebody who has nothing else."""
 
 import json
 import time
@@ -22,8 +22,8 @@ def sandbox(portico, client, app):
     created.destroy()
 
 
-def code(answer) -> str:
-    return answer.headers.get("x-preview-error", "")
+def code(response) -> str:
+    return response.headers.get("x-preview-error", "")
 
 
 def test_a_link_opens_without_any_other_credential(portico, sandbox):
@@ -55,8 +55,8 @@ def test_links_are_listed_with_their_use_until_they_are_withdrawn(portico, sandb
     for _ in range(2):
         sandbox.share.revoke(made[0]["share_id"])
     assert [share["share_id"] for share in sandbox.share.list()] == [made[1]["share_id"]]
-    answer = portico.visit(made[0]["share_url"], **NAVIGATION)
-    assert (answer.status, code(answer)) == (403, "share_revoked")
+    response = portico.visit(made[0]["share_url"], **NAVIGATION)
+    assert (response.status, code(response)) == (403, "share_revoked")
     assert portico.visit(made[1]["share_url"], **NAVIGATION).status == 303
     with pytest.raises(NotFoundError):
         sandbox.share.revoke(str(uuid.uuid4()))
@@ -66,9 +66,9 @@ def test_a_link_expires(portico, sandbox):
     made = sandbox.share.create(expires_in=1)
     assert portico.visit(made["share_url"], **NAVIGATION).status == 303
     time.sleep(1.1)
-    answer = portico.visit(made["share_url"], **NAVIGATION)
-    assert (answer.status, code(answer)) == (410, "share_expired")
-    assert "This link has expired" in answer.body
+    response = portico.visit(made["share_url"], **NAVIGATION)
+    assert (response.status, code(response)) == (410, "share_expired")
+    assert "This link has expired" in response.body
     assert sandbox.share.list() == []
 
 
@@ -89,8 +89,8 @@ def test_a_preview_is_shared_by_itself(portico, sandbox, app):
     assert shown["share_token_expires_at"] == shared["data"]["share_token_expires_at"]
     assert portico.visit(shared["url"], **NAVIGATION).status == 303
     sandbox.preview.revoke_share(preview["id"])
-    answer = portico.visit(shared["url"], **NAVIGATION)
-    assert (answer.status, code(answer)) == (403, "share_revoked")
+    response = portico.visit(shared["url"], **NAVIGATION)
+    assert (response.status, code(response)) == (403, "share_revoked")
     assert sandbox.preview.get(preview["id"])["share_token_prefix"] is None
 
 

@@ -14,7 +14,7 @@ def name() -> str:
 
 
 def eventually(look, seconds=30):
-    """The first answer that is one, for a bounded time: counts are written every few seconds."""
+    """The first response that is one, for a bounded time: counts are written every few seconds."""
     end = time.monotonic() + seconds
     while True:
         found = look()

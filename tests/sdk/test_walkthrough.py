@@ -213,10 +213,10 @@ def test_errors_have_one_shape(portico):
         ("POST", "/sandboxes", b'{"name": 7, "tags": "x", "size": "huge"}', 422, "VALIDATION_ERROR"),
         ("POST", "/sandboxes", b'{"name": "' + b"x" * (1 << 20) + b'"}', 413, "TOO_LARGE"),
     ]:
-        answer = httpx.request(method, api + path, content=body, headers=key)
-        error = answer.json()["error"]
-        assert (answer.status_code, error["code"]) == (status, code), answer.text
-        assert answer.json()["ok"] is False and answer.json()["request_id"] == answer.headers["x-request-id"]
+        response = httpx.request(method, api + path, content=body, headers=key)
+        error = response.json()["error"]
+        assert (response.status_code, error["code"]) == (status, code), response.text
+        assert response.json()["ok"] is False and response.json()["request_id"] == response.headers["x-request-id"]
         assert isinstance(error["retryable"], bool) and isinstance(error["details"], dict)
     three = httpx.post(f"{api}/sandboxes", content=b'{"name": 7, "tags": "x", "size": "huge"}', headers=key).json()
     assert set(three["error"]["details"]) == {"name", "tags", "size"}

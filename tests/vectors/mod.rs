@@ -6,7 +6,7 @@
 /// What has to become of a vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expect {
-    /// Answered with this status, connection closed, not one byte at the sandbox.
+    /// Refused with this status, connection closed, not one byte at the sandbox.
     Refuse(u16),
     /// Passed on.
     Accept,
@@ -272,7 +272,7 @@ pub(super) const REQUESTS: &[Vector] = vectors! {
     }
 };
 
-/// Bodies whose chunks are malformed: the head is passed on, the body never looks complete to the sandbox.
+/// Bodies whose chunks are malformed: the headers are passed on, the body never looks complete to the sandbox.
 #[rustfmt::skip]
 pub(super) const BROKEN_CHUNKS: &[(&str, &str)] = &[
     ("ch-lf", "5\nhello⏎0⏎⏎"),

@@ -53,7 +53,7 @@ fn config(plan: &Plan<'_>, port: u16, tls: u16) -> Value {
         server
     };
     let show = |path: &Path| path.to_str().expect("a path").to_owned();
-    // What the others write as well, and no whole heads.
+    // What the others write as well, and no whole headers.
     let fields = json!({
         "request>headers": { "filter": "delete" },
         "request>tls": { "filter": "delete" },

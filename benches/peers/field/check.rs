@@ -1,13 +1,13 @@
-//! Whether every peer answers as it should.
+//! Whether every peer responds as it should.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::client::{self, Answer};
+use super::client::{self, Response};
 use super::{Field, Peer, Setup};
 
-/// What the origin answers to `/small`.
+/// What the origin responds with to `/small`.
 const SMALL: usize = 120;
 /// Changes a second, and for how long they are tried.
 const RATE: u32 = 1000;
@@ -44,8 +44,8 @@ pub fn ask(peer: &Peer, field: &Field) -> Vec<Asked> {
     let names = &field.names;
     let token = Some(field.token(peer));
     let mut asked = Vec::new();
-    let mut note = |what, wanted, answer: Answer| {
-        asked.push(Asked { what, wanted, got: (answer.status, answer.body.len()) });
+    let mut note = |what, wanted, response: Response| {
+        asked.push(Asked { what, wanted, got: (response.status, response.body.len()) });
     };
     let get =
         |host: &str, path: &str, token: Option<&str>| client::get(peer.plain, host, path, token);
@@ -75,13 +75,13 @@ pub fn ask(peer: &Peer, field: &Field) -> Vec<Asked> {
     }
     let tls = peer.tls.expect("TLS");
     let authority = &names.authority;
-    let answer = client::get_tls(tls, authority, &names.private, "/small", token);
-    note("private by TLS", (200, SMALL), answer);
+    let response = client::get_tls(tls, authority, &names.private, "/small", token);
+    note("private by TLS", (200, SMALL), response);
     assert!(client::speaks_h2(tls, authority, &names.public), "{} speaks no HTTP/2", peer.name);
     asked
 }
 
-/// Starts every peer in both sizes, and prints what it answered. Whether all was right.
+/// Starts every peer in both sizes, and prints what it returned. Whether all was right.
 ///
 /// How many changes are made in a second counts with 2,000 sandboxes only: `HAProxy` goes through its whole map for each.
 pub fn check_all() -> bool {
@@ -95,10 +95,10 @@ pub fn check_all() -> bool {
         println!("{} idle connections can be held", field.holds);
         for peer in &field.peers {
             let before = memory(peer);
-            let answers = ask(peer, &field);
-            right &= answers.iter().all(Asked::is_right);
-            let answers: Vec<String> = answers.iter().map(ToString::to_string).collect();
-            println!("{} ({before} MiB): {}", peer.name, answers.join("; "));
+            let responses = ask(peer, &field);
+            right &= responses.iter().all(Asked::is_right);
+            let responses: Vec<String> = responses.iter().map(ToString::to_string).collect();
+            println!("{} ({before} MiB): {}", peer.name, responses.join("; "));
             if let Some(churn) = &peer.churn {
                 let made = churned(churn);
                 println!("{}: {made} changes in {} s", peer.name, WHILE.as_secs());

@@ -13,7 +13,7 @@ use super::portico;
 
 /// Changes that are written at once.
 const AT_ONCE: u32 = 10;
-/// How long a peer may take to answer to them.
+/// How long a peer may take to respond to them.
 const WAIT: Duration = Duration::from_secs(10);
 
 /// How a peer's routes are changed.
@@ -80,7 +80,7 @@ impl Churn {
                     stream.get_mut().write_all(lines.concat().as_bytes()).expect("write");
                     for _ in 0..AT_ONCE {
                         line.clear();
-                        stream.read_line(&mut line).expect("an answer");
+                        stream.read_line(&mut line).expect("a response");
                         assert_eq!(line, "ok\n", "a change was refused");
                     }
                 })

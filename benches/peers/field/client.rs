@@ -1,4 +1,4 @@
-//! A visitor that asks one thing after another and reads the whole answer: for the control API and for checks, not for load.
+//! A visitor that asks one thing after another and reads the whole response: for the control API and for checks, not for load.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,16 +12,16 @@ use serde_json::Value;
 
 use crate::load::trusting;
 
-/// The longest that an answer may take.
+/// The longest that a response may take.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// How a browser opens a page. Portico answers it with the branded pages.
+/// How a browser opens a page. Portico responds with the branded pages.
 pub const NAVIGATION: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\r\nAccept: text/html,application/xhtml+xml,*/*;q=0.8\r\n\
      Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept-Language: en-US,en;q=0.9\r\n";
 
 /// What came back.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub body: Vec<u8>,
 }
@@ -33,15 +33,15 @@ fn connect(to: SocketAddr) -> TcpStream {
     socket
 }
 
-fn read(reader: &mut impl BufRead) -> Answer {
+fn read(reader: &mut impl BufRead) -> Response {
     let mut line = String::new();
-    reader.read_line(&mut line).expect("an answer");
+    reader.read_line(&mut line).expect("a response");
     let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let status = status.unwrap_or_else(|| panic!("no answer but {line:?}"));
+    let status = status.unwrap_or_else(|| panic!("no response but {line:?}"));
     let mut length = None;
     loop {
         line.clear();
-        assert!(reader.read_line(&mut line).expect("a field") > 0, "the head ended early");
+        assert!(reader.read_line(&mut line).expect("a field") > 0, "the headers ended early");
         if line == "\r\n" {
             break;
         }
@@ -51,10 +51,15 @@ fn read(reader: &mut impl BufRead) -> Answer {
     }
     let mut body = vec![0; length.expect("a length")];
     reader.read_exact(&mut body).expect("a body");
-    Answer { status, body }
+    Response { status, body }
 }
 
-fn visit(stream: &mut (impl Read + Write), host: &str, path: &str, token: Option<&str>) -> Answer {
+fn visit(
+    stream: &mut (impl Read + Write),
+    host: &str,
+    path: &str,
+    token: Option<&str>,
+) -> Response {
     let cookie = token.map(|token| format!("Cookie: theme=dark; __Host-preview={token}\r\n"));
     let cookie = cookie.unwrap_or_default();
     let request = format!(
@@ -66,7 +71,7 @@ fn visit(stream: &mut (impl Read + Write), host: &str, path: &str, token: Option
 }
 
 /// One visit on a connection of its own, in clear text.
-pub fn get(to: SocketAddr, host: &str, path: &str, token: Option<&str>) -> Answer {
+pub fn get(to: SocketAddr, host: &str, path: &str, token: Option<&str>) -> Response {
     visit(&mut connect(to), host, path, token)
 }
 
@@ -77,11 +82,11 @@ pub fn get_tls(
     host: &str,
     path: &str,
     token: Option<&str>,
-) -> Answer {
+) -> Response {
     let mut stream = tls(to, authority, host, b"http/1.1");
-    let answer = visit(&mut stream, host, path, token);
+    let response = visit(&mut stream, host, path, token);
     assert_eq!(stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]), "another protocol");
-    answer
+    response
 }
 
 /// Whether HTTP/2 is agreed on where it is the only one that is offered.
@@ -125,9 +130,9 @@ impl Api {
             body.len()
         );
         self.socket.get_mut().write_all(request.as_bytes()).expect("write");
-        let answer = read(&mut self.socket);
-        let text = String::from_utf8_lossy(&answer.body);
-        assert!(matches!(answer.status, 200 | 201), "{path}: {} {text}", answer.status);
+        let response = read(&mut self.socket);
+        let text = String::from_utf8_lossy(&response.body);
+        assert!(matches!(response.status, 200 | 201), "{path}: {} {text}", response.status);
         serde_json::from_str(&text).expect("JSON")
     }
 }

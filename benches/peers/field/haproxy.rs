@@ -77,14 +77,14 @@ fn labels(plan: &Plan<'_>, verifies: bool) -> String {
     map
 }
 
-/// The page for a refused connection, as the whole answer that `errorfile` wants.
+/// The page for a refused connection, as the whole response that `errorfile` wants.
 fn refused(plan: &Plan<'_>) -> Vec<u8> {
     let page = std::fs::read(plan.names.pages.directory.join("502.html")).expect("the page");
-    let mut answer = format!(
+    let mut response = format!(
         "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nCache-Control: no-store\r\nContent-Length: {}\r\n\r\n",
         page.len()
     )
     .into_bytes();
-    answer.extend(page);
-    answer
+    response.extend(page);
+    response
 }

@@ -90,7 +90,7 @@ pub struct Names {
     key: PathBuf,
 }
 
-/// Octets of the pages that every peer shows, and where the files are (`404.html` and so on).
+/// Bytes of the pages that every peer shows, and where the files are (`404.html` and so on).
 #[derive(Clone, Debug, Default)]
 pub struct Pages {
     /// 404: a host of no sandbox.
@@ -169,7 +169,7 @@ impl Plan<'_> {
     }
 }
 
-/// Everything that is measured, started and found to answer as it should.
+/// Everything that is measured, started and found to respond as it should.
 #[derive(Debug)]
 pub struct Field {
     pub origin: Peer,
@@ -183,12 +183,12 @@ pub struct Field {
 }
 
 impl Field {
-    /// Starts everything, and panics with what was wrong if a peer does not answer as it should.
+    /// Starts everything, and panics with what was wrong if a peer does not respond as it should.
     pub fn start(setup: &Setup) -> Self {
         let field = Self::start_unchecked(setup);
         for peer in &field.peers {
-            for answer in check::ask(peer, &field) {
-                assert!(answer.is_right(), "{}: {answer}", peer.name);
+            for response in check::ask(peer, &field) {
+                assert!(response.is_right(), "{}: {response}", peer.name);
             }
         }
         field

@@ -14,9 +14,9 @@ use crate::measure::cpu;
 /// How much is done, and when.
 #[derive(Clone, Copy, Debug)]
 pub enum Drive {
-    /// A number of units; whoever has an answer asks again at once.
+    /// A number of units; whoever has a response asks again at once.
     Closed(usize),
-    /// So many a second for a while, due at exact times, whatever the answers do.
+    /// So many a second for a while, due at exact times, whatever the responses do.
     Paced(f64, Duration),
 }
 
@@ -36,7 +36,7 @@ pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("a histogram")
 }
 
-/// What a proxy still does after an answer, such as writing its log, belongs to the answer.
+/// What a proxy still does after a response, such as writing its log, belongs to the response.
 const SETTLES: Duration = Duration::from_millis(5);
 
 impl Drive {

@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::answer::Reader;
 use super::drive::histogram;
+use super::response::Reader;
 use super::{Ask, BOUND, Done, connect};
 use crate::measure::cpu;
 use crate::roles::{EVENTS_A_SECOND, SAID, nanos};
@@ -45,8 +45,8 @@ pub async fn watch(
         for _ in 0..streams {
             let mut stream = connect(to).await;
             stream.write_all(&request).await.expect("write");
-            let mut head = Reader::new(4 << 10);
-            let rest = head.only_head(&mut stream, 200).await.to_vec();
+            let mut headers = Reader::new(4 << 10);
+            let rest = headers.headers_only(&mut stream, 200).await.to_vec();
             readers.spawn(read(stream, rest, Arc::clone(&seen)));
         }
         readers

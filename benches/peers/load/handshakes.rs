@@ -8,7 +8,7 @@ use rustls::HandshakeKind;
 use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::TlsConnector;
 
-use super::answer::Reader;
+use super::response::Reader;
 use super::{Asks, Expect, Lane, connect_tls};
 
 /// Visitors at once.
@@ -60,6 +60,6 @@ impl Lane for Visitor {
         count.fetch_add(1, Ordering::Relaxed);
         stream.write_all(self.asks.next()).await.expect("write");
         stream.flush().await.expect("flush");
-        self.reader.answer(&mut stream, &self.expect).await;
+        self.reader.response(&mut stream, &self.expect).await;
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::answer::Reader;
+use super::response::Reader;
 use super::{Asks, CONNECTIONS, Expect, Lane, connect};
 
 /// A connection that is kept, as long as the proxy keeps it.
@@ -45,9 +45,10 @@ impl Lane for Kept {
     async fn unit(&mut self) {
         let request = self.asks.next();
         if self.open {
-            // Like a browser: what a connection that was kept does not answer is asked again on a new one.
+            // Like a browser: what a connection that was kept does not respond to is asked again on a new one.
             if self.stream.write_all(request).await.is_ok()
-                && let Some(stays) = self.reader.answer_if_any(&mut self.stream, &self.expect).await
+                && let Some(stays) =
+                    self.reader.response_if_any(&mut self.stream, &self.expect).await
             {
                 self.open = stays;
                 return;
@@ -56,8 +57,8 @@ impl Lane for Kept {
         self.closed.fetch_add(1, Ordering::Relaxed);
         self.stream = connect(self.to).await;
         self.stream.write_all(request).await.expect("write");
-        let answered = self.reader.answer_if_any(&mut self.stream, &self.expect).await;
-        self.open = answered.expect("an answer on a new connection");
+        let response = self.reader.response_if_any(&mut self.stream, &self.expect).await;
+        self.open = response.expect("a response on a new connection");
     }
 }
 
@@ -80,6 +81,6 @@ impl Lane for Fresh {
     async fn unit(&mut self) {
         let mut stream = connect(self.to).await;
         stream.write_all(self.asks.next()).await.expect("write");
-        self.reader.answer(&mut stream, &self.expect).await;
+        self.reader.response(&mut stream, &self.expect).await;
     }
 }

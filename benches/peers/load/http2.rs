@@ -38,13 +38,13 @@ pub async fn open(to: SocketAddr, tls: &TlsConnector, host: &str) -> SendRequest
     send
 }
 
-/// One request, its answer read to the end.
+/// One request, its response read to the end.
 pub async fn ask(send: &mut SendRequest<Bytes>, request: http::Request<()>, expect: &Expect) {
     poll_fn(|cx| send.poll_ready(cx)).await.expect("ready");
-    let (answer, _) = send.send_request(request, true).expect("send");
-    let answer = answer.await.expect("an answer");
-    let status = answer.status().as_u16();
-    let mut body = answer.into_body();
+    let (response, _) = send.send_request(request, true).expect("send");
+    let response = response.await.expect("a response");
+    let status = response.status().as_u16();
+    let mut body = response.into_body();
     let mut length = 0;
     while let Some(data) = body.data().await {
         let data = data.expect("data");

@@ -1,4 +1,4 @@
-//! Connections that have had one answer, and now do nothing.
+//! Connections that have had one response, and now do nothing.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::answer::Reader;
+use super::response::Reader;
 use super::{Ask, BOUND, Expect, connect, connect_tls, http2, sockets};
 
 /// What kind of connection.
@@ -90,14 +90,16 @@ impl Opener {
                 http2::ask(&mut send, self.ask.http2(), &Expect::ok(120)).await;
                 Box::new(send)
             }
-            Idle::Http1 | Idle::WebSocket => self.answered(connect(self.to).await, request).await,
+            Idle::Http1 | Idle::WebSocket => {
+                self.after_response(connect(self.to).await, request).await
+            }
             Idle::Http1Tls | Idle::WebSocketTls => {
-                self.answered(connect_tls(self.to, &self.tls, host).await, request).await
+                self.after_response(connect_tls(self.to, &self.tls, host).await, request).await
             }
         }
     }
 
-    async fn answered<S>(&self, mut stream: S, request: &[u8]) -> Held
+    async fn after_response<S>(&self, mut stream: S, request: &[u8]) -> Held
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -106,7 +108,7 @@ impl Opener {
         } else {
             stream.write_all(request).await.expect("write");
             stream.flush().await.expect("flush");
-            Reader::new(4 << 10).answer(&mut stream, &Expect::ok(120)).await;
+            Reader::new(4 << 10).response(&mut stream, &Expect::ok(120)).await;
         }
         Box::new(stream)
     }

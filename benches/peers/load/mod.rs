@@ -1,9 +1,8 @@
-//! The load generators: visitors that ask, in every way that is compared, and check every answer.
+//! The load generators: visitors that ask, in every way that is compared, and check every response.
 //!
-//! One thread does it all, on the core that the origin runs on as well, so the loops are lean: requests are made beforehand, answers are read
+//! One thread does it all, on the core that the origin runs on as well, so the loops are lean: requests are made beforehand, responses are read
 //! into buffers that stay, and nothing is allocated for a request over HTTP/1.
 
-pub mod answer;
 pub mod asks;
 pub mod drive;
 pub mod events;
@@ -12,6 +11,7 @@ pub mod http1;
 pub mod http2;
 pub mod idle;
 pub mod paced;
+pub mod response;
 pub mod sockets;
 pub mod upload;
 
@@ -28,9 +28,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub use answer::Expect;
 pub use asks::{Ask, Asks};
 pub use drive::{Done, Drive};
+pub use response::Expect;
 
 /// Keep-alive connections over HTTP/1, and WebSockets.
 pub const CONNECTIONS: usize = 64;
@@ -77,7 +77,7 @@ pub async fn connect(to: SocketAddr) -> TcpStream {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     for _ in 0..PORTS.len() {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let last = u8::try_from(1 + number % 16).expect("an octet");
+        let last = u8::try_from(1 + number % 16).expect("a byte");
         let port = PORTS.start + u16::try_from(number / 16 % PORTS.len()).expect("a port");
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_reuseaddr(true).expect("an option");

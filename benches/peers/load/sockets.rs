@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::answer::Reader;
+use super::response::Reader;
 use super::{Ask, CONNECTIONS, Lane, connect};
 
 /// A connection, and the message that it sends.
@@ -22,12 +22,12 @@ pub struct Echo {
     buffer: Box<[u8]>,
 }
 
-/// Says hello as a page of the host would, and reads the answer.
+/// Says hello as a page of the host would, and reads the response.
 pub async fn upgrade(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &[u8]) {
     stream.write_all(request).await.expect("write");
     stream.flush().await.expect("flush");
     let mut reader = Reader::new(4 << 10);
-    let more = reader.only_head(stream, 101).await;
+    let more = reader.headers_only(stream, 101).await;
     assert!(more.is_empty(), "something came before anything was sent");
 }
 

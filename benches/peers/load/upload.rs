@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::answer::Reader;
+use super::response::Reader;
 use super::{Ask, Expect, Lane, connect};
 
 /// The length of one.
@@ -18,7 +18,7 @@ pub const UPLOADS: usize = 8;
 #[derive(Debug)]
 pub struct Upload {
     stream: TcpStream,
-    head: Arc<[u8]>,
+    headers: Arc<[u8]>,
     /// A part of the body, sent often enough.
     part: Arc<[u8]>,
     reader: Reader,
@@ -31,25 +31,30 @@ pub async fn uploads(to: SocketAddr, ask: &Ask) -> Vec<Upload> {
         ask.host,
         MEBIBYTES << 20
     );
-    let (head, part): (Arc<[u8]>, Arc<[u8]>) =
+    let (headers, part): (Arc<[u8]>, Arc<[u8]>) =
         (ask.http1("POST", &more).into(), vec![b'u'; 256 << 10].into());
     let mut all = Vec::with_capacity(UPLOADS);
     for _ in 0..UPLOADS {
-        let (head, part) = (Arc::clone(&head), Arc::clone(&part));
-        all.push(Upload { stream: connect(to).await, head, part, reader: Reader::new(16 << 10) });
+        let (headers, part) = (Arc::clone(&headers), Arc::clone(&part));
+        all.push(Upload {
+            stream: connect(to).await,
+            headers,
+            part,
+            reader: Reader::new(16 << 10),
+        });
     }
     all
 }
 
 impl Lane for Upload {
     async fn unit(&mut self) {
-        self.stream.write_all(&self.head).await.expect("write");
+        self.stream.write_all(&self.headers).await.expect("write");
         for _ in 0..MEBIBYTES * 4 {
             if self.stream.write_all(&self.part).await.is_err() {
                 // Whoever hangs up may have said why.
                 break;
             }
         }
-        self.reader.answer(&mut self.stream, &Expect::ok(120)).await;
+        self.reader.response(&mut self.stream, &Expect::ok(120)).await;
     }
 }

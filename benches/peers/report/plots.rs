@@ -1,4 +1,4 @@
-//! The plots: what a unit costs beside nginx, how late answers are, what idling holds.
+//! The plots: what a unit costs beside nginx, how late responses are, what idling holds.
 
 use std::path::Path;
 

@@ -28,9 +28,9 @@ impl AccessLog {
 
     /// Writes the line of a request that is over.
     pub fn line(&self, session: &Session, visit: &Visit) {
-        let head = session.req_header();
+        let header = session.req_header();
         let client = session.client_addr().and_then(|address| address.as_inet());
-        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        let status = session.response_written().map_or(0, |header| header.status.as_u16());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut log = self.0.lock().expect("the access log");
         let (file, line) = &mut *log;
@@ -40,10 +40,10 @@ impl AccessLog {
         if let Some(client) = client {
             write!(line, "{}", client.ip()).expect("text");
         }
-        write!(line, "\",\"method\":\"{}\",\"host\":\"", head.method).expect("text");
+        write!(line, "\",\"method\":\"{}\",\"host\":\"", header.method).expect("text");
         escape(line, &visit.host);
         line.push_str("\",\"path\":\"");
-        escape(line, head.uri.path());
+        escape(line, header.uri.path());
         write!(
             line,
             "\",\"status\":{status},\"bytes_out\":{},\"duration\":{:.6},\"sandbox\":\"",

@@ -77,11 +77,11 @@ struct Previews {
 
 /// A page of our own.
 fn page(status: u16, body: &Bytes) -> Result<ResponseHeader> {
-    let mut head = ResponseHeader::build(status, Some(3))?;
-    head.insert_header("Content-Type", "text/html; charset=utf-8")?;
-    head.insert_header("Cache-Control", "no-store")?;
-    head.set_content_length(body.len())?;
-    Ok(head)
+    let mut header = ResponseHeader::build(status, Some(3))?;
+    header.insert_header("Content-Type", "text/html; charset=utf-8")?;
+    header.insert_header("Cache-Control", "no-store")?;
+    header.set_content_length(body.len())?;
+    Ok(header)
 }
 
 #[async_trait]
@@ -100,16 +100,16 @@ impl ProxyHttp for Previews {
     }
 
     async fn request_filter(&self, session: &mut Session, visit: &mut Visit) -> Result<bool> {
-        let head = session.req_header();
-        let named = head.headers.get("host").and_then(|host| host.to_str().ok());
-        let host = named.or_else(|| head.uri.authority().map(|authority| authority.as_str()));
+        let header = session.req_header();
+        let named = header.headers.get("host").and_then(|host| host.to_str().ok());
+        let host = named.or_else(|| header.uri.authority().map(|authority| authority.as_str()));
         visit.read(host.unwrap_or_default());
         visit.address = self.table.find(visit.label());
         if visit.address.is_some() {
             return Ok(false);
         }
-        let head = Box::new(page(404, &self.not_found)?);
-        session.write_response_header(head, false).await?;
+        let header = Box::new(page(404, &self.not_found)?);
+        session.write_response_header(header, false).await?;
         session.write_response_body(Some(self.not_found.clone()), true).await?;
         Ok(true)
     }
@@ -136,7 +136,7 @@ impl ProxyHttp for Previews {
         request.insert_header("X-Request-Id", visit.request_id.as_str())
     }
 
-    /// Pingora ends the connection after such an answer over HTTP/1, whatever is said here.
+    /// Pingora ends the connection after such a response over HTTP/1, whatever is said here.
     async fn fail_to_proxy(
         &self,
         session: &mut Session,
@@ -149,10 +149,10 @@ impl ProxyHttp for Previews {
             _ => 500,
         };
         if status > 0
-            && let Ok(head) = page(status, &self.bad_gateway)
+            && let Ok(header) = page(status, &self.bad_gateway)
         {
             // The visitor may have left; then there is nobody to tell.
-            drop(session.write_error_response(head, self.bad_gateway.clone()).await);
+            drop(session.write_error_response(header, self.bad_gateway.clone()).await);
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }

@@ -28,21 +28,21 @@ impl Table {
     }
 }
 
-/// Takes changes from a socket, as lines of the same form, and answers each with a line once it counts.
+/// Takes changes from a socket, as lines of the same form, and responds to each with a line once it counts.
 pub fn listen(path: &str, table: Arc<Table>) {
     let listener = UnixListener::bind(path).expect("the socket for changes");
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let stream = stream.expect("a connection");
-            let mut answers = stream.try_clone().expect("a connection");
+            let mut responses = stream.try_clone().expect("a connection");
             for line in BufReader::new(stream).lines() {
                 let Ok(line) = line else { break };
                 let changed = line
                     .split_once(' ')
                     .and_then(|(label, address)| Some((label.into(), address.parse().ok()?)))
                     .map(|(label, address)| table.0.insert(label, address));
-                let answer: &[u8] = if changed.is_some() { b"ok\n" } else { b"bad\n" };
-                if answers.write_all(answer).is_err() {
+                let response: &[u8] = if changed.is_some() { b"ok\n" } else { b"bad\n" };
+                if responses.write_all(response).is_err() {
                     break;
                 }
             }

@@ -71,7 +71,7 @@ const routes = [
   }],
 ].map(([method, pattern, act]) => ({ method, pattern: new RegExp(`^${pattern.replaceAll(':id', '([^/]+)')}$`), act }));
 
-async function answer(request, response) {
+async function handle(request, response) {
   const { pathname } = new URL(request.url, 'http://localhost');
   const chunks = [];
   for await (const chunk of request) chunks.push(chunk);
@@ -102,7 +102,7 @@ async function answer(request, response) {
   return response.writeHead(200, { 'content-type': KINDS[path.extname(file)] ?? 'application/octet-stream' }).end(await readFile(file));
 }
 
-const server = http.createServer((request, response) => answer(request, response).catch((error) => {
+const server = http.createServer((request, response) => handle(request, response).catch((error) => {
   // Portico's word is good enough for the page: a code, and a sentence.
   const status = error instanceof Refused ? error.status : 500;
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ code: error.code, message: error.message }));

@@ -30,10 +30,10 @@ export async function setUp(domain, hookUrl, secrets) {
     done.push(`${domain} registered`);
   }
   if (!registered.verified_at) {
-    const answer = await portico('POST', '/tenant/preview-domain/verify', {});
-    const missing = answer.records.filter((record) => record.status !== 'verified').map((record) => record.name);
+    const response = await portico('POST', '/tenant/preview-domain/verify', {});
+    const missing = response.records.filter((record) => record.status !== 'verified').map((record) => record.name);
     // Until it is, links are made in the platform's own zone.
-    done.push(answer.verified ? `${domain} verified` : `${domain} is not verified yet; missing: ${missing.join(', ')}`);
+    done.push(response.verified ? `${domain} verified` : `${domain} is not verified yet; missing: ${missing.join(', ')}`);
   }
 
   const known = (await portico('GET', '/webhooks')).data.filter((hook) => hook.url === hookUrl);

@@ -16,10 +16,10 @@ export async function portico(method, path, body, key) {
   const headers = { authorization: `Bearer ${KEY}`, accept: 'application/json' };
   if (body) headers['content-type'] = 'application/json';
   if (key) headers['idempotency-key'] = key;
-  const answer = await fetch(BASE + path, { method, headers, body: body && JSON.stringify(body) });
-  const text = await answer.text();
+  const response = await fetch(BASE + path, { method, headers, body: body && JSON.stringify(body) });
+  const text = await response.text();
   const told = text ? JSON.parse(text) : null;
-  if (!answer.ok) throw new Refused(answer.status, told?.error?.code, told?.error?.message ?? answer.statusText, told?.error?.details);
+  if (!response.ok) throw new Refused(response.status, told?.error?.code, told?.error?.message ?? response.statusText, told?.error?.details);
   return told;
 }
 

@@ -40,12 +40,12 @@ def set_up(domain: str, hook_url: str, secrets: dict) -> list[str]:
         preview_domain.set(domain)
         done.append(f"{domain} registered")
     if not preview_domain.get()["verified_at"]:
-        answer = preview_domain.verify()
-        if answer["verified"]:
+        response = preview_domain.verify()
+        if response["verified"]:
             done.append(f"{domain} verified")
         else:
             # Until it is, links are made in the platform's own zone.
-            missing = [record["name"] for record in answer["records"] if record["status"] != "verified"]
+            missing = [record["name"] for record in response["records"] if record["status"] != "verified"]
             done.append(f"{domain} is not verified yet; missing: {', '.join(missing)}")
 
     known = [hook for hook in client.webhooks.list() if hook["url"] == hook_url]

@@ -5,9 +5,9 @@ let project; // the one that is shown
 let mounted; // its preview
 
 async function ask(method, path, body) {
-  const answer = await fetch(path, { method, headers: { 'content-type': 'application/json' }, body: body && JSON.stringify(body) });
-  const told = answer.status === 204 ? null : await answer.json();
-  if (!answer.ok) throw Object.assign(new Error(told.message), { code: told.code });
+  const response = await fetch(path, { method, headers: { 'content-type': 'application/json' }, body: body && JSON.stringify(body) });
+  const told = response.status === 204 ? null : await response.json();
+  if (!response.ok) throw Object.assign(new Error(told.message), { code: told.code });
   return told;
 }
 

@@ -75,21 +75,21 @@ pub struct AccessLine<'a> {
     pub host: &'a str,
     /// The path without its query.
     pub path: &'a str,
-    /// The status answered.
+    /// The status of the response.
     pub status: u16,
-    /// Who answered.
+    /// Who responded.
     pub source: &'a str,
     /// How it ended; it is the field `outcome`.
     pub end: &'a str,
     /// What access rested on.
     pub access: &'a str,
-    /// Octets from the visitor.
+    /// Bytes from the visitor.
     pub bytes_in: u64,
-    /// Octets to the visitor.
+    /// Bytes to the visitor.
     pub bytes_out: u64,
-    /// From the head to the last byte, microseconds.
+    /// From the headers to the last byte, microseconds.
     pub duration_us: u64,
-    /// From the head to the head of the app's answer, microseconds.
+    /// From the headers to the headers of the app's response, microseconds.
     pub first_byte_us: Option<u64>,
     /// The tenant.
     pub tenant: Option<&'a str>,
@@ -101,7 +101,7 @@ pub struct AccessLine<'a> {
     pub share: Option<&'a str>,
     /// The port.
     pub port: Option<u16>,
-    /// The code of an answer of ours.
+    /// The code of a response of ours.
     pub code: Option<&'a str>,
     /// What an operator should know of it.
     pub cause: Option<&'a str>,

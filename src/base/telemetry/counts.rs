@@ -62,9 +62,9 @@ pub struct Counts {
     requests: [[Count; CLASSES.len()]; SOURCES.len()],
     request: Durations,
     first_byte: Durations,
-    /// Octets of request bodies and of what visitors sent into tunnels.
+    /// Bytes of request bodies and of what visitors sent into tunnels.
     pub received_bytes: Count,
-    /// Octets of answers' bodies and of what tunnels sent to visitors.
+    /// Bytes of responses' bodies and of what tunnels sent to visitors.
     pub sent_bytes: Count,
     /// Requests sent over a connection that was kept.
     pub upstream_reused: Count,
@@ -73,8 +73,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts an answered request.
-    pub fn answered(&self, source: Source, status: StatusCode, took: Duration) {
+    /// Counts a response.
+    pub fn responded(&self, source: Source, status: StatusCode, took: Duration) {
         let [app, proxy] = &self.requests;
         let row = match source {
             Source::App => app,
@@ -87,7 +87,7 @@ impl Counts {
         self.request.observe(took);
     }
 
-    /// Notes how long the app took to begin its answer.
+    /// Notes how long the app took to begin its response.
     pub fn first_byte(&self, took: Duration) {
         self.first_byte.observe(took);
     }
@@ -194,9 +194,9 @@ mod tests {
     fn what_workers_count_is_told_as_one_sum() {
         let all = AllCounts::default();
         let (one, other) = (all.worker(), all.worker());
-        one.answered(Source::App, StatusCode::OK, Duration::from_micros(700));
-        one.answered(Source::Proxy, StatusCode::NOT_FOUND, Duration::from_micros(2_500));
-        other.answered(Source::App, StatusCode::OK, Duration::from_secs(90));
+        one.responded(Source::App, StatusCode::OK, Duration::from_micros(700));
+        one.responded(Source::Proxy, StatusCode::NOT_FOUND, Duration::from_micros(2_500));
+        other.responded(Source::App, StatusCode::OK, Duration::from_secs(90));
         other.first_byte(Duration::from_millis(30));
         one.sent_bytes.add(5);
         other.sent_bytes.add(7);

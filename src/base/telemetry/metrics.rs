@@ -30,7 +30,7 @@ struct ErrorLabels {
 
 /// Those of the family's old name.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct FaultLabels {
+struct DeprecatedErrorLabels {
     code: &'static str,
     blame: &'static str,
 }
@@ -48,7 +48,7 @@ pub struct Metrics {
     process: Registry,
     counts: AllCounts,
     errors: Family<ErrorLabels, Counter>,
-    faults: Family<FaultLabels, Counter>,
+    former_errors: Family<DeprecatedErrorLabels, Counter>,
     /// Visitors' connections open.
     pub connections: Gauge,
     /// Visitors' connections accepted.
@@ -130,8 +130,8 @@ impl Metrics {
         let errors = Family::<ErrorLabels, Counter>::default();
         let help = "Portico's own responses, by code and responsible party";
         r.register("errors", help, errors.clone());
-        let faults = Family::<FaultLabels, Counter>::default();
-        r.register("faults", deprecated("portico_errors_total"), faults.clone());
+        let former_errors = Family::<DeprecatedErrorLabels, Counter>::default();
+        r.register("faults", deprecated("portico_errors_total"), former_errors.clone());
         let dials = Family::<OutcomeLabels, Counter>::default();
         r.register("upstream_connections", "Connections to sandboxes, by outcome", dials.clone());
         let handshakes = Family::<OutcomeLabels, Counter>::default();
@@ -169,7 +169,7 @@ impl Metrics {
         Self {
             counts,
             errors,
-            faults,
+            former_errors,
             connections: gauge(r, "connections", "Visitors' connections open"),
             connections_accepted: counter(
                 r,
@@ -226,11 +226,11 @@ impl Metrics {
         self.counts.worker()
     }
 
-    /// Counts an answer of ours by its code.
-    pub fn fault(&self, face: &crate::base::fault::Face) {
+    /// Counts a response of ours by its code.
+    pub fn error(&self, face: &crate::base::failure::Face) {
         let (code, party) = (face.label, face.blame.label());
         self.errors.get_or_create(&ErrorLabels { code, party }).inc();
-        self.faults.get_or_create(&FaultLabels { code, blame: party }).inc();
+        self.former_errors.get_or_create(&DeprecatedErrorLabels { code, blame: party }).inc();
     }
 
     /// Counts an attempt to connect to a sandbox.
@@ -396,13 +396,13 @@ mod tests {
     fn every_metric_is_in_the_operations_tables_and_nothing_else_is() {
         let metrics = Metrics::new();
         // What is counted by code is told once there is one.
-        metrics.fault(&crate::base::fault::Face {
+        metrics.error(&crate::base::failure::Face {
             status: http::StatusCode::NOT_FOUND,
             label: "x",
             title: "",
             text: "",
-            blame: crate::base::fault::Blame::Visitor,
-            recovery: crate::base::fault::Recovery::None,
+            blame: crate::base::failure::Blame::Visitor,
+            recovery: crate::base::failure::Recovery::None,
         });
         metrics.certificate_ends(1);
         let rendered = metrics.render().unwrap();

@@ -1,6 +1,6 @@
 //! What is counted, by kind: the words that the parts use to tell of it.
 
-/// Who gave an answer.
+/// Who gave a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The app in the sandbox.
@@ -52,6 +52,6 @@ pub enum Limited {
     Rate,
     /// Requests a second of one address: refused.
     Address,
-    /// Octets a second at one sandbox: made to wait.
+    /// Bytes a second at one sandbox: made to wait.
     Bandwidth,
 }

@@ -26,7 +26,7 @@ const PAGE: &str = include_str!("assets/index.html");
 const SCRIPT: &str = include_str!("assets/app.js");
 const STYLE: &str = include_str!("assets/style.css");
 const LOGO: &str = include_str!("assets/logo.svg");
-/// The largest body that is echoed, octets.
+/// The largest body that is echoed, bytes.
 const MAX_ECHO: usize = 1 << 20;
 /// Between two events of the stream.
 const TICK: Duration = Duration::from_secs(1);
@@ -49,13 +49,13 @@ pub async fn serve(listener: TcpListener, until: impl Future<Output = ()>) -> io
 
 async fn connection(socket: TcpStream) {
     let serving = http1::Builder::new()
-        .serve_connection(TokioIo::new(socket), service_fn(answer))
+        .serve_connection(TokioIo::new(socket), service_fn(respond))
         .with_upgrades();
     // A visitor that goes away in the middle is no news.
     drop(serving.await);
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn respond(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path().to_owned();
     Ok(match (request.method().clone(), path.as_str()) {
         (Method::GET | Method::HEAD, "/") => text("text/html; charset=utf-8", PAGE),

@@ -120,9 +120,9 @@ pub(super) async fn certificates(
     };
     let certificates = match tls::Certificates::load(settings, Clock::system()) {
         Ok(certificates) => certificates,
-        Err(tls::TlsError(faults)) => {
+        Err(tls::TlsError(errors)) => {
             let advice = "see `portico check`; the server does not start with it";
-            let found = faults.iter().map(|fault| Finding::error(CHECK, fault.to_string(), advice));
+            let found = errors.iter().map(|error| Finding::error(CHECK, error.to_string(), advice));
             return Ok(found.collect());
         }
     };

@@ -74,8 +74,8 @@ pub(super) async fn reach(config: &Config, store: &Store, id: &str) -> Result<Fi
         }
         Ok::<_, std::io::Error>(String::from_utf8_lossy(&line).into_owned())
     };
-    let answered = tokio::time::timeout(PATIENCE, asking).await;
-    Ok(match answered {
+    let outcome = tokio::time::timeout(PATIENCE, asking).await;
+    Ok(match outcome {
         Ok(Ok(text)) if text.starts_with("HTTP/1.") => {
             let status = text.lines().next().unwrap_or_default();
             Finding::ok(CHECK, format!("{place}: {status}"))

@@ -52,7 +52,7 @@ const KEPT: [&str; 46] = [
     "visibility",
     "workspace_id",
 ];
-/// Fields that are told of, the longest name, characters, and the longest value as JSON, octets.
+/// Fields that are told of, the longest name, characters, and the longest value as JSON, bytes.
 const MOST: usize = 40;
 const NAME: usize = 64;
 const VALUE: usize = 1024;

@@ -1,4 +1,4 @@
-//! The API for pages in browsers: which origins may read its answers. Nothing here lets anybody do anything, because no cookie is a
+//! The API for pages in browsers: which origins may read its responses. Nothing here lets anybody do anything, because no cookie is a
 //! credential of the API: a page needs a token. A preflight carries none, so nobody knows yet whose it will be; that is why an origin
 //! that any tenant has named is admitted, beside those of the configuration.
 
@@ -14,7 +14,7 @@ use crate::base::request_id::X_REQUEST_ID;
 /// How long a browser may remember an approval.
 const REMEMBERED: Duration = Duration::from_mins(10);
 
-/// Answers preflights, and says on every answer, errors too, who may read it.
+/// Responds to preflights, and says on every response, errors too, who may read it.
 pub(super) fn layer(state: &ApiState) -> CorsLayer {
     let (settings, routes) = (Arc::clone(&state.settings), Arc::clone(&state.routes));
     let admits = move |origin: &HeaderValue, parts: &request::Parts| {

@@ -28,7 +28,7 @@ pub(super) async fn spent(state: &ApiState, tenant: TenantId, user: &str) -> Res
 }
 
 /// Fails when a user has spent what it may: nothing of its begins to cost any more. What runs goes on. This is no part of the
-/// transaction, as money is spent by the minute and not by the call. A call that was answered before is let through to its answer.
+/// transaction, as money is spent by the minute and not by the call. A call that has had its response before is let through to its response.
 pub(super) async fn judge(
     caller: &Caller,
     user: Option<&str>,

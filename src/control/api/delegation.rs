@@ -48,7 +48,7 @@ fn sandboxes(fields: &mut Fields) -> Vec<SandboxId> {
     let sent = fields.texts("sandbox_ids", SANDBOXES).unwrap_or_default();
     let read: Option<Vec<SandboxId>> = sent.iter().map(|id| id.parse().ok()).collect();
     if read.is_none() {
-        fields.fault("sandbox_ids", "must each be the id of a sandbox");
+        fields.error("sandbox_ids", "must each be the id of a sandbox");
     }
     read.unwrap_or_default()
 }
@@ -63,7 +63,7 @@ async fn create_scoped_token(caller: Caller, mut fields: Fields) -> Made {
     caller.must_be_unbound()?;
     let user_id = fields.text("user_id", EXTERNAL_ID).flatten();
     if user_id.is_none() {
-        fields.fault("user_id", "is required");
+        fields.error("user_id", "is required");
     }
     let external_user_id = fields.text("external_user_id", EXTERNAL_ID).flatten();
     let workspace_id = fields.text("workspace_id", EXTERNAL_ID).flatten();
@@ -148,11 +148,11 @@ async fn revoke_scoped_token(
 async fn create_scoped_api_key(caller: Caller, mut fields: Fields) -> Made {
     let user = fields.text("external_user_id", EXTERNAL_ID).flatten();
     if user.is_none() {
-        fields.fault("external_user_id", "is required");
+        fields.error("external_user_id", "is required");
     }
     let scopes = scopes(&mut fields);
     if scopes.is_none() {
-        fields.fault("scopes", "must name at least one scope");
+        fields.error("scopes", "must name at least one scope");
     }
     let label = fields.text_of(&["label", "name"], LABEL).flatten();
     let workspace_id = fields.text("workspace_id", EXTERNAL_ID).flatten();

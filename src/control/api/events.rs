@@ -106,7 +106,7 @@ async fn stream(
     let last = last_event(query, headers)?;
     let listener = caller.state.feed.listen(caller.tenant, last).await?;
     let open = Open { caller, listener, scope, filter, checked: Instant::now() };
-    // The first comment carries the head of the answer to whoever waits for it.
+    // The first comment carries the headers of the response to whoever waits for it.
     let hello = futures_util::stream::iter([Ok(sse::Event::default().comment("listening"))]);
     let events = futures_util::stream::unfold(open, |mut open| async move {
         let next = open.next().await?;

@@ -1,4 +1,4 @@
-//! Reading a JSON body field by field: every fault is kept, so that a caller learns of all of them at once. Keys that nobody asks for
+//! Reading a JSON body field by field: every error is kept, so that a caller learns of all of them at once. Keys that nobody asks for
 //! are ignored, as clients send more than we know.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) const MAX_OBJECT: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     map: Map<String, Value>,
-    faults: Map<String, Value>,
+    errors: Map<String, Value>,
     raw: Bytes,
 }
 
@@ -50,7 +50,7 @@ impl Fields {
             return Ok(Self::default());
         }
         match serde_json::from_slice(&raw) {
-            Ok(Value::Object(map)) => Ok(Self { map, faults: Map::new(), raw }),
+            Ok(Value::Object(map)) => Ok(Self { map, errors: Map::new(), raw }),
             Ok(_) => Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "VALIDATION_ERROR",
@@ -73,15 +73,15 @@ impl Fields {
     }
 
     /// An object within, or the whole when there is none of that name (both shapes are in use). What has the name and is something else
-    /// is a fault.
+    /// is an error.
     pub(super) fn unwrapped(mut self, name: &str) -> Self {
         match self.map.get_mut(name) {
             Some(Value::Object(inner)) => {
-                Self { map: std::mem::take(inner), faults: self.faults, raw: self.raw }
+                Self { map: std::mem::take(inner), errors: self.errors, raw: self.raw }
             }
             None | Some(Value::Null) => self,
             Some(_) => {
-                self.fault(name, "must be an object");
+                self.error(name, "must be an object");
                 self
             }
         }
@@ -95,9 +95,9 @@ impl Fields {
         others
     }
 
-    /// Notes a fault.
-    pub(super) fn fault(&mut self, name: &str, reason: &str) {
-        if let Value::Array(reasons) = self.faults.entry(name).or_insert_with(|| json!([])) {
+    /// Notes an error.
+    pub(super) fn error(&mut self, name: &str, reason: &str) {
+        if let Value::Array(reasons) = self.errors.entry(name).or_insert_with(|| json!([])) {
             reasons.push(reason.into());
         }
     }
@@ -110,7 +110,7 @@ impl Fields {
     /// Says that a field is missing, if it is.
     pub(super) fn require(&mut self, name: &str) {
         if self.map.get(name).is_none_or(Value::is_null) {
-            self.fault(name, "is required");
+            self.error(name, "is required");
         }
     }
 
@@ -132,7 +132,7 @@ impl Fields {
                 if let Some(value) = read(value) {
                     Some(Some(value))
                 } else {
-                    self.fault(name, must);
+                    self.error(name, must);
                     None
                 }
             }
@@ -176,7 +176,7 @@ impl Fields {
     }
 
     /// One of a set of words.
-    pub(super) fn word<T: DeserializeOwned>(&mut self, name: &str, words: &str) -> Option<T> {
+    pub(super) fn one_of<T: DeserializeOwned>(&mut self, name: &str, words: &str) -> Option<T> {
         let must = format!("must be one of {words}");
         self.get(name, &must, |value| serde_json::from_value(value.clone()).ok()).flatten()
     }
@@ -204,7 +204,7 @@ impl Fields {
     pub(super) fn free(&mut self, name: &str) -> Option<Map<String, Value>> {
         let object = self.object(name)?;
         if json_length(&object) > MAX_OBJECT {
-            self.fault(name, "must be at most 64 KiB of JSON");
+            self.error(name, "must be at most 64 KiB of JSON");
             return None;
         }
         Some(object)
@@ -230,8 +230,8 @@ impl Fields {
 
     /// Fails when anything was found to be wrong.
     pub(super) fn finish(&mut self) -> Result<(), Problem> {
-        let faults = std::mem::take(&mut self.faults);
-        if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
+        let errors = std::mem::take(&mut self.errors);
+        if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors)) }
     }
 }
 

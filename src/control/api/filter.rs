@@ -64,13 +64,13 @@ pub(super) fn of_query(query: &HashMap<String, String>) -> Result<Option<Sandbox
     }))
 }
 
-/// The filter of an object: the same names and texts, `tags` also as a list or a map. Whatever else is in it is a fault: a filter that is
+/// The filter of an object: the same names and texts, `tags` also as a list or a map. Whatever else is in it is an error: a filter that is
 /// misread finds too much. `None` as for a query.
 pub(super) fn of_object(object: &Map<String, Value>) -> Result<Option<SandboxFilter>, Problem> {
     let mut query = HashMap::new();
     let mut listed = Vec::new();
-    let mut faults = Map::new();
-    let mut fault = |name: &str, reason: &str| drop(faults.insert(name.into(), json!([reason])));
+    let mut errors = Map::new();
+    let mut error = |name: &str, reason: &str| drop(errors.insert(name.into(), json!([reason])));
     for (name, value) in object {
         match (name.as_str(), value) {
             (_, Value::Null) => {}
@@ -79,7 +79,7 @@ pub(super) fn of_object(object: &Map<String, Value>) -> Result<Option<SandboxFil
                     match item.as_str() {
                         Some(tag) => listed.push(tag.to_owned()),
                         None => {
-                            fault("filter.tags", "must be a list of strings, a map or a string");
+                            error("filter.tags", "must be a list of strings, a map or a string");
                         }
                     }
                 }
@@ -94,13 +94,13 @@ pub(super) fn of_object(object: &Map<String, Value>) -> Result<Option<SandboxFil
                 query.insert(name.clone(), text.clone());
             }
             (known, _) if NAMES.contains(&known) => {
-                fault(&format!("filter.{name}"), "must be a string");
+                error(&format!("filter.{name}"), "must be a string");
             }
-            _ => fault(&format!("filter.{name}"), "is not something to filter by"),
+            _ => error(&format!("filter.{name}"), "is not something to filter by"),
         }
     }
-    if !faults.is_empty() {
-        return Err(Problem::invalid(faults));
+    if !errors.is_empty() {
+        return Err(Problem::invalid(errors));
     }
     let filter = of_query(&query)?;
     Ok(filter.map(|mut filter| {

@@ -40,7 +40,7 @@ impl Paging {
         Ok(Self { offset: offset.or(cursor).or(by_page).unwrap_or(0), limit })
     }
 
-    /// The answer around everything from here on: nothing follows it.
+    /// The response around everything from here on: nothing follows it.
     pub(super) fn around_all(self, total: u64) -> Value {
         let mut around = self.wrap::<Value>(Vec::new(), total);
         if let Some(meta) = around.get_mut("meta").and_then(Value::as_object_mut) {
@@ -61,7 +61,7 @@ impl Paging {
         all.skip(whole(self.offset)).take(self.limit.map_or(usize::MAX, whole))
     }
 
-    /// The answer around a page.
+    /// The response around a page.
     pub(super) fn wrap<T: Serialize>(self, items: Vec<T>, total: u64) -> Value {
         let size = self.limit.unwrap_or_else(|| total.max(1));
         let end = self.offset + u64::try_from(items.len()).unwrap_or(u64::MAX);

@@ -1,5 +1,5 @@
 //! The control API, `/api/v1`: what a tenant's backend calls. One file a resource. Every write waits until this process's own tables
-//! hold it before it is answered, so that whoever creates a sandbox can open it at once.
+//! hold it before the response is sent, so that whoever creates a sandbox can open it at once.
 //!
 //! A new endpoint is a shape, a handler and a test. Declare its bodies in `shapes/`; write the handler with `#[utoipa::path(…)]` as its
 //! neighbours do (its name = the operation's id, first line of the doc comment = summary, `security` = the scopes of which the caller has
@@ -65,7 +65,7 @@ pub use tickets::Tickets;
 use axum::extract::DefaultBodyLimit;
 use axum::{Extension, Router, middleware};
 
-/// The largest request body, octets.
+/// The largest request body, bytes.
 const MAX_BODY: usize = 1 << 20;
 
 /// All routes.

@@ -51,10 +51,10 @@ async fn create_preview(caller: Caller, Path(path): Path<String>, mut fields: Fi
         port: fields.port("port").unwrap_or(sandbox.default_port),
         name: fields.text_of(&["label", "name"], NAME).flatten(),
         visibility: fields
-            .word("visibility", "public, private")
+            .one_of("visibility", "public, private")
             .unwrap_or(caller.state.settings.default_visibility),
-        profile: fields.word("profile", "forwarded, local, public"),
-        protocol: fields.word("protocol", "http, https, h2c").unwrap_or_default(),
+        profile: fields.one_of("profile", "forwarded, local, public"),
+        protocol: fields.one_of("protocol", "http, https, h2c").unwrap_or_default(),
         metadata: fields.object("metadata").unwrap_or_default(),
         expires_at: lifetime.and_then(|seconds| caller.state.after(seconds)),
     };

@@ -52,7 +52,7 @@ impl Problem {
         }
     }
 
-    /// Nothing there, or another tenant's: one answer for both.
+    /// Nothing there, or another tenant's: one response for both.
     pub fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", format!("There is no such {what}."))
     }
@@ -253,7 +253,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Gives every answer an id, writes the bodies of problems, and keeps answers out of caches.
+/// Gives every response an id, writes the bodies of problems, and keeps responses out of caches.
 pub(super) async fn with_request_id(mut request: Request, next: Next) -> Response {
     let id = format!("req_{}", uuid::Uuid::new_v4().simple());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());

@@ -82,7 +82,7 @@ pub(super) fn preview_limits(fields: &mut Fields) -> PreviewLimits {
             let number = whole(value).filter(|number| (least..=most).contains(number));
             if number.is_none() {
                 let must = format!("{name} must be null or a whole number from {least} to {most}");
-                fields.fault("limits", &must);
+                fields.error("limits", &must);
             }
             number
         }

@@ -14,7 +14,7 @@ use crate::model::{Sandbox, SandboxState, Subject};
 
 /// How long the stream waits before it says "timeout".
 const STREAM: Duration = Duration::from_mins(2);
-/// The longest a create may wait for readiness, seconds: below the time after which the SDK gives up on an answer.
+/// The longest a create may wait for readiness, seconds: below the time after which the SDK gives up on a response.
 const MAX_WAIT: u64 = 45;
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::default().routes(routes!(get_readiness)).routes(routes!(stream_readiness))
@@ -46,7 +46,7 @@ async fn stream_readiness(
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
 
-/// How long a caller wants to wait; more than we can is no fault.
+/// How long a caller wants to wait; more than we can is no error.
 pub(super) fn patience(query: &HashMap<String, String>) -> Result<Option<Duration>, Problem> {
     let Some(text) = query.get("wait") else { return Ok(None) };
     let seconds: u64 =

@@ -22,7 +22,7 @@ const TEMPLATE: usize = 200;
 const TAGS: (usize, usize) = (64, 100);
 /// The longest lifetime, seconds: a year.
 pub(super) const MAX_LIFETIME: u64 = 366 * 24 * 3600;
-/// The longest idempotency key, octets.
+/// The longest idempotency key, bytes.
 const MAX_KEY: usize = 255;
 /// vCPUs, memory (MiB) and disk (MiB) of the named sizes.
 const SIZES: [(&str, u32, u32, u32); 5] = [
@@ -126,7 +126,7 @@ fn draft(
         driver,
         upstream,
         default_port: fields.port("default_port").unwrap_or(settings.default_port),
-        profile: fields.word("origin_profile", "forwarded, local, public").unwrap_or_default(),
+        profile: fields.one_of("origin_profile", "forwarded, local, public").unwrap_or_default(),
         external_user_id: fields.text("external_user_id", EXTERNAL_ID).flatten(),
         external_project_id: fields.text("external_project_id", EXTERNAL_ID).flatten(),
         external_workspace_id: fields.text("external_workspace_id", EXTERNAL_ID).flatten(),
@@ -144,12 +144,12 @@ fn slug(fields: &mut Fields, settings: &ApiSettings) -> Option<Slug> {
         .flatten()?;
     match Slug::parse(&text) {
         Ok(_) if settings.reserved_slugs.contains(&text) => {
-            fields.fault("slug", "is reserved");
+            fields.error("slug", "is reserved");
             None
         }
         Ok(slug) => Some(slug),
         Err(error) => {
-            fields.fault("slug", &error.to_string());
+            fields.error("slug", &error.to_string());
             None
         }
     }
@@ -159,7 +159,7 @@ fn slug(fields: &mut Fields, settings: &ApiSettings) -> Option<Slug> {
 fn read_upstream(fields: &mut Fields, settings: &ApiSettings) -> Option<Option<Upstream>> {
     let read = fields.get("upstream", UPSTREAM_MUST, read_address)?;
     if read.as_ref().is_some_and(|upstream| !is_permitted(upstream, settings)) {
-        fields.fault("upstream", "is outside the networks that previews may use");
+        fields.error("upstream", "is outside the networks that previews may use");
     }
     Some(read)
 }
@@ -254,11 +254,11 @@ async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fi
         // From now on this one is where its caller says.
         (Some(Some(_)), Driver::Loopback) => Some(Driver::Register),
         (Some(Some(_)), Driver::Demo) => {
-            fields.fault("upstream", "cannot be set: this is the demo app");
+            fields.error("upstream", "cannot be set: this is the demo app");
             None
         }
         (Some(_), Driver::Command) => {
-            fields.fault("upstream", "cannot be set: this sandbox's address comes from a command");
+            fields.error("upstream", "cannot be set: this sandbox's address comes from a command");
             None
         }
         // There is none to take away.
@@ -280,7 +280,7 @@ async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fi
         driver,
         upstream,
         default_port: fields.port("default_port"),
-        profile: fields.word("origin_profile", "forwarded, local, public"),
+        profile: fields.one_of("origin_profile", "forwarded, local, public"),
         external_user_id: fields.text("external_user_id", EXTERNAL_ID),
         external_project_id: fields.text("external_project_id", EXTERNAL_ID),
         external_workspace_id: fields.text("external_workspace_id", EXTERNAL_ID),

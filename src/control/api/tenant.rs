@@ -21,7 +21,7 @@ const MAX_ORIGINS: usize = 64;
 const MAX_METHODS: usize = 16;
 /// The longest that share links can be limited to, seconds: ten years.
 const MAX_SHARE: u64 = 3660 * 24 * 3600;
-/// Origins and sources together, octets: they go out in a field of every page, and many a server stops reading at 8 KiB.
+/// Origins and sources together, bytes: they go out in a field of every page, and many a server stops reading at 8 KiB.
 const MAX_EMBEDDERS: usize = 6 << 10;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -54,7 +54,7 @@ fn show(branding: Option<&Branding>) -> Json<Value> {
 }
 
 /// Get branding.
-#[utoipa::path(get, path = "/tenant/branding", security(("api_key" = ["tenant:read"])), responses((status = 200, body = shapes::BrandingAnswer)))]
+#[utoipa::path(get, path = "/tenant/branding", security(("api_key" = ["tenant:read"])), responses((status = 200, body = shapes::BrandingResponse)))]
 async fn get_branding(caller: Caller) -> Shown {
     Ok(show(caller.own_tenant().await?.branding.as_ref()))
 }
@@ -63,7 +63,7 @@ async fn get_branding(caller: Caller) -> Shown {
 ///
 /// Replaces all of it: fields that are not sent are unset.
 #[utoipa::path(put, path = "/tenant/branding", security(("api_key" = ["tenant:write"])), request_body = shapes::BrandingOrder,
-    responses((status = 200, body = shapes::BrandingAnswer)))]
+    responses((status = 200, body = shapes::BrandingResponse)))]
 async fn set_branding(caller: Caller, fields: Fields) -> Shown {
     let mut fields = fields.unwrapped("branding");
     let mut read = FIELDS.iter().map(|(name, aliases)| {
@@ -81,7 +81,7 @@ async fn set_branding(caller: Caller, fields: Fields) -> Shown {
     };
     drop(read);
     for (name, reason) in branding.errors() {
-        fields.fault(name, reason);
+        fields.error(name, reason);
     }
     fields.finish()?;
     // A face without a feature is none.
@@ -115,7 +115,7 @@ async fn set_preview_policy(caller: Caller, mut fields: Fields) -> Shown {
         read_methods: fields.texts("read_methods", (MAX_METHODS, 32)).unwrap_or_default(),
         read_allows_upgrade: fields.flag("read_allows_upgrade").unwrap_or(true),
         miosa_messages: fields.flag("miosa_messages").unwrap_or(false),
-        wake: fields.word("wake", "credential, anyone, never").unwrap_or_default(),
+        wake: fields.one_of("wake", "credential, anyone, never").unwrap_or_default(),
         wake_registered: fields.flag("wake_registered").unwrap_or(false),
         wakes_per_minute: fields
             .number("wakes_per_minute", (0, 1_000_000))
@@ -124,7 +124,7 @@ async fn set_preview_policy(caller: Caller, mut fields: Fields) -> Shown {
         max_share_seconds: fields.number("max_share_seconds", (1, MAX_SHARE)),
     };
     if !policy.allowed_origins.iter().all(|origin| is_origin(origin)) {
-        fields.fault(
+        fields.error(
             "allowed_origins",
             "must each be a scheme and a host, such as https://app.example.com",
         );
@@ -132,12 +132,12 @@ async fn set_preview_policy(caller: Caller, mut fields: Fields) -> Shown {
     let sources = policy.frame_ancestors.iter().map(|source| source.to_string().len());
     let origins = policy.allowed_origins.iter().map(String::len);
     if sources.chain(origins).sum::<usize>() > MAX_EMBEDDERS {
-        fields.fault("frame_ancestors", "is too long together with allowed_origins");
+        fields.error("frame_ancestors", "is too long together with allowed_origins");
     }
     let is_method =
         |method: &String| !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
     if !policy.read_methods.iter().all(is_method) {
-        fields.fault("read_methods", "must each be a method in capital letters, such as POST");
+        fields.error("read_methods", "must each be a method in capital letters, such as POST");
     }
     fields.finish()?;
     let version = caller.state.store.set_policy(caller.tenant, &policy).await?;
@@ -151,7 +151,7 @@ fn frame_ancestors(fields: &mut Fields) -> Vec<FrameSource> {
     let read = sent.iter().enumerate().filter_map(|(index, text)| match FrameSource::parse(text) {
         Ok(source) => Some(source),
         Err(error) => {
-            fields.fault("frame_ancestors", &format!("item {} {error}", index + 1));
+            fields.error("frame_ancestors", &format!("item {} {error}", index + 1));
             None
         }
     });

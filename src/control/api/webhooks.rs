@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::keys;
 use super::prelude::*;
 use crate::control::store::{NewWebhook, WebhookPatch};
-use crate::control::webhooks::{header_fault, our_headers};
+use crate::control::webhooks::{header_error, our_headers};
 use crate::model::{
     EventFilter, EventType, KeyScope, UnknownEvent, Webhook, WebhookSecret, WebhookState,
 };
@@ -80,7 +80,7 @@ fn read(fields: &mut Fields, caller: &Caller) -> Result<Sent, Problem> {
     if let Some(url) = &url
         && let Err(error) = caller.state.webhooks.check(url)
     {
-        fields.fault("url", &error.to_string());
+        fields.error("url", &error.to_string());
     }
     let patterns = fields.texts("events", PATTERNS);
     let secret = fields
@@ -98,7 +98,7 @@ fn read(fields: &mut Fields, caller: &Caller) -> Result<Sent, Problem> {
         events: None,
         secret: None,
         state: standing(fields),
-        headers: headers(fields, &caller.state.webhooks.settings().header_word),
+        headers: headers(fields, &caller.state.webhooks.settings().header_name),
         retry_count: retries.and_then(|retries| u32::try_from(retries).ok()),
         metadata: fields.free("metadata"),
     };
@@ -112,9 +112,9 @@ fn read(fields: &mut Fields, caller: &Caller) -> Result<Sent, Problem> {
 
 /// Whether it is told of events: as a word or as a yes or no, by either name.
 fn standing(fields: &mut Fields) -> Option<WebhookState> {
-    let word = fields.word::<WebhookState>("state", "active, inactive");
+    let word = fields.one_of::<WebhookState>("state", "active, inactive");
     if word == Some(WebhookState::Failed) {
-        fields.fault("state", "must be one of active, inactive");
+        fields.error("state", "must be one of active, inactive");
     }
     let flag = fields.flag("active").or_else(|| fields.flag("enabled"));
     let flag = flag.map(|on| if on { WebhookState::Active } else { WebhookState::Inactive });
@@ -124,15 +124,15 @@ fn standing(fields: &mut Fields) -> Option<WebhookState> {
 fn headers(fields: &mut Fields, word: &str) -> Option<Map<String, Value>> {
     let sent = fields.object("headers")?;
     if sent.len() > HEADERS.0 {
-        fields.fault("headers", "must be at most 20 headers");
+        fields.error("headers", "must be at most 20 headers");
     }
     for (name, value) in &sent {
-        let fault = match value.as_str() {
-            Some(value) if value.len() <= HEADERS.1 => header_fault(name, value, word),
+        let error = match value.as_str() {
+            Some(value) if value.len() <= HEADERS.1 => header_error(name, value, word),
             _ => Some("must be a string of at most 1024 characters"),
         };
-        if let Some(fault) = fault {
-            fields.fault("headers", &format!("{name} {fault}"));
+        if let Some(error) = error {
+            fields.error("headers", &format!("{name} {error}"));
         }
     }
     Some(sent)
@@ -255,6 +255,6 @@ async fn delete_webhook(caller: Caller, Path(path): Path<String>) -> Done {
 /// With how deliveries are signed.
 #[utoipa::path(get, path = "/webhooks/events", security(("api_key" = ["tenant:read"])), responses((status = 200, body = shapes::EventCatalogue)))]
 async fn list_event_types(caller: Caller) -> Shown {
-    let headers = our_headers(&caller.state.webhooks.settings().header_word);
+    let headers = our_headers(&caller.state.webhooks.settings().header_name);
     Ok(Json(shapes::EventCatalogue::of(OF_WORKSPACES, headers).into()))
 }

@@ -24,7 +24,7 @@ fn name(fields: &mut Fields) -> Option<String> {
     let sent = fields.has("name");
     let name = fields.text("name", NAME).flatten();
     if sent && name.as_ref().is_none_or(|name| name.trim().is_empty()) {
-        fields.fault("name", "must not be empty");
+        fields.error("name", "must not be empty");
     }
     name
 }
@@ -49,7 +49,7 @@ fn slug(fields: &mut Fields) -> Option<String> {
 async fn create_workspace(caller: Caller, mut fields: Fields) -> Made {
     caller.must_be_unbound()?;
     if !fields.has("name") {
-        fields.fault("name", "is required");
+        fields.error("name", "is required");
     }
     let new = NewWorkspace {
         name: name(&mut fields).unwrap_or_default(),
@@ -140,7 +140,7 @@ async fn list_workspace_sandboxes(
 }
 
 /// Puts a sandbox into the workspace that the fields name by its id, its slug, its name or the tenant's own id of it. An id may be one that
-/// we know nothing of; what else names no workspace is a fault.
+/// we know nothing of; what else names no workspace is an error.
 pub(super) async fn place(
     state: &ApiState,
     tenant: TenantId,
@@ -169,7 +169,7 @@ pub(super) async fn place(
     };
     match state.store.find_workspace(tenant, key).await? {
         Some(known) => attributes.workspace_id = Some(known.id.to_string()),
-        None => fields.fault(field, "does not name a workspace"),
+        None => fields.error(field, "does not name a workspace"),
     }
     Ok(())
 }

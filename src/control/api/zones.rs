@@ -64,7 +64,7 @@ impl Zones {
         }
     }
 
-    /// The URL of a port, without a path. Where another sandbox has the slug it is made of the id, which answers everywhere.
+    /// The URL of a port, without a path. Where another sandbox has the slug it is made of the id, which is served everywhere.
     pub(super) fn url(&self, sandbox: &Sandbox, port: u16) -> String {
         let (zone, _) = self.of(sandbox);
         let routes = &self.state.routes;

@@ -1,4 +1,4 @@
-//! One run of one command: a process group of its own, a clean environment, one question on its standard input, a bounded answer from its
+//! One run of one command: a process group of its own, a clean environment, one question on its standard input, bounded output from its
 //! standard output. It ends by itself or is ended with everything it has started.
 
 use std::ffi::OsString;
@@ -10,9 +10,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-/// The longest answer, octets.
-const MAX_ANSWER: usize = 64 << 10;
-/// What is kept of the end of its standard error for the log, octets.
+/// The longest response, bytes.
+const MAX_OUTPUT: usize = 64 << 10;
+/// What is kept of the end of its standard error for the log, bytes.
 const MAX_TAIL: usize = 4 << 10;
 /// How long output is still read once the command has ended: what it left running in the background may hold it open for ever.
 const DRAIN: Duration = Duration::from_millis(250);
@@ -20,13 +20,13 @@ const DRAIN: Duration = Duration::from_millis(250);
 /// What came of a command, and the end of what it said on standard error.
 #[derive(Debug)]
 pub(super) struct Ran {
-    pub(super) result: Result<Vec<u8>, CommandFault>,
+    pub(super) result: Result<Vec<u8>, CommandError>,
     pub(super) tail: String,
 }
 
 /// Why a command failed, in words that the sandbox's owner may read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CommandFault {
+pub(super) enum CommandError {
     #[error("could not be started")]
     NotRun(#[source] io::Error),
     #[error("timed out")]
@@ -81,7 +81,7 @@ pub(super) async fn run(
         match tokio::time::timeout(deadline, attempt(argv, environment, question, &mut tail)).await
         {
             Ok(result) => result,
-            Err(_) => Err(CommandFault::TimedOut),
+            Err(_) => Err(CommandError::TimedOut),
         };
     Ran { result, tail: String::from_utf8_lossy(&tail.0).trim().to_owned() }
 }
@@ -91,10 +91,10 @@ async fn attempt(
     environment: &[(OsString, OsString)],
     question: &[u8],
     tail: &mut Tail,
-) -> Result<Vec<u8>, CommandFault> {
+) -> Result<Vec<u8>, CommandError> {
     let (program, arguments) = argv
         .split_first()
-        .ok_or_else(|| CommandFault::NotRun(io::ErrorKind::InvalidInput.into()))?;
+        .ok_or_else(|| CommandError::NotRun(io::ErrorKind::InvalidInput.into()))?;
     let mut child = Command::new(program)
         .args(arguments)
         .env_clear()
@@ -105,10 +105,10 @@ async fn attempt(
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(CommandFault::NotRun)?;
+        .map_err(CommandError::NotRun)?;
     let mut group = Group::of(&child);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let mut answer = Vec::new();
+    let mut output = Vec::new();
     let talking = async {
         let ask = async {
             if let Some(mut stdin) = stdin {
@@ -117,31 +117,31 @@ async fn attempt(
             }
             Ok(())
         };
-        tokio::try_join!(ask, read(stdout, &mut answer), tail.read(stderr)).map(drop)
+        tokio::try_join!(ask, read(stdout, &mut output), tail.read(stderr)).map(drop)
     };
     let status = watch(&mut child, talking).await?;
     match (status.success(), status.code()) {
         (true, _) => {
             group.spare();
-            Ok(answer)
+            Ok(output)
         }
-        (false, Some(code)) => Err(CommandFault::Code(code)),
-        (false, None) => Err(CommandFault::Killed),
+        (false, Some(code)) => Err(CommandError::Code(code)),
+        (false, None) => Err(CommandError::Killed),
     }
 }
 
 /// Waits for the end of the command, and a little longer for its output.
 async fn watch(
     child: &mut Child,
-    talking: impl Future<Output = Result<(), CommandFault>>,
-) -> Result<ExitStatus, CommandFault> {
+    talking: impl Future<Output = Result<(), CommandError>>,
+) -> Result<ExitStatus, CommandError> {
     tokio::pin!(talking);
     let status = tokio::select! {
         said = &mut talking => {
             said?;
-            return child.wait().await.map_err(CommandFault::Lost);
+            return child.wait().await.map_err(CommandError::Lost);
         }
-        status = child.wait() => status.map_err(CommandFault::Lost)?,
+        status = child.wait() => status.map_err(CommandError::Lost)?,
     };
     if let Ok(said) = tokio::time::timeout(DRAIN, talking).await {
         said?;
@@ -152,12 +152,12 @@ async fn watch(
 async fn read(
     from: Option<impl AsyncRead + Unpin>,
     into: &mut Vec<u8>,
-) -> Result<(), CommandFault> {
+) -> Result<(), CommandError> {
     let Some(mut from) = from else { return Ok(()) };
     loop {
-        match from.read_buf(into).await.map_err(CommandFault::Lost)? {
+        match from.read_buf(into).await.map_err(CommandError::Lost)? {
             0 => return Ok(()),
-            _ if into.len() > MAX_ANSWER => return Err(CommandFault::TooMuch),
+            _ if into.len() > MAX_OUTPUT => return Err(CommandError::TooMuch),
             _ => {}
         }
     }
@@ -168,9 +168,9 @@ async fn read(
 struct Tail(Vec<u8>);
 
 impl Tail {
-    async fn read(&mut self, from: Option<impl AsyncRead + Unpin>) -> Result<(), CommandFault> {
+    async fn read(&mut self, from: Option<impl AsyncRead + Unpin>) -> Result<(), CommandError> {
         let Some(mut from) = from else { return Ok(()) };
-        while from.read_buf(&mut self.0).await.map_err(CommandFault::Lost)? > 0 {
+        while from.read_buf(&mut self.0).await.map_err(CommandError::Lost)? > 0 {
             let excess = self.0.len().saturating_sub(MAX_TAIL);
             self.0.drain(..excess);
         }
@@ -187,17 +187,17 @@ mod tests {
         let environment = [("NAMED".into(), "yes".into()), ("PATH".into(), "/usr/bin:/bin".into())];
         let ran = run(&argv, &environment, b"{\"verb\":\"create\"}", deadline).await;
         let result = ran.result.map(|bytes| String::from_utf8(bytes).unwrap());
-        (result.map_err(|fault| fault.to_string()), ran.tail)
+        (result.map_err(|error| error.to_string()), ran.tail)
     }
 
     const LONG: Duration = Duration::from_secs(20);
 
     #[tokio::test]
     async fn a_command_gets_its_question_and_no_environment_but_what_is_named() {
-        let (answer, tail) = sh("cat; echo; env; echo said >&2", LONG).await;
-        let answer = answer.unwrap();
-        assert!(answer.starts_with("{\"verb\":\"create\"}\n"), "{answer}");
-        let mut names: Vec<_> = answer.lines().filter_map(|line| line.split_once('=')).collect();
+        let (output, tail) = sh("cat; echo; env; echo said >&2", LONG).await;
+        let output = output.unwrap();
+        assert!(output.starts_with("{\"verb\":\"create\"}\n"), "{output}");
+        let mut names: Vec<_> = output.lines().filter_map(|line| line.split_once('=')).collect();
         names.retain(|(name, _)| !matches!(*name, "PWD" | "_" | "SHLVL" | "OLDPWD"));
         names.sort_unstable();
         assert_eq!(names, [("NAMED", "yes"), ("PATH", "/usr/bin:/bin")]);
@@ -228,8 +228,8 @@ mod tests {
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             !stat.is_empty() && !stat.contains(") Z ")
         };
-        let (answer, _) = sh(&in_background("echo '{}'"), LONG).await;
-        assert_eq!(answer.as_deref(), Ok("{}\n"), "although its output is still held open");
+        let (output, _) = sh(&in_background("echo '{}'"), LONG).await;
+        assert_eq!(output.as_deref(), Ok("{}\n"), "although its output is still held open");
         assert!(lives(pid()));
         rustix::process::kill_process(Pid::from_raw(pid()).unwrap(), Signal::KILL).unwrap();
         for (then, deadline) in [("exit 1", LONG), ("wait", Duration::from_millis(300))] {

@@ -1,13 +1,13 @@
-//! What a command is told and what it answers: one JSON object each way.
+//! What a command is told and what it prints: one JSON object each way.
 
 use serde_json::{Map, Value, json};
 
 use crate::model::network::AddressRules;
 use crate::model::{Sandbox, Upstream, UpstreamHost, Verb, read_upstream, show_upstream};
 
-/// What is wrong with an answer, in words that the sandbox's owner may read.
+/// What is wrong with the output, in words that the sandbox's owner may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum AnswerFault {
+pub(super) enum OutputError {
     #[error("did not write a JSON object")]
     NoObject,
     #[error("returned an address that cannot be parsed")]
@@ -22,7 +22,7 @@ pub(super) enum AnswerFault {
 pub(super) fn question(verb: Verb, s: &Sandbox, env: &Map<String, Value>) -> Vec<u8> {
     let a = &s.attributes;
     json!({
-        "verb": verb.word(),
+        "verb": verb.name(),
         "attempt": s.life.attempts + 1,
         "sandbox": {
             "id": s.id,
@@ -53,29 +53,29 @@ pub(super) fn question(verb: Verb, s: &Sandbox, env: &Map<String, Value>) -> Vec
     .into_bytes()
 }
 
-/// The address in an answer. Only a machine that is made or started needs one, and one that is started may keep the one it has.
-pub(super) fn answer(
+/// The address in the output. Only a machine that is made or started needs one, and one that is started may keep the one it has.
+pub(super) fn output(
     output: &[u8],
     (verb, sandbox): (Verb, &Sandbox),
     rules: &AddressRules,
-) -> Result<Option<Upstream>, AnswerFault> {
+) -> Result<Option<Upstream>, OutputError> {
     let output = output.trim_ascii();
     let object: Map<String, Value> = if output.is_empty() {
         Map::new()
     } else {
-        serde_json::from_slice(output).map_err(|_| AnswerFault::NoObject)?
+        serde_json::from_slice(output).map_err(|_| OutputError::NoObject)?
     };
     if !matches!(verb, Verb::Create | Verb::Start) {
         return Ok(None);
     }
     let upstream = match object.get("upstream") {
         None | Some(Value::Null) if sandbox.upstream.is_some() => return Ok(None),
-        None | Some(Value::Null) => return Err(AnswerFault::NoAddress),
-        Some(value) => read_upstream(value).ok_or(AnswerFault::BadAddress)?,
+        None | Some(Value::Null) => return Err(OutputError::NoAddress),
+        Some(value) => read_upstream(value).ok_or(OutputError::BadAddress)?,
     };
     match &upstream.host {
         // A name is judged whenever it is resolved.
-        UpstreamHost::Ip(ip) if !rules.permits(*ip) => Err(AnswerFault::Forbidden),
+        UpstreamHost::Ip(ip) if !rules.permits(*ip) => Err(OutputError::Forbidden),
         _ => Ok(Some(upstream)),
     }
 }

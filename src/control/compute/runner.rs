@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::task::{Id, JoinSet};
 
-use super::command::{self, CommandFault};
+use super::command::{self, CommandError};
 use super::{Settings, protocol};
 use crate::base::condition::warn_seldom;
 use crate::base::shutdown::{Stage, Watcher};
@@ -111,7 +111,7 @@ impl Job {
 
     async fn perform(&self, wanted: Verb, sandbox: &Sandbox) -> CommandEnd {
         let Some((verb, argv, deadline)) = self.settings.of(wanted) else {
-            return CommandEnd::Failed(format!("There is no {} command.", wanted.word()));
+            return CommandEnd::Failed(format!("There is no {} command.", wanted.name()));
         };
         let env = match self.store.open_env(sandbox.id, &sandbox.attributes.env) {
             Ok(env) => env,
@@ -122,23 +122,23 @@ impl Job {
         let question = protocol::question(verb, sandbox, &env);
         let ran = command::run(argv, &self.settings.environment, &question, deadline).await;
         let (result, told) = match ran.result {
-            Ok(output) => match protocol::answer(&output, (verb, sandbox), &self.rules.load()) {
+            Ok(output) => match protocol::output(&output, (verb, sandbox), &self.rules.load()) {
                 Ok(upstream) => {
                     self.metrics.machines.command(verb.place(), CommandResult::Done);
-                    tracing::info!(target: "portico::lifecycle", sandbox = %sandbox.id, tenant = %sandbox.tenant, verb = verb.word(), "command done");
+                    tracing::info!(target: "portico::lifecycle", sandbox = %sandbox.id, tenant = %sandbox.tenant, verb = verb.name(), "command done");
                     return CommandEnd::Done(upstream);
                 }
-                Err(fault) => (CommandResult::Failed, fault.to_string()),
+                Err(error) => (CommandResult::Failed, error.to_string()),
             },
-            Err(fault @ CommandFault::TimedOut) => (CommandResult::TimedOut, fault.to_string()),
-            Err(fault) => (CommandResult::Failed, fault.to_string()),
+            Err(error @ CommandError::TimedOut) => (CommandResult::TimedOut, error.to_string()),
+            Err(error) => (CommandResult::Failed, error.to_string()),
         };
         self.metrics.machines.command(verb.place(), result);
         tracing::warn!(
             target: "portico::lifecycle",
-            sandbox = %sandbox.id, tenant = %sandbox.tenant, verb = verb.word(),
+            sandbox = %sandbox.id, tenant = %sandbox.tenant, verb = verb.name(),
             attempt = sandbox.life.attempts + 1, why = %told, stderr = %ran.tail, "command failed"
         );
-        CommandEnd::Failed(format!("The {} command {told}.", verb.word()))
+        CommandEnd::Failed(format!("The {} command {told}.", verb.name()))
     }
 }

@@ -20,7 +20,7 @@ const ATTEMPTS: usize = 2;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unanswered {
+pub(super) enum LookupError {
     /// Too many checks at once.
     #[error("too many checks are in progress")]
     Busy,
@@ -99,9 +99,9 @@ impl Asker {
     }
 
     /// The data of a name's records of one kind; none is an answer too.
-    async fn ask(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, Unanswered> {
-        let resolver = self.resolver.as_ref().ok_or(Unanswered::NoServer)?;
-        let mut name = Name::from_ascii(name).map_err(|_| Unanswered::Name)?;
+    async fn ask(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, LookupError> {
+        let resolver = self.resolver.as_ref().ok_or(LookupError::NoServer)?;
+        let mut name = Name::from_ascii(name).map_err(|_| LookupError::Name)?;
         name.set_fqdn(true);
         match resolver.lookup(name, kind).await {
             Ok(lookup) => {
@@ -113,7 +113,7 @@ impl Asker {
     }
 
     /// The name that a name is an alias of.
-    async fn alias(&self, name: &str) -> Result<Option<String>, Unanswered> {
+    async fn alias(&self, name: &str) -> Result<Option<String>, LookupError> {
         let data = self.ask(name, RecordType::CNAME).await?;
         Ok(data.into_iter().find_map(|data| match data {
             RData::CNAME(alias) => Some(plain(&alias.0)),
@@ -122,7 +122,7 @@ impl Asker {
     }
 
     /// The addresses of a name, of both families.
-    pub(super) async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, Unanswered> {
+    pub(super) async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, LookupError> {
         let (four, six) =
             tokio::try_join!(self.ask(name, RecordType::A), self.ask(name, RecordType::AAAA))?;
         let address = |data: RData| match data {
@@ -134,7 +134,7 @@ impl Asker {
     }
 
     /// The texts of a name.
-    pub(super) async fn texts(&self, name: &str) -> Result<Vec<String>, Unanswered> {
+    pub(super) async fn texts(&self, name: &str) -> Result<Vec<String>, LookupError> {
         let data = self.ask(name, RecordType::TXT).await?;
         let text = |data: RData| match data {
             RData::TXT(text) => Some(String::from_utf8_lossy(&text.txt_data.concat()).into_owned()),
@@ -144,7 +144,7 @@ impl Asker {
     }
 
     /// Follows a name until the target or the end of its aliases.
-    pub(super) async fn follow(&self, name: &str, target: &str) -> Result<Trail, Unanswered> {
+    pub(super) async fn follow(&self, name: &str, target: &str) -> Result<Trail, LookupError> {
         let mut trail = Trail::default();
         let mut at = name.to_owned();
         while let Some(next) = self.alias(&at).await? {
@@ -187,12 +187,12 @@ fn plain(name: &Name) -> String {
 }
 
 /// "There is none" is an answer, everything else is not.
-fn none_or(error: &NetError) -> Result<(), Unanswered> {
+fn none_or(error: &NetError) -> Result<(), LookupError> {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(_)) => Ok(()),
-        NetError::Dns(DnsError::ResponseCode(code)) => Err(Unanswered::Code(code.to_string())),
-        NetError::Timeout => Err(Unanswered::Timeout),
-        _ => Err(Unanswered::Failed),
+        NetError::Dns(DnsError::ResponseCode(code)) => Err(LookupError::Code(code.to_string())),
+        NetError::Timeout => Err(LookupError::Timeout),
+        _ => Err(LookupError::Failed),
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::ask::{Trail, Unanswered};
+use super::ask::{LookupError, Trail};
 
 /// Things found that are told of a record, at most.
 const TOLD: usize = 8;
@@ -76,7 +76,7 @@ pub(super) fn proof(texts: &[String], value: &str) -> (Finding, Vec<String>) {
     (finding, found.collect())
 }
 
-pub(super) fn unanswered(why: Unanswered) -> (Finding, Vec<String>) {
+pub(super) fn lookup_failed(why: LookupError) -> (Finding, Vec<String>) {
     (Finding::Unknown, vec![why.to_string()])
 }
 

@@ -17,7 +17,7 @@ use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use ask::{Asker, Trail, Unanswered};
+use ask::{Asker, LookupError, Trail};
 
 /// Checks under way at once; more wait, within their own deadlines.
 const AT_ONCE: usize = 16;
@@ -141,7 +141,7 @@ impl Dns {
             };
             Ok(judge::route(&trail, &own))
         });
-        let (finding, found) = judged.await.unwrap_or_else(judge::unanswered);
+        let (finding, found) = judged.await.unwrap_or_else(judge::lookup_failed);
         Record::route(name, self.target(), finding, found)
     }
 
@@ -159,22 +159,22 @@ impl Dns {
             let texts = self.asker.texts(&name).await?;
             Ok(judge::proof(&texts, value))
         });
-        let (finding, found) = judged.await.unwrap_or_else(judge::unanswered);
+        let (finding, found) = judged.await.unwrap_or_else(judge::lookup_failed);
         Record::proof(&name, value, finding, found)
     }
 
     async fn in_time<T>(
         &self,
-        asking: impl Future<Output = Result<T, Unanswered>>,
-    ) -> Result<T, Unanswered> {
+        asking: impl Future<Output = Result<T, LookupError>>,
+    ) -> Result<T, LookupError> {
         let seated = async {
             // The semaphore is never closed.
-            let _seat = self.seats.acquire().await.map_err(|_| Unanswered::Busy)?;
+            let _seat = self.seats.acquire().await.map_err(|_| LookupError::Busy)?;
             asking.await
         };
         match tokio::time::timeout(self.settings.deadline, seated).await {
             Ok(answer) => answer,
-            Err(_) => Err(Unanswered::Deadline),
+            Err(_) => Err(LookupError::Deadline),
         }
     }
 }

@@ -156,7 +156,7 @@ impl Following {
             }
             self.routes.set_version(last);
             for subject in subjects {
-                // Nobody listening is no fault: there may be no workers yet.
+                // Nobody listening is no error: there may be no workers yet.
                 drop(self.announce.send(subject));
             }
             self.applied.send_replace(last);

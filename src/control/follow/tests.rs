@@ -33,7 +33,7 @@ enum Write {
         port: u16,
         public: bool,
     },
-    Withdraw {
+    RevokeShare {
         which: u8,
     },
     Revoke {
@@ -92,7 +92,7 @@ fn write() -> impl Strategy<Value = Write> {
         2 => any::<u8>().prop_map(|which| Write::Destroy { which }),
         2 => (any::<u8>(), 3000..3003_u16, any::<bool>())
             .prop_map(|(which, port, public)| Write::Publish { which, port, public }),
-        1 => any::<u8>().prop_map(|which| Write::Withdraw { which }),
+        1 => any::<u8>().prop_map(|which| Write::RevokeShare { which }),
         1 => any::<u8>().prop_map(|which| Write::Revoke { which }),
         1 => any::<u8>().prop_map(|which| Write::RevokeAll { which }),
         3 => (any::<u8>(), any::<bool>()).prop_map(|(which, preview)| Write::Share { which, preview }),
@@ -165,7 +165,7 @@ impl World {
                 };
                 store.put_preview(tenant, self.pick(*which)?, new).await.ok()?;
             }
-            Write::Withdraw { which } => {
+            Write::RevokeShare { which } => {
                 let sandbox = self.pick(*which)?;
                 let preview = store.previews(tenant, sandbox).await.ok()?.pop()?.id;
                 store.delete_preview(tenant, sandbox, preview).await.ok()?;

@@ -171,22 +171,22 @@ impl Resumer {
             // Somebody else was faster.
             Ok(false) => {}
             Err(StoreError::State(_) | StoreError::NotFound) => {
-                self.answer(waking.sandbox, Woken::Judge);
+                self.respond(waking.sandbox, Woken::Judge);
             }
             Err(StoreError::QuotaExceeded(_)) => {
                 self.metrics.machines.wake(Wakes::Spent);
-                self.answer(waking.sandbox, Woken::Refused);
+                self.respond(waking.sandbox, Woken::Refused);
             }
             Err(error) => {
                 tracing::warn!(sandbox = %waking.sandbox, %error, "a sandbox could not be resumed");
                 self.metrics.machines.wake(Wakes::Failed);
-                self.answer(waking.sandbox, Woken::Waiting);
+                self.respond(waking.sandbox, Woken::Waiting);
             }
         }
         self.settle(waking.sandbox);
     }
 
-    /// Answers those who wait for a sandbox, if it is known by now what will become of it.
+    /// Replies to those who wait for a sandbox, if it is known by now what will become of it.
     fn settle(&mut self, id: SandboxId) {
         let Some(flight) = self.flights.get(&id) else { return };
         let route = self.routes.by_id(id);
@@ -198,7 +198,7 @@ impl Resumer {
         }
         let runs = route.is_some_and(|route| route.serves());
         self.metrics.machines.wake(if runs { Wakes::Woken } else { Wakes::Failed });
-        self.answer(id, Woken::Judge);
+        self.respond(id, Woken::Judge);
     }
 
     fn settle_all(&mut self) {
@@ -212,7 +212,7 @@ impl Resumer {
         });
     }
 
-    fn answer(&mut self, id: SandboxId, woken: Woken) {
+    fn respond(&mut self, id: SandboxId, woken: Woken) {
         let flight = self.flights.remove(&id).unwrap_or_default();
         for waiter in flight.waiting {
             tell(waiter.reply, woken);
@@ -238,7 +238,7 @@ impl Resumer {
     }
 }
 
-/// Answers a visitor. One who has gone does not mind.
+/// Responds to a visitor. One who has gone does not mind.
 fn tell(reply: oneshot::Sender<Woken>, woken: Woken) {
     let _heard = reply.send(woken);
 }

@@ -140,7 +140,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-type Answered = Result<Response, Refusal>;
+type ApiResult = Result<Response, Refusal>;
 
 fn problem(code: &str, message: &str) -> Value {
     json!({ "ok": false, "error": { "code": code, "message": message } })
@@ -161,7 +161,7 @@ fn done(status: StatusCode, data: Value) -> Response {
     (status, json_body(&json!({ "ok": true, "data": data }))).into_response()
 }
 
-/// What a call has changed is in effect when it is answered, as far as that can be waited for.
+/// What a call has changed is in effect when it returns, as far as that can be waited for.
 async fn in_effect(api: &OperatorApi, version: Version) {
     if let Err(behind) = api.follower.reached(version).await {
         tracing::warn!(%behind, "an operator API call is confirmed before it is in effect");
@@ -181,7 +181,7 @@ struct FindQuery {
 async fn find_host(
     Extension(operator): Extension<Operator>,
     Query(query): Query<FindQuery>,
-) -> Answered {
+) -> ApiResult {
     Ok(done(StatusCode::OK, find(&operator, &query.host).await?))
 }
 
@@ -191,7 +191,10 @@ struct BlocksQuery {
     all: bool,
 }
 
-async fn list_blocks(State(api): State<OperatorApi>, Query(query): Query<BlocksQuery>) -> Answered {
+async fn list_blocks(
+    State(api): State<OperatorApi>,
+    Query(query): Query<BlocksQuery>,
+) -> ApiResult {
     let blocks = api.store.blocks(None, query.all).await?;
     Ok(done(StatusCode::OK, blocks.iter().map(show_block).collect()))
 }
@@ -207,7 +210,7 @@ async fn create_block(
     State(api): State<OperatorApi>,
     Extension(operator): Extension<Operator>,
     bytes: Bytes,
-) -> Answered {
+) -> ApiResult {
     let order: BlockOrder = body(&bytes)?;
     let (block, version) = block(&operator, &order.what, &order.reason).await?;
     in_effect(&api, version).await;
@@ -218,13 +221,13 @@ async fn lift_block(
     State(api): State<OperatorApi>,
     Extension(operator): Extension<Operator>,
     Path(id): Path<String>,
-) -> Answered {
+) -> ApiResult {
     let (block, version) = unblock(&operator, &id).await?;
     in_effect(&api, version).await;
     Ok(done(StatusCode::OK, show_block(&block)))
 }
 
-async fn list_tenants(State(api): State<OperatorApi>) -> Answered {
+async fn list_tenants(State(api): State<OperatorApi>) -> ApiResult {
     let tenants = api.store.tenants().await?;
     Ok(done(StatusCode::OK, tenants.iter().map(show_tenant).collect()))
 }
@@ -240,7 +243,7 @@ async fn suspend(
     Extension(operator): Extension<Operator>,
     Path(tenant): Path<String>,
     bytes: Bytes,
-) -> Answered {
+) -> ApiResult {
     let order: SuspendOrder = body(&bytes)?;
     set_suspended(&api, &operator, &tenant, Some(&order.reason)).await
 }
@@ -249,7 +252,7 @@ async fn resume(
     State(api): State<OperatorApi>,
     Extension(operator): Extension<Operator>,
     Path(tenant): Path<String>,
-) -> Answered {
+) -> ApiResult {
     set_suspended(&api, &operator, &tenant, None).await
 }
 
@@ -258,7 +261,7 @@ async fn set_suspended(
     operator: &Operator,
     named: &str,
     reason: Option<&str>,
-) -> Answered {
+) -> ApiResult {
     let (_, version) = suspend_tenant(operator, named, reason).await?;
     if let Some(version) = version {
         in_effect(api, version).await;
@@ -279,7 +282,7 @@ async fn remove_tenant(
     Extension(operator): Extension<Operator>,
     Path(named): Path<String>,
     Query(query): Query<DeleteQuery>,
-) -> Answered {
+) -> ApiResult {
     let tenant = named_tenant(&api.store, &named).await?;
     if query.confirm != tenant.name {
         let message = "this cannot be undone: repeat the tenant's name as `confirm`".to_owned();

@@ -10,7 +10,7 @@ use sqlx::{QueryBuilder, Row as _};
 
 use super::actor::{Actor, ActorKind};
 use super::changes::write_subject;
-use super::rows::{Columns, Tx, json, millis, word};
+use super::rows::{Columns, Tx, enum_name, json, millis};
 use super::{Store, StoreError};
 use crate::model::{Subject, TenantId};
 
@@ -137,7 +137,7 @@ impl Store {
         )
         .bind(millis(self.clock.now()))
         .bind(tenant.map(|tenant| tenant.to_string()))
-        .bind(word(&actor.kind))
+        .bind(enum_name(&actor.kind))
         .bind(&actor.id)
         .bind(&actor.label)
         .bind(&actor.external_user_id)
@@ -235,7 +235,7 @@ fn audit_row(row: &SqliteRow) -> Result<AuditRow, StoreError> {
         id: c.take()?,
         at: c.moment()?,
         tenant: c.take::<Option<&str>>()?.and_then(|tenant| tenant.parse().ok()),
-        actor_kind: c.word()?,
+        actor_kind: c.enum_value()?,
         actor: c.take()?,
         actor_label: c.take()?,
         external_user_id: c.take()?,

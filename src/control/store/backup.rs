@@ -58,8 +58,8 @@ pub enum BackupError {
 
 impl BackupError {
     pub(super) fn io(path: &Path, what: &str) -> impl FnOnce(io::Error) -> Self {
-        let fault = DirectoryError::io(path, what);
-        move |error| fault(error).into()
+        let io_error = DirectoryError::io(path, what);
+        move |error| io_error(error).into()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::events;
-use super::rows::{Columns, Tx, millis, word};
+use super::rows::{Columns, Tx, enum_name, millis};
 use super::tenants::unique;
 use super::{Store, StoreError};
 use crate::model::{DeliveryId, DeliveryState, Event, TenantId, Webhook, WebhookId};
@@ -114,7 +114,7 @@ pub struct Settlement {
     pub webhook: WebhookId,
     /// What comes next.
     pub verdict: Verdict,
-    /// The answer's status.
+    /// The response's status.
     pub status: Option<u16>,
     /// The beginning of its body.
     pub body: Option<String>,
@@ -151,7 +151,7 @@ impl Store {
         .bind(id.to_string())
         .bind(webhook.to_string())
         .bind(event)
-        .bind(word(&DeliveryState::Pending))
+        .bind(enum_name(&DeliveryState::Pending))
         .bind(now)
         .bind(of.map(|of| of.to_string()))
         .bind(word_of.flatten())
@@ -302,7 +302,7 @@ impl Store {
              delivered_at = CASE WHEN ?8 THEN ?9 END WHERE id = ?1",
         )
         .bind(one.delivery.to_string())
-        .bind(word(&state))
+        .bind(enum_name(&state))
         .bind(next_at)
         .bind(one.status)
         .bind(&one.body)

@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::events::{self, NewEvent};
-use super::rows::{Columns, millis, word};
+use super::rows::{Columns, enum_name, millis};
 use super::{Claim, Store, StoreError};
 use crate::model::{
     Delivery, DeliveryId, DeliveryState, EventType, TenantId, Webhook, WebhookId, WebhookState,
@@ -23,7 +23,7 @@ fn delivery(row: &SqliteRow) -> Result<Delivery, StoreError> {
         id: c.id()?,
         webhook: c.id()?,
         event,
-        state: c.word()?,
+        state: c.enum_value()?,
         attempts: c.take()?,
         next_at: c.optional_moment()?,
         created_at: c.moment()?,
@@ -118,7 +118,7 @@ impl Store {
         .bind(id.to_string())
         .bind(webhook.id.to_string())
         .bind(seq)
-        .bind(word(&DeliveryState::Failed))
+        .bind(enum_name(&DeliveryState::Failed))
         .bind(millis(self.clock.now()))
         .bind("the test did not come to an end")
         .execute(&mut *tx)

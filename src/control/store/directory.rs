@@ -86,13 +86,13 @@ pub(super) fn make(data: &Path) -> Result<(), DirectoryError> {
     if data.is_dir() {
         return Ok(());
     }
-    let fault = DirectoryError::io(data, "cannot be created");
+    let error = DirectoryError::io(data, "cannot be created");
     if let Some(above) = data.parent().filter(|above| !above.as_os_str().is_empty()) {
         std::fs::create_dir_all(above).map_err(DirectoryError::io(above, "cannot be created"))?;
     }
     match DirBuilder::new().mode(0o700).create(data) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && data.is_dir() => Ok(()),
-        made => made.map_err(fault),
+        made => made.map_err(error),
     }
 }
 

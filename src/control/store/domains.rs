@@ -1,4 +1,4 @@
-//! Preview domains: who has registered which, whose sandboxes answer there, and which names are in each other's way.
+//! Preview domains: who has registered which, whose sandboxes are served there, and which names are in each other's way.
 
 use jiff::{SignedDuration, Timestamp};
 use sqlx::sqlite::SqliteRow;

@@ -63,7 +63,7 @@ pub(super) fn event(c: &mut Columns<'_>) -> Result<Event, StoreError> {
         seq: c.take()?,
         id: c.id()?,
         tenant: c.id()?,
-        kind: c.word()?,
+        kind: c.enum_value()?,
         at: c.moment()?,
         sandbox: c
             .take::<Option<&str>>()?

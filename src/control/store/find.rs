@@ -3,7 +3,7 @@
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::delegation;
-use super::rows::{self, Columns, millis, word};
+use super::rows::{self, Columns, enum_name, millis};
 use super::{SandboxFilter, Store, StoreError};
 use crate::model::{Sandbox, SandboxState, TenantId};
 
@@ -38,7 +38,7 @@ impl Store {
         let rows = query.build().fetch_all(&self.read).await.map_err(StoreError::Database)?;
         let count = |row| {
             let mut c = Columns::of(row);
-            Ok((c.word()?, c.count()?))
+            Ok((c.enum_value()?, c.count()?))
         };
         rows.iter().map(count).collect()
     }
@@ -48,7 +48,7 @@ impl Store {
 pub(super) fn narrow(query: &mut QueryBuilder<Sqlite>, filter: &SandboxFilter) {
     match filter.state {
         None => query.push(" AND state <> 'destroyed'"),
-        Some(state) => query.push(" AND state = ").push_bind(word(&state)),
+        Some(state) => query.push(" AND state = ").push_bind(enum_name(&state)),
     };
     let ids = [
         (" AND external_user_id = ", &filter.external_user_id),

@@ -42,7 +42,7 @@ impl Store {
         rows::sandbox(&sandbox).map(Some)
     }
 
-    /// Whether the same call, with the same payload, was answered before.
+    /// Whether the same call, with the same payload, has had its response before.
     pub async fn is_remembered(&self, idempotency: &Idempotency) -> Result<bool, StoreError> {
         let found = sqlx::query(
             "SELECT 1 FROM idempotency WHERE id = ?1 AND fingerprint = ?2 AND created_at >= ?3",

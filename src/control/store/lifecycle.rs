@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_wanted_last_counts_and_an_older_answer_leaves_only_its_address() {
+    async fn what_is_wanted_last_counts_and_an_older_result_leaves_only_its_address() {
         let data = tempfile::tempdir().unwrap();
         let (store, clock, tenant) = open(&data).await;
         let made = make(&store, tenant, new(Driver::Command, Attributes::default())).await;

@@ -65,7 +65,7 @@ impl Store {
                 Some(sandbox) => sandbox,
                 None => self.sandbox(tenant, id).await?,
             };
-            subjects.extend(self.withdraw(tx, &sandbox, ("id", share)).await?);
+            subjects.extend(self.revoke_where(tx, &sandbox, ("id", share)).await?);
             last = Some(sandbox);
         }
         Ok(subjects)

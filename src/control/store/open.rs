@@ -53,7 +53,7 @@ pub(super) fn options(data: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(data.join(directory::DATABASE))
         .journal_mode(SqliteJournalMode::Wal)
-        // What was answered survives a power cut as well as a crash of ours.
+        // What was confirmed survives a power cut as well as a crash of ours.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY)

@@ -1,6 +1,6 @@
 //! Published ports.
 
-use super::rows::{self, json, millis, word};
+use super::rows::{self, enum_name, json, millis};
 use super::sandboxes::live;
 use super::{NewPreview, Store, StoreError};
 use crate::model::{Preview, PreviewId, SandboxId, Subject, TenantId, Version};
@@ -44,12 +44,12 @@ impl Store {
         .bind(sandbox.to_string())
         .bind(preview.port)
         .bind(&preview.name)
-        .bind(word(&preview.visibility))
-        .bind(preview.profile.as_ref().map(word))
+        .bind(enum_name(&preview.visibility))
+        .bind(preview.profile.as_ref().map(enum_name))
         .bind(json(&preview.metadata))
         .bind(millis(now))
         .bind(preview.expires_at.map(millis))
-        .bind(word(&preview.protocol))
+        .bind(enum_name(&preview.protocol))
         .execute(&mut *tx)
         .await
         .map_err(StoreError::Database)?;
@@ -100,7 +100,7 @@ impl Store {
         row.as_ref().map(rows::preview).transpose()?.ok_or(StoreError::NotFound)
     }
 
-    /// Takes a preview back: the port is private again, and the links to it are withdrawn. Twice is no error.
+    /// Takes a preview back: the port is private again, and the links to it are revoked. Twice is no error.
     pub async fn delete_preview(
         &self,
         tenant: TenantId,

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Executor, Sqlite};
 
 use super::events::NewEvent;
-use super::rows::{Columns, Tx, millis, word};
+use super::rows::{Columns, Tx, enum_name, millis};
 use super::{QuotaExceeded, Store, StoreError};
 use crate::model::{EventType, QuotaSource, Quotas, Sandbox, SandboxState, TenantId, Version};
 
@@ -47,7 +47,7 @@ fn quotas(c: &mut Columns<'_>) -> Result<Quotas, StoreError> {
 fn holding(row: Option<SqliteRow>) -> Result<(Quotas, QuotaSource), StoreError> {
     let Some(row) = row else { return Ok((Quotas::default(), QuotaSource::Platform)) };
     let mut c = Columns::of(&row);
-    Ok((quotas(&mut c)?, c.word()?))
+    Ok((quotas(&mut c)?, c.enum_value()?))
 }
 
 impl Store {
@@ -71,7 +71,7 @@ impl Store {
         };
         let mut query = query
             .bind(tenant.to_string())
-            .bind(word(&scope))
+            .bind(enum_name(&scope))
             .bind(user.unwrap_or_default().to_owned());
         if let Some(quotas) = quotas {
             for (_, cap) in quotas.named() {
@@ -96,7 +96,7 @@ impl Store {
              WHERE tenant = ?1 AND scope = ?2 AND subject = ?3",
         )
         .bind(tenant.to_string())
-        .bind(word(&scope))
+        .bind(enum_name(&scope))
         .bind(user.unwrap_or_default().to_owned())
         .fetch_optional(&self.read)
         .await

@@ -35,7 +35,7 @@ pub(super) fn moment(millis: i64) -> Result<Timestamp, StoreError> {
 }
 
 /// A unit-like enum as a column: its name in JSON, without the quotes.
-pub(super) fn word<T: Serialize>(value: &T) -> String {
+pub(super) fn enum_name<T: Serialize>(value: &T) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(word)) => word,
         // Only called for enums of plain words.
@@ -43,7 +43,7 @@ pub(super) fn word<T: Serialize>(value: &T) -> String {
     }
 }
 
-pub(super) fn from_word<T: DeserializeOwned>(word: &str) -> Result<T, StoreError> {
+pub(super) fn from_name<T: DeserializeOwned>(word: &str) -> Result<T, StoreError> {
     serde_json::from_value(Value::String(word.to_owned())).map_err(|_| StoreError::Corrupt("word"))
 }
 
@@ -79,12 +79,12 @@ impl<'r> Columns<'r> {
         self.take::<&str>()?.parse().map_err(|_| StoreError::Corrupt("id"))
     }
 
-    pub(super) fn word<T: DeserializeOwned>(&mut self) -> Result<T, StoreError> {
-        from_word(self.take::<&str>()?)
+    pub(super) fn enum_value<T: DeserializeOwned>(&mut self) -> Result<T, StoreError> {
+        from_name(self.take::<&str>()?)
     }
 
-    pub(super) fn optional_word<T: DeserializeOwned>(&mut self) -> Result<Option<T>, StoreError> {
-        self.take::<Option<&str>>()?.map(from_word).transpose()
+    pub(super) fn optional_enum<T: DeserializeOwned>(&mut self) -> Result<Option<T>, StoreError> {
+        self.take::<Option<&str>>()?.map(from_name).transpose()
     }
 
     pub(super) fn json<T: DeserializeOwned>(&mut self) -> Result<T, StoreError> {
@@ -131,7 +131,7 @@ fn life(row: &SqliteRow) -> Result<Life, StoreError> {
     }
     let when = |name| at::<Option<i64>>(row, name)?.map(moment).transpose();
     Ok(Life {
-        wanted: at::<Option<&str>>(row, "wanted")?.map(from_word).transpose()?,
+        wanted: at::<Option<&str>>(row, "wanted")?.map(from_name).transpose()?,
         order: u64::try_from(at::<i64>(row, "wanted_order")?)
             .map_err(|_| StoreError::Corrupt("count"))?,
         wanted_at: when("wanted_at")?,
@@ -156,13 +156,13 @@ pub(super) fn sandbox(row: &SqliteRow) -> Result<Sandbox, StoreError> {
         tenant: c.id()?,
         slug: c.slug()?,
         name: c.take()?,
-        state: c.word()?,
-        driver: c.word()?,
+        state: c.enum_value()?,
+        driver: c.enum_value()?,
         upstream: c.optional_json()?,
         address_generation: c.count()?,
         token_generation: c.count()?,
         default_port: c.port()?,
-        profile: c.word()?,
+        profile: c.enum_value()?,
         external_user_id: c.take()?,
         external_project_id: c.take()?,
         external_workspace_id: c.take()?,
@@ -186,13 +186,13 @@ pub(super) fn preview(row: &SqliteRow) -> Result<Preview, StoreError> {
         sandbox: c.id()?,
         port: c.port()?,
         name: c.take()?,
-        visibility: c.word()?,
-        profile: c.optional_word()?,
+        visibility: c.enum_value()?,
+        profile: c.optional_enum()?,
         metadata: c.json()?,
         created_at: c.moment()?,
         updated_at: c.moment()?,
         expires_at: c.optional_moment()?,
         deleted_at: c.optional_moment()?,
-        protocol: c.word()?,
+        protocol: c.enum_value()?,
     })
 }

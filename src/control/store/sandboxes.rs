@@ -3,7 +3,7 @@
 use sqlx::{Row as _, Sqlite};
 
 use super::former::changed_hands;
-use super::rows::{self, Tx, json, millis, word};
+use super::rows::{self, Tx, enum_name, json, millis};
 use super::spans;
 use super::{Created, Idempotency, NewSandbox, SandboxPatch, Store, StoreError};
 use crate::model::host::Slug;
@@ -320,7 +320,7 @@ pub(super) async fn write_life(tx: &mut Tx, s: &Sandbox) -> Result<(), StoreErro
          timed_from = ?7, expires_at = ?8, idle_at = ?9 WHERE id = ?1",
     )
     .bind(s.id.to_string())
-    .bind(s.life.wanted.as_ref().map(word))
+    .bind(s.life.wanted.as_ref().map(enum_name))
     .bind(i64::try_from(s.life.order).unwrap_or(i64::MAX))
     .bind(s.life.wanted_at.map(millis))
     .bind(s.life.attempts)
@@ -344,13 +344,13 @@ fn bind<'q>(
         .bind(millis(s.created_at))
         .bind(s.slug.to_string())
         .bind(s.name.clone())
-        .bind(word(&s.state))
-        .bind(word(&s.driver))
+        .bind(enum_name(&s.state))
+        .bind(enum_name(&s.driver))
         .bind(s.upstream.as_ref().map(json))
         .bind(count(s.address_generation))
         .bind(count(s.token_generation))
         .bind(s.default_port)
-        .bind(word(&s.profile))
+        .bind(enum_name(&s.profile))
         .bind(s.external_user_id.clone())
         .bind(s.external_project_id.clone())
         .bind(s.external_workspace_id.clone())

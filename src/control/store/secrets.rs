@@ -38,7 +38,7 @@ impl SecretBox {
     pub(super) fn put(path: &Path, text: &str) -> Result<(), StoreError> {
         let directory = path.parent().unwrap_or(Path::new("."));
         let unfinished = path.with_extension("key.new");
-        let fault = |error| DirectoryError::io(path, "cannot be created")(error);
+        let error = |error| DirectoryError::io(path, "cannot be created")(error);
         let written = || -> std::io::Result<()> {
             let mut options = OpenOptions::new();
             let mut file =
@@ -53,7 +53,7 @@ impl SecretBox {
             }
             std::fs::remove_file(&unfinished)
         };
-        written().map_err(fault)?;
+        written().map_err(error)?;
         Ok(sync(directory)?)
     }
 

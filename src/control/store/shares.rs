@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::events::NewEvent;
-use super::rows::{Columns, Tx, millis, word};
+use super::rows::{Columns, Tx, enum_name, millis};
 use super::sandboxes::live;
 use super::tenants::unique;
 use super::{Store, StoreError};
@@ -74,7 +74,7 @@ fn link(row: &SqliteRow) -> Result<ShareLink, StoreError> {
         hash: c.take::<&[u8]>()?.try_into().map_err(|_| StoreError::Corrupt("hash"))?,
         sandbox: c.id()?,
         port: c.optional_port()?,
-        scope: c.word()?,
+        scope: c.enum_value()?,
         expires_at: c.optional_moment()?,
         revoked_at: c.optional_moment()?,
     })
@@ -104,7 +104,7 @@ impl Store {
         let text: &str = row.try_get(0).map_err(StoreError::Database)?;
         let (id, sandbox) = (c.id()?, c.id()?);
         let preview = c.take::<Option<&str>>()?.map(str::parse).transpose();
-        let (port, scope, prefix) = (c.optional_port()?, c.word()?, c.take()?);
+        let (port, scope, prefix) = (c.optional_port()?, c.enum_value()?, c.take()?);
         let open = |sealed: &[u8]| {
             let token = self.secrets.open(&secret_name(text), sealed)?;
             String::from_utf8(token).map_err(|_| StoreError::Corrupt("share"))
@@ -155,7 +155,7 @@ impl Store {
         .bind(new.sandbox.to_string())
         .bind(new.preview.map(|id| id.to_string()))
         .bind(new.port)
-        .bind(word(&new.scope))
+        .bind(enum_name(&new.scope))
         .bind(&new.hash[..])
         .bind(&new.prefix)
         .bind(sealed)
@@ -224,7 +224,7 @@ impl Store {
         newest.collect()
     }
 
-    /// Withdraws a link. Twice is no error.
+    /// Revokes a link. Twice is no error.
     pub async fn revoke_share(
         &self,
         tenant: TenantId,
@@ -233,7 +233,7 @@ impl Store {
     ) -> Result<Version, StoreError> {
         let sandbox = self.sandbox(tenant, sandbox).await?;
         let mut tx = self.begin().await?;
-        let subjects = self.withdraw(&mut tx, &sandbox, ("id", share.to_string())).await?;
+        let subjects = self.revoke_where(&mut tx, &sandbox, ("id", share.to_string())).await?;
         if !subjects.is_empty() {
             return self.commit(tx, &subjects).await;
         }
@@ -247,7 +247,7 @@ impl Store {
         self.version().await
     }
 
-    /// Withdraws every link to a preview.
+    /// Revokes every link to a preview.
     pub async fn revoke_preview_shares(
         &self,
         tenant: TenantId,
@@ -265,27 +265,27 @@ impl Store {
         self.commit(tx, &subjects).await
     }
 
-    /// Withdraws the links to a preview within a write, which is then about those too.
+    /// Revokes the links to a preview within a write, which is then about those too.
     pub(super) async fn end_preview_shares(
         &self,
         tx: &mut Tx,
         sandbox: &Sandbox,
         preview: PreviewId,
     ) -> Result<Vec<Subject>, StoreError> {
-        self.withdraw(tx, sandbox, ("preview", preview.to_string())).await
+        self.revoke_where(tx, sandbox, ("preview", preview.to_string())).await
     }
 
-    /// Withdraws all links to a sandbox within a write, which is then about those too.
+    /// Revokes all links to a sandbox within a write, which is then about those too.
     pub(super) async fn end_all_shares(
         &self,
         tx: &mut Tx,
         sandbox: &Sandbox,
     ) -> Result<Vec<Subject>, StoreError> {
-        self.withdraw(tx, sandbox, ("sandbox", sandbox.id.to_string())).await
+        self.revoke_where(tx, sandbox, ("sandbox", sandbox.id.to_string())).await
     }
 
-    /// Withdraws the links of a sandbox in which a column has a value, and tells of those that were open.
-    pub(super) async fn withdraw(
+    /// Revokes the links of a sandbox in which a column has a value, and tells of those that were open.
+    pub(super) async fn revoke_where(
         &self,
         tx: &mut Tx,
         sandbox: &Sandbox,
@@ -327,7 +327,7 @@ impl Store {
         self.emit(tx, NewEvent::of_sandbox(sandbox, kind, data)).await.map(drop)
     }
 
-    /// Withdraws the links to a sandbox that is being destroyed. The write is then about every link that is remembered: where there is
+    /// Revokes the links to a sandbox that is being destroyed. The write is then about every link that is remembered: where there is
     /// no sandbox, nobody is told why a link opens nothing.
     pub(super) async fn end_shares_of(
         &self,
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_link_is_kept_shown_withdrawn_and_told_of_once() {
+    async fn a_link_is_kept_shown_revoked_and_reported_once() {
         let (_dir, clock, store, tenant, sandbox) = world().await;
         let end = clock.now() + Duration::from_mins(1);
         let (endless, _) = store.create_share(tenant, order(sandbox, 1, None)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Where slugs lead: each is claimed in the domains that its sandbox answers in, and in the platform's zones when it is free there.
+//! Where slugs lead: each is claimed in the domains that its sandbox is served in, and in the platform's zones when it is free there.
 
 use sqlx::Row as _;
 
@@ -14,13 +14,13 @@ use crate::model::{Links, Sandbox, SandboxId, Subject, TenantId};
 const PLATFORM: &str = "";
 /// Digits of the id that a default slug has, shortest first.
 const DEFAULT_SLUG_LENGTHS: [usize; 3] = [8, 12, 16];
-/// Whether a sandbox `s` is one of those that answer below a domain `d`.
+/// Whether a sandbox `s` is one of those that are served below a domain `d`.
 const ADMITS: &str = "(d.level = 'tenant' \
      OR (d.level = 'workspace' AND d.owner = json_extract(s.attributes, '$.workspace_id')) \
      OR (d.level = 'project' AND d.owner = json_extract(s.attributes, '$.project_id')))";
 
 impl Store {
-    /// Claims a slug where the tenant's sandboxes answer. In its own domains the claim must succeed; the platform's zones are then
+    /// Claims a slug where the tenant's sandboxes are served. In its own domains the claim must succeed; the platform's zones are then
     /// claimed as well when the slug is free there. A tenant without a domain needs the platform's.
     pub(super) async fn claim(
         &self,
@@ -105,7 +105,7 @@ async fn insert(tx: &mut Tx, scope: &str, slug: &Slug, id: SandboxId) -> Result<
     query.execute(&mut **tx).await.map(drop)
 }
 
-/// The sandboxes that a domain is for answer below it as well.
+/// The sandboxes that a domain is for are served below it as well.
 pub(super) async fn claim_slugs_below(
     tx: &mut Tx,
     domain: &str,

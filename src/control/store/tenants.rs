@@ -94,7 +94,7 @@ impl Store {
         .map_err(StoreError::Database)?;
         let count = |row: &SqliteRow| {
             let mut c = Columns::of(row);
-            Ok((c.word()?, c.count()?))
+            Ok((c.enum_value()?, c.count()?))
         };
         rows.iter().map(count).collect()
     }

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 
 use super::audit::Touched;
-use super::rows::{Columns, millis, word};
+use super::rows::{Columns, enum_name, millis};
 use super::sandboxes::live;
 use super::{Store, StoreError};
 use crate::model::{PreviewTokenRecord, SandboxId, Subject, TenantId, TokenId, Version};
@@ -14,7 +14,7 @@ fn token(row: &SqliteRow) -> Result<PreviewTokenRecord, StoreError> {
         id: c.id()?,
         sandbox: c.id()?,
         port: c.optional_port()?,
-        scope: c.word()?,
+        scope: c.enum_value()?,
         created_at: c.moment()?,
         expires_at: c.moment()?,
         revoked_at: c.optional_moment()?,
@@ -34,7 +34,7 @@ impl Store {
             .bind(token.id.to_string())
             .bind(token.sandbox.to_string())
             .bind(token.port)
-            .bind(word(&token.scope))
+            .bind(enum_name(&token.scope))
             .bind(millis(token.created_at))
             .bind(millis(token.expires_at))
             .bind(self.minter())

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::rows::{Columns, Tx, json, millis, word};
+use super::rows::{Columns, Tx, enum_name, json, millis};
 use super::{Store, StoreError};
 use crate::model::{EventFilter, TenantId, Webhook, WebhookId, WebhookSecret, WebhookState};
 
@@ -102,7 +102,7 @@ impl Store {
                 }
             },
             secret_preview: c.take()?,
-            state: c.word()?,
+            state: c.enum_value()?,
             headers: self.open_headers(id, c.take()?)?,
             retry_count: c.take()?,
             metadata: c.json()?,
@@ -145,7 +145,7 @@ impl Store {
         .bind(json(&new.events))
         .bind(self.secrets.seal(&sealed_as(id), new.secret.0.as_bytes())?)
         .bind(preview(&new.secret))
-        .bind(word(&new.state))
+        .bind(enum_name(&new.state))
         .bind(self.seal_headers(id, &new.headers)?)
         .bind(new.retry_count)
         .bind(json(&new.metadata))
@@ -191,7 +191,7 @@ impl Store {
         .bind(patch.description.unwrap_or(before.description))
         .bind(patch.url.unwrap_or(before.url))
         .bind(json(&patch.events.unwrap_or(before.events)))
-        .bind(word(&state))
+        .bind(enum_name(&state))
         .bind(self.seal_headers(id, &patch.headers.unwrap_or(before.headers))?)
         .bind(patch.retry_count.unwrap_or(before.retry_count))
         .bind(json(&patch.metadata.unwrap_or(before.metadata)))

@@ -62,7 +62,7 @@ async fn what_goes_on_is_counted_minute_by_minute() {
     let (meters, mut receiver) = meters(&clock, 100);
     let meter = meters.meter();
     let tally = meter.enter(place(3000));
-    tally.answered(StatusCode::SWITCHING_PROTOCOLS);
+    tally.responded(StatusCode::SWITCHING_PROTOCOLS);
     pass(&clock, Duration::from_secs(15)).await;
     let (first, second) = (tally.tunnel(), tally.tunnel());
     let mut counted = Vec::new();

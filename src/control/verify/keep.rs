@@ -64,7 +64,7 @@ impl Verifier {
     }
 }
 
-/// A name that was deleted while it was looked at is no fault.
+/// A name that was deleted while it was looked at is no error.
 fn ignore_gone(done: Result<(), StoreError>) -> Result<(), StoreError> {
     match done {
         Err(StoreError::NotFound) => Ok(()),

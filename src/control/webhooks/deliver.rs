@@ -23,7 +23,7 @@ const BACKOFF: Duration = Duration::from_secs(1);
 const MEASURED: Duration = Duration::from_secs(5);
 /// How often what is no longer kept is removed.
 const PRUNED: Duration = Duration::from_mins(1);
-/// Beyond its own deadline an attempt needs this for its answer's body and for being written down.
+/// Beyond its own deadline an attempt needs this for its response's body and for being written down.
 const LEASE: Duration = Duration::from_secs(5);
 /// The part of each half of the room that one tenant may fill.
 const TENANTS_PART: usize = 8;

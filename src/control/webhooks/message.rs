@@ -67,7 +67,7 @@ pub fn our_headers(word: &str) -> Vec<String> {
 }
 
 /// Why a tenant's own header field cannot be sent, if it cannot.
-pub fn header_fault(name: &str, value: &str, word: &str) -> Option<&'static str> {
+pub fn header_error(name: &str, value: &str, word: &str) -> Option<&'static str> {
     let Ok(parsed) = HeaderName::try_from(name) else {
         return Some("is not a header name");
     };
@@ -141,18 +141,18 @@ mod tests {
             "a:b",
             "Connection",
         ] {
-            assert!(header_fault(name, "x", "Webhook").is_some(), "{name}");
+            assert!(header_error(name, "x", "Webhook").is_some(), "{name}");
         }
         for name in ["Authorization", "X-Api-Key", "X-Webhooks", "x-miosagram"] {
-            assert_eq!(header_fault(name, "Bearer x", "Webhook"), None, "{name}");
+            assert_eq!(header_error(name, "Bearer x", "Webhook"), None, "{name}");
         }
         assert_eq!(
-            header_fault("X-Webhook-Event", "x", ""),
+            header_error("X-Webhook-Event", "x", ""),
             None,
             "it is ours only while we send it"
         );
         for value in ["a\r\nHost: b", "a\0", "ü", " a"] {
-            assert!(header_fault("X-A", value, "Webhook").is_some(), "{value:?}");
+            assert!(header_error("X-A", value, "Webhook").is_some(), "{value:?}");
         }
     }
 

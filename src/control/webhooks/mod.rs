@@ -10,7 +10,7 @@ mod sign;
 mod target;
 
 pub use deliver::start;
-pub use message::{envelope, header_fault, our_headers};
+pub use message::{envelope, header_error, our_headers};
 pub use schedule::Attempt;
 pub use send::{Sender, TrustError};
 pub use settings::Settings;

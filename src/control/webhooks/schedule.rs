@@ -13,7 +13,7 @@ const LONGEST_PUT_OFF: Duration = Duration::from_hours(1);
 /// How an attempt went.
 #[derive(Clone, Debug, Default)]
 pub struct Attempt {
-    /// The answer's status, if there was one.
+    /// The response's status, if there was one.
     pub status: Option<u16>,
     /// The beginning of its body.
     pub body: Option<String>,
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_decide() {
+    fn responses_decide() {
         for taken in [200, 202, 204, 299] {
             assert_eq!(after(Some(taken), (1, 3), None, 0.5), Err(Verdict::Delivered));
         }

@@ -1,4 +1,4 @@
-//! One attempt: the host is looked up, every address it has is judged, one of them is connected to, and the answer's head decides.
+//! One attempt: the host is looked up, every address it has is judged, one of them is connected to, and the response headers decide.
 //! Nothing is followed, and no proxy of the environment is used.
 
 use std::io;
@@ -32,13 +32,13 @@ use crate::base::clock::Clock;
 use crate::control::store::Claim;
 use crate::model::network::PublicRules;
 
-/// Octets of an answer's body that are read, and kept to be shown.
+/// Bytes of a response's body that are read, and kept to be shown.
 const KEPT: usize = 4096;
-/// How long the rest of an answer may take; what has come until then is enough.
+/// How long the rest of a response may take; what has come until then is enough.
 const BODY: Duration = Duration::from_secs(2);
 /// Tests under way at once; more of them wait.
 const TESTS: usize = 32;
-/// The largest head of an answer, octets.
+/// The largest response headers, bytes.
 const HEAD: usize = 64 << 10;
 
 /// Why the authorities for webhooks cannot be used.
@@ -55,7 +55,7 @@ pub enum TrustError {
     Tls(#[source] rustls::Error),
 }
 
-/// Why no answer came.
+/// Why no response came.
 #[derive(Debug, thiserror::Error)]
 enum SendError {
     #[error("the URL {0}")]
@@ -177,7 +177,7 @@ impl Sender {
                 }
             }
         };
-        // The head has decided; a body that is not finished in time is shown as far as it came.
+        // The headers have decided; a body that is not finished in time is shown as far as it came.
         drop(tokio::time::timeout(patience, reading).await);
         let error = match status.as_u16() {
             200..=299 => None,
@@ -210,7 +210,7 @@ impl Terms {
         Ok(Self { rules, tls: TlsConnector::from(Arc::new(config)), settings })
     }
 
-    /// Sends the request; gives the head of the answer, and what moves the connection.
+    /// Sends the request; gives the headers of the response, and what moves the connection.
     async fn ask(
         &self,
         claim: &Claim,
@@ -219,7 +219,7 @@ impl Terms {
         let target = Target::parse(&claim.webhook.url, self.settings.allow_http)?;
         let body = message::body(claim);
         let now = clock.now();
-        let mut fields = message::headers(claim, &body, &self.settings.header_word, now);
+        let mut fields = message::headers(claim, &body, &self.settings.header_name, now);
         if let Ok(host) = target.authority.parse() {
             fields.insert(header::HOST, host);
         }
@@ -232,7 +232,7 @@ impl Terms {
             // Names as they are documented, for receivers that compare them as they come.
             http1::Builder::new().title_case_headers(true).max_buf_size(HEAD).handshake(io).await?;
         let connection = tokio::spawn(async move {
-            // Its failure is the answer's.
+            // Its failure is the response's.
             drop(connection.await);
         });
         let connection = AbortOnDropHandle::new(connection);

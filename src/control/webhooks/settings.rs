@@ -8,7 +8,7 @@ use ipnet::IpNet;
 /// How webhooks are told.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// An attempt, from looking its host up to the head of its answer.
+    /// An attempt, from looking its host up to the headers of its response.
     pub timeout: Duration,
     /// How long is waited before the second attempt, the third, and so on; the last holds for all that follow.
     pub retry: Vec<Duration>,
@@ -33,7 +33,7 @@ pub struct Settings {
     /// Events of a tenant that are kept.
     pub keep_per_tenant: u32,
     /// The word in the names of the header fields that nobody's brand is in. Empty: those fields are not sent.
-    pub header_word: String,
+    pub header_name: String,
 }
 
 impl Default for Settings {
@@ -59,7 +59,7 @@ impl Default for Settings {
             per_tenant: 50,
             keep: Duration::from_hours(7 * 24),
             keep_per_tenant: 100_000,
-            header_word: "Webhook".into(),
+            header_name: "Webhook".into(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::Uri;
 
-/// The longest URL, octets.
+/// The longest URL, bytes.
 const LONGEST: usize = 2048;
 
 /// A webhook's address, taken apart.
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn what_is_no_webhook_is_said() {
-        for (url, fault) in [
+        for (url, error) in [
             ("", TargetError::NoUrl),
             ("/relative", TargetError::NoUrl),
             ("example.com", TargetError::NoUrl),
@@ -127,7 +127,7 @@ mod tests {
             ("https://user:pass@a.example/", TargetError::UserInfo),
             ("https://good.example@evil.example/", TargetError::UserInfo),
         ] {
-            assert_eq!(Target::parse(url, false), Err(fault), "{url}");
+            assert_eq!(Target::parse(url, false), Err(error), "{url}");
         }
         let long = format!("https://a.example/{}", "a".repeat(LONGEST));
         assert_eq!(Target::parse(&long, false), Err(TargetError::NoUrl));

@@ -144,7 +144,7 @@ impl Stream {
         matches!(self.0, Transport::Tcp(_))
     }
 
-    /// Moves at most so many octets that have come into an empty pipe. Ready(0) is the end of the stream.
+    /// Moves at most so many bytes that have come into an empty pipe. Ready(0) is the end of the stream.
     pub fn poll_pour_into(
         &mut self,
         cx: &mut Context<'_>,

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 const COPY_BELOW: usize = 2048;
 /// Slices handed to one `writev`.
 pub(super) const MAX_SLICES: usize = 16;
-/// The smallest and the largest buffer worth keeping for the next answer, and how many of them a thread keeps.
+/// The smallest and the largest buffer worth keeping for the next response, and how many of them a thread keeps.
 const WORTH: usize = 256;
 const SPARE: usize = 16 << 10;
 const SPARES: usize = 16;

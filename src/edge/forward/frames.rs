@@ -65,8 +65,8 @@ impl FrameTracker {
         (self.have == 2 + extended + mask).then_some(length)
     }
 
-    fn number(&self, octets: usize) -> u64 {
-        let bytes = self.header.get(2..2 + octets).unwrap_or_default();
+    fn number(&self, bytes: usize) -> u64 {
+        let bytes = self.header.get(2..2 + bytes).unwrap_or_default();
         bytes.iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
     }
 }

@@ -1,11 +1,11 @@
 //! Who may show an app's pages in a frame is the tenant's to say, not the app's: most frameworks refuse every frame, and a preview
-//! lives in one. What the app says of framing is taken out, the tenant's answer is put in, every other directive stays as it is.
+//! lives in one. What the app says of framing is taken out, the tenant's policy is put in, every other directive stays as it is.
 
 use http::StatusCode;
 use http::header::{self, HeaderValue};
 
 use crate::edge::headers::Headers;
-use crate::edge::message::ResponseHead;
+use crate::edge::message::ResponseParts;
 
 const DIRECTIVE: &[u8] = b"frame-ancestors";
 
@@ -13,15 +13,15 @@ const DIRECTIVE: &[u8] = b"frame-ancestors";
 ///
 /// A second policy beside the app's own would not do: browsers apply both, and the stricter one wins. So `X-Frame-Options` goes, and
 /// `frame-ancestors` goes out of every policy. `Content-Security-Policy-Report-Only` forbids nothing and stays.
-pub fn set_framing(head: &mut ResponseHead, embedders: &HeaderValue) {
-    if shows_nothing(head) {
+pub fn set_framing(parts: &mut ResponseParts, embedders: &HeaderValue) {
+    if shows_nothing(parts) {
         return;
     }
-    let said = Said::in_head(&head.headers);
+    let said = Said::in_headers(&parts.headers);
     if said.framing {
-        take_out(&mut head.headers);
+        take_out(&mut parts.headers);
     }
-    let speaks = if head.status == StatusCode::NOT_MODIFIED {
+    let speaks = if parts.status == StatusCode::NOT_MODIFIED {
         // A 304 replaces the stored fields that it names, and leaves the others (RFC 9111 section 3.2). If it names the policy, then
         // ours belongs to it; if it does not, ours alone would replace what the app said when the page was stored.
         said.policy
@@ -30,20 +30,20 @@ pub fn set_framing(head: &mut ResponseHead, embedders: &HeaderValue) {
         said.document || said.framing
     };
     if speaks {
-        head.headers.append(header::CONTENT_SECURITY_POLICY, embedders.clone());
+        parts.headers.append(header::CONTENT_SECURITY_POLICY, embedders.clone());
     }
 }
 
-/// Whether an answer puts nothing into a frame: one without content, or a redirect, of which only the last answer is shown.
-fn shows_nothing(head: &ResponseHead) -> bool {
-    match head.status {
+/// Whether a response puts nothing into a frame: one without content, or a redirect, of which only the last response is shown.
+fn shows_nothing(parts: &ResponseParts) -> bool {
+    match parts.status {
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => true,
         StatusCode::NOT_MODIFIED => false,
-        status => status.is_redirection() && head.headers.contains_key(header::LOCATION),
+        status => status.is_redirection() && parts.headers.contains_key(header::LOCATION),
     }
 }
 
-/// What an answer says, as far as it matters here.
+/// What a response says, as far as it matters here.
 #[derive(Clone, Copy, Debug)]
 struct Said {
     /// It may be a document with something in it to click on.
@@ -55,7 +55,7 @@ struct Said {
 }
 
 impl Said {
-    fn in_head(headers: &Headers) -> Self {
+    fn in_headers(headers: &Headers) -> Self {
         let (mut typed, mut active) = (false, false);
         let (mut policy, mut framing) = (false, false);
         for (name, value) in headers.iter() {
@@ -160,21 +160,21 @@ mod tests {
 
     const OURS: &str = "frame-ancestors 'self' https://app.example";
 
-    fn head(status: u16, fields: &[(&str, &[u8])]) -> ResponseHead {
-        let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap());
+    fn parts(status: u16, fields: &[(&str, &[u8])]) -> ResponseParts {
+        let mut parts = ResponseParts::new(StatusCode::from_u16(status).unwrap());
         for (name, value) in fields {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            head.headers.append(name, HeaderValue::from_bytes(value).unwrap());
+            parts.headers.append(name, HeaderValue::from_bytes(value).unwrap());
         }
-        head
+        parts
     }
 
     fn framed(status: u16, fields: &[(&str, &str)]) -> Vec<(String, String)> {
         let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
-        let mut head = head(status, &fields);
-        set_framing(&mut head, &HeaderValue::from_static(OURS));
+        let mut parts = parts(status, &fields);
+        set_framing(&mut parts, &HeaderValue::from_static(OURS));
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+        parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
     }
 
     /// What is left of an HTML page's policies when these are set, without ours, which must be the last.
@@ -316,10 +316,10 @@ mod tests {
         #[test]
         fn every_other_directive_stays_byte_for_byte(fields in proptest::collection::vec(policy(), 0..4)) {
             let named: Vec<_> = fields.iter().map(|field| ("content-security-policy", field.as_slice())).collect();
-            let mut head = head(200, &named);
-            set_framing(&mut head, &HeaderValue::from_static(OURS));
+            let mut parts = parts(200, &named);
+            set_framing(&mut parts, &HeaderValue::from_static(OURS));
             let mut left: Vec<Vec<u8>> =
-                head.headers.get_all(header::CONTENT_SECURITY_POLICY).map(|v| v.as_bytes().to_vec()).collect();
+                parts.headers.get_all(header::CONTENT_SECURITY_POLICY).map(|v| v.as_bytes().to_vec()).collect();
             prop_assert_eq!(left.pop().unwrap(), OURS.as_bytes());
             prop_assert!(left.iter().all(|value| !names_ancestors(value)));
             prop_assert_eq!(trimmed(model(&left)), trimmed(model(&fields)));

@@ -1,8 +1,8 @@
-//! Carrying a decided request to its sandbox and the answer back: headers both ways, reuse and repetition of
+//! Carrying a decided request to its sandbox and the response back: headers both ways, reuse and repetition of
 //! connections, protocol switches, and a name for everything that can go wrong.
 
 mod cookies;
-mod fault;
+mod error;
 mod frames;
 mod framing;
 mod location;
@@ -12,8 +12,8 @@ mod send;
 mod tunnel;
 mod upgrade;
 
-pub use fault::ForwardError;
+pub use error::ForwardError;
 pub use framing::set_framing;
 pub use send::{Forwarded, Forwarder, Outgoing, Settings, Switched};
 pub use tunnel::{Tunnel, TunnelEnd, TunnelTally};
-pub use upgrade::{accept_key, close_frame, refusal_head};
+pub use upgrade::{accept_key, close_frame, refusal_response};

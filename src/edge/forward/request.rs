@@ -8,14 +8,14 @@ use smallvec::SmallVec;
 use crate::base::request_id::RequestId;
 use crate::edge::gate::{self, Strip};
 use crate::edge::headers::Headers;
-use crate::edge::message::{Peer, RequestHead};
+use crate::edge::message::{Peer, RequestParts};
 use crate::model::Profile;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Facts about a request that its head does not hold.
+/// Facts about a request that its headers do not hold.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Provenance<'a> {
     /// The visitor's address.
@@ -28,29 +28,29 @@ pub(super) struct Provenance<'a> {
     pub(super) request_id: &'a RequestId,
 }
 
-/// Rewrites a request head for the app. `upgrade` keeps the one protocol the visitor asked to switch to.
+/// Rewrites request headers for the app. `upgrade` keeps the one protocol the visitor asked to switch to.
 pub(super) fn prepare(
-    head: &mut RequestHead,
+    parts: &mut RequestParts,
     strip: &Strip,
     profile: Profile,
     upgrade: bool,
     from: Provenance<'_>,
 ) {
-    let visitor_authority = head.authority.clone();
-    let seen = Seen::of(&head.headers);
-    let protocol = upgrade.then(|| head.headers.get(header::UPGRADE).cloned()).flatten();
-    let wants_trailers = seen.te && accepts_trailers(&head.headers);
-    remove_each(&mut head.headers, |name| is_hop_by_hop(name) || is_untrusted(name));
-    remove_ours(head, strip, seen);
+    let visitor_authority = parts.authority.clone();
+    let seen = Seen::of(&parts.headers);
+    let protocol = upgrade.then(|| parts.headers.get(header::UPGRADE).cloned()).flatten();
+    let wants_trailers = seen.te && accepts_trailers(&parts.headers);
+    remove_each(&mut parts.headers, |name| is_hop_by_hop(name) || is_untrusted(name));
+    remove_ours(parts, strip, seen);
     if let Some(protocol) = protocol {
-        head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        head.headers.insert(header::UPGRADE, protocol);
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        parts.headers.insert(header::UPGRADE, protocol);
     } else if wants_trailers {
-        head.headers.insert(header::CONNECTION, HeaderValue::from_static("TE"));
-        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("TE"));
+        parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    apply_profile(head, profile, &visitor_authority, from);
-    head.headers.append(crate::base::request_id::X_REQUEST_ID, from.request_id.header());
+    apply_profile(parts, profile, &visitor_authority, from);
+    parts.headers.append(crate::base::request_id::X_REQUEST_ID, from.request_id.header());
 }
 
 fn accepts_trailers(headers: &Headers) -> bool {
@@ -60,7 +60,7 @@ fn accepts_trailers(headers: &Headers) -> bool {
     })
 }
 
-/// Which of the fields that take more than removing a head has.
+/// Which of the fields that take more to remove than the others.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     cookie: bool,
@@ -161,11 +161,11 @@ fn is_untrusted(name: &str) -> bool {
         )
 }
 
-fn remove_ours(head: &mut RequestHead, strip: &Strip, seen: Seen) {
+fn remove_ours(parts: &mut RequestParts, strip: &Strip, seen: Seen) {
     if let Some(target) = &strip.target {
-        head.target = target.clone();
+        parts.target = target.clone();
     }
-    let headers = &mut head.headers;
+    let headers = &mut parts.headers;
     if strip.authorization {
         headers.remove(header::AUTHORIZATION);
     }
@@ -202,7 +202,12 @@ fn replace(headers: &mut Headers, name: HeaderName, value: Option<Bytes>) {
     }
 }
 
-fn apply_profile(head: &mut RequestHead, profile: Profile, visitor: &Bytes, from: Provenance<'_>) {
+fn apply_profile(
+    parts: &mut RequestParts,
+    profile: Profile,
+    visitor: &Bytes,
+    from: Provenance<'_>,
+) {
     let local = || {
         const HOST: &[u8] = b"localhost:";
         let mut port = itoa::Buffer::new();
@@ -213,26 +218,26 @@ fn apply_profile(head: &mut RequestHead, profile: Profile, visitor: &Bytes, from
         local.freeze()
     };
     if profile != Profile::Public {
-        head.authority = local();
+        parts.authority = local();
     }
     if profile == Profile::Local {
-        rewrite_own_origin(head, visitor, from);
+        rewrite_own_origin(parts, visitor, from);
         return;
     }
     // Whatever the visitor said under these names is gone.
-    head.headers.append(X_FORWARDED_FOR, from.peer.text.clone());
+    parts.headers.append(X_FORWARDED_FOR, from.peer.text.clone());
     if let Ok(host) = HeaderValue::from_maybe_shared(visitor.clone()) {
-        head.headers.append(X_FORWARDED_HOST, host);
+        parts.headers.append(X_FORWARDED_HOST, host);
     }
     let scheme = HeaderValue::from_static(if from.secure { "https" } else { "http" });
-    head.headers.append(X_FORWARDED_PROTO, scheme);
+    parts.headers.append(X_FORWARDED_PROTO, scheme);
 }
 
 /// Under the `local` profile an Origin or Referer that names the preview itself names the local app instead. Foreign ones are
 /// left alone, so that the app can still tell them apart.
-fn rewrite_own_origin(head: &mut RequestHead, visitor: &Bytes, from: Provenance<'_>) {
+fn rewrite_own_origin(parts: &mut RequestParts, visitor: &Bytes, from: Provenance<'_>) {
     for name in [header::ORIGIN, header::REFERER] {
-        let Some(value) = head.headers.get(&name) else { continue };
+        let Some(value) = parts.headers.get(&name) else { continue };
         let bytes = value.as_bytes();
         let rest = strip_prefix_ignore_case(bytes, b"http://")
             .or_else(|| strip_prefix_ignore_case(bytes, b"https://"))
@@ -244,7 +249,7 @@ fn rewrite_own_origin(head: &mut RequestHead, visitor: &Bytes, from: Provenance<
         };
         let mut local = format!("http://localhost:{}", from.port).into_bytes();
         local.extend_from_slice(rest);
-        replace(&mut head.headers, name, Some(local.into()));
+        replace(&mut parts.headers, name, Some(local.into()));
     }
 }
 

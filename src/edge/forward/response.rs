@@ -1,4 +1,4 @@
-//! What an app's answer looks like when it reaches the visitor: hop-by-hop fields taken out, nothing in it that speaks for
+//! What an app's response looks like when it reaches the visitor: hop-by-hop fields taken out, nothing in it that speaks for
 //! another host or for the whole platform, every other byte as the app sent it.
 
 use http::StatusCode;
@@ -8,9 +8,9 @@ use super::location::{self, Here};
 use super::{cookies, request};
 use crate::edge::gate::Grant;
 use crate::edge::headers::Headers;
-use crate::edge::message::ResponseHead;
+use crate::edge::message::ResponseParts;
 
-/// Says whose answer it is, on everything from 400 up: the app's own errors pass through untouched.
+/// Says whose response it is, on everything from 400 up: the app's own errors pass through untouched.
 pub(crate) const X_PREVIEW_SOURCE: HeaderName = HeaderName::from_static("x-preview-source");
 
 /// Fields that would change how a browser treats hosts other than this one, or that belong to us.
@@ -27,9 +27,9 @@ fn is_not_theirs(name: &str) -> bool {
     )
 }
 
-/// Rewrites a final answer's head for the visitor. `switched` keeps the protocol of a 101.
-pub(super) fn finish(head: &mut ResponseHead, grant: &Grant, here: Here<'_>, switched: bool) {
-    let headers = &mut head.headers;
+/// Rewrites a final response's headers for the visitor. `switched` keeps the protocol of a 101.
+pub(super) fn finish(parts: &mut ResponseParts, grant: &Grant, here: Here<'_>, switched: bool) {
+    let headers = &mut parts.headers;
     let protocol = switched.then(|| headers.get(header::UPGRADE).cloned()).flatten();
     request::remove_each(headers, |name| request::is_hop_by_hop(name) || is_not_theirs(name));
     cookies::confine(headers);
@@ -43,26 +43,26 @@ pub(super) fn finish(head: &mut ResponseHead, grant: &Grant, here: Here<'_>, swi
         // What one visitor may see must not be kept for others by a cache on the way (RFC 9111 section 3.5).
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
     }
-    if head.status.is_client_error() || head.status.is_server_error() {
+    if parts.status.is_client_error() || parts.status.is_server_error() {
         headers.insert(X_PREVIEW_SOURCE, HeaderValue::from_static("app"));
     }
 }
 
-/// Rewrites an interim answer (103 Early Hints): the same removals, nothing added.
-pub(super) fn finish_interim(head: &mut ResponseHead) {
-    request::remove_each(&mut head.headers, |name| {
+/// Rewrites an interim response (103 Early Hints): the same removals, nothing added.
+pub(super) fn finish_interim(parts: &mut ResponseParts) {
+    request::remove_each(&mut parts.headers, |name| {
         request::is_hop_by_hop(name) || is_not_theirs(name) || name == "set-cookie"
     });
 }
 
-/// What passes of the app's answer to a preflight that came without a credential: that it approves, and of what (Fetch standard,
+/// What passes of the app's response to a preflight that came without a credential: that it approves, and of what (Fetch standard,
 /// "CORS-preflight fetch"). Whoever asks may claim any origin, so nothing else of the app is shown.
-pub(super) fn approval(head: &ResponseHead) -> Option<ResponseHead> {
-    let approves =
-        head.status.is_success() && head.headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+pub(super) fn approval(parts: &ResponseParts) -> Option<ResponseParts> {
+    let approves = parts.status.is_success()
+        && parts.headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN);
     approves.then(|| {
-        let mut approval = ResponseHead::new(StatusCode::NO_CONTENT);
-        approval.headers = head
+        let mut approval = ResponseParts::new(StatusCode::NO_CONTENT);
+        approval.headers = parts
             .headers
             .iter()
             .filter(|(name, _)| {

@@ -1,4 +1,4 @@
-//! One request to its sandbox and the answer's head back, over a kept connection where that is safe and a new one
+//! One request to its sandbox and the response headers back, over a kept connection where that is safe and a new one
 //! where it is not.
 
 use std::cell::{Cell, RefCell};
@@ -25,7 +25,7 @@ use crate::edge::connection::Stream;
 use crate::edge::deadline::Deadlines;
 use crate::edge::gate::{Grant, Plan};
 use crate::edge::headers::{Headers, is_grpc};
-use crate::edge::message::{Framing, Interim, Peer, RequestHead, ResponseHead};
+use crate::edge::message::{Framing, Interim, Peer, RequestParts, ResponseParts};
 use crate::edge::stage::boxed;
 use crate::edge::upstream::{
     Conn, Dialler, Exchange, ExchangeError, H2Exchange, H2Pool, H2Terms, Pool, PoolKey, Received,
@@ -37,13 +37,13 @@ use crate::model::{Protocol, SandboxId};
 /// Deadlines and limits towards sandboxes. A zero duration means "no limit".
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Sizes of response heads.
-    pub head: Limits,
+    /// Sizes of response headers.
+    pub header_limits: Limits,
     /// How long a connection may take to come about.
     pub connect_timeout: Duration,
-    /// How long the app may take to begin its answer.
+    /// How long the app may take to begin its response.
     pub first_byte_timeout: Duration,
-    /// How long an answer's body may stand still. Server-sent events have no such limit.
+    /// How long a response's body may stand still. Server-sent events have no such limit.
     pub response_idle: Duration,
     /// How long a switched connection may stand still.
     pub tunnel_idle: Duration,
@@ -56,7 +56,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            head: Limits::default(),
+            header_limits: Limits::default(),
             connect_timeout: Duration::from_secs(5),
             first_byte_timeout: Duration::from_mins(2),
             response_idle: Duration::from_mins(5),
@@ -74,8 +74,8 @@ pub struct Outgoing<'a> {
     pub plan: &'a Plan,
     /// The host as the visitor wrote it.
     pub authority: &'a Authority,
-    /// The request's head, as it came. It is made into what the app gets.
-    pub head: &'a mut RequestHead,
+    /// The request's headers, as they came. They are made into what the app gets.
+    pub parts: &'a mut RequestParts,
     /// How its body is framed.
     pub framing: Framing,
     /// Its body.
@@ -91,8 +91,8 @@ pub struct Outgoing<'a> {
 /// What came back.
 #[derive(Debug)]
 pub enum Forwarded {
-    /// An answer: head, framing and body.
-    Answer(ResponseHead, Framing, Payload),
+    /// A response: headers, framing and body.
+    Response(ResponseParts, Framing, Payload),
     /// A protocol switch.
     Switched(Switched),
 }
@@ -101,7 +101,7 @@ pub enum Forwarded {
 #[derive(Debug)]
 pub struct Switched {
     /// The 101, for the visitor.
-    pub head: ResponseHead,
+    pub parts: ResponseParts,
     /// The sandbox's side.
     pub tunnel: Tunnel,
 }
@@ -152,13 +152,13 @@ impl Forwarder {
         self.h2_pool.sweep();
     }
 
-    /// Carries a request to its sandbox. The answer's body streams; dropping it cancels the exchange.
+    /// Carries a request to its sandbox. The response's body streams; dropping it cancels the exchange.
     pub async fn send(
         &self,
         out: Outgoing<'_>,
         interim: &Interim,
     ) -> Result<Forwarded, ForwardError> {
-        let Outgoing { plan, authority, head, framing, body, .. } = out;
+        let Outgoing { plan, authority, parts, framing, body, .. } = out;
         let from = Provenance {
             peer: out.peer,
             secure: out.secure,
@@ -166,29 +166,29 @@ impl Forwarder {
             request_id: out.request_id,
         };
         let expectation =
-            if plan.upgrade { Expectation::of(head, &plan.strip.subprotocols) } else { None };
-        request::prepare(head, &plan.strip, plan.profile, expectation.is_some(), from);
+            if plan.upgrade { Expectation::of(parts, &plan.strip.subprotocols) } else { None };
+        request::prepare(parts, &plan.strip, plan.profile, expectation.is_some(), from);
         let here = Here { authority, secure: out.secure, route: &plan.route, port: plan.port };
         if plan.protocol == Protocol::H2c {
             if expectation.is_some() {
                 return Err(ForwardError::NoSwitch);
             }
-            return boxed(self.send_h2c(plan, head, (framing, body), (here, interim))).await;
+            return boxed(self.send_h2c(plan, parts, (framing, body), (here, interim))).await;
         }
         let received =
-            self.exchange(plan, head, (framing, body), (expectation.is_some(), interim)).await?;
+            self.exchange(plan, parts, (framing, body), (expectation.is_some(), interim)).await?;
         self.receive(received, plan, here, expectation)
     }
 
     async fn exchange(
         &self,
         plan: &Plan,
-        head: &RequestHead,
+        parts: &RequestParts,
         (framing, mut body): (Framing, Payload),
         (upgrade, interim): (bool, &Interim),
     ) -> Result<Received, ForwardError> {
         let key = key(plan);
-        let repeatable = head.method.is_idempotent() && framing == Framing::None;
+        let repeatable = parts.method.is_idempotent() && framing == Framing::None;
         // A switched connection never comes back, so it may as well begin as a new one.
         let mut may_reuse = !upgrade;
         loop {
@@ -205,15 +205,15 @@ impl Forwarder {
                 None => Conn::fresh(boxed(self.dial(plan)).await?, &self.deadlines),
             };
             let settings = self.settings.get();
-            let limits = (settings.first_byte_timeout, settings.head);
-            let exchange = Exchange::new(conn, head, framing, body, limits);
-            let early = |mut head: ResponseHead| {
+            let limits = (settings.first_byte_timeout, settings.header_limits);
+            let exchange = Exchange::new(conn, parts, framing, body, limits);
+            let early = |mut parts: ResponseParts| {
                 if plan.grant != Grant::Preflight {
-                    response::finish_interim(&mut head);
-                    interim.send(head);
+                    response::finish_interim(&mut parts);
+                    interim.send(parts);
                 }
             };
-            match exchange.head(early).await {
+            match exchange.response(early).await {
                 Ok(received) => return Ok(received),
                 Err((error, exchange)) if exchange.is_repeatable(&error) => {
                     self.counts.upstream_retries.add(1);
@@ -238,31 +238,31 @@ impl Forwarder {
     async fn send_h2c(
         &self,
         plan: &Plan,
-        head: &RequestHead,
+        parts: &RequestParts,
         (framing, mut body): (Framing, Payload),
         (here, interim): (Here<'_>, &Interim),
     ) -> Result<Forwarded, ForwardError> {
         // Calls of gRPC may be silent for as long as they like, and carry deadlines of their own.
-        let patience = |usual| if is_grpc(&head.headers) { Duration::ZERO } else { usual };
+        let patience = |usual| if is_grpc(&parts.headers) { Duration::ZERO } else { usual };
         let settings = self.settings.get();
         let terms = H2Terms {
             first_byte: patience(settings.first_byte_timeout),
             idle: patience(settings.response_idle),
             deadlines: &self.deadlines,
-            limits: &settings.head,
+            limits: &settings.header_limits,
         };
-        let early = |mut head: ResponseHead| {
+        let early = |mut parts: ResponseParts| {
             if plan.grant != Grant::Preflight {
-                response::finish_interim(&mut head);
-                interim.send(head);
+                response::finish_interim(&mut parts);
+                interim.send(parts);
             }
         };
         let mut may_repeat = true;
-        let (mut head, framing, body) = loop {
+        let (mut parts, framing, body) = loop {
             let connection = self.h2_connection(plan).await?;
-            let exchange = H2Exchange::begin(connection, head, (framing, body), &terms)?;
-            match exchange.answer(&terms, early).await {
-                Ok(answer) => break answer,
+            let exchange = H2Exchange::begin(connection, parts, (framing, body), &terms)?;
+            match exchange.response(&terms, early).await {
+                Ok(response) => break response,
                 Err((_, Some(again))) if may_repeat => {
                     self.counts.upstream_retries.add(1);
                     body = again;
@@ -277,11 +277,11 @@ impl Forwarder {
             }
         };
         if plan.grant == Grant::Preflight {
-            let approval = response::approval(&head).ok_or(ForwardError::NotApproved)?;
-            return Ok(Forwarded::Answer(approval, Framing::None, Payload::Empty));
+            let approval = response::approval(&parts).ok_or(ForwardError::NotApproved)?;
+            return Ok(Forwarded::Response(approval, Framing::None, Payload::Empty));
         }
-        response::finish(&mut head, &plan.grant, here, false);
-        Ok(Forwarded::Answer(head, framing, body))
+        response::finish(&mut parts, &plan.grant, here, false);
+        Ok(Forwarded::Response(parts, framing, body))
     }
 
     /// A connection for another request over HTTP/2, and whether it has served before.
@@ -293,7 +293,7 @@ impl Forwarder {
         }
         let _coming = self.h2_pool.announce(key);
         let stream = boxed(self.dial(plan)).await?;
-        Ok((self.h2_pool.begin(key, stream, &self.settings.get().head).await?, false))
+        Ok((self.h2_pool.begin(key, stream, &self.settings.get().header_limits).await?, false))
     }
 
     fn receive(
@@ -304,15 +304,15 @@ impl Forwarder {
         expectation: Option<Expectation>,
     ) -> Result<Forwarded, ForwardError> {
         let Received { mut parsed, exchange } = received;
-        if parsed.head.status == StatusCode::SWITCHING_PROTOCOLS {
+        if parsed.parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let expectation = expectation.ok_or(ForwardError::BadSwitch)?;
-            if !expectation.is_met_by(&parsed.head.headers) {
+            if !expectation.is_met_by(&parsed.parts.headers) {
                 return Err(ForwardError::BadSwitch);
             }
-            response::finish(&mut parsed.head, &plan.grant, here, true);
+            response::finish(&mut parsed.parts, &plan.grant, here, true);
             let (sandbox, sandbox_in) = exchange.into_conn().into_parts();
             let is_websocket = expectation.is_websocket();
-            expectation.complete(&mut parsed.head.headers);
+            expectation.complete(&mut parsed.parts.headers);
             let tunnel = Tunnel {
                 sandbox,
                 sandbox_in,
@@ -321,22 +321,22 @@ impl Forwarder {
                 idle: self.settings.get().tunnel_idle,
                 shapers: Default::default(),
             };
-            return Ok(Forwarded::Switched(Switched { head: parsed.head, tunnel }));
+            return Ok(Forwarded::Switched(Switched { parts: parsed.parts, tunnel }));
         }
         if plan.grant == Grant::Preflight {
             // The connection ends with the exchange: what else the app says is not read.
-            let approval = response::approval(&parsed.head).ok_or(ForwardError::NotApproved)?;
-            return Ok(Forwarded::Answer(approval, Framing::None, Payload::Empty));
+            let approval = response::approval(&parsed.parts).ok_or(ForwardError::NotApproved)?;
+            return Ok(Forwarded::Response(approval, Framing::None, Payload::Empty));
         }
         let framing = parsed.framing;
-        let idle = if is_event_stream(&parsed.head.headers) {
+        let idle = if is_event_stream(&parsed.parts.headers) {
             Duration::ZERO
         } else {
             self.settings.get().response_idle
         };
         let body = exchange.into_body(&parsed, (Rc::clone(&self.pool), key(plan)), idle);
-        response::finish(&mut parsed.head, &plan.grant, here, false);
-        Ok(Forwarded::Answer(parsed.head, framing, body))
+        response::finish(&mut parsed.parts, &plan.grant, here, false);
+        Ok(Forwarded::Response(parsed.parts, framing, body))
     }
 }
 

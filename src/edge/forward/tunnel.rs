@@ -33,7 +33,7 @@ pub enum TunnelEnd {
     Ended(u16),
 }
 
-/// What went through a tunnel, in octets.
+/// What went through a tunnel, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TunnelTally {
     /// From the visitor.

@@ -6,9 +6,9 @@ use http::header::{self, HeaderValue};
 use tungstenite::handshake::derive_accept_key;
 
 use crate::edge::headers::Headers;
-use crate::edge::message::{RequestHead, ResponseHead};
+use crate::edge::message::{RequestParts, ResponseParts};
 
-/// The longest reason that fits a close frame beside its code (RFC 6455 section 5.5: 125 octets in all).
+/// The longest reason that fits a close frame beside its code (RFC 6455 section 5.5: 125 bytes in all).
 const MAX_REASON: usize = 123;
 
 /// What a sandbox's 101 must look like, remembered before the request is rewritten.
@@ -23,12 +23,12 @@ pub(super) struct Expectation {
 
 impl Expectation {
     /// What the request asks for. `ours` are the subprotocols that will not reach the app.
-    pub(super) fn of(head: &RequestHead, ours: &[String]) -> Option<Self> {
-        let protocol = head.headers.get(header::UPGRADE)?.clone();
+    pub(super) fn of(parts: &RequestParts, ours: &[String]) -> Option<Self> {
+        let protocol = parts.headers.get(header::UPGRADE)?.clone();
         let is_websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
-        let key = head.headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| is_websocket);
+        let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| is_websocket);
         let accept = key.map(|key| derive_accept_key(key.as_bytes()));
-        let offered = head.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
+        let offered = parts.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
         let others =
             crate::edge::gate::strip_subprotocols(offered.map(HeaderValue::as_bytes), ours);
         let echo = ours
@@ -81,19 +81,19 @@ pub fn accept_key(key: &[u8]) -> String {
 
 /// Completes a handshake that is going to be refused: a script can read the close code that follows, and cannot read a
 /// failed handshake. An offered subprotocol is agreed to, because browsers fail the connection otherwise.
-pub fn refusal_head(request: &RequestHead) -> Option<ResponseHead> {
+pub fn refusal_response(request: &RequestParts) -> Option<ResponseParts> {
     let key = request.headers.get(header::SEC_WEBSOCKET_KEY)?;
-    let mut head = ResponseHead::new(StatusCode::SWITCHING_PROTOCOLS);
-    head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let mut parts = ResponseParts::new(StatusCode::SWITCHING_PROTOCOLS);
+    parts.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok()?;
-    head.headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    parts.headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     let offered = request.headers.get(header::SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::as_bytes);
     let first = offered.and_then(|list| list.split(|b| *b == b',').next()).map(<[u8]>::trim_ascii);
     if let Some(protocol) = first.and_then(|name| HeaderValue::from_bytes(name).ok()) {
-        head.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+        parts.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
     }
-    Some(head)
+    Some(parts)
 }
 
 /// An unmasked close frame with a code and a reason (RFC 6455 section 5.5.1).

@@ -2,11 +2,11 @@
 //!
 //! 1. Without complete tables nothing is known, and nothing is "not found".
 //! 2. A gateway host leads on to the preview host, whoever asks.
-//! 3. The host must lead to a sandbox: an exact custom domain, or a label below a zone that this sandbox answers in. Where only one port
+//! 3. The host must lead to a sandbox: an exact custom domain, or a label below a zone that this sandbox is served in. Where only one port
 //!    of one sandbox is served, it must lead there.
 //! 4. What the operator has closed is closed for everybody, whatever they show: nothing below is looked at.
 //! 5. The port must be one that may be previewed.
-//! 6. What is below `/.well-known/portico/` is ours and is answered here: no such request reaches an app, by whatever access.
+//! 6. What is below `/.well-known/portico/` is ours and is handled here: no such request reaches an app, by whatever access.
 //! 7. Access: the port is public, or a credential (a token, a share link) holds for this sandbox, port, generation and moment.
 //! 8. What the access allows: methods by scope; for a cookie, that the request is not another site's doing.
 //! 9. A link that is being opened becomes a session and a clean address; in a frame, only once the browser is seen to keep the session.
@@ -113,7 +113,7 @@ pub fn explain(
         trace.note(Step::Allowed, || format!("not this: {reason}"));
         return found.refuse(reason, true);
     }
-    trace.note(Step::Allowed, || format!("{} is allowed", visit.head.method));
+    trace.note(Step::Allowed, || format!("{} is allowed", visit.parts.method));
     if let Some(decision) = judged.sign_in(&access) {
         trace.note(Step::SignIn, || told::sign_in(&decision));
         return decision;
@@ -228,13 +228,13 @@ impl Judging<'_> {
         }
     }
 
-    /// The first explicit credential that holds; if none holds, the first one's fault. The cookie counts only where nothing
+    /// The first explicit credential that holds; if none holds, the first one's error. The cookie counts only where nothing
     /// explicit was sent: whoever sends a token wants that token to be judged.
     pub(super) fn by_token(&self) -> Option<Result<Access, RefusalReason>> {
         let all = || self.visit.credentials.iter().zip(&self.evidence.0).enumerate();
         let explicit =
             || all().filter(|(_, (credential, _))| credential.carrier != Carrier::Cookie);
-        let mut fault = None;
+        let mut error = None;
         let candidates: &mut dyn Iterator<Item = _> =
             if explicit().next().is_some() { &mut explicit() } else { &mut all() };
         for (index, (credential, verdict)) in candidates {
@@ -244,10 +244,10 @@ impl Judging<'_> {
                     let held = Held { carrier, index, expires_at, share };
                     return Some(Ok(Access { grant, held: Some(held) }));
                 }
-                Err(reason) => fault = fault.or(Some(Err(reason))),
+                Err(reason) => error = error.or(Some(Err(reason))),
             }
         }
-        fault
+        error
     }
 
     /// What the session cookie is worth; `None` when there is none.
@@ -298,11 +298,11 @@ impl Judging<'_> {
     }
 
     /// A preflight carries no credential by design; it is let through between the ports of one sandbox and from the tenant's own
-    /// origins. The request that follows is judged in full, and of the answer only an approval passes, without its content: a
+    /// origins. The request that follows is judged in full, and of the response only an approval passes, without its content: a
     /// program can claim any origin.
     fn is_friendly_preflight(&self) -> bool {
-        let headers = &self.visit.head.headers;
-        self.visit.head.method == Method::OPTIONS
+        let headers = &self.visit.parts.headers;
+        self.visit.parts.method == Method::OPTIONS
             && !self.visit.arrival.has_body
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
             && self
@@ -322,7 +322,7 @@ impl Judging<'_> {
     /// What the access allows: methods by scope, then, for a cookie, the origin.
     fn allowed(&self, access: &Access) -> Result<(), RefusalReason> {
         let Some(scope) = access.grant.scope() else { return Ok(()) };
-        let (method, policy) = (&self.visit.head.method, &self.found.tenant.policy);
+        let (method, policy) = (&self.visit.parts.method, &self.found.tenant.policy);
         let is_safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         let upgrade = self.visit.intent.is_upgrade();
         let in_scope = match scope {
@@ -346,7 +346,7 @@ impl Judging<'_> {
     }
 
     fn is_own_doing(&self, upgrade: bool) -> bool {
-        if self.visit.head.headers.get_all(header::ORIGIN).count() > 1 {
+        if self.visit.parts.headers.get_all(header::ORIGIN).count() > 1 {
             return false;
         }
         match self.visit.field(&header::ORIGIN) {
@@ -370,10 +370,11 @@ impl Judging<'_> {
 
 fn strip(visit: &Visit<'_>) -> Strip {
     Strip {
-        target: credentials::strip_query(&visit.head.target),
-        authorization: visit.seen.authorization && credentials::has_our_bearer(&visit.head.headers),
+        target: credentials::strip_query(&visit.parts.target),
+        authorization: visit.seen.authorization
+            && credentials::has_our_bearer(&visit.parts.headers),
         subprotocols: if visit.seen.subprotocol {
-            credentials::our_subprotocols(&visit.head.headers)
+            credentials::our_subprotocols(&visit.parts.headers)
         } else {
             Vec::new()
         },

@@ -19,7 +19,7 @@ pub enum Decision {
     SignIn(SignIn),
     /// Redirect (307) to the canonical preview host (`preview.<zone>/p/{id}`), keeping the credential.
     Moved(Moved),
-    /// Answer for our own endpoint.
+    /// A response of our own endpoint.
     Session(Box<Session>),
     /// A neutral 200 without a session for link unfurlers and prefetchers that carry a query credential, and for HEAD.
     Neutral(Subject),
@@ -82,7 +82,7 @@ pub struct Plan {
     pub by_credential: bool,
     /// What must be taken out before forwarding.
     pub strip: Strip,
-    /// `Set-Cookie` value to add to the answer (a query credential on something that is no navigation).
+    /// `Set-Cookie` value to add to the response (a query credential on something that is no navigation).
     pub session_cookie: Option<String>,
     /// The request wants to switch protocols.
     pub upgrade: bool,
@@ -169,14 +169,14 @@ pub struct Subject {
     pub port: u16,
 }
 
-/// What our own endpoint answers.
+/// What our own endpoint says.
 #[derive(Debug)]
 pub struct Session {
     /// What it is about, for the log.
     pub subject: Subject,
     /// Its tenant.
     pub tenant: Arc<TenantView>,
-    /// Whether the page that asks may read the answer: its `Origin` is one that may embed the preview.
+    /// Whether the page that asks may read the response: its `Origin` is one that may embed the preview.
     pub readable: bool,
     /// What it says.
     pub says: Says,
@@ -185,7 +185,7 @@ pub struct Session {
 /// See [`Session`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Says {
-    /// A page may ask (the answer to a preflight).
+    /// A page may ask (the response to a preflight).
     Approved,
     /// The session is renewed.
     Renewed {

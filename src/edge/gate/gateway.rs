@@ -12,7 +12,7 @@ use crate::routing::Routes;
 pub(super) fn gateway(visit: &Visit<'_>, routes: &Routes) -> Option<Decision> {
     let zone = visit.authority.host.strip_prefix("preview.")?;
     let zone = routes.zone(zone).filter(|zone| zone.gateway)?;
-    let target = std::str::from_utf8(&visit.head.target).ok()?;
+    let target = std::str::from_utf8(&visit.parts.target).ok()?;
     let (path, query) =
         target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let path = path.strip_prefix("/p/").or_else(|| path.strip_prefix('/'))?;

@@ -1,6 +1,6 @@
 //! Who may see what. Pure: no I/O, no async, no clock; everything it reads is passed in.
 //!
-//! `read` makes a [`Visit`] of a request head; [`decide`] makes a [`Decision`] of a visit. Every rule about access is in `decide`,
+//! `read` makes a [`Visit`] of request headers; [`decide`] makes a [`Decision`] of a visit. Every rule about access is in `decide`,
 //! in a fixed, documented order.
 
 mod credentials;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::base::fault::{Blame, Face, Fault, Recovery};
+use crate::base::failure::{Blame, Face, Failure, Recovery};
 
 /// Why a visit is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +24,7 @@ pub enum RefusalReason {
     BadUpgrade,
     /// Tables not loaded yet.
     NotReady,
-    /// No such zone, label, slug, id or custom domain; or a sandbox of another tenant. One answer for all.
+    /// No such zone, label, slug, id or custom domain; or a sandbox of another tenant. One response for all.
     NotFound,
     /// The operator has taken it down (RFC 7725).
     Blocked,
@@ -44,7 +44,7 @@ pub enum RefusalReason {
     TokenRevoked,
     /// A share link whose time is over.
     ShareExpired,
-    /// A share link that was withdrawn.
+    /// A share link that was revoked.
     ShareRevoked,
     /// It opens another sandbox or another port.
     WrongSubject,
@@ -64,7 +64,7 @@ pub enum RefusalReason {
     NotRunning,
 }
 
-impl Fault for RefusalReason {
+impl Failure for RefusalReason {
     #[expect(clippy::too_many_lines, reason = "a table: one entry a reason")]
     fn face(&self) -> &'static Face {
         const fn visitor(

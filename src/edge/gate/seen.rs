@@ -4,7 +4,7 @@ use http::HeaderValue;
 
 use crate::edge::headers::Headers;
 
-/// Which of the fields that decisions rest on a head has: found in one pass, because asking a map for each of them costs more than
+/// Which of the fields that decisions rest on the headers have: found in one pass, because asking a map for each of them costs more than
 /// all the deciding.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]

@@ -4,7 +4,7 @@
 //! Setting a cookie is setting who somebody is. A site that could do it to a visitor of another site would have the visitor work in the
 //! attacker's session (login fixation), so a renewal is taken only from the preview's own pages, from what a visitor types, and from pages
 //! whose `Origin` may embed the preview. `Sec-Fetch-Site: same-site` alone does not do: the previews of all tenants below one zone are one
-//! site. Nor does a name below the tenant's own domain, when it is the preview of another sandbox: what runs there is somebody's app. Asking changes nothing; the answer can be read by the same pages only, as browsers enforce it (CORS).
+//! site. Nor does a name below the tenant's own domain, when it is the preview of another sandbox: what runs there is somebody's app. Asking changes nothing; the response can be read by the same pages only, as browsers enforce it (CORS).
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ enum Doing {
 }
 
 impl Judging<'_> {
-    /// Answers what is ours.
+    /// Responds to what is ours.
     pub(super) fn own(&self, own: Own) -> Decision {
         if own == Own::Nothing {
             return self.found.refuse(RefusalReason::NotFound, false);
@@ -48,7 +48,7 @@ impl Judging<'_> {
     }
 
     fn doing(&self) -> Doing {
-        let mut origins = self.visit.head.headers.get_all(header::ORIGIN);
+        let mut origins = self.visit.parts.headers.get_all(header::ORIGIN);
         match (origins.next(), origins.next()) {
             (None, _) => match self.visit.field(&SEC_FETCH_SITE) {
                 Some("same-origin" | "none") => Doing::Own,
@@ -78,13 +78,15 @@ impl Judging<'_> {
     }
 
     fn says(&self, doing: Doing) -> Result<Says, RefusalReason> {
-        let head = self.visit.head;
-        if doing == Doing::Foreign && head.headers.contains_key(header::ORIGIN) {
+        let parts = self.visit.parts;
+        if doing == Doing::Foreign && parts.headers.contains_key(header::ORIGIN) {
             return Err(RefusalReason::ForeignOrigin);
         }
         let explicit = self.visit.credentials.iter().any(|c| c.carrier != Carrier::Cookie);
-        match head.method {
-            Method::OPTIONS if head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) => {
+        match parts.method {
+            Method::OPTIONS
+                if parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) =>
+            {
                 Ok(Says::Approved)
             }
             // Whoever only looks ahead is told how things stand, and sets nothing.

@@ -1,6 +1,6 @@
 //! From a token in a URL to a session in a cookie.
 //!
-//! A link that is opened at the top of a tab is answered with the cookie and a redirect to the clean address. A link that is opened in a
+//! A link that is opened at the top of a tab gets the cookie and a redirect to the clean address. A link that is opened in a
 //! frame of another site goes one step more, because some browsers keep no cookie there at all, and what would follow then is a page that
 //! asks for a link which was there a moment ago. So the first redirect leads to the same address with the token under another name, and
 //! when that comes with the cookie, the second leads to the clean one. When it comes without, a page offers the ways that are left; it has
@@ -28,13 +28,13 @@ impl Judging<'_> {
         }
         match self.visit.intent {
             Intent::Prefetch => return Some(Decision::Neutral(self.found.subject())),
-            Intent::Navigation if self.visit.head.method == Method::HEAD => {
+            Intent::Navigation if self.visit.parts.method == Method::HEAD => {
                 return Some(Decision::Neutral(self.found.subject()));
             }
             Intent::Navigation => {}
             _ => return None,
         }
-        let mut location = clean_location(credentials::strip_query(&self.visit.head.target)?);
+        let mut location = clean_location(credentials::strip_query(&self.visit.parts.target)?);
         if self.may_lose_cookies() {
             if held.carrier == Carrier::Returned {
                 return Some(self.found.refuse(RefusalReason::CookiesBlocked, true));
@@ -60,11 +60,11 @@ impl Judging<'_> {
             && !self.found.route.is_public(self.found.port, self.now)
     }
 
-    /// A query credential on something that is no navigation: forwarded at once, and the session is set beside the answer,
+    /// A query credential on something that is no navigation: forwarded at once, and the session is set beside the response,
     /// unless another site's page merely embeds an image or script of ours, or somebody only looks (HEAD).
     pub(super) fn cookie_without_redirect(&self, access: &Access) -> Option<String> {
         let explicit = access.came_by(Carrier::Query) && self.visit.intent == Intent::Fetch;
-        if !explicit || self.visit.head.method == Method::HEAD {
+        if !explicit || self.visit.parts.method == Method::HEAD {
             return None;
         }
         let cross_site = self.visit.field(&SEC_FETCH_SITE) == Some("cross-site");

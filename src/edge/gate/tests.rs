@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::base::fault::Fault as _;
+use crate::base::failure::Failure as _;
 use crate::edge::headers::Headers;
-use crate::edge::message::{Minor, RequestHead};
+use crate::edge::message::{Minor, RequestParts};
 use crate::model::host::Slug;
 use crate::model::token::{Claims, KeyRing, Verifier, share_hash};
 use crate::model::{
@@ -154,10 +154,10 @@ impl World {
     }
 
     fn decide(&self, request: &Request) -> Decision {
-        let head = request.head();
+        let parts = request.parts();
         let arrival =
             Arrival { peer: [127, 0, 0, 1].into(), secure: request.secure, has_body: false };
-        match Visit::read(&head, arrival) {
+        match Visit::read(&parts, arrival) {
             Err(reason) => {
                 Decision::Refuse(Refusal { reason, tenant: None, about: None, is_known: false })
             }
@@ -240,13 +240,13 @@ impl Request {
             .with("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
     }
 
-    fn head(&self) -> RequestHead {
+    fn parts(&self) -> RequestParts {
         let mut headers = Headers::new();
         for (name, value) in &self.fields {
             headers
                 .append(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
         }
-        RequestHead {
+        RequestParts {
             method: self.method.clone(),
             target: Bytes::from(self.target.clone()),
             authority: Bytes::from(self.host.clone()),
@@ -290,7 +290,7 @@ fn hosts_lead_to_sandboxes() {
     ] {
         check(unknown, "not_found");
     }
-    // Another tenant's sandbox does not answer below this tenant's domain, not even by id.
+    // Another tenant's sandbox is not served below this tenant's domain, not even by id.
     check("theirs.sandbox.own.test", "not_found");
     check(&format!("{}.sandbox.own.test", world.other), "not_found");
     check("22-mine.sandbox.example", "port_forbidden");
@@ -751,7 +751,7 @@ fn nothing_below_our_own_folder_reaches_an_app() {
 }
 
 #[test]
-fn a_fetch_with_a_query_credential_is_answered_at_once() {
+fn a_fetch_with_a_query_credential_gets_its_response_at_once() {
     let world = World::new();
     let token = world.token(|_| {});
     let fetch = || Request::get(MINE, &format!("/api?mt={token}"));
@@ -836,7 +836,7 @@ fn the_log_knows_what_a_stranger_may_not() {
     let Decision::SignIn(sign_in) = world.decide(&link) else { panic!("no session") };
     assert_eq!((sign_in.subject.route.sandbox, sign_in.subject.port), (world.sandbox, 3000));
     let ask = Request::get("8000-mine.sandbox.example", SESSION);
-    let Decision::Session(session) = world.decide(&ask) else { panic!("no answer") };
+    let Decision::Session(session) = world.decide(&ask) else { panic!("no response") };
     assert_eq!((session.subject.route.sandbox, session.subject.port), (world.sandbox, 8000));
 }
 
@@ -1007,27 +1007,25 @@ fn requests() -> impl Strategy<Value = (Request, u8)> {
         ],
         0..4,
     );
-    (hosts, methods, fields, 0_u8..5, 0_u8..12).prop_map(
-        |(host, method, fields, carrier, fault)| {
-            let mut request = Request::get(&host, "/").method(method);
-            for (name, value) in fields {
-                request = request.with(name, &value);
-            }
-            request = match carrier {
-                0 => Request { target: "/?mt=TOKEN".into(), ..request },
-                1 => request.with("x-miosa-preview-token", "TOKEN"),
-                2 => request.with("authorization", "Bearer TOKEN"),
-                3 => request.with("cookie", "a=1; __Host-preview=TOKEN"),
-                _ => request,
-            };
-            (request, fault)
-        },
-    )
+    (hosts, methods, fields, 0_u8..5, 0_u8..12).prop_map(|(host, method, fields, carrier, flaw)| {
+        let mut request = Request::get(&host, "/").method(method);
+        for (name, value) in fields {
+            request = request.with(name, &value);
+        }
+        request = match carrier {
+            0 => Request { target: "/?mt=TOKEN".into(), ..request },
+            1 => request.with("x-miosa-preview-token", "TOKEN"),
+            2 => request.with("authorization", "Bearer TOKEN"),
+            3 => request.with("cookie", "a=1; __Host-preview=TOKEN"),
+            _ => request,
+        };
+        (request, flaw)
+    })
 }
 
 proptest! {
     #[test]
-    fn nothing_is_forwarded_and_nothing_woken_without_a_grant((request, fault) in requests(), paused: bool) {
+    fn nothing_is_forwarded_and_nothing_woken_without_a_grant((request, flaw) in requests(), paused: bool) {
         let world = World::new();
         if paused {
             world.update(|route| (route.state, route.driver) = (SandboxState::Paused, Driver::Command));
@@ -1036,7 +1034,7 @@ proptest! {
         world.routes.revoke_token(revoked, at(600));
         let token = world.token(|c| {
             c.scope = TokenScope::Interact;
-            match fault {
+            match flaw {
                 0 => c.expires_at = at(-1),
                 1 => c.generation = 2,
                 2 => c.id = revoked,
@@ -1046,10 +1044,10 @@ proptest! {
                 _ => {}
             }
         });
-        let token = if fault < 7 { token } else {
+        let token = if flaw < 7 { token } else {
             world.share(0, |link| {
                 link.scope = TokenScope::Interact;
-                match fault {
+                match flaw {
                     7 => link.expires_at = Some(at(0)),
                     8 => link.revoked_at = Some(at(0)),
                     9 => link.sandbox = SandboxId::new(),
@@ -1065,15 +1063,15 @@ proptest! {
         }
         let decision = world.decide(&request);
         if let Decision::Wake(wake) = &decision {
-            let granted = matches!(fault, 6 | 11) && wake.subject.route.sandbox == world.sandbox;
-            prop_assert!(paused && granted && wake.by != WokenBy::Anyone, "{:?} by fault {}", request, fault);
+            let granted = matches!(flaw, 6 | 11) && wake.subject.route.sandbox == world.sandbox;
+            prop_assert!(paused && granted && wake.by != WokenBy::Anyone, "{:?} by flaw {}", request, flaw);
             prop_assert!(!matches!(request.method, Method::HEAD | Method::OPTIONS));
         }
         if let Decision::Forward(plan) = decision {
             let public = plan.route.is_public(plan.port, at(0));
             let preflight = request.method == Method::OPTIONS;
-            let granted = matches!(fault, 6 | 11) && plan.route.sandbox == world.sandbox;
-            prop_assert!(public || preflight || granted, "{:?} by fault {}", request, fault);
+            let granted = matches!(flaw, 6 | 11) && plan.route.sandbox == world.sandbox;
+            prop_assert!(public || preflight || granted, "{:?} by flaw {}", request, flaw);
         }
     }
 }
@@ -1093,7 +1091,7 @@ fn share_links_open_what_they_are_for_as_long_as_they_hold() {
         (&|link| link.expires_at = Some(at(1)), "forward mine 3000"),
         (&|link| link.expires_at = Some(at(0)), "share_expired"),
         (&|link| link.revoked_at = Some(at(-1)), "share_revoked"),
-        // Withdrawn is what the owner meant, whatever the time says.
+        // Revoked is what the owner meant, whatever the time says.
         (
             &|link| (link.revoked_at, link.expires_at) = (Some(at(-1)), Some(at(-2))),
             "share_revoked",
@@ -1234,9 +1232,9 @@ fn deciding_takes_no_time_from_anywhere_but_its_argument() {
     // The same visit, judged before and after the token's end, without any clock having moved.
     let world = World::new();
     let token = world.token(|c| c.expires_at = at(1));
-    let head = Request::get(MINE, "/").with("x-miosa-preview-token", &token).head();
+    let parts = Request::get(MINE, "/").with("x-miosa-preview-token", &token).parts();
     let arrival = Arrival { peer: [127, 0, 0, 1].into(), secure: true, has_body: false };
-    let visit = Visit::read(&head, arrival).unwrap();
+    let visit = Visit::read(&parts, arrival).unwrap();
     let evidence = {
         let mut verifier = Verifier::new(1);
         Evidence::gather(&visit.credentials, &world.routes, &world.ring, &mut verifier)

@@ -10,7 +10,7 @@ use super::credentials;
 use super::seen::Seen;
 use super::{Carrier, Credential, Credentials, RefusalReason};
 use crate::edge::headers::Headers;
-use crate::edge::message::{Minor, RequestHead};
+use crate::edge::message::{Minor, RequestParts};
 use crate::model::host::Authority;
 
 pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -36,7 +36,7 @@ const UNFURLERS: [&str; 11] = [
     "applebot",
 ];
 
-/// Facts about how a request arrived that are not in its head.
+/// Facts about how a request arrived that are not in its headers.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
     /// The visitor's address.
@@ -96,8 +96,8 @@ impl Own {
 /// A request, read.
 #[derive(Debug)]
 pub struct Visit<'a> {
-    /// The head.
-    pub head: &'a RequestHead,
+    /// The headers.
+    pub parts: &'a RequestParts,
     /// How it arrived.
     pub arrival: Arrival,
     /// The host asked for, well formed, lower case.
@@ -112,24 +112,24 @@ pub struct Visit<'a> {
 }
 
 impl<'a> Visit<'a> {
-    /// Reads a request head. Refuses what is malformed in itself: host, methods, upgrades, doubled credentials.
-    pub fn read(head: &'a RequestHead, arrival: Arrival) -> Result<Self, RefusalReason> {
-        let authority = Authority::parse(&head.authority).map_err(|_| RefusalReason::BadHost)?;
-        if matches!(head.method, Method::TRACE | Method::CONNECT) {
+    /// Reads request headers. Refuses what is malformed in itself: host, methods, upgrades, doubled credentials.
+    pub fn read(parts: &'a RequestParts, arrival: Arrival) -> Result<Self, RefusalReason> {
+        let authority = Authority::parse(&parts.authority).map_err(|_| RefusalReason::BadHost)?;
+        if matches!(parts.method, Method::TRACE | Method::CONNECT) {
             return Err(RefusalReason::MethodNotAllowed);
         }
-        let seen = Seen::of(&head.headers);
-        let switch = if seen.upgrade { upgrade(head, arrival)? } else { None };
-        let intent = switch.unwrap_or_else(|| intent(head, &seen));
+        let seen = Seen::of(&parts.headers);
+        let switch = if seen.upgrade { upgrade(parts, arrival)? } else { None };
+        let intent = switch.unwrap_or_else(|| intent(parts, &seen));
         let bound = keeps_bound(&authority.host, arrival);
-        let credentials = credentials::find(&head.target, &head.headers, &seen, bound)?;
-        let own = Own::of(&head.target);
-        Ok(Self { head, arrival, authority, intent, own, credentials, seen })
+        let credentials = credentials::find(&parts.target, &parts.headers, &seen, bound)?;
+        let own = Own::of(&parts.target);
+        Ok(Self { parts, arrival, authority, intent, own, credentials, seen })
     }
 
     /// Whether a token may come in the body: nothing of an app's request is ever read here.
     pub fn takes_token(&self) -> bool {
-        self.own == Some(Own::Session) && self.head.method == Method::POST && self.arrival.has_body
+        self.own == Some(Own::Session) && self.parts.method == Method::POST && self.arrival.has_body
     }
 
     /// Adds the token that a body holds, if it holds one, as the first credential.
@@ -141,7 +141,7 @@ impl<'a> Visit<'a> {
 
     /// A field's value, if it is there and plain text.
     pub(super) fn field(&self, name: &HeaderName) -> Option<&str> {
-        self.head.headers.get(name).and_then(|value| value.to_str().ok())
+        self.parts.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
@@ -151,8 +151,8 @@ pub(super) fn keeps_bound(host: &str, arrival: Arrival) -> bool {
 }
 
 /// The protocol switch that is asked for, if any, judged by form (RFC 9110 section 7.8, RFC 6455 section 4.2.1).
-fn upgrade(head: &RequestHead, arrival: Arrival) -> Result<Option<Intent>, RefusalReason> {
-    let headers = &head.headers;
+fn upgrade(parts: &RequestParts, arrival: Arrival) -> Result<Option<Intent>, RefusalReason> {
+    let headers = &parts.headers;
     if !connection_names_upgrade(headers) {
         // An `Upgrade` that `Connection` does not name ends at this hop.
         return Ok(None);
@@ -169,7 +169,7 @@ fn upgrade(head: &RequestHead, arrival: Arrival) -> Result<Option<Intent>, Refus
         return Ok(None);
     }
     let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(b);
-    let form = head.method == Method::GET && head.minor == Minor::One && !arrival.has_body;
+    let form = parts.method == Method::GET && parts.minor == Minor::One && !arrival.has_body;
     if !form || protocol.is_empty() || !protocol.iter().all(token) {
         return Err(RefusalReason::BadUpgrade);
     }
@@ -198,14 +198,14 @@ fn connection_names_upgrade(headers: &Headers) -> bool {
     })
 }
 
-fn intent(head: &RequestHead, seen: &Seen<'_>) -> Intent {
-    let headers = &head.headers;
+fn intent(parts: &RequestParts, seen: &Seen<'_>) -> Intent {
+    let headers = &parts.headers;
     let text = |name: &HeaderName| plain(headers.get(name));
     let says_prefetch = |name| text(name).is_some_and(|value| value.contains("prefetch"));
     if seen.purpose && PURPOSE.iter().any(says_prefetch) {
         return Intent::Prefetch;
     }
-    if !matches!(head.method, Method::GET | Method::HEAD) {
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
         return Intent::Fetch;
     }
     let navigates = match plain(seen.fetch_mode) {

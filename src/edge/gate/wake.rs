@@ -46,10 +46,10 @@ impl Judging<'_> {
             && self.is_wanted(access)
     }
 
-    /// Whether somebody is waiting for the answer.
+    /// Whether somebody is waiting for the response.
     fn is_wanted(&self, access: &Access) -> bool {
-        let head = self.visit.head;
-        if matches!(head.method, Method::HEAD | Method::OPTIONS) || self.is_routine() {
+        let parts = self.visit.parts;
+        if matches!(parts.method, Method::HEAD | Method::OPTIONS) || self.is_routine() {
             return false;
         }
         // Who was given a token of its own was sent here, such as a browser that takes thumbnails. A share link may be found by anybody.
@@ -66,13 +66,13 @@ impl Judging<'_> {
     }
 
     fn wanders_about(&self) -> bool {
-        let agent = self.visit.head.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
+        let agent = self.visit.parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
         let agent = agent.unwrap_or_default().to_ascii_lowercase();
         WANDERERS.iter().any(|name| memchr::memmem::find(&agent, name.as_bytes()).is_some())
     }
 
     fn is_routine(&self) -> bool {
-        let path = self.visit.head.target.split(|b| *b == b'?').next().unwrap_or_default();
+        let path = self.visit.parts.target.split(|b| *b == b'?').next().unwrap_or_default();
         ROUTINE.iter().any(|routine| path == routine.as_bytes())
             || ROUTINE_BELOW.iter().any(|below| path.starts_with(below.as_bytes()))
     }
@@ -81,7 +81,7 @@ impl Judging<'_> {
     fn is_event_stream(&self) -> bool {
         let accepts = self.visit.field(&header::ACCEPT);
         accepts.is_some_and(|accepts| accepts.contains("text/event-stream"))
-            || self.visit.head.headers.contains_key(LAST_EVENT_ID)
+            || self.visit.parts.headers.contains_key(LAST_EVENT_ID)
     }
 
     /// A program, a script or a form; not an image, script or style that belongs to a page: the page itself is not here.

@@ -14,7 +14,7 @@ use super::bucket::{Bucket, Rate};
 use crate::model::SandboxId;
 use crate::model::network::holder;
 
-/// Neighbourhoods and places in each: 65,536 buckets of 16 octets.
+/// Neighbourhoods and places in each: 65,536 buckets of 16 bytes.
 const SETS: usize = 8192;
 const WAYS: usize = 8;
 

@@ -14,7 +14,7 @@ pub struct Settings {
     pub rate: u32,
     /// Requests that may come at once after a pause; zero: those of one second.
     pub burst: u32,
-    /// Octets a second, both directions together.
+    /// Bytes a second, both directions together.
     pub bandwidth: u64,
     /// Requests a second of one address without a credential.
     pub public_rate: u32,

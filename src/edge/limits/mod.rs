@@ -20,7 +20,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::base::fault::{Blame, Face, Fault, Recovery};
+use crate::base::failure::{Blame, Face, Failure, Recovery};
 use crate::base::shutdown::{Stage, Watcher};
 use crate::base::telemetry::{Limited, Metrics};
 use crate::model::{PreviewLimits, SandboxId};
@@ -230,7 +230,7 @@ impl Exceeded {
     }
 }
 
-impl Fault for Exceeded {
+impl Failure for Exceeded {
     /// Rates are whole numbers a second, so there is always room for another request after one.
     fn face(&self) -> &'static Face {
         const fn busy(

@@ -51,9 +51,9 @@ impl Shaper {
     }
 
     /// Notes what was read.
-    pub fn passed(&mut self, octets: usize) {
+    pub fn passed(&mut self, bytes: usize) {
         let reserved = if std::mem::take(&mut self.reserved) { PIECE } else { 0 };
-        let used = u64::try_from(octets).unwrap_or(u64::MAX);
+        let used = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.load.bandwidth.settle(self.rate, reserved, used);
     }
 }

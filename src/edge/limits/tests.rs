@@ -156,7 +156,7 @@ async fn bandwidth_is_shared_by_all_that_is_under_way_and_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_small_answers_are_slowed_down_like_one_large_one() {
+async fn many_small_responses_are_slowed_down_like_one_large_one() {
     let limits = limits(Settings { bandwidth: 100_000, ..OFF });
     let started = Instant::now();
     let sandbox = SandboxId::new();

@@ -14,17 +14,17 @@ use super::Settings;
 use super::line::Line;
 use super::link::{Link, NoRequest, RequestBody};
 use super::respond::{self, Terms};
-use crate::base::fault::Fault;
+use crate::base::failure::Failure;
 use crate::edge::body::Payload;
 use crate::edge::connection::Stream;
 use crate::edge::deadline::Phase;
-use crate::edge::message::{Framing, Interim, Minor, RequestHead};
+use crate::edge::message::{Framing, Interim, Minor, RequestParts};
 use crate::edge::stage::boxed;
 use crate::edge::visitor::{self, Reply, Worker};
 use crate::edge::wire::{self, ConnectionField, ParsedRequest};
 
-/// After an answer that leaves part of a request unread, this much of the rest is read and thrown away, so that the
-/// kernel does not destroy the answer by resetting the connection.
+/// After a response that leaves part of a request unread, this much of the rest is read and thrown away, so that the
+/// kernel does not destroy the response by resetting the connection.
 const LINGER_BYTES: usize = 512 << 10;
 /// ... for at most this long.
 const LINGER: Duration = Duration::from_secs(2);
@@ -33,36 +33,36 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) async fn serve(stream: Stream, line: Line, worker: Rc<Worker>, settings: Rc<Settings>) {
     let deadlines = [worker.deadlines.deadline(), worker.deadlines.deadline()];
     let link = Rc::new(RefCell::new(Link::new(stream, Rc::clone(&settings), deadlines)));
-    // The first request must come as promptly as its head; later ones may keep us waiting.
-    let mut patience = settings.head_timeout;
+    // The first request must come as promptly as its headers; later ones may keep us waiting.
+    let mut patience = settings.header_timeout;
     let switch = loop {
         {
             let link = link.borrow();
             let (phase, after) = if link.inbuf.is_empty() {
                 (Phase::KeepAlive, patience)
             } else {
-                (Phase::RequestHead, settings.head_timeout)
+                (Phase::RequestHeaders, settings.header_timeout)
             };
             link.read_deadline.set(phase, after);
         }
         let next = poll_fn(|cx| link.borrow_mut().poll_request(cx, worker.is_draining())).await;
-        let (keep, answered) = match next {
+        let (keep, responded) = match next {
             Ok(request) => match boxed(exchange(&link, &line, request, &worker)).await {
-                Exchanged::Answered { keep } => (keep, true),
+                Exchanged::Responded { keep } => (keep, true),
                 Exchanged::Broken => return link.borrow_mut().stream.abort(),
                 Exchanged::Switched(switch) => break switch,
             },
             Err(NoRequest::Ended) => (false, false),
-            Err(NoRequest::Faulty(fault, glimpse)) => {
-                (false, boxed(refuse(&link, &line, (&fault, glimpse), &worker)).await)
+            Err(NoRequest::Invalid(error, glimpse)) => {
+                (false, boxed(refuse(&link, &line, (&error, glimpse), &worker)).await)
             }
             Err(NoRequest::TooSlow(glimpse)) => {
-                let slow: &dyn Fault = &visitor::HeadTimeout;
+                let slow: &dyn Failure = &visitor::HeadersTimeout;
                 (false, boxed(refuse(&link, &line, (slow, glimpse), &worker)).await)
             }
         };
         if !keep {
-            return finish(&link, answered).await;
+            return finish(&link, responded).await;
         }
         patience = settings.keep_alive;
     };
@@ -72,7 +72,7 @@ pub(super) async fn serve(stream: Stream, line: Line, worker: Rc<Worker>, settin
 }
 
 enum Exchanged {
-    Answered { keep: bool },
+    Responded { keep: bool },
     Switched(Box<visitor::Switch>),
     Broken,
 }
@@ -84,8 +84,8 @@ async fn exchange(
     worker: &Rc<Worker>,
 ) -> Exchanged {
     let terms = Terms {
-        minor: request.head.minor,
-        head_only: request.head.method == Method::HEAD,
+        minor: request.parts.minor,
+        headers_only: request.parts.method == Method::HEAD,
         keep_alive: request.keep_alive,
     };
     let body = match request.framing {
@@ -93,11 +93,11 @@ async fn exchange(
         _ => Payload::stream(RequestBody(Rc::clone(link))),
     };
     let interim = Interim::default();
-    let arriving = line.arriving(request.head, (request.framing, body), interim.clone());
+    let arriving = line.arriving(request.parts, (request.framing, body), interim.clone());
     let reply = {
         let mut handling = pin!(async {
             match line.leads_to {
-                Some(port) => Reply::Answer(visitor::lead_to_https(worker, arriving, port)),
+                Some(port) => Reply::Response(visitor::lead_to_https(worker, arriving, port)),
                 None => visitor::handle(worker, arriving).await,
             }
         });
@@ -105,7 +105,8 @@ async fn exchange(
             let polled = handling.as_mut().poll(cx);
             let mut link = link.borrow_mut();
             if terms.minor == Minor::One {
-                interim.take_each(|head| link.out.write_with(|out| wire::write_interim(out, head)));
+                interim
+                    .take_each(|parts| link.out.write_with(|out| wire::write_interim(out, parts)));
             }
             if let Poll::Ready(reply) = polled {
                 return Poll::Ready(Some(reply));
@@ -120,34 +121,34 @@ async fn exchange(
     match reply {
         None => Exchanged::Broken,
         Some(Reply::Switch(switch)) => Exchanged::Switched(switch),
-        Some(Reply::Answer(answer)) => {
+        Some(Reply::Response(response)) => {
             let terms = Terms { keep_alive: terms.keep_alive && !worker.is_draining(), ..terms };
-            match respond::answer(link, answer, terms).await {
-                Ok(keep) => Exchanged::Answered { keep },
+            match respond::send(link, response, terms).await {
+                Ok(keep) => Exchanged::Responded { keep },
                 Err(_) => Exchanged::Broken,
             }
         }
     }
 }
 
-/// Answers what never became a request. Tells whether an answer was written.
+/// Responds to what never became a request. Tells whether a response was written.
 async fn refuse(
     link: &Rc<RefCell<Link>>,
     line: &Line,
-    (fault, glimpse): (&dyn Fault, Option<Box<RequestHead>>),
+    (error, glimpse): (&dyn Failure, Option<Box<RequestParts>>),
     worker: &Rc<Worker>,
 ) -> bool {
-    let answer =
-        visitor::refuse_glimpsed(worker, (&line.peer, line.secure), fault, glimpse.as_deref());
-    let head_only = glimpse.is_some_and(|glimpse| glimpse.method == Method::HEAD);
-    let terms = Terms { minor: Minor::One, head_only, keep_alive: false };
-    respond::answer(link, answer, terms).await.is_ok()
+    let response =
+        visitor::refuse_glimpsed(worker, (&line.peer, line.secure), error, glimpse.as_deref());
+    let headers_only = glimpse.is_some_and(|glimpse| glimpse.method == Method::HEAD);
+    let terms = Terms { minor: Minor::One, headers_only, keep_alive: false };
+    respond::send(link, response, terms).await.is_ok()
 }
 
 /// Ends a connection in order: our end first, then what the visitor still sends is read for a short while.
-async fn finish(link: &Rc<RefCell<Link>>, answered: bool) {
+async fn finish(link: &Rc<RefCell<Link>>, responded: bool) {
     let ended = poll_fn(|cx| link.borrow_mut().stream.poll_finish(cx)).await;
-    if !answered || ended.is_err() {
+    if !responded || ended.is_err() {
         return;
     }
     let linger = async {
@@ -164,10 +165,10 @@ async fn finish(link: &Rc<RefCell<Link>>, answered: bool) {
     drop(tokio::time::timeout(LINGER, linger).await);
 }
 
-/// Says that the protocol is switched, and gives what goes on: the bare stream, and what the visitor sent after its head.
+/// Says that the protocol is switched, and gives what goes on: the bare stream, and what the visitor sent after its headers.
 async fn agree(link: Rc<RefCell<Link>>, switch: &visitor::Switch) -> Option<(Stream, BytesMut)> {
     link.borrow_mut().out.write_with(|out| {
-        wire::write_response(out, &switch.head, Framing::None, ConnectionField::None);
+        wire::write_response(out, &switch.parts, Framing::None, ConnectionField::None);
     });
     poll_fn(|cx| link.borrow_mut().poll_flush(cx)).await.ok()?;
     // The request's body (there is none) was the only other holder of the link.

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::edge::body::Payload;
 use crate::edge::headers::Headers;
-use crate::edge::message::{Framing, Interim, Peer, RequestHead};
+use crate::edge::message::{Framing, Interim, Peer, RequestParts};
 use crate::edge::visitor::Arriving;
 use crate::model::certificate::Shown;
 
@@ -26,7 +26,7 @@ pub(super) struct Line {
     pub(super) shown: Option<Rc<Shown>>,
     /// Where a visitor of a connection that only leads on to https is sent: the port there.
     pub(super) leads_to: Option<u16>,
-    /// Fronts whose word about visitors is taken; empty unless the other end is one of them.
+    /// Trusted proxies; empty unless the other end is one of them.
     pub(super) fronts: Rc<[IpNet]>,
 }
 
@@ -34,18 +34,18 @@ impl Line {
     /// A request of this connection.
     pub(super) fn arriving(
         &self,
-        head: RequestHead,
+        parts: RequestParts,
         (framing, body): (Framing, Payload),
         interim: Interim,
     ) -> Arriving {
         let (mut peer, mut secure) = (Rc::clone(&self.peer), self.secure);
         if !self.fronts.is_empty() {
-            if let Some(ip) = visitor(&head.headers, &self.fronts) {
+            if let Some(ip) = visitor(&parts.headers, &self.fronts) {
                 peer = Rc::new(Peer::at(ip));
             }
-            secure = scheme_is_https(&head.headers).unwrap_or(secure);
+            secure = scheme_is_https(&parts.headers).unwrap_or(secure);
         }
-        Arriving { head, framing, body, peer, secure, shown: self.shown.clone(), interim }
+        Arriving { parts, framing, body, peer, secure, shown: self.shown.clone(), interim }
     }
 }
 

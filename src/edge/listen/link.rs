@@ -14,17 +14,17 @@ use super::pace::Pace;
 use crate::edge::body::BodyError;
 use crate::edge::connection::{Outbox, Stream};
 use crate::edge::deadline::{Deadline, Phase};
-use crate::edge::message::{Framing, RequestHead};
+use crate::edge::message::{Framing, RequestParts};
 use crate::edge::pipe::Pipe;
 use crate::edge::wire::{
-    self, BodyDecoder, Decoded, Direction, HeadScan, ParsedRequest, RequestFault,
+    self, BodyDecoder, Decoded, Direction, HeaderScan, ParsedRequest, RequestError,
 };
 
-/// Spare room asked for when reading heads and small bodies.
+/// Spare room asked for when reading headers and small bodies.
 const SMALL_READ: usize = 8 << 10;
 /// Spare room asked for when a large body is under way.
 const LARGE_READ: usize = 64 << 10;
-/// How much of the next request may be read ahead while one is being answered.
+/// How much of the next request may be read ahead while one is being served.
 const READ_AHEAD: usize = 64 << 10;
 /// How long a connection that is as new as the end of the process may take to begin its first request.
 const LAST_CHANCE: Duration = Duration::from_millis(250);
@@ -34,10 +34,10 @@ const LAST_CHANCE: Duration = Duration::from_millis(250);
 pub(super) enum NoRequest {
     /// Nothing more to serve: the visitor left, or stayed silent too long, or we are draining.
     Ended,
-    /// What came is not a request that we serve. To be answered, then closed.
-    Faulty(RequestFault, Option<Box<RequestHead>>),
-    /// A head was begun and not finished in time. To be answered with 408, then closed.
-    TooSlow(Option<Box<RequestHead>>),
+    /// What came is not a request that we serve. To be refused, then closed.
+    Invalid(RequestError, Option<Box<RequestParts>>),
+    /// The headers were begun and not finished in time. Gets 408, then closed.
+    TooSlow(Option<Box<RequestParts>>),
 }
 
 /// Whether a connection has been asked for something.
@@ -57,7 +57,7 @@ pub(super) struct Link {
     pub(super) out: Outbox,
     pub(super) read_deadline: Deadline,
     pub(super) write_deadline: Deadline,
-    scan: HeadScan,
+    scan: HeaderScan,
     decoder: Option<BodyDecoder>,
     owes_continue: bool,
     pace: Pace,
@@ -74,7 +74,7 @@ impl Link {
             out: Outbox::default(),
             read_deadline,
             write_deadline,
-            scan: HeadScan::default(),
+            scan: HeaderScan::default(),
             decoder: None,
             owes_continue: false,
             pace: Pace::default(),
@@ -83,7 +83,7 @@ impl Link {
         }
     }
 
-    /// Reads the next request head. `draining` is asked whenever the connection is idle.
+    /// Reads the next request headers. `draining` is asked whenever the connection is idle.
     pub(super) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
@@ -91,7 +91,11 @@ impl Link {
     ) -> Poll<Result<ParsedRequest, NoRequest>> {
         loop {
             if !self.inbuf.is_empty() {
-                match wire::parse_request(&mut self.inbuf, &mut self.scan, &self.settings.head) {
+                match wire::parse_request(
+                    &mut self.inbuf,
+                    &mut self.scan,
+                    &self.settings.header_limits,
+                ) {
                     Ok(Some(request)) => {
                         self.asked = Asked::Yes;
                         self.read_deadline.clear();
@@ -99,9 +103,9 @@ impl Link {
                         return Poll::Ready(Ok(request));
                     }
                     Ok(None) => {}
-                    Err(fault) => {
+                    Err(error) => {
                         let glimpse = self.scan.take_glimpse();
-                        return Poll::Ready(Err(NoRequest::Faulty(fault, glimpse)));
+                        return Poll::Ready(Err(NoRequest::Invalid(error, glimpse)));
                     }
                 }
             } else if draining {
@@ -119,7 +123,7 @@ impl Link {
             match self.stream.poll_fill(cx, &mut self.inbuf, SMALL_READ) {
                 Poll::Ready(Ok(n)) if n > 0 => {
                     if idle {
-                        self.read_deadline.set(Phase::RequestHead, self.settings.head_timeout);
+                        self.read_deadline.set(Phase::RequestHeaders, self.settings.header_timeout);
                     }
                 }
                 Poll::Ready(_) => return Poll::Ready(Err(NoRequest::Ended)),
@@ -130,7 +134,7 @@ impl Link {
                         self.out.shrink();
                     }
                     return match ready!(self.read_deadline.poll_passed(cx)) {
-                        Phase::RequestHead if !self.inbuf.is_empty() => {
+                        Phase::RequestHeaders if !self.inbuf.is_empty() => {
                             let glimpse = wire::glimpse(&self.inbuf).map(Box::new);
                             Poll::Ready(Err(NoRequest::TooSlow(glimpse)))
                         }
@@ -190,7 +194,7 @@ impl Link {
         }
     }
 
-    /// Sends what a pipe holds, to its last octet, under the same deadline.
+    /// Sends what a pipe holds, to its last byte, under the same deadline.
     pub(super) fn poll_pour_out(
         &mut self,
         cx: &mut Context<'_>,
@@ -237,8 +241,8 @@ impl Link {
                 self.out.push(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
             }
             // The serving loop flushes as well, but only after us, and a "100 Continue" must not wait for it.
-            if let Poll::Ready(Err(fault)) = self.poll_flush(cx) {
-                return Poll::Ready(Some(Err(fault)));
+            if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
+                return Poll::Ready(Some(Err(error)));
             }
             let Some(decoder) = &mut self.decoder else { return Poll::Ready(None) };
             let room = if decoder.remaining().is_none_or(|left| left > 16 << 10) {

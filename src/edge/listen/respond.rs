@@ -1,4 +1,4 @@
-//! Writing one answer to a visitor's HTTP/1 connection: head, body, framing, and the end of it.
+//! Writing one response to a visitor's HTTP/1 connection: headers, body, framing, and the end of it.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -14,34 +14,34 @@ use super::link::Link;
 use crate::edge::body::{BodyError, POUR_FROM, Payload};
 use crate::edge::message::{Framing, Minor};
 use crate::edge::pipe::Pipe;
-use crate::edge::visitor::Answer;
+use crate::edge::visitor::EdgeResponse;
 use crate::edge::wire::{self, ConnectionField};
 
 /// How much may wait to be written before more of the body is asked for.
 const HIGH_WATER: usize = 64 << 10;
 
-/// What the visitor's request allows for the answer.
+/// What the visitor's request allows for the response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
     pub(super) minor: Minor,
-    pub(super) head_only: bool,
+    pub(super) headers_only: bool,
     pub(super) keep_alive: bool,
 }
 
-/// Writes an answer to its end. Tells whether the connection can serve another request.
-pub(super) async fn answer(
+/// Writes a response to its end. Tells whether the connection can serve another request.
+pub(super) async fn send(
     link: &Rc<RefCell<Link>>,
-    answer: Answer,
+    response: EdgeResponse,
     terms: Terms,
 ) -> Result<bool, BodyError> {
-    let Answer { head, framing, body, close } = answer;
+    let EdgeResponse { parts, framing, body, close } = response;
     let framing = match (framing, terms.minor) {
         // A visitor of HTTP/1.0 knows no chunks: the end of the connection ends the body.
         (Framing::Chunked | Framing::UntilClose, Minor::Zero) => Framing::UntilClose,
         (Framing::UntilClose, Minor::One) => Framing::Chunked,
         (framing, _) => framing,
     };
-    // An answer given before its request has been read to the end leaves bytes behind that must never be taken for a request.
+    // A response given before its request has been read to the end leaves bytes behind that must never be taken for a request.
     let early = matches!(body, Payload::Empty | Payload::Full(_)) && !link.borrow().body_is_read();
     let mut keep = terms.keep_alive && !close && !early && framing != Framing::UntilClose;
     let field = match (keep, terms.minor) {
@@ -49,9 +49,9 @@ pub(super) async fn answer(
         (true, Minor::Zero) => ConnectionField::KeepAlive,
         (true, Minor::One) => ConnectionField::None,
     };
-    link.borrow_mut().out.write_with(|out| wire::write_response(out, &head, framing, field));
-    // Such answers may tell a length, and no byte of it follows (RFC 9112 section 6.3).
-    let told_only = terms.head_only || head.status == StatusCode::NOT_MODIFIED;
+    link.borrow_mut().out.write_with(|out| wire::write_response(out, &parts, framing, field));
+    // Such responses may tell a length, and no byte of it follows (RFC 9112 section 6.3).
+    let told_only = terms.headers_only || parts.status == StatusCode::NOT_MODIFIED;
     let body = if told_only { Payload::Empty } else { body };
     let mut sending = Sending {
         body,
@@ -189,7 +189,7 @@ impl Sending {
         self.sent += u64::try_from(data.len()).unwrap_or(u64::MAX);
         match self.framing {
             Some(Framing::Chunked) => {
-                link.out.write_with(|out: &mut BytesMut| wire::write_chunk_head(out, data.len()));
+                link.out.write_with(|out: &mut BytesMut| wire::write_chunk_size(out, data.len()));
                 link.out.push(data);
                 link.out.write_with(|out| out.extend_from_slice(wire::CHUNK_TAIL));
             }
@@ -218,11 +218,11 @@ impl Sending {
     }
 }
 
-/// Writes an answer to a connection that gets no place, as far as the kernel takes it at once, and ends it.
-pub(super) fn turn_away(socket: &tokio::net::TcpStream, answer: &Answer) {
-    let Payload::Full(body) = &answer.body else { return };
+/// Writes a response to a connection that gets no place, as far as the kernel takes it at once, and ends it.
+pub(super) fn turn_away(socket: &tokio::net::TcpStream, response: &EdgeResponse) {
+    let Payload::Full(body) = &response.body else { return };
     let mut out = BytesMut::new();
-    wire::write_response(&mut out, &answer.head, answer.framing, ConnectionField::Close);
+    wire::write_response(&mut out, &response.parts, response.framing, ConnectionField::Close);
     out.extend_from_slice(body);
     // A flood must not cost more than this one attempt.
     drop(socket2::SockRef::from(socket).send(&out));

@@ -11,10 +11,10 @@ use crate::edge::wire;
 /// Limits and deadlines of visitors' connections. A zero duration or count means "no limit".
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Sizes of request heads.
-    pub head: wire::Limits,
-    /// A whole request head must arrive within this, counted from its first byte; a new connection must begin one within it.
-    pub head_timeout: Duration,
+    /// Sizes of request headers.
+    pub header_limits: wire::Limits,
+    /// Complete request headers must arrive within this, counted from its first byte; a new connection must begin one within it.
+    pub header_timeout: Duration,
     /// A kept-alive connection is closed after this long without a request.
     pub keep_alive: Duration,
     /// A request body must not stand still for longer than this.
@@ -70,8 +70,8 @@ fn contain(networks: &[IpNet], ip: IpAddr) -> bool {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            head: wire::Limits::default(),
-            head_timeout: Duration::from_secs(10),
+            header_limits: wire::Limits::default(),
+            header_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_mins(1),
             body_idle: Duration::from_secs(30),
             body_min_rate: 100,

@@ -10,26 +10,26 @@ use http::header::{self, HeaderName};
 use serde_json::{Value, json};
 
 use super::workers::Capped;
-use crate::base::fault::{Face, Fault};
+use crate::base::failure::{Face, Failure};
 use crate::edge::body::BodyError;
 use crate::edge::forward::ForwardError;
 use crate::edge::gate::RefusalReason;
 use crate::edge::headers::Headers;
 use crate::edge::limits::Exceeded;
-use crate::edge::message::{Minor, RequestHead, ResponseHead};
+use crate::edge::message::{Minor, RequestParts, ResponseParts};
 use crate::edge::pages::{Gallery, Occasion};
 use crate::edge::upstream::{DialError, ExchangeError};
-use crate::edge::visitor::{HeadTimeout, ShuttingDown};
-use crate::edge::wire::{RequestFault, ResponseFault};
+use crate::edge::visitor::{HeadersTimeout, ShuttingDown};
+use crate::edge::wire::{RequestError, ResponseError};
 use crate::model::{Branding, TenantId, TenantPolicy};
 use crate::routing::{Routes, TenantView};
 
-#[expect(clippy::too_many_lines, reason = "a table: one line a fault")]
+#[expect(clippy::too_many_lines, reason = "a table: one line an error")]
 fn every_face() -> Vec<&'static Face> {
     use RefusalReason as Reason;
     let io = || io::Error::other("x");
-    let faults: Vec<Box<dyn Fault>> = vec![
-        Box::new(HeadTimeout),
+    let errors: Vec<Box<dyn Failure>> = vec![
+        Box::new(HeadersTimeout),
         Box::new(ShuttingDown),
         Box::new(Capped::Total),
         Box::new(Capped::Address),
@@ -63,24 +63,24 @@ fn every_face() -> Vec<&'static Face> {
         Box::new(Reason::NotRunning),
         Box::new(Reason::Blocked),
         Box::new(Reason::Suspended),
-        Box::new(RequestFault::BareLf),
-        Box::new(RequestFault::RequestLine),
-        Box::new(RequestFault::Version),
-        Box::new(RequestFault::Host),
-        Box::new(RequestFault::Coding),
-        Box::new(RequestFault::UnknownCoding),
-        Box::new(RequestFault::UnknownProtocol),
-        Box::new(RequestFault::Expectation),
-        Box::new(RequestFault::HeadTooLarge),
-        Box::new(RequestFault::TargetTooLong),
+        Box::new(RequestError::BareLf),
+        Box::new(RequestError::RequestLine),
+        Box::new(RequestError::Version),
+        Box::new(RequestError::Host),
+        Box::new(RequestError::Coding),
+        Box::new(RequestError::UnknownCoding),
+        Box::new(RequestError::UnknownProtocol),
+        Box::new(RequestError::Expectation),
+        Box::new(RequestError::HeadersTooLarge),
+        Box::new(RequestError::TargetTooLong),
         Box::new(ForwardError::Dial(DialError::NoAddress)),
         Box::new(ForwardError::Dial(DialError::Refused(io()))),
         Box::new(ForwardError::Dial(DialError::Tls(io()))),
         Box::new(ForwardError::Dial(DialError::Forbidden)),
         Box::new(ForwardError::Dial(DialError::TimedOut)),
         Box::new(ForwardError::Dial(DialError::Exhausted(io()))),
-        Box::new(ForwardError::Exchange(ExchangeError::ClosedUnanswered(io()))),
-        Box::new(ForwardError::Exchange(ExchangeError::BadAnswer(ResponseFault::StatusLine))),
+        Box::new(ForwardError::Exchange(ExchangeError::ClosedBeforeResponse(io()))),
+        Box::new(ForwardError::Exchange(ExchangeError::BadResponse(ResponseError::StatusLine))),
         Box::new(ForwardError::Exchange(ExchangeError::NotHttp2(
             h2::Reason::PROTOCOL_ERROR.into(),
         ))),
@@ -89,14 +89,14 @@ fn every_face() -> Vec<&'static Face> {
         Box::new(ForwardError::Exchange(ExchangeError::Request(BodyError::Visitor))),
         Box::new(ForwardError::Exchange(ExchangeError::Request(BodyError::Stalled))),
     ];
-    faults.iter().map(|fault| fault.face()).collect()
+    errors.iter().map(|error| error.face()).collect()
 }
 
 /// The labels of all faces that are written down anywhere: `StatusCode::…, "label"`, with or without the field's name.
 fn labels_in_the_sources(folder: &Path, into: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        // What the control plane answers are no pages.
+        // What the control plane sends are no pages.
         if path.ends_with("src/control") {
             continue;
         }
@@ -171,11 +171,11 @@ fn faces_of_tenants() -> [(&'static str, Option<TenantView>); 3] {
     [("plain", None), ("branded", Some(view(branded))), ("hostile", Some(view(hostile())))]
 }
 
-fn asking(accept: &'static str) -> RequestHead {
+fn asking(accept: &'static str) -> RequestParts {
     let mut headers = Headers::new();
     headers.append(header::ACCEPT, HeaderValue::from_static(accept));
     let nothing = bytes::Bytes::new;
-    RequestHead {
+    RequestParts {
         method: http::Method::GET,
         target: nothing(),
         authority: nothing(),
@@ -184,8 +184,8 @@ fn asking(accept: &'static str) -> RequestHead {
     }
 }
 
-fn field<'a>(head: &'a ResponseHead, name: &'static str) -> Option<&'a str> {
-    head.headers.get(HeaderName::from_static(name)).map(|value| value.to_str().unwrap())
+fn field<'a>(parts: &'a ResponseParts, name: &'static str) -> Option<&'a str> {
+    parts.headers.get(HeaderName::from_static(name)).map(|value| value.to_str().unwrap())
 }
 
 #[test]
@@ -203,18 +203,18 @@ fn every_face_is_a_page_a_problem_and_nothing() {
                 subject: Some(("mine", 3000)),
                 request_id: "req_1",
             };
-            let answer = |accept| gallery.answer(&occasion, Some(&asking(accept)));
+            let response = |accept| gallery.render(&occasion, Some(&asking(accept)));
 
-            let (head, body) = answer("text/html");
+            let (parts, body) = response("text/html");
             let page = std::str::from_utf8(&body).unwrap();
-            assert_eq!(head.status, face.status, "{what}");
-            assert_eq!(field(&head, "x-preview-error"), Some(face.label), "{what}");
-            assert_eq!(field(&head, "content-type"), Some("text/html; charset=utf-8"), "{what}");
+            assert_eq!(parts.status, face.status, "{what}");
+            assert_eq!(field(&parts, "x-preview-error"), Some(face.label), "{what}");
+            assert_eq!(field(&parts, "content-type"), Some("text/html; charset=utf-8"), "{what}");
             let plain = |c: char| !c.is_ascii_alphanumeric() && c != ' ';
             let title = face.title.split(plain).next().unwrap();
             assert!(page.contains(&format!("<h1>{title}")), "{what}: {page}");
             assert!(page.contains("req_1") && page.ends_with("</html>"), "{what}");
-            let policy = field(&head, "content-security-policy").unwrap();
+            let policy = field(&parts, "content-security-policy").unwrap();
             assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"));
             for harm in [
                 "<script>document",
@@ -230,7 +230,7 @@ fn every_face_is_a_page_a_problem_and_nothing() {
                 assert!(!page.contains(harm) && !policy.contains(harm), "{what} has {harm}");
             }
             if let Some(folder) = &wanted {
-                let fields: serde_json::Map<String, Value> = head
+                let fields: serde_json::Map<String, Value> = parts
                     .headers
                     .iter()
                     .map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap())))
@@ -241,14 +241,14 @@ fn every_face_is_a_page_a_problem_and_nothing() {
                     .unwrap();
             }
 
-            let (head, body) = answer("application/json");
+            let (parts, body) = response("application/json");
             let problem: Value = serde_json::from_slice(&body).unwrap();
             assert_eq!(problem["error"]["code"], face.label, "{what}");
-            assert_eq!(field(&head, "content-type"), Some("application/json"), "{what}");
+            assert_eq!(field(&parts, "content-type"), Some("application/json"), "{what}");
 
-            let (head, body) = answer("image/png");
-            assert_eq!((body.len(), field(&head, "content-type")), (0, None), "{what}");
-            assert_eq!(head.status, face.status, "{what}");
+            let (parts, body) = response("image/png");
+            assert_eq!((body.len(), field(&parts, "content-type")), (0, None), "{what}");
+            assert_eq!(parts.status, face.status, "{what}");
         }
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::handshake::{self, Entrance, NotOpened, Opened};
 use super::{Settings, http1, http2, respond};
-use crate::base::fault::{Blame, Face, Fault, Recovery};
+use crate::base::failure::{Blame, Face, Failure, Recovery};
 use crate::base::shutdown::{Stage, Watcher};
 use crate::base::telemetry::Handshake;
 use crate::edge::message::Peer;
@@ -36,7 +36,7 @@ const BACKLOG: i32 = 4096;
 /// How long accepting rests when the process has no descriptors left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// How long connections that are cut may take to say so.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const CLOSE_GRACE: Duration = Duration::from_millis(500);
 
 /// Why visitors cannot be listened for.
 #[derive(Debug, thiserror::Error)]
@@ -167,7 +167,7 @@ async fn run(
         () = all_closed(open) => {}
         () = watcher.reached(Stage::Cut) => {
             worker.cut();
-            drop(tokio::time::timeout(LAST_WORDS, all_closed(open)).await);
+            drop(tokio::time::timeout(CLOSE_GRACE, all_closed(open)).await);
         }
     }
 }
@@ -315,7 +315,7 @@ pub(super) enum Capped {
     Address,
 }
 
-impl Fault for Capped {
+impl Failure for Capped {
     fn face(&self) -> &'static Face {
         static TOTAL: Face = Face {
             status: StatusCode::SERVICE_UNAVAILABLE,

@@ -1,9 +1,9 @@
-//! Which form an answer of ours takes: what was being fetched decides, so that a script tag never gets a page.
+//! Which form a response of ours takes: what was being fetched decides, so that a script tag never gets a page.
 
 use http::header::{self, HeaderName};
 
 use crate::edge::headers::{Headers, is_grpc};
-use crate::edge::message::RequestHead;
+use crate::edge::message::RequestParts;
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
@@ -27,7 +27,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    pub(super) fn for_request(request: Option<&RequestHead>) -> Self {
+    pub(super) fn for_request(request: Option<&RequestParts>) -> Self {
         let Some(request) = request else { return Self::Text };
         if is_grpc(&request.headers) {
             return Self::Grpc;
@@ -90,14 +90,14 @@ mod tests {
     fn check(fields: &[(&'static str, &'static str)], form: Form) {
         let headers =
             fields.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
-        let head = RequestHead {
+        let parts = RequestParts {
             method: http::Method::GET,
             target: "/".into(),
             authority: "h".into(),
             minor: Minor::One,
             headers,
         };
-        assert_eq!(Form::for_request(Some(&head)), form, "{fields:?}");
+        assert_eq!(Form::for_request(Some(&parts)), form, "{fields:?}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Rendered pages, kept; and the whole answer around them.
+//! Rendered pages, kept; and the whole response around them.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use serde_json::json;
 use super::Occasion;
 use super::form::Form;
 use super::html::{Rendered, with_port};
-use crate::base::fault::{Blame, Face, Recovery};
+use crate::base::failure::{Blame, Face, Recovery};
 use crate::base::request_id::X_REQUEST_ID;
-use crate::edge::message::{RequestHead, ResponseHead};
+use crate::edge::message::{RequestParts, ResponseParts};
 use crate::model::TenantId;
 
 /// Rendered pages kept at most; beyond it everything is rendered anew as it is asked for. About 8 KiB each.
@@ -28,22 +28,22 @@ pub struct Gallery {
 }
 
 impl Gallery {
-    /// The answer of ours for an occasion. The body's form follows `Sec-Fetch-Dest`, then `Accept`. `request` is `None` when not
+    /// The response of ours for an occasion. The body's form follows `Sec-Fetch-Dest`, then `Accept`. `request` is `None` when not
     /// even so much could be read of it.
-    pub fn answer(
+    pub fn render(
         &self,
         occasion: &Occasion<'_>,
-        request: Option<&RequestHead>,
-    ) -> (ResponseHead, Bytes) {
+        request: Option<&RequestParts>,
+    ) -> (ResponseParts, Bytes) {
         let form = Form::for_request(request);
-        let mut head = head(occasion, form);
-        let has_cookies = |request: &RequestHead| request.headers.contains_key(header::COOKIE);
+        let mut parts = parts(occasion, form);
+        let has_cookies = |request: &RequestParts| request.headers.contains_key(header::COOKIE);
         if occasion.face.status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             && request.is_some_and(has_cookies)
         {
             // With these cookies the visitor would be refused for ever, and has no other way to be rid of them.
             let cookies = HeaderValue::from_static("\"cookies\"");
-            head.headers.insert(HeaderName::from_static("clear-site-data"), cookies);
+            parts.headers.insert(HeaderName::from_static("clear-site-data"), cookies);
         }
         let body = match form {
             Form::Html => {
@@ -53,9 +53,9 @@ impl Gallery {
                     let nobody = HeaderValue::from_static("frame-ancestors 'none'");
                     let embedders = occasion.tenant.map(|tenant| tenant.framing.value().clone());
                     let policies = [policy, embedders.unwrap_or(nobody)];
-                    head.headers.remove(header::CONTENT_SECURITY_POLICY);
+                    parts.headers.remove(header::CONTENT_SECURITY_POLICY);
                     for policy in policies {
-                        head.headers.append(header::CONTENT_SECURITY_POLICY, policy);
+                        parts.headers.append(header::CONTENT_SECURITY_POLICY, policy);
                     }
                 }
                 page.fill(occasion)
@@ -74,12 +74,12 @@ impl Gallery {
                 with_port(occasion.face.title, occasion.subject)
             ),
             Form::Grpc => {
-                grpc(&mut head, occasion);
+                grpc(&mut parts, occasion);
                 String::new()
             }
             Form::Empty => String::new(),
         };
-        (head, body.into())
+        (parts, body.into())
     }
 
     fn page(&self, occasion: &Occasion<'_>) -> Arc<Rendered> {
@@ -102,16 +102,17 @@ impl Gallery {
     }
 }
 
-/// Tells the fault as gRPC does: always 200, and a status in fields that would be trailers if there were a body.
-fn grpc(head: &mut ResponseHead, occasion: &Occasion<'_>) {
-    for (name, value) in grpc_fields(head.status, &with_port(occasion.face.title, occasion.subject))
+/// Tells the error as gRPC does: always 200, and a status in fields that would be trailers if there were a body.
+fn grpc(parts: &mut ResponseParts, occasion: &Occasion<'_>) {
+    for (name, value) in
+        grpc_fields(parts.status, &with_port(occasion.face.title, occasion.subject))
     {
-        head.headers.insert(name, value);
+        parts.headers.insert(name, value);
     }
-    head.status = StatusCode::OK;
+    parts.status = StatusCode::OK;
 }
 
-/// What ends an answer of gRPC that has begun and cannot be finished.
+/// What ends a response of gRPC that has begun and cannot be finished.
 pub fn grpc_trailers(face: &Face) -> HeaderMap {
     grpc_fields(face.status, face.title).collect()
 }
@@ -140,12 +141,12 @@ fn grpc_fields(
     .filter_map(|(name, value)| Some((name, value?)))
 }
 
-fn head(occasion: &Occasion<'_>, form: Form) -> ResponseHead {
+fn parts(occasion: &Occasion<'_>, form: Form) -> ResponseParts {
     let face = occasion.face;
-    let mut head = ResponseHead::new(face.status);
-    head.headers.insert(header::CONTENT_SECURITY_POLICY, super::nothing());
+    let mut parts = ResponseParts::new(face.status);
+    parts.headers.insert(header::CONTENT_SECURITY_POLICY, super::nothing());
     let mut set = |name: HeaderName, value: &'static str| {
-        head.headers.insert(name, HeaderValue::from_static(value));
+        parts.headers.insert(name, HeaderValue::from_static(value));
     };
     if let Some(kind) = form.content_type() {
         set(header::CONTENT_TYPE, kind);
@@ -164,12 +165,12 @@ fn head(occasion: &Occasion<'_>, form: Form) -> ResponseHead {
         set(header::ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     }
     if let Some(after) = retry_after(&face.recovery) {
-        head.headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
     }
     if let Ok(id) = HeaderValue::from_str(occasion.request_id) {
-        head.headers.insert(X_REQUEST_ID, id);
+        parts.headers.insert(X_REQUEST_ID, id);
     }
-    head
+    parts
 }
 
 fn retry_after(recovery: &Recovery) -> Option<std::time::Duration> {

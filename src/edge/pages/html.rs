@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Occasion;
 use super::face::{Colour, Support, Wear};
-use crate::base::fault::{Face, Recovery};
+use crate::base::failure::{Face, Recovery};
 use crate::model::FrameSource;
 use crate::routing::TenantView;
 
@@ -62,7 +62,7 @@ enum Gap {
 }
 
 impl Rendered {
-    /// Renders the page of a fault in a tenant's face.
+    /// Renders the page of an error in a tenant's face.
     pub(super) fn new(face: &Face, tenant: Option<&TenantView>) -> Self {
         // What was taken down may have been made to look like somebody else's: nothing of its looks is shown.
         let plain = face.status == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS;
@@ -106,7 +106,7 @@ impl Rendered {
                 None => {}
                 // Ids, slugs and ports are made of letters, digits, hyphens and underscores: nothing to escape.
                 Some(Gap::RequestId) => out.push_str(occasion.request_id),
-                Some(Gap::Port) => out.push_str(&port_words(subject)),
+                Some(Gap::Port) => out.push_str(&port_text(subject)),
                 Some(Gap::Subject) => {
                     let (sandbox, port) =
                         subject.map_or((None, None), |(slug, port)| (Some(slug), Some(port)));
@@ -120,14 +120,14 @@ impl Rendered {
 }
 
 /// How a text names a port.
-pub(super) fn port_words(subject: Option<(&str, u16)>) -> String {
+pub(super) fn port_text(subject: Option<(&str, u16)>) -> String {
     subject.map_or_else(|| "this port".to_owned(), |(_, port)| format!("port {port}"))
 }
 
 /// A plain text with the port named.
 pub(super) fn with_port(text: &str, subject: Option<(&str, u16)>) -> String {
     if text.contains(PORT_MARK) {
-        text.replace(PORT_MARK, &port_words(subject))
+        text.replace(PORT_MARK, &port_text(subject))
     } else {
         text.to_owned()
     }

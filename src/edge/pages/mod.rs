@@ -1,4 +1,4 @@
-//! The pages and bodies we answer with ourselves. A page is rendered once per (fault, tenant, version of its face) and kept as
+//! The pages and bodies we respond with ourselves. A page is rendered once per (error, tenant, version of its face) and kept as
 //! bytes; what differs per request is put between the pieces. The platform's own name appears nowhere.
 
 mod face;
@@ -10,15 +10,15 @@ pub use gallery::{Gallery, grpc_trailers};
 
 use http::HeaderValue;
 
-use crate::base::fault::Face;
+use crate::base::failure::Face;
 use crate::routing::TenantView;
 
-/// The policy of an answer of ours that is no page, or whose owner is not known: it may do nothing, and be shown nowhere.
+/// The policy of a response of ours that is no page, or whose owner is not known: it may do nothing, and be shown nowhere.
 pub fn nothing() -> HeaderValue {
     HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")
 }
 
-/// What one answer is about; everything here is per request.
+/// What one response is about; everything here is per request.
 #[derive(Clone, Copy, Debug)]
 pub struct Occasion<'a> {
     /// The public face of what happened.

@@ -12,7 +12,7 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::sync::Notify;
 
-use super::fault::{CertificateFault, TlsError};
+use super::error::{CertificateError, TlsError};
 use super::files::{Fingerprint, Look, Settings};
 use super::set::Set;
 use crate::base::clock::Clock;
@@ -39,7 +39,7 @@ impl fmt::Debug for Certificates {
 }
 
 impl Certificates {
-    /// Reads all certificates. The error holds every fault of every one; one that has expired is none.
+    /// Reads all certificates. Holds every error of every one; one that has expired is none.
     pub fn load(settings: Settings, clock: Clock) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let look = Look::now(&settings);
@@ -47,7 +47,7 @@ impl Certificates {
         let set = Set::read(look, &provider).map_err(TlsError)?;
         let current = Arc::new(ArcSwap::from_pointee(set));
         let config = server_config(&provider, &current)
-            .map_err(|error| TlsError(vec![CertificateFault::Setup(error)]))?;
+            .map_err(|error| TlsError(vec![CertificateError::Setup(error)]))?;
         let (settings, config) = (Arc::new(ArcSwap::from_pointee(settings)), Arc::new(config));
         Ok(Self { current, settings, look: Arc::default(), clock, provider, loaded, config })
     }

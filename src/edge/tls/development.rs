@@ -124,8 +124,8 @@ impl Development {
     fn make_authority(&self, now: Timestamp) -> Result<(Authority, String), DevelopmentError> {
         let key = KeyPair::generate()?;
         // Each authority has a name of its own, so that those of several directories can be trusted side by side.
-        let octets = key.der_bytes().get(1..5).and_then(|octets| octets.try_into().ok());
-        let mark = octets.map(u32::from_be_bytes).unwrap_or_default();
+        let bytes = key.der_bytes().get(1..5).and_then(|bytes| bytes.try_into().ok());
+        let mark = bytes.map(u32::from_be_bytes).unwrap_or_default();
         let name = format!("Portico development CA {mark:08x}");
         let mut params = valid(now, self.days);
         params.distinguished_name.push(DnType::CommonName, name.as_str());
@@ -239,14 +239,14 @@ fn read(path: &Path) -> Result<Option<String>, DevelopmentError> {
 
 /// Writes a whole file or none: under another name first.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), DevelopmentError> {
-    let fault = |error| DevelopmentError::File(path.to_owned(), error);
+    let error = |error| DevelopmentError::File(path.to_owned(), error);
     let unfinished = path.with_extension(format!("{}.new", std::process::id()));
     let mut options = OpenOptions::new();
     let opened = options.write(true).create(true).truncate(true).mode(mode).open(&unfinished);
-    let mut file = opened.map_err(fault)?;
-    file.write_all(text.as_bytes()).map_err(fault)?;
-    file.sync_all().map_err(fault)?;
-    std::fs::rename(&unfinished, path).map_err(fault)
+    let mut file = opened.map_err(error)?;
+    file.write_all(text.as_bytes()).map_err(error)?;
+    file.sync_all().map_err(error)?;
+    std::fs::rename(&unfinished, path).map_err(error)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::fault::CertificateFault;
+use super::error::CertificateError;
 
 /// Where certificates are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(super) struct Look {
     /// The pairs that are named, then those of the directory in the order of their names.
     pub(super) pairs: Vec<Pair>,
     /// A directory that cannot be read.
-    pub(super) fault: Option<CertificateFault>,
+    pub(super) first_error: Option<CertificateError>,
     pub(super) fingerprint: Fingerprint,
     /// Where was looked, for people.
     pub(super) places: String,
@@ -62,13 +62,13 @@ impl Look {
     pub(super) fn now(settings: &Settings) -> Self {
         let mut pairs = settings.pairs.clone();
         let mut stamps = Vec::new();
-        let mut fault = None;
+        let mut first_error = None;
         if let Some(directory) = &settings.directory {
             match in_directory(directory) {
                 Ok(found) => pairs.extend(found),
                 Err(error) => {
                     stamps.push((directory.clone(), None));
-                    fault = Some(CertificateFault::File(directory.clone(), error));
+                    first_error = Some(CertificateError::File(directory.clone(), error));
                 }
             }
         }
@@ -83,7 +83,7 @@ impl Look {
                 )
             },
         );
-        Self { pairs, fault, fingerprint: Fingerprint(stamps), places }
+        Self { pairs, first_error, fingerprint: Fingerprint(stamps), places }
     }
 }
 
@@ -98,7 +98,7 @@ fn stamp(file: &Path) -> Option<Stamp> {
     })
 }
 
-/// A certificate without its key is a pair too, a broken one: better a fault than a certificate that nobody uses. A key alone may be
+/// A certificate without its key is a pair too, a broken one: better an error than a certificate that nobody uses. A key alone may be
 /// waiting for its certificate.
 fn in_directory(directory: &Path) -> io::Result<Vec<Pair>> {
     let mut names = BTreeSet::new();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::certificates::Certificates;
-use super::fault::TlsError;
+use super::error::TlsError;
 use super::files::{Fingerprint, Look};
 use super::set::Set;
 use crate::base::shutdown::{Stage, Watcher};
@@ -114,6 +114,6 @@ fn look(certificates: &Certificates, known: Option<&Fingerprint>) -> Seen {
     let fingerprint = look.fingerprint.clone();
     match Set::read(look, &certificates.provider) {
         Ok(set) => Seen::Loaded(set, fingerprint),
-        Err(faults) => Seen::Refused(TlsError(faults), fingerprint),
+        Err(errors) => Seen::Refused(TlsError(errors), fingerprint),
     }
 }

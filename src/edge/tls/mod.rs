@@ -1,9 +1,9 @@
 //! Certificates: reading them from files, choosing one by the name a visitor asks for, and keeping up with the files while connections
-//! go on. What is read is never half of a change: a set with any fault in it is refused whole.
+//! go on. What is read is never half of a change: a set with any error in it is refused whole.
 
 mod certificates;
 mod development;
-mod fault;
+mod error;
 mod files;
 mod keep;
 mod pair;
@@ -13,5 +13,5 @@ mod tests;
 
 pub use certificates::Certificates;
 pub use development::{Development, DevelopmentError};
-pub use fault::{CertificateFault, TlsError};
+pub use error::{CertificateError, TlsError};
 pub use files::{Pair, Settings};

@@ -16,7 +16,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
-use super::fault::CertificateFault;
+use super::error::CertificateError;
 use super::files::Pair;
 use crate::model::certificate::Names;
 
@@ -33,8 +33,8 @@ pub(super) struct Entry {
     pub(super) not_after: Timestamp,
 }
 
-/// Reads a pair. Both files are looked at even when the first has a fault.
-pub(super) fn read(pair: &Pair, provider: &CryptoProvider) -> Result<Entry, Vec<CertificateFault>> {
+/// Reads a pair. Both files are looked at even when the first has an error.
+pub(super) fn read(pair: &Pair, provider: &CryptoProvider) -> Result<Entry, Vec<CertificateError>> {
     let chain = chain(&pair.certificate);
     let key = key(&pair.key);
     let (chain, key) = match (chain, key) {
@@ -42,18 +42,18 @@ pub(super) fn read(pair: &Pair, provider: &CryptoProvider) -> Result<Entry, Vec<
         (chain, key) => return Err(chain.err().into_iter().chain(key.err()).collect()),
     };
     let (names, not_before, not_after) = contents(&chain)
-        .ok_or_else(|| vec![CertificateFault::Damaged(pair.certificate.clone())])?;
+        .ok_or_else(|| vec![CertificateError::Damaged(pair.certificate.clone())])?;
     if names.is_empty() {
-        return Err(vec![CertificateFault::NoNames(pair.certificate.clone())]);
+        return Err(vec![CertificateError::NoNames(pair.certificate.clone())]);
     }
     let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
         vec![match error {
-            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => CertificateFault::Mismatch {
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => CertificateError::Mismatch {
                 key: pair.key.clone(),
                 certificate: pair.certificate.clone(),
             },
-            Error::InvalidCertificate(_) => CertificateFault::Damaged(pair.certificate.clone()),
-            error => CertificateFault::Key(pair.key.clone(), error),
+            Error::InvalidCertificate(_) => CertificateError::Damaged(pair.certificate.clone()),
+            error => CertificateError::Key(pair.key.clone(), error),
         }]
     })?;
     Ok(Entry {
@@ -65,34 +65,34 @@ pub(super) fn read(pair: &Pair, provider: &CryptoProvider) -> Result<Entry, Vec<
     })
 }
 
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateFault> {
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let text = contents_of(path)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match chain {
-        Ok(chain) if chain.is_empty() => Err(CertificateFault::NoCertificate(path.to_owned())),
+        Ok(chain) if chain.is_empty() => Err(CertificateError::NoCertificate(path.to_owned())),
         Ok(chain) => Ok(chain),
         // What the error says may be a piece of the file.
-        Err(_) => Err(CertificateFault::Damaged(path.to_owned())),
+        Err(_) => Err(CertificateError::Damaged(path.to_owned())),
     }
 }
 
-fn key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateFault> {
+fn key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
     let text = contents_of(path)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
-        pem::Error::NoItemsFound => CertificateFault::NoKey(path.to_owned()),
-        _ => CertificateFault::Damaged(path.to_owned()),
+        pem::Error::NoItemsFound => CertificateError::NoKey(path.to_owned()),
+        _ => CertificateError::Damaged(path.to_owned()),
     })
 }
 
-fn contents_of(path: &Path) -> Result<Vec<u8>, CertificateFault> {
-    let fault = |error| CertificateFault::File(path.to_owned(), error);
+fn contents_of(path: &Path) -> Result<Vec<u8>, CertificateError> {
+    let error = |error| CertificateError::File(path.to_owned(), error);
     let mut text = Vec::new();
-    let file = File::open(path).map_err(fault)?;
-    let read = file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(fault)?;
+    let file = File::open(path).map_err(error)?;
+    let read = file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(error)?;
     if u64::try_from(read).is_ok_and(|read| read <= MAX_FILE) {
         Ok(text)
     } else {
-        Err(CertificateFault::TooLarge(path.to_owned()))
+        Err(CertificateError::TooLarge(path.to_owned()))
     }
 }
 
@@ -111,7 +111,7 @@ fn contents(chain: &[CertificateDer<'_>]) -> Option<(Names, Timestamp, Timestamp
         _ => None,
     });
     let addresses = names.iter().filter_map(|name| match name {
-        GeneralName::IPAddress(octets) => address(octets),
+        GeneralName::IPAddress(bytes) => address(bytes),
         _ => None,
     });
     let at = |seconds: i64| Timestamp::from_second(seconds).ok();
@@ -122,7 +122,7 @@ fn contents(chain: &[CertificateDer<'_>]) -> Option<(Names, Timestamp, Timestamp
     ))
 }
 
-fn address(octets: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use rustls::crypto::CryptoProvider;
 
-use super::fault::CertificateFault;
+use super::error::CertificateError;
 use super::files::Look;
 use super::pair::{self, Entry};
 
@@ -27,24 +27,24 @@ pub(super) struct Set {
 }
 
 impl Set {
-    /// Reads all certificates, or tells every fault of every one.
+    /// Reads all certificates, or tells every error of every one.
     pub(super) fn read(
         look: Look,
         provider: &CryptoProvider,
-    ) -> Result<Self, Vec<CertificateFault>> {
+    ) -> Result<Self, Vec<CertificateError>> {
         let places = look.places;
-        let mut faults = Vec::from_iter(look.fault);
+        let mut errors = Vec::from_iter(look.first_error);
         let mut all = Vec::with_capacity(look.pairs.len());
         for pair in &look.pairs {
             match pair::read(pair, provider) {
                 Ok(entry) => all.push(Arc::new(entry)),
-                Err(more) => faults.extend(more),
+                Err(more) => errors.extend(more),
             }
         }
         match all.first().map(Arc::clone) {
-            Some(default) if faults.is_empty() => Ok(Self::new(all, default)),
-            None if faults.is_empty() => Err(vec![CertificateFault::None(places)]),
-            _ => Err(faults),
+            Some(default) if errors.is_empty() => Ok(Self::new(all, default)),
+            None if errors.is_empty() => Err(vec![CertificateError::None(places)]),
+            _ => Err(errors),
         }
     }
 

@@ -13,7 +13,7 @@ use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::{CertificateFault, Certificates, Pair, Settings, TlsError};
+use super::{CertificateError, Certificates, Pair, Settings, TlsError};
 use crate::base::clock::Clock;
 use crate::base::shutdown::{Shutdown, Stage};
 use crate::base::telemetry::Metrics;
@@ -94,7 +94,7 @@ struct Shaken {
     kind: HandshakeKind,
 }
 
-/// A handshake, and an octet each way so that tickets arrive.
+/// A handshake, and a byte each way so that tickets arrive.
 async fn shake(
     certificates: &Certificates,
     client: &Arc<ClientConfig>,
@@ -104,8 +104,8 @@ async fn shake(
     let acceptor = TlsAcceptor::from(certificates.server_config());
     let serving = async move {
         let mut stream = acceptor.accept(ours).await?;
-        let octet = stream.read_u8().await?;
-        stream.write_u8(octet).await?;
+        let byte = stream.read_u8().await?;
+        stream.write_u8(byte).await?;
         stream.flush().await
     };
     let visiting = async {
@@ -209,7 +209,7 @@ fn a_directory_holds_pairs_of_every_layout_in_the_order_of_their_names() {
 }
 
 #[test]
-fn every_fault_of_every_pair_is_told_at_once() {
+fn every_error_of_every_pair_is_reported_at_once() {
     let (authority, files) = (Authority::new(), tempfile::tempdir().unwrap());
     let at = |name: &str| files.path().join(name);
     let write = |name: &str, text: &str| std::fs::write(at(name), text).unwrap();
@@ -253,13 +253,13 @@ fn every_fault_of_every_pair_is_told_at_once() {
     write("junk.key", "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n");
     let pair = Pair { certificate: at("junk.pem"), key: at("junk.key") };
     let error = load(vec![pair], None).unwrap_err();
-    assert!(matches!(error.0[..], [CertificateFault::Key(..)]), "{error}");
+    assert!(matches!(error.0[..], [CertificateError::Key(..)]), "{error}");
 
     let empty = tempfile::tempdir().unwrap();
     let error = load(Vec::new(), Some(empty.path())).unwrap_err();
-    assert!(matches!(error.0[..], [CertificateFault::None(_)]), "{error}");
+    assert!(matches!(error.0[..], [CertificateError::None(_)]), "{error}");
     let error = load(Vec::new(), Some(&empty.path().join("no"))).unwrap_err();
-    assert!(matches!(error.0[..], [CertificateFault::File(..)]), "{error}");
+    assert!(matches!(error.0[..], [CertificateError::File(..)]), "{error}");
 }
 
 #[test]

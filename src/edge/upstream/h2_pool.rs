@@ -19,10 +19,10 @@ use crate::model::SandboxId;
 
 /// How long a connection is kept without a request on it. Unlike one of HTTP/1 its end is announced, so there is no race to lose.
 const IDLE: Duration = Duration::from_mins(1);
-/// What a sandbox may send ahead of what the visitor has taken, of one answer.
+/// What a sandbox may send ahead of what the visitor has taken, of one response.
 const STREAM_WINDOW: u32 = 256 << 10;
 /// ... and of all: as much as the protocol has numbers for. Visitors share a connection, so one of them who reads nothing must not use up
-/// what the others need; the window of each answer is what bounds memory.
+/// what the others need; the window of each response is what bounds memory.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// What waits for a slow sandbox of one request.
 const SEND_BUFFER: usize = 64 << 10;
@@ -89,7 +89,7 @@ impl H2Pool {
             .max_send_buffer_size(SEND_BUFFER)
             // One request may go ahead; how many more the sandbox takes, it says with its first frame.
             .initial_max_send_streams(1)
-            .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
             .handshake::<_, Bytes>(stream)
             .await
             .map_err(ExchangeError::Http2)?;
@@ -102,7 +102,7 @@ impl H2Pool {
         send.ready().await.map_err(ExchangeError::Http2)
     }
 
-    /// Gives no more requests to a connection that leaves them without an answer.
+    /// Gives no more requests to a connection that leaves them without a response.
     pub fn forget(&self, key: &PoolKey) {
         self.kept.borrow_mut().remove(key);
     }

@@ -19,20 +19,20 @@ use crate::edge::body::{BodyError, Payload};
 use crate::edge::connection::{H2Send, H2SendError};
 use crate::edge::deadline::{Deadline, Deadlines, Phase};
 use crate::edge::headers::Headers;
-use crate::edge::message::{Framing, RequestHead, ResponseHead};
+use crate::edge::message::{Framing, RequestParts, ResponseParts};
 use crate::edge::wire::{self, Direction, Limits};
 
-/// How much of a request's body is remembered until its answer begins, in case the sandbox says that it has not looked at it.
+/// How much of a request's body is remembered until its response begins, in case the sandbox says that it has not looked at it.
 const REMEMBERED: usize = 64 << 10;
 
 /// One request over HTTP/2 and what becomes of it. Dropping it cancels the stream.
 #[derive(Debug)]
 pub struct H2Exchange {
-    answer: ResponseFuture,
+    response: ResponseFuture,
     upload: Option<H2Send>,
     uploading: bool,
     deadline: Deadline,
-    head_only: bool,
+    headers_only: bool,
     /// The connection has served before, and the method can be repeated.
     repeatable: bool,
 }
@@ -40,27 +40,27 @@ pub struct H2Exchange {
 /// Deadlines of one exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct H2Terms<'a> {
-    /// How long the app may take to begin its answer.
+    /// How long the app may take to begin its response.
     pub first_byte: Duration,
     /// How long its body may stand still.
     pub idle: Duration,
     /// What makes deadlines.
     pub deadlines: &'a Deadlines,
-    /// Sizes of answers' heads.
+    /// Sizes of response headers.
     pub limits: &'a Limits,
 }
 
 impl H2Exchange {
-    /// Sends a request; its body follows as the answer is awaited. `reused` says that the connection has served others before.
+    /// Sends a request; its body follows as the response is awaited. `reused` says that the connection has served others before.
     pub fn begin(
         (mut send, reused): (SendRequest<Bytes>, bool),
-        head: &RequestHead,
+        parts: &RequestParts,
         (framing, body): (Framing, Payload),
         terms: &H2Terms<'_>,
     ) -> Result<Self, ExchangeError> {
         let bodiless = framing == Framing::None || body.is_empty() && framing == Framing::Length(0);
-        let request = request(head, framing).ok_or(ExchangeError::Unsayable)?;
-        let (answer, stream) =
+        let request = request(parts, framing).ok_or(ExchangeError::Unsayable)?;
+        let (response, stream) =
             send.send_request(request, bodiless).map_err(ExchangeError::Http2)?;
         let stall = (terms.deadlines.deadline(), Phase::FirstByte, terms.first_byte);
         let upload =
@@ -68,25 +68,25 @@ impl H2Exchange {
         let deadline = terms.deadlines.deadline();
         deadline.set(Phase::FirstByte, terms.first_byte);
         Ok(Self {
-            answer,
+            response,
             upload,
             uploading: !bodiless,
             deadline,
-            head_only: head.method == Method::HEAD,
-            repeatable: reused && bodiless && head.method.is_idempotent(),
+            headers_only: parts.method == Method::HEAD,
+            repeatable: reused && bodiless && parts.method.is_idempotent(),
         })
     }
 
-    /// Waits for the final answer's head; interim ones are handed on. With an error comes the request's body, if the request may be sent
+    /// Waits for the final response headers; interim ones are handed on. With an error comes the request's body, if the request may be sent
     /// again.
-    pub async fn answer(
+    pub async fn response(
         mut self,
         terms: &H2Terms<'_>,
-        mut interim: impl FnMut(ResponseHead),
-    ) -> Result<(ResponseHead, Framing, Payload), (ExchangeError, Option<Payload>)> {
+        mut interim: impl FnMut(ResponseParts),
+    ) -> Result<(ResponseParts, Framing, Payload), (ExchangeError, Option<Payload>)> {
         let mut count = 0;
-        match poll_fn(|cx| self.poll_answer(cx, terms, &mut count, &mut interim)).await {
-            Ok(answer) => self.read(answer, terms).map_err(|error| (error, None)),
+        match poll_fn(|cx| self.poll_response(cx, terms, &mut count, &mut interim)).await {
+            Ok(response) => self.read(response, terms).map_err(|error| (error, None)),
             Err(error) => {
                 let again = if count == 0 { self.into_again(&error) } else { None };
                 Err((error, again))
@@ -96,21 +96,21 @@ impl H2Exchange {
 
     fn read(
         self,
-        answer: Response<RecvStream>,
+        response: Response<RecvStream>,
         terms: &H2Terms<'_>,
-    ) -> Result<(ResponseHead, Framing, Payload), ExchangeError> {
-        let (parts, recv) = answer.into_parts();
-        if parts.status.as_u16() >= 600 {
+    ) -> Result<(ResponseParts, Framing, Payload), ExchangeError> {
+        let (received, recv) = response.into_parts();
+        if received.status.as_u16() >= 600 {
             return Err(ExchangeError::BadStatus);
         }
-        let mut head = ResponseHead::new(parts.status);
-        let length = read_fields(&mut head, parts.headers, terms.limits)?;
-        let empty = recv.is_end_stream() || self.head_only;
+        let mut parts = ResponseParts::new(received.status);
+        let length = read_fields(&mut parts, received.headers, terms.limits)?;
+        let empty = recv.is_end_stream() || self.headers_only;
         let framing = match length {
             _ if matches!(parts.status, StatusCode::NO_CONTENT) => Framing::None,
             Some(length) => Framing::Length(length),
             None if parts.status == StatusCode::NOT_MODIFIED => Framing::None,
-            None if recv.is_end_stream() && !self.head_only => Framing::Length(0),
+            None if recv.is_end_stream() && !self.headers_only => Framing::Length(0),
             None => Framing::Chunked,
         };
         self.deadline.clear();
@@ -124,7 +124,7 @@ impl H2Exchange {
             idle: terms.idle,
         };
         let body = if empty { Payload::Empty } else { Payload::stream(body) };
-        Ok((head, framing, body))
+        Ok((parts, framing, body))
     }
 
     /// The request's body, if the request may be sent again: the sandbox has said that it did not look at it, or it cannot matter.
@@ -137,15 +137,15 @@ impl H2Exchange {
         self.upload.map_or(Some(Payload::Empty), H2Send::into_again)
     }
 
-    fn poll_answer(
+    fn poll_response(
         &mut self,
         cx: &mut Context<'_>,
         terms: &H2Terms<'_>,
         count: &mut u8,
-        interim: &mut impl FnMut(ResponseHead),
+        interim: &mut impl FnMut(ResponseParts),
     ) -> Poll<Result<Response<RecvStream>, ExchangeError>> {
         self.poll_upload(cx, terms)?;
-        while let Poll::Ready(Some(Ok(early))) = self.answer.poll_informational(cx) {
+        while let Poll::Ready(Some(Ok(early))) = self.response.poll_informational(cx) {
             *count += 1;
             if *count > MAX_INTERIM {
                 return Poll::Ready(Err(ExchangeError::TooManyInterim));
@@ -157,20 +157,20 @@ impl H2Exchange {
                     return Poll::Ready(Err(ExchangeError::BadStatus));
                 }
                 status => {
-                    let mut head = ResponseHead::new(status);
-                    head.headers = fields(early.into_parts().0.headers);
-                    interim(head);
+                    let mut parts = ResponseParts::new(status);
+                    parts.headers = fields(early.into_parts().0.headers);
+                    interim(parts);
                 }
             }
         }
-        if let Poll::Ready(answer) = Pin::new(&mut self.answer).poll(cx) {
-            return Poll::Ready(answer.map_err(broken));
+        if let Poll::Ready(response) = Pin::new(&mut self.response).poll(cx) {
+            return Poll::Ready(response.map_err(broken));
         }
         ready!(self.deadline.poll_passed(cx));
         Poll::Ready(Err(ExchangeError::TimedOut))
     }
 
-    /// Goes on sending the request's body. A sandbox that wants no more of it may answer all the same.
+    /// Goes on sending the request's body. A sandbox that wants no more of it may respond all the same.
     fn poll_upload(
         &mut self,
         cx: &mut Context<'_>,
@@ -179,7 +179,7 @@ impl H2Exchange {
         let Some(upload) = self.upload.as_mut().filter(|_| self.uploading) else { return Ok(()) };
         let polled = upload.poll(cx);
         if upload.advanced() {
-            // Each step forward gives the sandbox its full time to answer again.
+            // Each step forward gives the sandbox its full time to respond again.
             self.deadline.set(Phase::FirstByte, terms.first_byte);
         }
         match polled {
@@ -202,7 +202,7 @@ fn is_untouched(error: &h2::Error) -> bool {
     error.is_remote() && (refused || error.is_go_away())
 }
 
-/// What the library found wrong itself was not HTTP/2: with the whole connection, or with the answer.
+/// What the library found wrong itself was not HTTP/2: with the whole connection, or with the response.
 fn broken(error: h2::Error) -> ExchangeError {
     match (error.is_library(), error.is_go_away()) {
         (true, true) => ExchangeError::NotHttp2(error),
@@ -211,19 +211,20 @@ fn broken(error: h2::Error) -> ExchangeError {
     }
 }
 
-fn request(head: &RequestHead, framing: Framing) -> Option<Request<()>> {
-    let target = if head.target.first() == Some(&b'/') { head.target.clone() } else { "*".into() };
+fn request(parts: &RequestParts, framing: Framing) -> Option<Request<()>> {
+    let target =
+        if parts.target.first() == Some(&b'/') { parts.target.clone() } else { "*".into() };
     let uri = Uri::builder()
         .scheme(Scheme::HTTP)
-        .authority(Authority::from_maybe_shared(head.authority.clone()).ok()?)
+        .authority(Authority::from_maybe_shared(parts.authority.clone()).ok()?)
         .path_and_query(PathAndQuery::from_maybe_shared(target).ok()?)
         .build()
         .ok()?;
     let mut request = Request::new(());
-    *request.method_mut() = head.method.clone();
+    *request.method_mut() = parts.method.clone();
     *request.uri_mut() = uri;
     let fields = request.headers_mut();
-    for (name, value) in head.headers.iter() {
+    for (name, value) in parts.headers.iter() {
         // The one hop-by-hop field that was added for HTTP/1.
         if *name != header::CONNECTION {
             fields.append(name, value.clone());
@@ -249,13 +250,13 @@ fn fields(map: HeaderMap) -> Headers {
 
 /// Takes the fields over, and the length out of them.
 fn read_fields(
-    head: &mut ResponseHead,
+    parts: &mut ResponseParts,
     map: HeaderMap,
     limits: &Limits,
 ) -> Result<Option<u64>, ExchangeError> {
     let longest = map.iter().map(|(name, value)| name.as_str().len() + value.len()).max();
     if map.len() > limits.fields || longest.is_some_and(|longest| longest > limits.line_bytes) {
-        return Err(ExchangeError::HeadTooLarge);
+        return Err(ExchangeError::HeadersTooLarge);
     }
     let length = map.get(header::CONTENT_LENGTH).map(|value| {
         let text = value.to_str().ok()?;
@@ -266,12 +267,12 @@ fn read_fields(
         Some(Some(length)) => Some(length),
         Some(None) => return Err(ExchangeError::BadLength),
     };
-    head.headers = fields(map);
-    head.headers.remove(header::CONTENT_LENGTH);
+    parts.headers = fields(map);
+    parts.headers.remove(header::CONTENT_LENGTH);
     Ok(length)
 }
 
-/// The body of an answer, read on demand, while the request's body may still be under way.
+/// The body of a response, read on demand, while the request's body may still be under way.
 #[derive(Debug)]
 struct ResponseBody {
     recv: RecvStream,
@@ -308,7 +309,7 @@ impl ResponseBody {
         }
     }
 
-    /// An answer has begun, so a sandbox that takes no more of the request knows what it does.
+    /// A response has begun, so a sandbox that takes no more of the request knows what it does.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
         let Some(upload) = &mut self.upload else { return Ok(()) };
         match upload.poll(cx) {

@@ -1,4 +1,4 @@
-//! The body of a sandbox's answer, read from its connection on demand.
+//! The body of a sandbox's response, read from its connection on demand.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ use crate::edge::wire::{BodyDecoder, Decoded, Direction, ParsedResponse};
 /// At most this much is read at once when a large body streams.
 const LARGE_READ: usize = 256 << 10;
 
-/// The body of an answer, read from the sandbox on demand.
+/// The body of a response, read from the sandbox on demand.
 #[derive(Debug)]
 pub struct ResponseBody {
     exchange: Option<Box<Exchange>>,
@@ -31,7 +31,7 @@ pub struct ResponseBody {
 }
 
 impl Exchange {
-    /// The answer's body. When it has been read to its end and everything is in order, the connection goes to `pool`.
+    /// The response's body. When it has been read to its end and everything is in order, the connection goes to `pool`.
     pub fn into_body(
         mut self,
         parsed: &ParsedResponse,
@@ -44,7 +44,7 @@ impl Exchange {
         let keep = parsed.keep_alive && parsed.framing != Framing::UntilClose;
         let bodiless = matches!(parsed.framing, Framing::None | Framing::Length(0))
             || self.method == Method::HEAD
-            || parsed.head.status == StatusCode::NOT_MODIFIED;
+            || parsed.parts.status == StatusCode::NOT_MODIFIED;
         if bodiless && self.upload_is_over() {
             self.end(keep, reuse);
             return Payload::Empty;
@@ -54,7 +54,7 @@ impl Exchange {
             && length <= self.conn.inbuf.len()
             && self.upload_is_over()
         {
-            // It came with its head, as most small ones do.
+            // It came with its headers, as most small ones do.
             let whole = self.conn.inbuf.split_to(length).freeze();
             self.end(keep, reuse);
             return Payload::Full(whole);
@@ -66,7 +66,7 @@ impl Exchange {
 }
 
 impl ResponseBody {
-    /// A body whose head has come over `exchange`, whose connection may be used again when `reuse` says where to keep it.
+    /// A body whose headers have come over `exchange`, whose connection may be used again when `reuse` says where to keep it.
     pub(super) fn new(
         exchange: Exchange,
         framing: Framing,

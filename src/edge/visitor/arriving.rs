@@ -3,14 +3,14 @@
 use std::rc::Rc;
 
 use crate::edge::body::Payload;
-use crate::edge::message::{Framing, Interim, Peer, RequestHead};
+use crate::edge::message::{Framing, Interim, Peer, RequestParts};
 use crate::model::certificate::Shown;
 
 /// A request as it comes from a connection.
 #[derive(Debug)]
 pub struct Arriving {
-    /// Its head.
-    pub head: RequestHead,
+    /// Its headers.
+    pub parts: RequestParts,
     /// How its body is framed.
     pub framing: Framing,
     /// Its body.
@@ -21,6 +21,6 @@ pub struct Arriving {
     pub secure: bool,
     /// What a TLS handshake of ours showed the visitor.
     pub shown: Option<Rc<Shown>>,
-    /// Where interim answers go.
+    /// Where interim responses go.
     pub interim: Interim,
 }

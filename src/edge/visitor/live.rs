@@ -106,11 +106,11 @@ impl Live {
             }
             // That a former token has expired is what the renewal was for.
             let former = entry.former.iter();
-            let mut faults = former
+            let mut errors = former
                 .filter_map(|grant| judge(grant, entry.sandbox, entry.port).err())
-                .filter(|fault| *fault != RefusalReason::TokenExpired);
-            let judged = match faults.next() {
-                Some(fault) => Err(fault),
+                .filter(|error| *error != RefusalReason::TokenExpired);
+            let judged = match errors.next() {
+                Some(error) => Err(error),
                 None => judge(&entry.grant, entry.sandbox, entry.port),
             };
             match judged {
@@ -375,13 +375,13 @@ mod tests {
         let share = |id| Grant::Share { id, expires_at: None, scope: TokenScope::Read };
         let live = Live::default();
         let mut watch = live.watch(&share(mine), (&route(sandbox), 3000), peer);
-        let withdrawn = |grant: &Grant, _, _| match grant.share() {
+        let revoked = |grant: &Grant, _, _| match grant.share() {
             Some(_) => Err(RefusalReason::ShareRevoked),
             None => Ok(None),
         };
-        live.judge_again(Some(&[Subject::Share(other), Subject::Token(TokenId::new())]), withdrawn);
+        live.judge_again(Some(&[Subject::Share(other), Subject::Token(TokenId::new())]), revoked);
         assert_eq!(ended(&mut watch).await, None);
-        live.judge_again(Some(&[Subject::Share(mine)]), withdrawn);
+        live.judge_again(Some(&[Subject::Share(mine)]), revoked);
         let revoked = Ending::Access(RefusalReason::ShareRevoked);
         assert_eq!(ended(&mut watch).await, Some(revoked));
     }

@@ -1,4 +1,4 @@
-//! A visitor's request from its head to the last byte of its answer. Read this file first: the order of its steps is the
+//! A visitor's request from its headers to the last byte of its response. Read this file first: the order of its steps is the
 //! security argument. A record is opened; the visit is read; `gate::decide` judges it; only a `Plan` of its making is
 //! forwarded; whatever goes wrong becomes one of our pages; the record closes with the last byte.
 
@@ -16,7 +16,7 @@ pub use arriving::Arriving;
 pub use live::{Ending, Live, Watch};
 pub use record::Record;
 pub use renewals::Renewals;
-pub use reply::{Answer, HeadTimeout, Reply, ShuttingDown, last_words};
+pub use reply::{EdgeResponse, HeadersTimeout, Reply, ShuttingDown, error_trailers};
 pub use switch::{Switch, run as run_switched};
 pub use worker::{Tuning, Worker, WorkerParts};
 
@@ -27,13 +27,13 @@ use std::task::Poll;
 
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 
-use crate::base::fault::Fault;
+use crate::base::failure::Failure;
 use crate::edge::forward::Outgoing;
 use crate::edge::gate::{
     Arrival, Decision, Grant, Intent, Plan, Refusal, RefusalReason, Visit, decide,
 };
 use crate::edge::limits::Entry;
-use crate::edge::message::{Framing, Peer, RequestHead};
+use crate::edge::message::{Framing, Peer, RequestParts};
 use crate::edge::stage::boxed;
 use crate::model::ShareId;
 use crate::model::host::Authority;
@@ -43,23 +43,23 @@ use reply::Refused;
 pub async fn handle(worker: &Rc<Worker>, arriving: Arriving) -> Reply {
     let secure = arriving.secure;
     let mut reply = judge(worker, arriving).await;
-    if let Reply::Answer(answer) = &mut reply {
-        worker.finish(&mut answer.head.headers, secure);
+    if let Reply::Response(response) = &mut reply {
+        worker.finish(&mut response.parts.headers, secure);
     }
     reply
 }
 
-/// The answer to a request on a listener that only leads on to https.
-pub fn lead_to_https(worker: &Rc<Worker>, arriving: Arriving, port: u16) -> Answer {
+/// The response to a request on a listener that only leads on to https.
+pub fn lead_to_https(worker: &Rc<Worker>, arriving: Arriving, port: u16) -> EdgeResponse {
     let mut record = Record::open(worker, &arriving);
-    let mut answer = if let Ok(authority) = Authority::parse(&arriving.head.authority) {
+    let mut response = if let Ok(authority) = Authority::parse(&arriving.parts.authority) {
         record.host(&authority.host);
-        reply::to_https(record, &authority, &arriving.head.target, port)
+        reply::to_https(record, &authority, &arriving.parts.target, port)
     } else {
-        unread(worker, record, &arriving.head, &RefusalReason::BadHost)
+        unread(worker, record, &arriving.parts, &RefusalReason::BadHost)
     };
-    worker.finish(&mut answer.head.headers, false);
-    answer
+    worker.finish(&mut response.parts.headers, false);
+    response
 }
 
 async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
@@ -69,22 +69,22 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
         secure: arriving.secure,
         has_body: arriving.framing != Framing::None,
     };
-    let mut visit = match Visit::read(&arriving.head, arrival) {
+    let mut visit = match Visit::read(&arriving.parts, arrival) {
         Ok(visit) => visit,
         // What cannot be read for certain is not followed by anything that could.
-        Err(reason) => return last(unread(worker, record, &arriving.head, &reason)),
+        Err(reason) => return last(unread(worker, record, &arriving.parts, &reason)),
     };
     record.host(&visit.authority.host);
     if arriving.shown.as_ref().is_some_and(|shown| !shown.serves(&visit.authority.host)) {
         // Browsers reuse a connection for every host that its certificate covers, and for no other (RFC 9110 section 7.4).
         let misdirected = &RefusalReason::Misdirected;
-        return Reply::Answer(unread(worker, record, &arriving.head, misdirected));
+        return Reply::Response(unread(worker, record, &arriving.parts, misdirected));
     }
     if visit.takes_token() {
         let body = record.count_request_body(std::mem::take(&mut arriving.body));
         match boxed(session::whole(body)).await {
             Ok(body) => visit.take_token(&body),
-            Err(fault) => return last(unread(worker, record, &arriving.head, &fault)),
+            Err(error) => return last(unread(worker, record, &arriving.parts, &error)),
         }
     }
     let evidence = worker.evidence(&visit.credentials);
@@ -105,17 +105,17 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
             if let Some(share) = sign_in.share {
                 opened(worker, &mut record, share);
             }
-            Reply::Answer(reply::sign_in(record, sign_in))
+            Reply::Response(reply::sign_in(record, sign_in))
         }
         Decision::Session(session) => {
             record.subject(&session.subject);
-            let asked = (&arriving.head, &*visit.authority.host);
-            Reply::Answer(session::answer(worker, record, asked, *session))
+            let asked = (&arriving.parts, &*visit.authority.host);
+            Reply::Response(session::respond(worker, record, asked, *session))
         }
-        Decision::Moved(moved) => Reply::Answer(reply::moved(record, &moved)),
+        Decision::Moved(moved) => Reply::Response(reply::moved(record, &moved)),
         Decision::Neutral(subject) => {
             record.subject(&subject);
-            Reply::Answer(reply::neutral(record))
+            Reply::Response(reply::neutral(record))
         }
         Decision::Refuse(refusal) => refused(worker, record, &visit, &refusal),
         // It has been waited for already.
@@ -125,17 +125,17 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
     }
 }
 
-/// The answer to a visit that is refused.
+/// The response to a visit that is refused.
 fn refused(worker: &Rc<Worker>, mut record: Record, visit: &Visit<'_>, refusal: &Refusal) -> Reply {
     record.refusal(refusal);
     let refused = Refused {
-        fault: &refusal.reason,
+        error: &refusal.reason,
         tenant: refusal.tenant.as_deref(),
         host: &visit.authority.host,
         subject: refusal.subject().map(|on| (on.route.slug.as_str(), on.port)),
         readable_socket: is_readable_socket(visit),
     };
-    refuse(worker, record, visit.head, refused)
+    refuse(worker, record, visit.parts, refused)
 }
 
 /// Notes that a share link was opened.
@@ -144,35 +144,40 @@ fn opened(worker: &Worker, record: &mut Record, share: ShareId) {
     worker.visits.opened(share, worker.clock.now());
 }
 
-/// The answer to a request about which nothing is decided.
-fn unread(worker: &Rc<Worker>, record: Record, head: &RequestHead, fault: &dyn Fault) -> Answer {
-    reply::page(worker, record, Some(head), &Refused::unread(fault))
+/// The response to a request about which nothing is decided.
+fn unread(
+    worker: &Rc<Worker>,
+    record: Record,
+    parts: &RequestParts,
+    error: &dyn Failure,
+) -> EdgeResponse {
+    reply::page(worker, record, Some(parts), &Refused::unread(error))
 }
 
-/// An answer after which the connection ends.
-fn last(answer: Answer) -> Reply {
-    Reply::Answer(Answer { close: true, ..answer })
+/// A response after which the connection ends.
+fn last(response: EdgeResponse) -> Reply {
+    Reply::Response(EdgeResponse { close: true, ..response })
 }
 
-/// The answer to bytes that never became a request.
-pub fn refuse_unread(worker: &Rc<Worker>, peer: &Rc<Peer>, fault: &dyn Fault) -> Answer {
-    refuse_glimpsed(worker, (peer, false), fault, None)
+/// The response to bytes that never became a request.
+pub fn refuse_unread(worker: &Rc<Worker>, peer: &Rc<Peer>, error: &dyn Failure) -> EdgeResponse {
+    refuse_glimpsed(worker, (peer, false), error, None)
 }
 
-/// ... of which as much is known as what form of answer it wants (see [`crate::edge::wire::glimpse`]).
+/// ... of which as much is known as what form of response it wants (see [`crate::edge::wire::glimpse`]).
 pub fn refuse_glimpsed(
     worker: &Rc<Worker>,
     (peer, secure): (&Rc<Peer>, bool),
-    fault: &dyn Fault,
-    glimpse: Option<&RequestHead>,
-) -> Answer {
+    error: &dyn Failure,
+    glimpse: Option<&RequestParts>,
+) -> EdgeResponse {
     let record = Record::unread(worker, peer);
-    let mut answer = reply::page(worker, record, glimpse, &Refused::unread(fault));
-    worker.finish(&mut answer.head.headers, secure);
-    answer
+    let mut response = reply::page(worker, record, glimpse, &Refused::unread(error));
+    worker.finish(&mut response.parts.headers, secure);
+    response
 }
 
-/// What is still needed of a visit once its head has gone to the sandbox.
+/// What is still needed of a visit once its headers have gone to the sandbox.
 struct Visited {
     authority: Authority,
     readable_socket: bool,
@@ -181,9 +186,14 @@ struct Visited {
 impl Visited {
     /// What went wrong with a plan, for whom it is told. Who came without a credential is told nothing of the sandbox, not even what
     /// is wrong with it.
-    fn refused<'a>(&'a self, plan: &'a Plan, stranger: bool, fault: &'a dyn Fault) -> Refused<'a> {
+    fn refused<'a>(
+        &'a self,
+        plan: &'a Plan,
+        stranger: bool,
+        error: &'a dyn Failure,
+    ) -> Refused<'a> {
         Refused {
-            fault: if stranger { &RefusalReason::SignInNeeded } else { fault },
+            error: if stranger { &RefusalReason::SignInNeeded } else { error },
             tenant: Some(plan.tenant.as_ref()),
             host: &self.authority.host,
             subject: (!stranger).then_some((plan.route.slug.as_str(), plan.port)),
@@ -194,7 +204,7 @@ impl Visited {
 
 /// Whether a refusal should be told as a close code: a browser's script opened this WebSocket, and can read nothing else.
 fn is_readable_socket(visit: &Visit<'_>) -> bool {
-    visit.intent == Intent::WebSocket && visit.head.headers.contains_key(http::header::ORIGIN)
+    visit.intent == Intent::WebSocket && visit.parts.headers.contains_key(http::header::ORIGIN)
 }
 
 /// What the limits judge by.
@@ -221,19 +231,19 @@ async fn forward(
         Ok(permit) => permit,
         Err(exceeded) => {
             let refused = visited.refused(&plan, is_stranger, &exceeded);
-            return refuse(worker, record, &arriving.head, refused);
+            return refuse(worker, record, &arriving.parts, refused);
         }
     };
     record.goes_on(&plan);
     let mut watch = worker.live.watch(&plan.grant, (&*plan.route, plan.port), arriving.peer.ip);
     watch.hold(permit);
-    // A browser takes a refusal of its WebSocket only in one of the subprotocols it named, and ours is taken out of the head.
-    let offered = || arriving.head.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned();
+    // A browser takes a refusal of its WebSocket only in one of the subprotocols it named, and ours is taken out of the headers.
+    let offered = || arriving.parts.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned();
     let protocols = plan.upgrade.then(offered).flatten();
     let outgoing = Outgoing {
         plan: &plan,
         authority: &visited.authority,
-        head: &mut arriving.head,
+        parts: &mut arriving.parts,
         framing: arriving.framing,
         body: watch.shape(record.count_request_body(arriving.body)),
         peer: &arriving.peer,
@@ -250,7 +260,7 @@ async fn forward(
         })
         .await
     };
-    let fault: &dyn Fault = match sent {
+    let error: &dyn Failure = match sent {
         Ok(Ok(forwarded)) => return reply::app(record, watch, forwarded, plan),
         Ok(Err(ref error)) => error,
         Err(Ending::Access(ref reason)) => reason,
@@ -259,25 +269,25 @@ async fn forward(
             &ShuttingDown
         }
     };
-    record.cause(fault);
+    record.cause(error);
     let stranger = is_stranger && !matches!(sent, Err(Ending::Shutdown));
     if let Some(protocols) = protocols {
-        arriving.head.headers.insert(SEC_WEBSOCKET_PROTOCOL, protocols);
+        arriving.parts.headers.insert(SEC_WEBSOCKET_PROTOCOL, protocols);
     }
-    refuse(worker, record, &arriving.head, visited.refused(&plan, stranger, fault))
+    refuse(worker, record, &arriving.parts, visited.refused(&plan, stranger, error))
 }
 
 fn refuse(
     worker: &Rc<Worker>,
     mut record: Record,
-    head: &RequestHead,
+    parts: &RequestParts,
     refused: Refused<'_>,
 ) -> Reply {
     if refused.readable_socket
-        && let Some(switch) = Switch::farewell(head, refused.fault.face())
+        && let Some(switch) = Switch::farewell(parts, refused.error.face())
     {
-        record.refused(refused.fault.face());
+        record.refused(refused.error.face());
         return Reply::Switch(Box::new(switch.with(record)));
     }
-    Reply::Answer(reply::page(worker, record, Some(head), &refused))
+    Reply::Response(reply::page(worker, record, Some(parts), &refused))
 }

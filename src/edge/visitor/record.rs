@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{Arriving, Worker};
-use crate::base::fault::{Blame, Face, Fault};
+use crate::base::failure::{Blame, Face, Failure};
 use crate::base::request_id::RequestId;
 use crate::base::telemetry::{AccessLine, Gravity, Source};
 use crate::edge::body::{BodyError, Cuttable, Payload};
@@ -29,7 +29,7 @@ use crate::routing::Route;
 
 /// How a request ends of which nothing else was noted.
 const UNFINISHED: &str = "aborted";
-/// The longest path that a line holds, octets.
+/// The longest path that a line holds, bytes.
 const MAX_TEXT: usize = 512;
 
 /// The record of one request.
@@ -63,10 +63,10 @@ pub struct Record {
 }
 
 impl Record {
-    /// Opens the record of a request whose head was read.
+    /// Opens the record of a request whose headers were read.
     pub fn open(worker: &Rc<Worker>, arriving: &Arriving) -> Self {
-        let target = arriving.head.target.clone();
-        Self::new(worker, Rc::clone(&arriving.peer), arriving.head.method.clone(), target)
+        let target = arriving.parts.target.clone();
+        Self::new(worker, Rc::clone(&arriving.peer), arriving.parts.method.clone(), target)
     }
 
     /// Opens the record of bytes that never became a request.
@@ -106,7 +106,7 @@ impl Record {
         &self.id
     }
 
-    /// When the request's head had come.
+    /// When the request's headers had come.
     pub fn started(&self) -> Instant {
         self.started
     }
@@ -179,43 +179,43 @@ impl Record {
         }
     }
 
-    /// Notes the head of the app's answer.
-    pub fn answered_by_app(&mut self, status: StatusCode) {
-        self.answered(status, Source::App);
+    /// Notes the headers of the app's response.
+    pub fn app_responded(&mut self, status: StatusCode) {
+        self.responded(status, Source::App);
         let took = self.started.elapsed();
         self.first_byte = Some(took);
         self.worker.counts.first_byte(took);
     }
 
-    /// Makes ready for a long time: what is kept of the request's head no longer holds all of it in memory.
+    /// Makes ready for a long time: what is kept of the request's headers no longer holds all of it in memory.
     pub fn settle(&mut self) {
         self.target = Bytes::copy_from_slice(&self.target);
     }
 
-    /// Notes an answer of ours that is no fault.
-    pub fn answered_by_us(&mut self, status: StatusCode) {
-        self.answered(status, Source::Proxy);
+    /// Notes a response of ours that is no error.
+    pub fn proxy_responded(&mut self, status: StatusCode) {
+        self.responded(status, Source::Proxy);
     }
 
-    fn answered(&mut self, status: StatusCode, source: Source) {
+    fn responded(&mut self, status: StatusCode, source: Source) {
         self.status = status;
         self.source = source;
         if let Some(tally) = &self.tally {
-            tally.answered(status);
+            tally.responded(status);
         }
     }
 
-    /// Notes an answer of ours that tells of a fault.
+    /// Notes a response of ours that tells of an error.
     pub fn refused(&mut self, face: &'static Face) {
-        self.answered_by_us(face.status);
+        self.proxy_responded(face.status);
         self.face = Some(face);
-        self.worker.metrics.fault(face);
+        self.worker.metrics.error(face);
     }
 
-    /// Notes what an operator should know of a fault, beyond its public face.
-    pub fn cause(&mut self, fault: &dyn Fault) {
-        let mut text = fault.to_string();
-        let mut source = fault.source();
+    /// Notes what an operator should know of an error, beyond its public face.
+    pub fn cause(&mut self, error: &dyn Failure) {
+        let mut text = error.to_string();
+        let mut source = error.source();
         while let Some(cause) = source {
             text.push_str(": ");
             text.push_str(&cause.to_string());
@@ -235,7 +235,7 @@ impl Record {
         }
     }
 
-    /// Counts a tunnel's time and octets as usage while it is open.
+    /// Counts a tunnel's time and bytes as usage while it is open.
     pub fn tunnel(&self) -> Option<Tunnelled> {
         self.tally.as_ref().map(Tally::tunnel)
     }
@@ -252,12 +252,12 @@ impl Record {
         };
     }
 
-    /// Counts octets of an answer's body.
-    pub fn sent(&mut self, octets: usize) {
-        let octets = u64::try_from(octets).unwrap_or(u64::MAX);
-        self.sent += octets;
+    /// Counts bytes of a response's body.
+    pub fn sent(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.sent += bytes;
         if let Some(tally) = &self.tally {
-            tally.sent(octets);
+            tally.sent(bytes);
         }
     }
 
@@ -292,7 +292,7 @@ impl Drop for Record {
         let took = self.started.elapsed();
         self.visit_at(took);
         let counts = &self.worker.counts;
-        counts.answered(self.source, self.status, took);
+        counts.responded(self.source, self.status, took);
         counts.received_bytes.add(self.received.get());
         counts.sent_bytes.add(self.sent);
         if self.end == "access_ended" {

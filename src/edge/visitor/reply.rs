@@ -1,4 +1,4 @@
-//! The answers: the app's, with its body under watch, and our own.
+//! The responses: the app's, with its body under watch, and our own.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,12 +11,12 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::{Record, Switch, Watch, Worker};
-use crate::base::fault::{Blame, Face, Fault, Recovery};
+use crate::base::failure::{Blame, Face, Failure, Recovery};
 use crate::base::request_id::X_REQUEST_ID;
 use crate::edge::body::{BodyError, Cuttable, Payload};
 use crate::edge::forward::{self, Forwarded};
 use crate::edge::gate::{Moved, Plan, RefusalReason, SignIn};
-use crate::edge::message::{Framing, RequestHead, ResponseHead};
+use crate::edge::message::{Framing, RequestParts, ResponseParts};
 use crate::edge::pages::{self, Occasion, grpc_trailers};
 use crate::edge::pipe::Pipe;
 use crate::model::host::Authority;
@@ -25,31 +25,31 @@ use crate::routing::TenantView;
 /// What a connection does with a request.
 #[derive(Debug)]
 pub enum Reply {
-    /// Write this answer.
-    Answer(Answer),
-    /// Switch protocols: write the head, then run the switch on the bare stream.
+    /// Write this response.
+    Response(EdgeResponse),
+    /// Switch protocols: write the headers, then run the switch on the bare stream.
     Switch(Box<Switch>),
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
-pub struct Answer {
-    /// Its head.
-    pub head: ResponseHead,
+pub struct EdgeResponse {
+    /// Its headers.
+    pub parts: ResponseParts,
     /// How its body is framed; HTTP/1.0 visitors get another framing where they must.
     pub framing: Framing,
-    /// Its body. The body of an answer to HEAD is left out by the connection.
+    /// Its body. The body of a response to HEAD is left out by the connection.
     pub body: Payload,
     /// Whether the connection must end after it.
     pub close: bool,
 }
 
-/// A request head that was begun and not finished in time.
+/// Request headers that were begun and not finished in time.
 #[derive(Debug, thiserror::Error)]
 #[error("the request headers did not arrive in time")]
-pub struct HeadTimeout;
+pub struct HeadersTimeout;
 
-impl Fault for HeadTimeout {
+impl Failure for HeadersTimeout {
     fn face(&self) -> &'static Face {
         static FACE: Face = Face {
             status: StatusCode::REQUEST_TIMEOUT,
@@ -63,12 +63,12 @@ impl Fault for HeadTimeout {
     }
 }
 
-/// The drain time is over and the app has not answered yet.
+/// The drain time is over and the app has not responded yet.
 #[derive(Debug, thiserror::Error)]
 #[error("the process is shutting down and the app has not responded yet")]
 pub struct ShuttingDown;
 
-impl Fault for ShuttingDown {
+impl Failure for ShuttingDown {
     fn face(&self) -> &'static Face {
         static FACE: Face = Face {
             status: StatusCode::SERVICE_UNAVAILABLE,
@@ -82,10 +82,10 @@ impl Fault for ShuttingDown {
     }
 }
 
-/// A fault and the circumstances a page may tell of.
+/// An error and the circumstances a page may tell of.
 #[derive(Debug)]
 pub(super) struct Refused<'a> {
-    pub(super) fault: &'a dyn Fault,
+    pub(super) error: &'a dyn Failure,
     pub(super) tenant: Option<&'a TenantView>,
     pub(super) host: &'a str,
     pub(super) subject: Option<(&'a str, u16)>,
@@ -95,8 +95,8 @@ pub(super) struct Refused<'a> {
 
 impl<'a> Refused<'a> {
     /// A request that was refused before its host was known to be well formed.
-    pub(super) fn unread(fault: &'a dyn Fault) -> Self {
-        Self { fault, tenant: None, host: "", subject: None, readable_socket: false }
+    pub(super) fn unread(error: &'a dyn Failure) -> Self {
+        Self { error, tenant: None, host: "", subject: None, readable_socket: false }
     }
 }
 
@@ -104,10 +104,10 @@ impl<'a> Refused<'a> {
 pub(super) fn page(
     worker: &Rc<Worker>,
     mut record: Record,
-    head: Option<&RequestHead>,
+    parts: Option<&RequestParts>,
     refused: &Refused<'_>,
-) -> Answer {
-    let face = refused.fault.face();
+) -> EdgeResponse {
+    let face = refused.error.face();
     record.refused(face);
     let occasion = Occasion {
         face,
@@ -116,23 +116,23 @@ pub(super) fn page(
         subject: refused.subject,
         request_id: record.id().as_str(),
     };
-    let (head, body) = worker.gallery.answer(&occasion, head);
-    whole(record, head, body)
+    let (parts, body) = worker.gallery.render(&occasion, parts);
+    whole(record, parts, body)
 }
 
-/// The app's answer. Its body is counted, watched and cut when access ends.
+/// The app's response. Its body is counted, watched and cut when access ends.
 pub(super) fn app(mut record: Record, watch: Watch, forwarded: Forwarded, plan: Plan) -> Reply {
-    let (mut head, framing, body) = match forwarded {
-        Forwarded::Answer(head, framing, body) => (head, framing, body),
+    let (mut parts, framing, body) = match forwarded {
+        Forwarded::Response(parts, framing, body) => (parts, framing, body),
         Forwarded::Switched(switched) => {
             return Reply::Switch(Box::new(Switch::tunnel(record, watch, switched)));
         }
     };
-    record.answered_by_app(head.status);
-    forward::set_framing(&mut head, plan.tenant.framing.value());
+    record.app_responded(parts.status);
+    forward::set_framing(&mut parts, plan.tenant.framing.value());
     let cookie = plan.session_cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok());
     if let Some(cookie) = cookie {
-        head.headers.append(header::SET_COOKIE, cookie);
+        parts.headers.append(header::SET_COOKIE, cookie);
     }
     let body = match watch.shape(body) {
         // Here already: nothing of it will be cut.
@@ -145,34 +145,39 @@ pub(super) fn app(mut record: Record, watch: Watch, forwarded: Forwarded, plan: 
         }
         body @ Payload::Stream(_) => Payload::cuttable(WatchedBody { body, watch, record }),
     };
-    Reply::Answer(Answer { head, framing, body, close: false })
+    Reply::Response(EdgeResponse { parts, framing, body, close: false })
 }
 
 /// The session cookie and the way to the same URL without its credential.
-pub(super) fn sign_in(record: Record, sign_in: SignIn) -> Answer {
-    let mut head = ours(StatusCode::SEE_OTHER);
+pub(super) fn sign_in(record: Record, sign_in: SignIn) -> EdgeResponse {
+    let mut parts = ours(StatusCode::SEE_OTHER);
     if let Ok(location) = HeaderValue::from_maybe_shared(sign_in.location) {
-        head.headers.insert(header::LOCATION, location);
+        parts.headers.insert(header::LOCATION, location);
     }
     if let Ok(cookie) = HeaderValue::try_from(sign_in.cookie) {
-        head.headers.insert(header::SET_COOKIE, cookie);
+        parts.headers.insert(header::SET_COOKIE, cookie);
     }
-    head.headers.insert(header::VARY, HeaderValue::from_static("Cookie"));
-    plain(record, head, Bytes::new())
+    parts.headers.insert(header::VARY, HeaderValue::from_static("Cookie"));
+    plain(record, parts, Bytes::new())
 }
 
 /// The way to the canonical host.
-pub(super) fn moved(record: Record, moved: &Moved) -> Answer {
-    let mut head = ours(StatusCode::TEMPORARY_REDIRECT);
+pub(super) fn moved(record: Record, moved: &Moved) -> EdgeResponse {
+    let mut parts = ours(StatusCode::TEMPORARY_REDIRECT);
     if let Ok(location) = HeaderValue::try_from(&moved.location) {
-        head.headers.insert(header::LOCATION, location);
+        parts.headers.insert(header::LOCATION, location);
     }
-    plain(record, head, Bytes::new())
+    plain(record, parts, Bytes::new())
 }
 
 /// The way from a listener that only leads on to https to the same URL there. Methods and bodies stay what they are (308).
-pub(super) fn to_https(record: Record, authority: &Authority, target: &[u8], port: u16) -> Answer {
-    let mut head = ours(StatusCode::PERMANENT_REDIRECT);
+pub(super) fn to_https(
+    record: Record,
+    authority: &Authority,
+    target: &[u8],
+    port: u16,
+) -> EdgeResponse {
+    let mut parts = ours(StatusCode::PERMANENT_REDIRECT);
     let mut location = format!("https://{}", authority.host).into_bytes();
     if port != 443 {
         location.extend_from_slice(format!(":{port}").as_bytes());
@@ -180,56 +185,56 @@ pub(super) fn to_https(record: Record, authority: &Authority, target: &[u8], por
     // `*` of OPTIONS is no path.
     location.extend_from_slice(if target.first() == Some(&b'/') { target } else { b"/" });
     if let Ok(location) = HeaderValue::from_maybe_shared(Bytes::from(location)) {
-        head.headers.insert(header::LOCATION, location);
+        parts.headers.insert(header::LOCATION, location);
     }
-    plain(record, head, Bytes::new())
+    plain(record, parts, Bytes::new())
 }
 
 /// What programs that only look ahead get: nothing of the app, and no session.
-pub(super) fn neutral(record: Record) -> Answer {
-    let mut head = ours(StatusCode::OK);
+pub(super) fn neutral(record: Record) -> EdgeResponse {
+    let mut parts = ours(StatusCode::OK);
     let html = HeaderValue::from_static("text/html; charset=utf-8");
-    head.headers.insert(header::CONTENT_TYPE, html);
-    head.headers.insert(header::CONTENT_SECURITY_POLICY, pages::nothing());
+    parts.headers.insert(header::CONTENT_TYPE, html);
+    parts.headers.insert(header::CONTENT_SECURITY_POLICY, pages::nothing());
     let robots = HeaderName::from_static("x-robots-tag");
-    head.headers.insert(robots, HeaderValue::from_static("noindex"));
+    parts.headers.insert(robots, HeaderValue::from_static("noindex"));
     let body = Bytes::from_static(b"<!doctype html><title>Preview</title>");
-    plain(record, head, body)
+    plain(record, parts, body)
 }
 
-/// The head of an answer of ours that is no page about a fault.
-pub(super) fn ours(status: StatusCode) -> ResponseHead {
-    let mut head = ResponseHead::new(status);
-    head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    head.headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+/// The headers of a response of ours that is no page about an error.
+pub(super) fn ours(status: StatusCode) -> ResponseParts {
+    let mut parts = ResponseParts::new(status);
+    parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    parts.headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     let source = HeaderName::from_static("x-preview-source");
-    head.headers.insert(source, HeaderValue::from_static("proxy"));
-    head
+    parts.headers.insert(source, HeaderValue::from_static("proxy"));
+    parts
 }
 
-/// An answer of ours that is no page about a fault.
-pub(super) fn plain(mut record: Record, mut head: ResponseHead, body: Bytes) -> Answer {
-    record.answered_by_us(head.status);
-    head.headers.insert(X_REQUEST_ID, record.id().header());
-    let bodiless = head.status == StatusCode::NO_CONTENT;
-    let answer = whole(record, head, body);
+/// A response of ours that is no page about an error.
+pub(super) fn plain(mut record: Record, mut parts: ResponseParts, body: Bytes) -> EdgeResponse {
+    record.proxy_responded(parts.status);
+    parts.headers.insert(X_REQUEST_ID, record.id().header());
+    let bodiless = parts.status == StatusCode::NO_CONTENT;
+    let response = whole(record, parts, body);
     if bodiless {
         // A 204 has no length either (RFC 9110 section 8.6).
-        Answer { framing: Framing::None, body: Payload::Empty, ..answer }
+        EdgeResponse { framing: Framing::None, body: Payload::Empty, ..response }
     } else {
-        answer
+        response
     }
 }
 
-fn whole(mut record: Record, head: ResponseHead, body: Bytes) -> Answer {
+fn whole(mut record: Record, parts: ResponseParts, body: Bytes) -> EdgeResponse {
     record.sent(body.len());
     record.complete();
     let framing = Framing::Length(u64::try_from(body.len()).unwrap_or(u64::MAX));
-    Answer { head, framing, body: Payload::Full(body), close: false }
+    EdgeResponse { parts, framing, body: Payload::Full(body), close: false }
 }
 
-/// What clients of gRPC are told when an answer breaks off. They read a status, where others must see that something is missing.
-pub fn last_words(error: BodyError) -> Option<HeaderMap> {
+/// What clients of gRPC are told when a response breaks off. They read a status, where others must see that something is missing.
+pub fn error_trailers(error: BodyError) -> Option<HeaderMap> {
     static BROKEN: Face = Face {
         status: StatusCode::BAD_GATEWAY,
         label: "connection_closed",

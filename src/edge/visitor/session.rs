@@ -1,4 +1,4 @@
-//! Our own endpoint on preview hosts: the token out of a body, and the answers.
+//! Our own endpoint on preview hosts: the token out of a body, and the responses.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -11,12 +11,12 @@ use http_body::Body;
 use serde_json::json;
 
 use super::reply::{self, Refused};
-use super::{Answer, Record, Worker};
-use crate::base::fault::Fault;
+use super::{EdgeResponse, Record, Worker};
+use crate::base::failure::Failure;
 use crate::edge::body::Payload;
 use crate::edge::gate::{RefusalReason, Says, Session};
 use crate::edge::headers::Headers;
-use crate::edge::message::{RequestHead, ResponseHead};
+use crate::edge::message::{RequestParts, ResponseParts};
 use crate::edge::pages;
 
 /// The longest body that is read: a token, and a little around it.
@@ -34,34 +34,34 @@ pub(super) async fn whole(mut body: Payload) -> Result<Bytes, RefusalReason> {
     Ok(whole.freeze())
 }
 
-/// The answer.
-pub(super) fn answer(
+/// The response.
+pub(super) fn respond(
     worker: &Rc<Worker>,
     record: Record,
-    (head, host): (&RequestHead, &str),
+    (parts, host): (&RequestParts, &str),
     session: Session,
-) -> Answer {
-    let mut answer = match session.says {
+) -> EdgeResponse {
+    let mut response = match session.says {
         Says::Refused(reason) => {
             let refused = Refused {
-                fault: &reason,
+                error: &reason,
                 tenant: Some(&session.tenant),
                 host,
                 subject: None,
                 readable_socket: false,
             };
-            reply::page(worker, record, Some(head), &refused)
+            reply::page(worker, record, Some(parts), &refused)
         }
         Says::Approved => reply::plain(record, approval(), Bytes::new()),
         Says::Renewed { cookie, renewal } => {
             if let Some(renewal) = renewal {
                 worker.renewals.send(renewal);
             }
-            let mut answer = reply::ours(StatusCode::NO_CONTENT);
+            let mut response = reply::ours(StatusCode::NO_CONTENT);
             if let Ok(cookie) = HeaderValue::try_from(cookie) {
-                answer.headers.insert(header::SET_COOKIE, cookie);
+                response.headers.insert(header::SET_COOKIE, cookie);
             }
-            reply::plain(record, answer, Bytes::new())
+            reply::plain(record, response, Bytes::new())
         }
         Says::Standing { public, cookie } => {
             let body = json!({
@@ -71,21 +71,21 @@ pub(super) fn answer(
                 "expires_at": cookie.and_then(Result::ok).flatten(),
                 "code": cookie.and_then(Result::err).map(|reason| reason.face().label),
             });
-            let mut answer = reply::ours(StatusCode::OK);
+            let mut response = reply::ours(StatusCode::OK);
             let kind = HeaderValue::from_static("application/json");
-            answer.headers.insert(header::CONTENT_TYPE, kind);
-            answer.headers.insert(header::CONTENT_SECURITY_POLICY, pages::nothing());
+            response.headers.insert(header::CONTENT_TYPE, kind);
+            response.headers.insert(header::CONTENT_SECURITY_POLICY, pages::nothing());
             let nosniff = HeaderValue::from_static("nosniff");
-            answer.headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
-            reply::plain(record, answer, body.to_string().into())
+            response.headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+            reply::plain(record, response, body.to_string().into())
         }
     };
-    let origin = head.headers.get(header::ORIGIN).filter(|_| session.readable);
-    share(&mut answer.head.headers, origin);
-    answer
+    let origin = parts.headers.get(header::ORIGIN).filter(|_| session.readable);
+    share(&mut response.parts.headers, origin);
+    response
 }
 
-/// Lets a page read the answer; what a cache keeps is kept for that page alone.
+/// Lets a page read the response; what a cache keeps is kept for that page alone.
 fn share(headers: &mut Headers, origin: Option<&HeaderValue>) {
     headers.append(header::VARY, HeaderValue::from_static("Origin, Cookie"));
     if let Some(origin) = origin {
@@ -97,13 +97,13 @@ fn share(headers: &mut Headers, origin: Option<&HeaderValue>) {
     }
 }
 
-fn approval() -> ResponseHead {
-    let mut head = reply::ours(StatusCode::NO_CONTENT);
+fn approval() -> ResponseParts {
+    let mut parts = reply::ours(StatusCode::NO_CONTENT);
     let mut set = |name: HeaderName, value| {
-        head.headers.insert(name, HeaderValue::from_static(value));
+        parts.headers.insert(name, HeaderValue::from_static(value));
     };
     set(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST");
     set(header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, x-miosa-preview-token");
     set(header::ACCESS_CONTROL_MAX_AGE, "600");
-    head
+    parts
 }

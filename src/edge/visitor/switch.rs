@@ -9,10 +9,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::{Ending, Record, Watch, Worker};
-use crate::base::fault::{Face, Fault};
+use crate::base::failure::{Face, Failure};
 use crate::edge::connection::{Outbox, Stream};
-use crate::edge::forward::{Switched, Tunnel, TunnelEnd, TunnelTally, close_frame, refusal_head};
-use crate::edge::message::{RequestHead, ResponseHead};
+use crate::edge::forward::{
+    Switched, Tunnel, TunnelEnd, TunnelTally, close_frame, refusal_response,
+};
+use crate::edge::message::{RequestParts, ResponseParts};
 
 /// Close code when the process ends (RFC 6455 section 7.4.1).
 const GOING_AWAY: (u16, &str) = (1001, "going away");
@@ -25,7 +27,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Switch {
     /// The 101.
-    pub head: ResponseHead,
+    pub parts: ResponseParts,
     kind: Kind,
     record: Option<Record>,
 }
@@ -39,18 +41,18 @@ enum Kind {
 impl Switch {
     /// A tunnel to the sandbox.
     pub(super) fn tunnel(mut record: Record, watch: Watch, switched: Switched) -> Self {
-        record.answered_by_app(switched.head.status);
+        record.app_responded(switched.parts.status);
         record.settle();
         let tunnel = switched.tunnel.shaped([watch.shaper(), watch.shaper()]);
         let kind = Kind::Tunnel(Box::new((tunnel, watch)));
-        Self { head: switched.head, kind, record: Some(record) }
+        Self { parts: switched.parts, kind, record: Some(record) }
     }
 
-    /// A completed handshake and a close frame with the status and the reason of a fault.
-    pub(super) fn farewell(request: &RequestHead, face: &Face) -> Option<Self> {
-        let head = refusal_head(request)?;
+    /// A completed handshake and a close frame with the status and the reason of an error.
+    pub(super) fn farewell(request: &RequestParts, face: &Face) -> Option<Self> {
+        let parts = refusal_response(request)?;
         let frame = close_frame(close_code(face), face.label);
-        Some(Self { head, kind: Kind::Farewell(frame), record: None })
+        Some(Self { parts, kind: Kind::Farewell(frame), record: None })
     }
 
     /// Attaches the record.
@@ -63,7 +65,7 @@ fn close_code(face: &Face) -> u16 {
     CODE_BASE + face.status.as_u16()
 }
 
-/// Runs what follows the 101 on the visitor's bare stream; `read_ahead` is what the visitor sent after its head. It may go on for long and do
+/// Runs what follows the 101 on the visitor's bare stream; `read_ahead` is what the visitor sent after its headers. It may go on for long and do
 /// little, so it holds what it needs and no more: what came in boxes is taken out of them before it begins.
 pub fn run(
     switch: Box<Switch>,
@@ -71,8 +73,8 @@ pub fn run(
     read_ahead: BytesMut,
     worker: &Rc<Worker>,
 ) -> Pin<Box<dyn Future<Output = ()> + '_>> {
-    // The head's fields are slices of all that was read with it.
-    let Switch { head: _, kind, record } = *switch;
+    // The headers' fields are slices of all that was read with it.
+    let Switch { parts: _, kind, record } = *switch;
     match kind {
         Kind::Tunnel(both) => {
             let (tunnel, watch) = *both;

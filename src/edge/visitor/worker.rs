@@ -267,7 +267,7 @@ impl Worker {
         self.ids.next()
     }
 
-    /// Adds what every answer has: a date (RFC 9110 section 6.6.1), and over https the promise that it will stay so (RFC 6797).
+    /// Adds what every response has: a date (RFC 9110 section 6.6.1), and over https the promise that it will stay so (RFC 6797).
     pub(super) fn finish(&self, headers: &mut Headers, secure: bool) {
         if secure && let Some(promise) = &*self.hsts.borrow() {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, promise.clone());
@@ -291,7 +291,7 @@ impl Worker {
         headers.append(header::DATE, date.1.clone());
     }
 
-    /// From now on idle connections close and busy ones close after their answer.
+    /// From now on idle connections close and busy ones close after their response.
     pub fn drain(&self) {
         self.stage.set(Stage::Draining);
         self.deadlines.wake_all();

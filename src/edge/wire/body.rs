@@ -4,15 +4,15 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
 use http::header;
 
-use super::fault::BodyFault;
-use super::head;
+use super::error::DecodeError;
+use super::header_lines;
 use crate::edge::message::Framing;
 
 /// The longest chunk-size line without its extension: 16 hex digits.
 const MAX_SIZE_DIGITS: usize = 16;
-/// Extensions of all chunks of a message together, octets. They are read and dropped.
+/// Extensions of all chunks of a message together, bytes. They are read and dropped.
 const MAX_EXTENSIONS: usize = 16 << 10;
-/// A trailer section, octets and fields.
+/// A trailer section, bytes and fields.
 const MAX_TRAILERS: usize = 16 << 10;
 const MAX_TRAILER_FIELDS: usize = 64;
 
@@ -67,7 +67,7 @@ impl BodyDecoder {
             Framing::None | Framing::Length(0) => State::Done,
             Framing::Length(length) => State::Length(length),
             Framing::Chunked => State::ChunkSize,
-            // A request never ends with its connection: there would be nobody left to answer.
+            // A request never ends with its connection: there would be nobody left to respond to.
             Framing::UntilClose if direction == Direction::Request => State::Done,
             Framing::UntilClose => State::UntilClose,
         };
@@ -86,7 +86,7 @@ impl BodyDecoder {
         matches!(self.state, State::Done)
     }
 
-    /// Octets left of the whole body, where that is known.
+    /// Bytes left of the whole body, where that is known.
     pub fn remaining(&self) -> Option<u64> {
         match self.state {
             State::Length(left) => Some(left),
@@ -95,16 +95,16 @@ impl BodyDecoder {
         }
     }
 
-    /// Notes that octets of a body of known length went another way, no more than are left.
-    pub fn passed(&mut self, octets: u64) {
+    /// Notes that bytes of a body of known length went another way, no more than are left.
+    pub fn passed(&mut self, bytes: u64) {
         if let State::Length(left) = self.state {
-            let left = left.saturating_sub(octets);
+            let left = left.saturating_sub(bytes);
             self.state = if left == 0 { State::Done } else { State::Length(left) };
         }
     }
 
     /// Takes what it can from the front of `buf`, without copying.
-    pub fn decode(&mut self, buf: &mut BytesMut) -> Result<Decoded, BodyFault> {
+    pub fn decode(&mut self, buf: &mut BytesMut) -> Result<Decoded, DecodeError> {
         loop {
             match self.state {
                 State::Done => {
@@ -133,7 +133,7 @@ impl BodyDecoder {
                         self.state = State::ChunkSize;
                     }
                     (Some(b'\r'), None) => return Ok(Decoded::NeedMore),
-                    _ => return Err(BodyFault::Chunk),
+                    _ => return Err(DecodeError::Chunk),
                 },
                 State::Trailers => {
                     if !self.trailer_line(buf)? {
@@ -145,63 +145,63 @@ impl BodyDecoder {
     }
 
     /// The other end closed the connection: an error unless the body was over or ends that way.
-    pub fn end_of_stream(&mut self) -> Result<(), BodyFault> {
+    pub fn end_of_stream(&mut self) -> Result<(), DecodeError> {
         match self.state {
             State::Done => Ok(()),
             State::UntilClose => {
                 self.state = State::Done;
                 Ok(())
             }
-            _ => Err(BodyFault::Truncated),
+            _ => Err(DecodeError::Truncated),
         }
     }
 
-    fn chunk_size(&mut self, buf: &mut BytesMut) -> Result<Option<u64>, BodyFault> {
+    fn chunk_size(&mut self, buf: &mut BytesMut) -> Result<Option<u64>, DecodeError> {
         let digits =
             buf.iter().take(MAX_SIZE_DIGITS + 1).take_while(|b| b.is_ascii_hexdigit()).count();
         if digits > MAX_SIZE_DIGITS {
-            return Err(BodyFault::Chunk);
+            return Err(DecodeError::Chunk);
         }
         let rest = buf.get(digits..).unwrap_or_default();
         let Some(first) = rest.first() else { return Ok(None) };
         if digits == 0 || !matches!(first, b';' | b'\r') {
-            return Err(BodyFault::Chunk);
+            return Err(DecodeError::Chunk);
         }
         let Some(lf) = memchr::memchr(b'\n', rest) else {
             // Until the line ends it may only hold an extension, within its limit.
             return self.extension(rest.strip_suffix(b"\r").unwrap_or(rest)).map(|_| None);
         };
         let extension =
-            rest.get(..lf).and_then(|line| line.strip_suffix(b"\r")).ok_or(BodyFault::Chunk)?;
+            rest.get(..lf).and_then(|line| line.strip_suffix(b"\r")).ok_or(DecodeError::Chunk)?;
         self.extensions = self.extension(extension)?;
         let size = buf.iter().take(digits).try_fold(0_u64, |sum, digit| {
             let value = char::from(*digit).to_digit(16)?;
             sum.checked_mul(16)?.checked_add(u64::from(value))
         });
         buf.advance(digits + lf + 1);
-        size.map(Some).ok_or(BodyFault::Chunk)
+        size.map(Some).ok_or(DecodeError::Chunk)
     }
 
     /// Judges a chunk extension and gives the new total.
-    fn extension(&self, extension: &[u8]) -> Result<usize, BodyFault> {
+    fn extension(&self, extension: &[u8]) -> Result<usize, DecodeError> {
         let starts_well = extension.first().is_none_or(|b| *b == b';');
         let plain = extension.iter().all(|b| matches!(b, b'\t' | 0x20..=0x7e | 0x80..));
         if !starts_well || !plain {
-            return Err(BodyFault::Chunk);
+            return Err(DecodeError::Chunk);
         }
         let total = self.extensions + extension.len();
-        if total > MAX_EXTENSIONS { Err(BodyFault::Extensions) } else { Ok(total) }
+        if total > MAX_EXTENSIONS { Err(DecodeError::Extensions) } else { Ok(total) }
     }
 
     /// Reads one line of the trailer section; false when more bytes are needed.
-    fn trailer_line(&mut self, buf: &mut BytesMut) -> Result<bool, BodyFault> {
+    fn trailer_line(&mut self, buf: &mut BytesMut) -> Result<bool, DecodeError> {
         let Some(lf) = memchr::memchr(b'\n', buf) else {
             let too_long = self.trailer_bytes + buf.len() > MAX_TRAILERS;
-            return if too_long { Err(BodyFault::Trailers) } else { Ok(false) };
+            return if too_long { Err(DecodeError::Trailers) } else { Ok(false) };
         };
         self.trailer_bytes += lf + 1;
         if lf == 0 || buf.get(lf - 1) != Some(&b'\r') || self.trailer_bytes > MAX_TRAILERS {
-            return Err(BodyFault::Trailers);
+            return Err(DecodeError::Trailers);
         }
         let line = buf.split_to(lf + 1).freeze();
         if line.len() == 2 {
@@ -210,9 +210,10 @@ impl BodyDecoder {
         }
         self.trailer_fields += 1;
         if self.trailer_fields > MAX_TRAILER_FIELDS {
-            return Err(BodyFault::Trailers);
+            return Err(DecodeError::Trailers);
         }
-        let (name, value) = head::field(&line, (0, lf - 1)).map_err(|_| BodyFault::Trailers)?;
+        let (name, value) =
+            header_lines::field(&line, (0, lf - 1)).map_err(|_| DecodeError::Trailers)?;
         if may_trail(&name, self.direction) {
             self.trailers.get_or_insert_default().append(name, value);
         }

@@ -1,19 +1,19 @@
-//! What can be told of a request that is refused: enough to answer it in a form that its sender can show.
+//! What can be told of a request that is refused: enough to respond to it in a form that its sender can show.
 
 use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
 
 use crate::edge::headers::Headers;
-use crate::edge::message::{Minor, RequestHead};
+use crate::edge::message::{Minor, RequestParts};
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// Looks for what a refused head says about the answer it wants, in whatever there is of it. Nothing else of the result may be
-/// relied on, and nothing is decided by it. Of cookies only their presence is told. `None` when the head does not say.
-pub fn glimpse(head: &[u8]) -> Option<RequestHead> {
+/// Looks for what refused headers say about the response they want, in whatever there is of them. Nothing else of the result may be
+/// relied on, and nothing is decided by it. Of cookies only their presence is told. `None` when the headers do not say.
+pub fn glimpse(section: &[u8]) -> Option<RequestParts> {
     let mut headers = Headers::new();
-    for line in head.split(|b| *b == b'\n').skip(1) {
+    for line in section.split(|b| *b == b'\n').skip(1) {
         let mut parts = line.splitn(2, |b| *b == b':');
         let (Some(name), Some(value)) = (parts.next(), parts.next()) else { continue };
         let wanted = [header::ACCEPT, SEC_FETCH_DEST, header::COOKIE];
@@ -27,8 +27,8 @@ pub fn glimpse(head: &[u8]) -> Option<RequestHead> {
         }
     }
     let says = headers.contains_key(header::ACCEPT) || headers.contains_key(&SEC_FETCH_DEST);
-    says.then(|| RequestHead {
-        method: if head.starts_with(b"HEAD ") { Method::HEAD } else { Method::GET },
+    says.then(|| RequestParts {
+        method: if section.starts_with(b"HEAD ") { Method::HEAD } else { Method::GET },
         target: Bytes::new(),
         authority: Bytes::new(),
         minor: Minor::One,

@@ -1,20 +1,20 @@
-//! Response heads. A sandbox is judged as strictly as a visitor: what is not clearly one answer is not passed on.
+//! Response headers. A sandbox is judged as strictly as a visitor: what is not clearly one response is not passed on.
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::Limits;
-use super::fault::ResponseFault;
-use super::head::{self, HeadScan, Options};
+use super::error::ResponseError;
+use super::header_lines::{self, HeaderScan, Options};
 use crate::edge::headers::Headers;
-use crate::edge::message::{Framing, Minor, ResponseHead};
+use crate::edge::message::{Framing, Minor, ResponseParts};
 
-/// A response whose head is complete.
+/// A response whose headers are complete.
 #[derive(Debug)]
 pub struct ParsedResponse {
-    /// The head, canonical.
-    pub head: ResponseHead,
+    /// The headers, canonical.
+    pub parts: ResponseParts,
     /// How its body is framed, given the request's method.
     pub framing: Framing,
     /// Whether the sandbox will keep the connection open.
@@ -23,31 +23,31 @@ pub struct ParsedResponse {
     pub keep_alive_timeout: Option<u32>,
 }
 
-/// Reads a response head from the front of `buf`; `None` when more bytes are needed. `method` is the request's.
+/// Reads response headers from the front of `buf`; `None` when more bytes are needed. `method` is the request's.
 pub fn parse_response(
     buf: &mut BytesMut,
-    scan: &mut HeadScan,
+    scan: &mut HeaderScan,
     method: &Method,
     limits: &Limits,
-) -> Result<Option<ParsedResponse>, ResponseFault> {
+) -> Result<Option<ParsedResponse>, ResponseError> {
     // What does not begin like a status line never becomes one: no need to wait for a line end that may never come.
     let start = b"HTTP/1.";
     if scan.found() == 0 && !buf.iter().zip(start).all(|(is, should)| is == should) {
-        return Err(ResponseFault::StatusLine);
+        return Err(ResponseError::StatusLine);
     }
     let Some(end) = scan.scan(buf, limits)? else { return Ok(None) };
     let mut lines = scan.take_lines();
-    let head = buf.split_to(end).freeze();
-    let first = lines.next().ok_or(ResponseFault::StatusLine)?;
-    let (minor, status, reason) = status_line(&head, first)?;
+    let section = buf.split_to(end).freeze();
+    let first = lines.next().ok_or(ResponseError::StatusLine)?;
+    let (minor, status, reason) = status_line(&section, first)?;
     let mut read =
         Reading { headers: Headers::with_capacity(lines.len() + 4), ..Reading::default() };
     for line in lines {
-        read.field(&head, line)?;
+        read.field(&section, line)?;
     }
     let framing = read.framing(minor, status, method)?;
     Ok(Some(ParsedResponse {
-        head: ResponseHead { status, reason, headers: read.headers },
+        parts: ResponseParts { status, reason, headers: read.headers },
         framing,
         keep_alive: read.options.persists(minor),
         keep_alive_timeout: read.timeout,
@@ -55,18 +55,18 @@ pub fn parse_response(
 }
 
 fn status_line(
-    head: &Bytes,
+    section: &Bytes,
     (start, end): (usize, usize),
-) -> Result<(Minor, StatusCode, Bytes), ResponseFault> {
-    let line = head.get(start..end).unwrap_or_default();
-    let (version, rest) = line.split_at_checked(9).ok_or(ResponseFault::StatusLine)?;
+) -> Result<(Minor, StatusCode, Bytes), ResponseError> {
+    let line = section.get(start..end).unwrap_or_default();
+    let (version, rest) = line.split_at_checked(9).ok_or(ResponseError::StatusLine)?;
     let minor = match version {
         b"HTTP/1.1 " => Minor::One,
         b"HTTP/1.0 " => Minor::Zero,
-        _ => return Err(ResponseFault::StatusLine),
+        _ => return Err(ResponseError::StatusLine),
     };
-    let (digits, reason) = rest.split_at_checked(3).ok_or(ResponseFault::StatusLine)?;
-    let status = StatusCode::from_bytes(digits).map_err(|_| ResponseFault::StatusLine)?;
+    let (digits, reason) = rest.split_at_checked(3).ok_or(ResponseError::StatusLine)?;
+    let status = StatusCode::from_bytes(digits).map_err(|_| ResponseError::StatusLine)?;
     // The space before an empty reason is often left out.
     let reason_ok = match reason {
         [] => true,
@@ -74,9 +74,9 @@ fn status_line(
         _ => false,
     };
     if !reason_ok || status.as_u16() > 599 {
-        return Err(ResponseFault::StatusLine);
+        return Err(ResponseError::StatusLine);
     }
-    Ok((minor, status, head.slice(end.min(start + 13)..end)))
+    Ok((minor, status, section.slice(end.min(start + 13)..end)))
 }
 
 #[derive(Default)]
@@ -89,24 +89,25 @@ struct Reading {
 }
 
 impl Reading {
-    fn field(&mut self, head: &Bytes, line: (usize, usize)) -> Result<(), ResponseFault> {
-        let (name, value) = head::field(head, line)?;
+    fn field(&mut self, section: &Bytes, line: (usize, usize)) -> Result<(), ResponseError> {
+        let (name, value) = header_lines::field(section, line)?;
         match name {
             header::CONTENT_LENGTH => {
-                let length = head::content_length(&value).ok_or(ResponseFault::ContentLength)?;
+                let length =
+                    header_lines::content_length(&value).ok_or(ResponseError::ContentLength)?;
                 if self.length.replace(length).is_some() {
-                    return Err(ResponseFault::ContentLength);
+                    return Err(ResponseError::ContentLength);
                 }
             }
             header::TRANSFER_ENCODING => {
                 if self.chunked || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
-                    return Err(ResponseFault::Coding);
+                    return Err(ResponseError::Coding);
                 }
                 self.chunked = true;
             }
             name => {
                 if name == header::CONNECTION {
-                    self.options.read(&value).ok_or(ResponseFault::Field)?;
+                    self.options.read(&value).ok_or(ResponseError::Field)?;
                 } else if name.as_str() == "keep-alive" {
                     self.timeout = timeout(&value);
                 }
@@ -122,12 +123,12 @@ impl Reading {
         minor: Minor,
         status: StatusCode,
         method: &Method,
-    ) -> Result<Framing, ResponseFault> {
+    ) -> Result<Framing, ResponseError> {
         if self.chunked && self.length.is_some() {
-            return Err(ResponseFault::LengthAndCoding);
+            return Err(ResponseError::LengthAndCoding);
         }
         if self.chunked && minor == Minor::Zero {
-            return Err(ResponseFault::Coding);
+            return Err(ResponseError::Coding);
         }
         let bodiless = status.is_informational() || status == StatusCode::NO_CONTENT;
         if bodiless {

@@ -5,10 +5,10 @@ use http::{HeaderMap, Method};
 use proptest::prelude::*;
 
 use super::*;
-use crate::base::fault::Fault as _;
+use crate::base::failure::Failure as _;
 use crate::edge::gate::{Arrival, Visit};
 use crate::edge::headers::Headers;
-use crate::edge::message::{Framing, Minor, RequestHead, ResponseHead};
+use crate::edge::message::{Framing, Minor, RequestParts, ResponseParts};
 
 #[path = "../../../tests/vectors/mod.rs"]
 mod vectors;
@@ -17,16 +17,16 @@ use vectors::{BROKEN_CHUNKS, Expect, REQUESTS};
 
 const HOST: &str = "3000-demo.sandbox.example";
 
-/// What a parser says of a whole request: a status, or its head, framing and body.
-type Verdict = Result<(RequestHead, Framing, Vec<u8>), u16>;
+/// What a parser says of a whole request: a status, or its headers, framing and body.
+type Verdict = Result<(RequestParts, Framing, Vec<u8>), u16>;
 
-/// Feeds bytes piece by piece, as a socket would, and reads head and body. `None` when more would be needed.
+/// Feeds bytes piece by piece, as a socket would, and reads headers and body. `None` when more would be needed.
 fn judge(bytes: &[u8], step: usize) -> Option<Verdict> {
-    let (mut buf, mut scan) = (BytesMut::new(), HeadScan::default());
+    let (mut buf, mut scan) = (BytesMut::new(), HeaderScan::default());
     let mut pieces = bytes.chunks(step.max(1));
     let parsed = loop {
         match parse_request(&mut buf, &mut scan, &Limits::default()) {
-            Err(fault) => return Some(Err(fault.face().status.as_u16())),
+            Err(error) => return Some(Err(error.face().status.as_u16())),
             Ok(Some(parsed)) => break parsed,
             Ok(None) => buf.extend_from_slice(pieces.next()?),
         }
@@ -37,7 +37,7 @@ fn judge(bytes: &[u8], step: usize) -> Option<Verdict> {
         has_body: parsed.framing != Framing::None,
     };
     // What is judged on the parsed request belongs to the edge as well.
-    if let Err(reason) = Visit::read(&parsed.head, arrival) {
+    if let Err(reason) = Visit::read(&parsed.parts, arrival) {
         return Some(Err(reason.face().status.as_u16()));
     }
     let mut decoder = BodyDecoder::new(parsed.framing, Direction::Request);
@@ -45,7 +45,7 @@ fn judge(bytes: &[u8], step: usize) -> Option<Verdict> {
     loop {
         match decoder.decode(&mut buf) {
             Err(_) => return Some(Err(400)),
-            Ok(Decoded::Done) => return Some(Ok((parsed.head, parsed.framing, body))),
+            Ok(Decoded::Done) => return Some(Ok((parsed.parts, parsed.framing, body))),
             Ok(Decoded::Data(data)) => body.extend_from_slice(&data),
             Ok(Decoded::Trailers(_)) => {}
             Ok(Decoded::NeedMore) => buf.extend_from_slice(pieces.next()?),
@@ -101,9 +101,9 @@ fn broken_chunks_never_become_a_whole_body() {
     for (name, text) in BROKEN_CHUNKS {
         for step in [1, 5, usize::MAX] {
             let body = text.replace('⏎', "\r\n");
-            let head =
+            let headers =
                 format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n");
-            let verdict = judge(format!("{head}{body}").as_bytes(), step);
+            let verdict = judge(format!("{headers}{body}").as_bytes(), step);
             // Refused, or still waiting for what never comes: never whole.
             assert!(!matches!(verdict, Some(Ok(_))), "{name} in pieces of {step}: {verdict:?}");
         }
@@ -111,18 +111,18 @@ fn broken_chunks_never_become_a_whole_body() {
 }
 
 #[test]
-fn limits_are_enforced_before_a_head_is_complete() {
+fn limits_are_enforced_before_the_headers_are_complete() {
     let check = |bytes: &[u8], status: u16| {
         assert!(matches!(judge(bytes, 4096), Some(Err(got)) if got == status), "{status}");
     };
-    let head = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n");
-    check(format!("{head}X: {}", "a".repeat(17 << 10)).as_bytes(), 431);
-    check(format!("{head}Cookie: {}", "a".repeat(65 << 10)).as_bytes(), 431);
-    let cookies = format!("{head}cOOkie: {}\r\n\r\n", "a".repeat(60 << 10));
+    let headers = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n");
+    check(format!("{headers}X: {}", "a".repeat(17 << 10)).as_bytes(), 431);
+    check(format!("{headers}Cookie: {}", "a".repeat(65 << 10)).as_bytes(), 431);
+    let cookies = format!("{headers}cOOkie: {}\r\n\r\n", "a".repeat(60 << 10));
     assert!(matches!(judge(cookies.as_bytes(), 4096), Some(Ok(_))), "one line of cookies");
-    check(format!("{head}{}", "X-A: b\r\n".repeat(101)).as_bytes(), 431);
+    check(format!("{headers}{}", "X-A: b\r\n".repeat(101)).as_bytes(), 431);
     let line = format!("X: {}\r\n", "a".repeat(8 << 10));
-    check(format!("{head}{}", line.repeat(9)).as_bytes(), 431);
+    check(format!("{headers}{}", line.repeat(9)).as_bytes(), 431);
     check(format!("GET /{}", "a".repeat(20 << 10)).as_bytes(), 414);
     check(
         format!("GET /{} HTTP/1.1\r\nHost: {HOST}\r\n\r\n", "a".repeat(16 << 10)).as_bytes(),
@@ -136,15 +136,15 @@ fn limits_are_enforced_before_a_head_is_complete() {
 }
 
 #[test]
-fn a_slow_head_is_not_scanned_again_from_its_start() {
+fn slow_headers_are_not_scanned_again_from_their_start() {
     let request =
         format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n{}\r\n", "X-A: 0123456789\r\n".repeat(90));
     assert!(matches!(judge(request.as_bytes(), 1), Some(Ok(_))));
 }
 
-fn response(text: &str, method: &Method) -> Result<Option<ParsedResponse>, ResponseFault> {
+fn response(text: &str, method: &Method) -> Result<Option<ParsedResponse>, ResponseError> {
     let mut buf = BytesMut::from(text.replace('⏎', "\r\n").as_bytes());
-    parse_response(&mut buf, &mut HeadScan::default(), method, &Limits::default())
+    parse_response(&mut buf, &mut HeaderScan::default(), method, &Limits::default())
 }
 
 #[test]
@@ -205,25 +205,25 @@ fn responses_are_judged_as_strictly() {
     assert_eq!(hint.unwrap().unwrap().keep_alive_timeout, Some(5));
 }
 
-fn written(head: &RequestHead, framing: Framing) -> Vec<u8> {
+fn written(parts: &RequestParts, framing: Framing) -> Vec<u8> {
     let mut out = BytesMut::new();
-    write_request(&mut out, head, framing);
+    write_request(&mut out, parts, framing);
     out.to_vec()
 }
 
 #[test]
 fn what_is_accepted_is_written_in_one_canonical_form() {
     for vector in REQUESTS.iter().filter(|vector| vector.expect == Expect::Accept) {
-        let Some(Ok((head, framing, body))) = judge(&vector.bytes(HOST), usize::MAX) else {
+        let Some(Ok((parts, framing, body))) = judge(&vector.bytes(HOST), usize::MAX) else {
             panic!("{}", vector.name);
         };
-        let once = written(&head, framing);
+        let once = written(&parts, framing);
         let mut whole = once.clone();
         match framing {
             Framing::Chunked => {
                 if !body.is_empty() {
                     let mut chunk = BytesMut::new();
-                    write_chunk_head(&mut chunk, body.len());
+                    write_chunk_size(&mut chunk, body.len());
                     whole.extend_from_slice(&chunk);
                     whole.extend_from_slice(&body);
                     whole.extend_from_slice(CHUNK_TAIL);
@@ -242,7 +242,7 @@ fn what_is_accepted_is_written_in_one_canonical_form() {
 }
 
 #[test]
-fn chunk_heads_are_hexadecimal_without_leading_zeros() {
+fn chunk_sizes_are_hexadecimal_without_leading_zeros() {
     for (length, text) in [
         (1, "1"),
         (9, "9"),
@@ -254,17 +254,17 @@ fn chunk_heads_are_hexadecimal_without_leading_zeros() {
         (65536, "10000"),
     ] {
         let mut out = BytesMut::new();
-        write_chunk_head(&mut out, length);
+        write_chunk_size(&mut out, length);
         assert_eq!(out, format!("{text}\r\n").as_bytes());
     }
 }
 
 #[test]
-fn an_answer_says_its_length_once() {
+fn a_response_states_its_length_once() {
     let mut out = BytesMut::new();
-    let mut head = ResponseHead::new(http::StatusCode::OK);
-    head.headers.insert(http::HeaderName::from_static("x-a"), "b".parse().unwrap());
-    write_response(&mut out, &head, Framing::Length(3), ConnectionField::Close);
+    let mut parts = ResponseParts::new(http::StatusCode::OK);
+    parts.headers.insert(http::HeaderName::from_static("x-a"), "b".parse().unwrap());
+    write_response(&mut out, &parts, Framing::Length(3), ConnectionField::Close);
     assert_eq!(
         &out[..],
         b"HTTP/1.1 200 OK\r\nx-a: b\r\ncontent-length: 3\r\nconnection: close\r\n\r\n"
@@ -289,7 +289,7 @@ fn trailers_that_could_do_harm_are_dropped() {
 fn a_body_that_ends_early_is_never_taken_for_whole() {
     for framing in [Framing::Length(5), Framing::Chunked] {
         let mut decoder = BodyDecoder::new(framing, Direction::Response);
-        assert_eq!(decoder.end_of_stream(), Err(BodyFault::Truncated));
+        assert_eq!(decoder.end_of_stream(), Err(DecodeError::Truncated));
     }
     let mut until_close = BodyDecoder::new(Framing::UntilClose, Direction::Response);
     assert_eq!(until_close.end_of_stream(), Ok(()));
@@ -301,7 +301,7 @@ proptest! {
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), step in 1_usize..50) {
         judge(&bytes, step);
         let mut buf = BytesMut::from(&bytes[..]);
-        drop(parse_response(&mut buf, &mut HeadScan::default(), &Method::GET, &Limits::default()));
+        drop(parse_response(&mut buf, &mut HeaderScan::default(), &Method::GET, &Limits::default()));
         let mut decoder = BodyDecoder::new(Framing::Chunked, Direction::Response);
         let mut buf = BytesMut::from(&bytes[..]);
         while matches!(decoder.decode(&mut buf), Ok(Decoded::Data(_) | Decoded::Trailers(_))) {}
@@ -319,7 +319,7 @@ proptest! {
             let name = format!("x-{name}");
             headers.append(http::HeaderName::try_from(name).unwrap(), value.parse().unwrap());
         }
-        let head = RequestHead {
+        let parts = RequestParts {
             method: Method::POST,
             target: target.into(),
             authority: HOST.into(),
@@ -327,12 +327,12 @@ proptest! {
             headers,
         };
         let framing = Framing::Length(u64::try_from(body.len()).unwrap());
-        let mut bytes = written(&head, framing);
+        let mut bytes = written(&parts, framing);
         bytes.extend_from_slice(&body);
         let (again, framing_again, body_again) = judge(&bytes, step).unwrap().unwrap();
         prop_assert_eq!(framing_again, framing);
         prop_assert_eq!(body_again, body);
-        prop_assert_eq!(&again.target, &head.target);
-        prop_assert_eq!(&again.headers, &head.headers);
+        prop_assert_eq!(&again.target, &parts.target);
+        prop_assert_eq!(&again.headers, &parts.headers);
     }
 }

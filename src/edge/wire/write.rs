@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::edge::message::{Framing, RequestHead, ResponseHead};
+use crate::edge::message::{Framing, RequestParts, ResponseParts};
 
 /// What ends the data of a chunk.
 pub const CHUNK_TAIL: &[u8] = b"\r\n";
@@ -11,7 +11,7 @@ pub const CHUNK_TAIL: &[u8] = b"\r\n";
 /// What a response says of the connection it came on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionField {
-    /// Nothing: it stays open, or the head itself says what becomes of it (101).
+    /// Nothing: it stays open, or the headers themselves say what becomes of it (101).
     None,
     /// `close`.
     Close,
@@ -19,30 +19,30 @@ pub enum ConnectionField {
     KeepAlive,
 }
 
-/// Writes a request head. `authority` becomes the one `Host`, in first place.
-pub fn write_request(out: &mut BytesMut, head: &RequestHead, framing: Framing) {
-    out.reserve(64 + head.target.len() + head.authority.len() + size(head.headers.iter()));
-    out.extend_from_slice(head.method.as_str().as_bytes());
+/// Writes request headers. `authority` becomes the one `Host`, in first place.
+pub fn write_request(out: &mut BytesMut, parts: &RequestParts, framing: Framing) {
+    out.reserve(64 + parts.target.len() + parts.authority.len() + size(parts.headers.iter()));
+    out.extend_from_slice(parts.method.as_str().as_bytes());
     out.extend_from_slice(b" ");
-    out.extend_from_slice(&head.target);
+    out.extend_from_slice(&parts.target);
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
-    out.extend_from_slice(&head.authority);
+    out.extend_from_slice(&parts.authority);
     out.extend_from_slice(b"\r\n");
-    fields(out, head.headers.iter());
+    fields(out, parts.headers.iter());
     length(out, framing);
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a final response head.
+/// Writes the headers of a final response.
 pub fn write_response(
     out: &mut BytesMut,
-    head: &ResponseHead,
+    parts: &ResponseParts,
     framing: Framing,
     connection: ConnectionField,
 ) {
-    out.reserve(96 + size(head.headers.iter()));
-    status_line(out, head);
-    fields(out, head.headers.iter());
+    out.reserve(96 + size(parts.headers.iter()));
+    status_line(out, parts);
+    fields(out, parts.headers.iter());
     length(out, framing);
     out.extend_from_slice(match connection {
         ConnectionField::None => b"\r\n",
@@ -52,14 +52,14 @@ pub fn write_response(
 }
 
 /// Writes an interim (1xx) response.
-pub fn write_interim(out: &mut BytesMut, head: &ResponseHead) {
-    status_line(out, head);
-    fields(out, head.headers.iter());
+pub fn write_interim(out: &mut BytesMut, parts: &ResponseParts) {
+    status_line(out, parts);
+    fields(out, parts.headers.iter());
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the line before `length` octets of chunk data. `length` must not be 0: that would end the body.
-pub fn write_chunk_head(out: &mut BytesMut, length: usize) {
+/// Writes the line before `length` bytes of chunk data. `length` must not be 0: that would end the body.
+pub fn write_chunk_size(out: &mut BytesMut, length: usize) {
     debug_assert!(length > 0, "an empty chunk ends the body");
     let mut shift = usize::BITS - (length | 1).leading_zeros();
     shift = shift.div_ceil(4) * 4;
@@ -82,21 +82,21 @@ pub fn write_last_chunk(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A field as it is written: of a head, or of a trailer section.
+/// A field as it is written: of the headers, or of a trailer section.
 type Field<'a> = (&'a HeaderName, &'a HeaderValue);
 
 fn size<'a>(headers: impl Iterator<Item = Field<'a>>) -> usize {
     headers.map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
-fn status_line(out: &mut BytesMut, head: &ResponseHead) {
+fn status_line(out: &mut BytesMut, parts: &ResponseParts) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(head.status.as_str().as_bytes());
+    out.extend_from_slice(parts.status.as_str().as_bytes());
     out.extend_from_slice(b" ");
-    if head.reason.is_empty() {
-        out.extend_from_slice(head.status.canonical_reason().unwrap_or_default().as_bytes());
+    if parts.reason.is_empty() {
+        out.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes());
     } else {
-        out.extend_from_slice(&head.reason);
+        out.extend_from_slice(&parts.reason);
     }
     out.extend_from_slice(b"\r\n");
 }

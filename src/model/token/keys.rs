@@ -12,7 +12,7 @@ use crate::model::{SandboxId, SigningKeyRecord, TenantId, TokenId, TokenScope};
 
 /// What every preview token begins with.
 pub const PREFIX: &str = "mp_";
-/// The longest token that is looked at, octets.
+/// The longest token that is looked at, bytes.
 pub(super) const MAX_TOKEN: usize = 4096;
 /// The longest `kid`.
 const MAX_KID: usize = 64;
@@ -45,7 +45,7 @@ pub struct Claims {
     pub external_user_id: Option<String>,
 }
 
-/// Why a string is not a token of ours. The public answer is the same for all.
+/// Why a string is not a token of ours. The public response is the same for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// No `mp_` prefix, not a JWT, over 4 KiB, a header with what we never write, claims of the wrong shape.

@@ -51,13 +51,13 @@ export class Portico {
   }
 
   async api(method, url, body) {
-    const answer = await fetch(`${this.facts.api_url}/api/v1${url}`, {
+    const reply = await fetch(`${this.facts.api_url}/api/v1${url}`, {
       method,
       headers: { authorization: `Bearer ${this.facts.api_key}`, 'content-type': 'application/json' },
       body: body && JSON.stringify(body),
     });
-    const text = await answer.text();
-    if (!answer.ok) throw new Error(`${method} ${url}: ${answer.status} ${text}`);
+    const text = await reply.text();
+    if (!reply.ok) throw new Error(`${method} ${url}: ${reply.status} ${text}`);
     return text ? JSON.parse(text) : null;
   }
 
@@ -118,14 +118,14 @@ export async function profile(preferences, { args = [], ...more } = {}) {
   return context;
 }
 
-// A server of this process's own: `answer` gets the request with its body, and gives [status, headers, body]. A body that is a function
-// writes the answer itself. With a key and a certificate it speaks https.
-export async function serve(answer, upgrade, pair) {
+// A server of this process's own: `handler` gets the request with its body, and gives [status, headers, body]. A body that is a function
+// writes the reply itself. With a key and a certificate it speaks https.
+export async function serve(handler, upgrade, pair) {
   const server = pair ? https.createServer(pair) : http.createServer();
   server.on('request', async (request, response) => {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
-    const [status, headers, body] = await answer(request, Buffer.concat(chunks).toString());
+    const [status, headers, body] = await handler(request, Buffer.concat(chunks).toString());
     response.writeHead(status, headers);
     if (typeof body === 'function') body(response);
     else response.end(body);

@@ -97,7 +97,7 @@ file = "${access}"
     const facts = { api_url: `http://127.0.0.1:${api}`, api_key: apiKey, zone };
     const portico = Object.assign(new Served(), { child, data, facts, port: secure, access });
     for (let tries = 0; ; tries += 1) {
-      const ready = await fetch(`http://127.0.0.1:${admin}/readyz`).then((answer) => answer.ok, () => false);
+      const ready = await fetch(`http://127.0.0.1:${admin}/readyz`).then((response) => response.ok, () => false);
       if (ready) return portico;
       if (child.exitCode !== null || tries > 200) throw new Error(`portico serve does not become ready (${child.exitCode})`);
       await new Promise((resolve) => { setTimeout(resolve, 50); });

@@ -41,7 +41,7 @@ fn prefaces(to: To<'_>) -> Vec<Case> {
     }
     vec![
         greeting("3.4 everything at once", Served, [PREFACE, &empty, &to.get(1)].concat()),
-        Case { greets: false, ..case("3.4 octet by octet", Served, drop_by_drop) },
+        Case { greets: false, ..case("3.4 byte by byte", Served, drop_by_drop) },
         greeting("3.4 another preface", Closed, b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n".to_vec()),
         greeting(
             "3.4 HTTP/1.1 where HTTP/2 was agreed on",
@@ -195,11 +195,11 @@ fn settings_frames(to: To<'_>) -> Vec<Case> {
 fn pings(to: To<'_>) -> Vec<Case> {
     vec![
         case(
-            "6.7 answered",
+            "6.7 acknowledged",
             Comes(|f| f.kind == PING && f.flags == ACK && f.payload == [0, 1, 2, 3, 4, 5, 6, 7]),
             frame(PING, 0, 0, "\0\x01\x02\x03\x04\x05\x06\x07"),
         ),
-        case("6.7 an answer nobody asked for", Ignored, frame(PING, ACK, 0, "01234567")),
+        case("6.7 a response nobody asked for", Ignored, frame(PING, ACK, 0, "01234567")),
         case("6.7 on a stream", Connection(PROTOCOL), [to.post(1), frame(PING, 0, 1, "01234567")]),
         case("6.7 too short", Connection(SIZE), frame(PING, 0, 0, "0123456")),
         case("6.7 too long", Connection(SIZE), frame(PING, 0, 0, "012345678")),
@@ -207,7 +207,7 @@ fn pings(to: To<'_>) -> Vec<Case> {
     ]
 }
 
-const ANSWERED: super::Expect = Comes(|f| f.stream == 1 && f.ends_stream());
+const RESPONDED: super::Expect = Comes(|f| f.stream == 1 && f.ends_stream());
 
 fn goaways(to: To<'_>) -> Vec<Case> {
     let bye = |code: u32| [&[0; 4][..], &code.to_be_bytes()].concat();
@@ -216,12 +216,12 @@ fn goaways(to: To<'_>) -> Vec<Case> {
         case("6.8 too short", Connection(SIZE), frame(GOAWAY, 0, 0, [0, 0, 0, 0, 0])),
         case(
             "6.8 what runs is finished",
-            ANSWERED,
+            RESPONDED,
             [to.get(1), frame(GOAWAY, 0, 0, bye(NO_ERROR))],
         ),
         case(
             "6.8 with words",
-            ANSWERED,
+            RESPONDED,
             [to.get(1), frame(GOAWAY, 0, 0, [&bye(NO_ERROR)[..], b"good night"].concat())],
         ),
         case(
@@ -231,7 +231,7 @@ fn goaways(to: To<'_>) -> Vec<Case> {
         ),
         case(
             "7 an unknown code in GOAWAY",
-            Either(&ANSWERED, &Closed),
+            Either(&RESPONDED, &Closed),
             [to.get(1), frame(GOAWAY, 0, 0, bye(0xff))],
         ),
     ]
@@ -268,7 +268,7 @@ fn windows(to: To<'_>) -> Vec<Case> {
             Either(&Stream(1, FLOW), &Connection(FLOW)),
             beyond,
         ),
-        case("6.9.1 a window of one octet", few, [settings(4, 1), to.get(1)]),
+        case("6.9.1 a window of one byte", few, [settings(4, 1), to.get(1)]),
         case(
             "6.9.2 a window that grows later",
             Served,

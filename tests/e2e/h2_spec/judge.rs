@@ -6,7 +6,7 @@ use super::{Case, Expect, Step};
 use crate::support::Raw;
 use crate::support::frames::*;
 
-/// A PING of ours: its answer tells that everything before it has been looked at.
+/// A PING of ours: its response tells that everything before it has been looked at.
 const BARRIER: &[u8; 8] = b"barrier!";
 /// How long to wait for more behind that.
 const QUIET: Duration = Duration::from_millis(300);
@@ -43,7 +43,7 @@ impl Seen {
         self.frames.iter().find(|frame| frame.is(RST_STREAM, stream)).map(Frame::code)
     }
 
-    fn is_answered(&self, stream: u32) -> bool {
+    fn has_response(&self, stream: u32) -> bool {
         self.frames.iter().any(|frame| frame.stream == stream && frame.ends_stream())
     }
 
@@ -67,8 +67,8 @@ pub(super) async fn judge(case: &Case, raw: &mut Raw) -> Result<(), String> {
         match step {
             // The other end may have ended the connection already.
             Step::Send(bytes) => drop(raw.try_send(bytes).await),
-            Step::Answered(stream) => {
-                while !seen.is_answered(*stream) && !seen.is_over() && seen.more(raw).await {}
+            Step::Responded(stream) => {
+                while !seen.has_response(*stream) && !seen.is_over() && seen.more(raw).await {}
             }
         }
     }
@@ -82,7 +82,7 @@ pub(super) async fn judge(case: &Case, raw: &mut Raw) -> Result<(), String> {
 async fn verdict(expect: Expect, seen: &mut Seen, raw: &mut Raw) -> Result<(), ()> {
     let holds = match expect {
         Expect::Served => {
-            let is_done = |seen: &Seen| seen.is_answered(1) && seen.is_past_barrier();
+            let is_done = |seen: &Seen| seen.has_response(1) && seen.is_past_barrier();
             while !is_done(seen) && !seen.is_over() && seen.more(raw).await {}
             is_done(seen)
                 && seen.status(1) == Some("200")
@@ -106,8 +106,8 @@ async fn verdict(expect: Expect, seen: &mut Seen, raw: &mut Raw) -> Result<(), (
         }
         Expect::Stream(stream, codes) => {
             let is_told = |seen: &Seen| seen.reset(stream).is_some() || seen.is_over();
-            while !is_told(seen) && !seen.is_answered(stream) && seen.more(raw).await {}
-            // What is answered may still be reset behind it.
+            while !is_told(seen) && !seen.has_response(stream) && seen.more(raw).await {}
+            // What has its response may still be reset behind it.
             while !is_told(seen) && seen.more(raw).await {}
             let code = seen.reset(stream).or(seen.goaway());
             code.is_some_and(|code| codes.contains(&code))
@@ -115,9 +115,9 @@ async fn verdict(expect: Expect, seen: &mut Seen, raw: &mut Raw) -> Result<(), (
         Expect::Malformed => {
             let stream = 1;
             let is_told = |seen: &Seen| seen.reset(stream).is_some() || seen.is_over();
-            while !is_told(seen) && !seen.is_answered(stream) && seen.more(raw).await {}
+            while !is_told(seen) && !seen.has_response(stream) && seen.more(raw).await {}
             let reset = seen.reset(stream).or(seen.goaway()) == Some(PROTOCOL_ERROR);
-            reset || (seen.is_answered(stream) && seen.status(stream) == Some("400"))
+            reset || (seen.has_response(stream) && seen.status(stream) == Some("400"))
         }
         Expect::Frame(fits) => {
             while !seen.frames.iter().any(fits) && seen.more(raw).await {}

@@ -13,7 +13,7 @@ fn made_of(all: &[Field<'_>]) -> Vec<u8> {
     frame(HEADERS, WHOLE, 1, fields(all))
 }
 
-/// A POST with a content length, and what follows its head.
+/// A POST with a content length, and what follows its headers.
 fn sized(to: To<'_>, length: &str, rest: &[Vec<u8>]) -> Vec<u8> {
     let block = to.block("POST", &[("content-length", length)]);
     [&frame(HEADERS, END_HEADERS, 1, block)[..], &rest.concat()].concat()
@@ -52,7 +52,7 @@ fn plain_fields(to: To<'_>) -> Vec<Case> {
         bytes("8.2.1 DEL in a name", (b"x\x7ftest", b"1")),
         bytes("8.2.1 a tab in a name", (b"x\ttest", b"1")),
         bytes("8.2.1 a name beyond ASCII", (b"x-\xc3\xa9", b"1")),
-        bytes("8.2.1 an octet of 0xff in a name", (b"x-\xff", b"1")),
+        bytes("8.2.1 a byte of 0xff in a name", (b"x-\xff", b"1")),
         bytes("8.2.1 CR in a value", (b"x-test", b"a\rb")),
         bytes("8.2.1 LF in a value", (b"x-test", b"a\nb")),
         bytes("8.2.1 CRLF in a value", (b"x-test", b"a\r\nevil: 1")),
@@ -84,7 +84,7 @@ fn pseudo_fields(to: To<'_>) -> Vec<Case> {
     let connect = [(":method", "CONNECT"), (":authority", host)];
     vec![
         bad("8.3 an unknown one", more((":test", "1"))),
-        bad("8.3 one of answers", more((":status", "200"))),
+        bad("8.3 one of responses", more((":status", "200"))),
         bad("8.3 behind another field", late),
         bad("8.3 nothing but a colon", more((":", "1"))),
         bad("8.3 in upper case", [&without(":path")[..], &[(":PATH", "/")]].concat()),
@@ -171,11 +171,11 @@ fn bodies(to: To<'_>) -> Vec<Case> {
         ),
         case("8.1 an empty body", Served, [open.clone(), data(END_STREAM, "")]),
         case(
-            "8.1 what is reset is not answered",
+            "8.1 what is reset gets no response",
             Ignored,
             [post.clone(), frame(RST_STREAM, 0, 1, [0, 0, 0, 8])],
         ),
-        reset("8.1 a second head", [post.clone(), post.clone()].concat()),
+        reset("8.1 second headers", [post.clone(), post.clone()].concat()),
         reset(
             "8.1 trailers that end nothing",
             [post.clone(), data(0, "hello"), trailers(0, &[("x-sum", "1")])].concat(),

@@ -16,7 +16,7 @@ use judge::judge;
 /// What has to become of a case. An error of a stream may always be treated as one of the connection (RFC 9113 section 5.4.1).
 #[derive(Clone, Copy, Debug)]
 pub enum Expect {
-    /// Stream 1 is answered 200 to its end, and the connection goes on.
+    /// Stream 1 gets 200 to its end, and the connection goes on.
     Served,
     /// Nothing: the connection goes on.
     Ignored,
@@ -26,7 +26,7 @@ pub enum Expect {
     Closed,
     /// A stream is reset with one of these codes.
     Stream(u32, &'static [u32]),
-    /// The request is malformed: reset with `PROTOCOL_ERROR`, or answered 400 (section 8.1.1). The sandbox hears nothing of it.
+    /// The request is malformed: reset with `PROTOCOL_ERROR`, or refused with 400 (section 8.1.1). The sandbox hears nothing of it.
     Malformed,
     /// A frame like this comes.
     Frame(fn(&Frame) -> bool),
@@ -38,8 +38,8 @@ pub enum Expect {
 #[derive(Clone, Debug)]
 pub enum Step {
     Send(Vec<u8>),
-    /// Waits until a stream has been answered.
-    Answered(u32),
+    /// Waits until a stream has its response.
+    Responded(u32),
 }
 
 /// A row of the table.
@@ -93,7 +93,7 @@ impl To<'_> {
         frame(HEADERS, END_HEADERS | END_STREAM, stream, self.block("GET", &[]))
     }
 
-    /// The head of a request with a body of five octets.
+    /// The headers of a request with a body of five bytes.
     pub fn post(self, stream: u32) -> Vec<u8> {
         let block = self.block("POST", &[("content-length", "5")]);
         frame(HEADERS, END_HEADERS, stream, block)
@@ -124,15 +124,15 @@ async fn run(case: &Case, raw: &mut Raw) -> Result<(), String> {
 async fn every_rule_of_the_protocol_is_kept() {
     let secure = Secure::start().await;
     let sandbox = FakeSandbox::scripted(|mut exchange| async move {
-        while let Some(head) = exchange.head().await {
-            let chunked = head.contains("transfer-encoding: chunked");
+        while let Some(headers) = exchange.headers().await {
+            let chunked = headers.contains("transfer-encoding: chunked");
             let mut body = if chunked { usize::MAX } else { 0 };
             if let Some(length) =
-                head.lines().find_map(|line| line.strip_prefix("content-length: "))
+                headers.lines().find_map(|line| line.strip_prefix("content-length: "))
             {
                 body = length.parse().unwrap();
             }
-            if head.contains("x-unread: 1") {
+            if headers.contains("x-unread: 1") {
                 return std::future::pending().await;
             }
             if !exchange.skip(body).await {
@@ -164,16 +164,16 @@ async fn every_rule_of_the_protocol_is_kept() {
     assert!(cases.len() >= 170, "only {} cases", cases.len());
 }
 
-/// A server that only counts frames: it answers every request and complains of nothing.
+/// A server that only counts frames: it responds to every request and complains of nothing.
 async fn lenient(mut pipe: DuplexStream) {
     let mut bytes = Vec::new();
     let mut started = false;
     loop {
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         if !started && bytes.len() >= PREFACE.len() {
             started = true;
             bytes.drain(..PREFACE.len());
-            answer.extend(frame(SETTINGS, 0, 0, ""));
+            response.extend(frame(SETTINGS, 0, 0, ""));
         }
         while started && bytes.len() >= 9 {
             let length = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]) as usize;
@@ -183,13 +183,15 @@ async fn lenient(mut pipe: DuplexStream) {
             let whole: Vec<u8> = bytes.drain(..9 + length).collect();
             let stream = u32::from_be_bytes(whole[5..9].try_into().unwrap()) & 0x7fff_ffff;
             match whole[3] {
-                HEADERS => answer.extend(frame(HEADERS, END_HEADERS | END_STREAM, stream, [0x88])),
-                PING if whole[4] & ACK == 0 => answer.extend(frame(PING, ACK, 0, &whole[9..])),
-                SETTINGS if whole[4] & ACK == 0 => answer.extend(frame(SETTINGS, ACK, 0, "")),
+                HEADERS => {
+                    response.extend(frame(HEADERS, END_HEADERS | END_STREAM, stream, [0x88]));
+                }
+                PING if whole[4] & ACK == 0 => response.extend(frame(PING, ACK, 0, &whole[9..])),
+                SETTINGS if whole[4] & ACK == 0 => response.extend(frame(SETTINGS, ACK, 0, "")),
                 _ => {}
             }
         }
-        if pipe.write_all(&answer).await.is_err()
+        if pipe.write_all(&response).await.is_err()
             || pipe.read_buf(&mut bytes).await.unwrap_or(0) == 0
         {
             return;

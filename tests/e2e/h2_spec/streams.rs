@@ -23,9 +23,9 @@ fn priority(stream: u32, on: u32) -> Vec<u8> {
     frame(PRIORITY, 0, stream, [&on.to_be_bytes()[..], &[15]].concat())
 }
 
-/// A request, its whole answer, and something after that.
+/// A request, its whole response, and something after that.
 fn after(to: To<'_>, late: Vec<u8>) -> Vec<Step> {
-    vec![Step::Send(to.get(1)), Step::Answered(1), Step::Send(late)]
+    vec![Step::Send(to.get(1)), Step::Responded(1), Step::Send(late)]
 }
 
 pub(super) fn cases(to: To<'_>) -> Vec<Case> {
@@ -127,7 +127,7 @@ fn data(to: To<'_>) -> Vec<Case> {
         ),
         case("6.1 DATA on stream 0", Connection(PROTOCOL), frame(DATA, END_STREAM, 0, "hello")),
         case("6.1 padded DATA", Served, [to.post(1), padded(4, "hello....")]),
-        case("6.1 padding of no octets", Served, [to.post(1), padded(0, "hello")]),
+        case("6.1 padding of no bytes", Served, [to.post(1), padded(0, "hello")]),
         case(
             "6.1 nothing but padding",
             Served,

@@ -1,4 +1,4 @@
-//! Commands that run sandboxes, scripted: a shell script that notes every call and answers as a test says.
+//! Commands that run sandboxes, scripted: a shell script that notes every call and responds as a test says.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -36,7 +36,7 @@ struct Zone {
 pub struct Names {
     pub address: SocketAddr,
     zone: Arc<Mutex<Zone>>,
-    _server: Server<Answering>,
+    _server: Server<ZoneHandler>,
 }
 
 impl std::fmt::Debug for Names {
@@ -55,7 +55,7 @@ impl Names {
         };
         let address = udp.local_addr().expect("address");
         let zone = Arc::<Mutex<Zone>>::default();
-        let mut server = Server::new(Answering(Arc::clone(&zone)));
+        let mut server = Server::new(ZoneHandler(Arc::clone(&zone)));
         server.register_socket(udp);
         server.register_listener(tcp, Duration::from_secs(5), 16);
         Self { address, zone, _server: server }
@@ -92,9 +92,9 @@ fn data(record: &str) -> RData {
     }
 }
 
-struct Answering(Arc<Mutex<Zone>>);
+struct ZoneHandler(Arc<Mutex<Zone>>);
 
-impl Answering {
+impl ZoneHandler {
     /// The records of a name or of the nearest wildcard above it; an alias answers for every kind.
     fn find(&self, name: &str, kind: RecordType) -> (ResponseCode, Vec<RData>) {
         let zone = self.0.lock().unwrap();
@@ -113,7 +113,7 @@ impl Answering {
 }
 
 #[async_trait::async_trait]
-impl RequestHandler for Answering {
+impl RequestHandler for ZoneHandler {
     async fn handle_request<R: ResponseHandler, T: Time>(
         &self,
         request: &Request,

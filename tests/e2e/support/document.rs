@@ -1,4 +1,4 @@
-//! Holds every answer of the API that a test sees to the API document: its status and content type are described there, its body is
+//! Holds every response of the API that a test sees to the API document: its status and content type are described there, its body is
 //! exactly of the shape that is declared, and so was the body of a request that was taken.
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use super::Response;
 
 static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(portico::control::api::openapi()).expect("a document"));
-/// The schemas as they are for answers: a field that is not declared is a fault of the document.
+/// The schemas as they are for responses: a field that is not declared is an error of the document.
 static CLOSED: LazyLock<Value> = LazyLock::new(|| {
     let mut components = DOCUMENT["components"].clone();
     close(&mut components);
@@ -35,36 +35,36 @@ pub fn scopes() -> impl Iterator<Item = &'static str> {
 }
 
 /// Panics when the document does not say that this could happen. The target is that of the request line.
-pub fn check(method: &str, target: &str, body: &[u8], answer: &Response) {
-    let what = format!("{method} {target}: {}", answer.status);
+pub fn check(method: &str, target: &str, body: &[u8], response: &Response) {
+    let what = format!("{method} {target}: {}", response.status);
     let path = target.split('?').next().unwrap();
     // A call of the SDK that is absent says so wherever its path is.
-    if answer.status == 501 && answer.json()["error"]["code"] == "NOT_SUPPORTED" {
-        return shaped_as_problem(&what, answer);
+    if response.status == 501 && response.json()["error"]["code"] == "NOT_SUPPORTED" {
+        return shaped_as_problem(&what, response);
     }
     let at = operations().filter(|(_, template, said)| fits(template, path, takes_slashes(said)));
     let best = at.max_by_key(|(_, template, _)| template.split('{').next().unwrap().len());
     let Some((_, template, _)) = best else {
-        assert_eq!(answer.status, 404, "{what}: the document knows no such path");
-        return shaped_as_problem(&what, answer);
+        assert_eq!(response.status, 404, "{what}: the document knows no such path");
+        return shaped_as_problem(&what, response);
     };
     let asked = if method == "HEAD" { "GET" } else { method };
     let said = operations().find(|(m, p, _)| m == asked && *p == template);
     let Some((_, _, said)) = said else {
-        assert_eq!(answer.status, 405, "{what}: the document knows no such method");
-        return shaped_as_problem(&what, answer);
+        assert_eq!(response.status, 405, "{what}: the document knows no such method");
+        return shaped_as_problem(&what, response);
     };
     let responses = &said["responses"];
-    let described = resolve(&responses[answer.status.to_string()]);
+    let described = resolve(&responses[response.status.to_string()]);
     assert!(!described.is_null(), "{what}: not described, only {:?}", keys(responses));
     for (name, header) in described["headers"].as_object().into_iter().flatten() {
-        let is_there = answer.field(name).is_some();
+        let is_there = response.field(name).is_some();
         assert!(is_there || resolve(header)["required"] != true, "{what}: without {name}");
     }
     if method != "HEAD" {
-        check_body(&what, described, answer);
+        check_body(&what, described, response);
     }
-    if answer.status < 300 && !body.is_empty() {
+    if response.status < 300 && !body.is_empty() {
         let mut sent: Value = serde_json::from_slice(body).expect("a body that was taken is JSON");
         // What clients may always send and nobody reads.
         if let Value::Object(sent) = &mut sent {
@@ -76,29 +76,34 @@ pub fn check(method: &str, target: &str, body: &[u8], answer: &Response) {
     }
 }
 
-fn check_body(what: &str, described: &Value, answer: &Response) {
+fn check_body(what: &str, described: &Value, response: &Response) {
     let Some(content) = described["content"].as_object() else {
-        assert!(answer.body.is_empty(), "{what}: a body that is not described: {}", answer.text());
+        assert!(
+            response.body.is_empty(),
+            "{what}: a body that is not described: {}",
+            response.text()
+        );
         return;
     };
-    let kind = answer.field("content-type").unwrap_or_default();
+    let kind = response.field("content-type").unwrap_or_default();
     let kind = kind.split(';').next().unwrap().trim();
     let declared = content.get(kind);
     let declared = declared.unwrap_or_else(|| panic!("{what}: {kind} is not described"));
     if kind == "application/json" {
-        let mut answer = answer.json();
+        let mut response = response.json();
         // Every response to a body with fields that the call does not have names them.
-        let record = if answer["data"].is_object() { &mut answer["data"] } else { &mut answer };
+        let record =
+            if response["data"].is_object() { &mut response["data"] } else { &mut response };
         let warnings = record.as_object_mut().and_then(|record| record.remove("warnings"));
         for warning in warnings.iter().flat_map(|all| all.as_array().expect("a list")) {
             assert!(warning.as_str().expect("text").contains("is not a field"), "{what}");
         }
-        valid(what, &declared["schema"], &answer);
+        valid(what, &declared["schema"], &response);
     }
 }
 
-fn shaped_as_problem(what: &str, answer: &Response) {
-    valid(what, &json!({ "$ref": "#/components/schemas/Error" }), &answer.json());
+fn shaped_as_problem(what: &str, response: &Response) {
+    valid(what, &json!({ "$ref": "#/components/schemas/Error" }), &response.json());
 }
 
 fn valid(what: &str, schema: &Value, value: &Value) {
@@ -110,9 +115,9 @@ fn valid(what: &str, schema: &Value, value: &Value) {
             let options = jsonschema::options().should_validate_formats(true);
             Arc::new(options.build(&whole).expect("a schema"))
         }));
-    let faults: Vec<String> =
+    let errors: Vec<String> =
         validator.iter_errors(value).map(|e| format!("{}: {e}", e.instance_path())).collect();
-    assert!(faults.is_empty(), "{what}: not as the document says: {faults:#?}\n{value:#}");
+    assert!(errors.is_empty(), "{what}: not as the document says: {errors:#?}\n{value:#}");
 }
 
 /// Allows no other properties than those that are named.

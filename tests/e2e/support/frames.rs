@@ -135,7 +135,7 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// An answer as it was received on one stream.
+/// A response as it was received on one stream.
 #[derive(Debug, Default)]
 pub struct Told {
     pub status: u16,
@@ -264,8 +264,8 @@ impl Raw {
         self.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, block)).await;
     }
 
-    /// Reads the answer on a stream; every other frame is left out. No window is given back.
-    pub async fn answer(&mut self, stream: u32) -> Told {
+    /// Reads the response on a stream; every other frame is left out. No window is given back.
+    pub async fn response(&mut self, stream: u32) -> Told {
         let mut told = Told::default();
         loop {
             let Some(frame) = self.frame().await else { panic!("ended within {told:?}") };
@@ -293,7 +293,7 @@ impl Raw {
         decoded.into_iter().map(|(name, value)| (text(name), text(value))).collect()
     }
 
-    /// Whether the connection still works: a PING is answered.
+    /// Whether the connection still works: a PING gets its ACK.
     pub async fn lives(&mut self) -> bool {
         self.try_send(frame(PING, 0, 0, "are you ")).await;
         let fits = |frame: &Frame| frame.kind == PING && frame.payload == b"are you ";

@@ -80,7 +80,7 @@ pub struct Seen {
     pub connections: AtomicUsize,
 }
 
-/// Notes that a call was left before it was answered to its end.
+/// Notes that a call was left before its response was complete.
 struct Guard(Arc<Seen>, bool);
 
 impl Drop for Guard {
@@ -95,7 +95,7 @@ impl Drop for Guard {
 struct Echo(Arc<Seen>);
 
 impl Echo {
-    async fn answer(
+    async fn response(
         self,
         method: String,
         request: Request<Streaming<Bytes>>,
@@ -103,7 +103,7 @@ impl Echo {
         let (metadata, _, mut incoming) = request.into_parts();
         self.0.calls.lock().unwrap().push(metadata.clone());
         let mut guard = Guard(Arc::clone(&self.0), false);
-        let answers: Messages = match method.as_str() {
+        let responses: Messages = match method.as_str() {
             // Each message comes back as soon as it has come.
             "Echo" => stream::unfold((incoming, guard), |(mut incoming, mut guard)| async move {
                 let next = incoming.message().await.transpose();
@@ -111,7 +111,7 @@ impl Echo {
                 next.map(|message| (message, (incoming, guard)))
             })
             .boxed(),
-            // One answer for all of them.
+            // One response for all of them.
             "Collect" => {
                 let mut all = Vec::new();
                 while let Some(message) = incoming.message().await? {
@@ -120,7 +120,7 @@ impl Echo {
                 guard.1 = true;
                 stream::iter([Ok(all.into())]).boxed()
             }
-            // As many answers as the first message says.
+            // As many responses as the first message says.
             "Count" => {
                 let first = incoming.message().await?.unwrap();
                 let most: u32 = std::str::from_utf8(&first).unwrap().parse().unwrap();
@@ -140,21 +140,21 @@ impl Echo {
                 );
                 stream::iter([Ok("one".into()), Ok("two".into()), Err(failure)]).boxed()
             }
-            // Answers once, and then not any more.
+            // Responds once, and then not any more.
             "Stay" => stream::iter([Ok(Bytes::from_static(b"here"))])
                 .chain(stream::once(async move {
                     let _guard = guard;
                     std::future::pending().await
                 }))
                 .boxed(),
-            // Never answers.
+            // Never responds.
             "Hang" => {
                 let _guard = guard;
                 std::future::pending().await
             }
             _ => return Err(Status::unimplemented("no such method")),
         };
-        Ok(with_some_of(&metadata, answers))
+        Ok(with_some_of(&metadata, responses))
     }
 }
 
@@ -170,9 +170,9 @@ fn failure() -> Status {
     )
 }
 
-/// Answers that begin with some of the metadata of their call.
-fn with_some_of(metadata: &MetadataMap, answers: Messages) -> Response<Messages> {
-    let mut response = Response::new(answers);
+/// Responses that begin with some of the metadata of their call.
+fn with_some_of(metadata: &MetadataMap, responses: Messages) -> Response<Messages> {
+    let mut response = Response::new(responses);
     let told = response.metadata_mut();
     if let Some(value) = metadata.get("x-text") {
         told.insert("x-text", value.clone());
@@ -200,12 +200,12 @@ impl tower::Service<http::Request<tonic::body::Body>> for Echo {
         let echo = self.clone();
         let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
         Box::pin(async move {
-            let answering = tower::service_fn(move |request| {
+            let responding = tower::service_fn(move |request| {
                 let (echo, method) = (echo.clone(), method.clone());
-                echo.answer(method, request)
+                echo.response(method, request)
             });
             let mut server = tonic::server::Grpc::new(Raw).max_decoding_message_size(LARGEST);
-            Ok(server.streaming(answering, request).await)
+            Ok(server.streaming(responding, request).await)
         })
     }
 }
@@ -333,7 +333,7 @@ impl Caller {
         Ok(grpc)
     }
 
-    /// One message, one answer; `adjust` adds metadata.
+    /// One message, one response; `adjust` adds metadata.
     pub async fn call_with(
         &self,
         method: &str,
@@ -349,14 +349,14 @@ impl Caller {
         Ok(self.call_with(method, message, |_| {}).await?.into_inner())
     }
 
-    /// Many messages, one answer.
+    /// Many messages, one response.
     pub async fn send_all(&self, method: &str, messages: Vec<Bytes>) -> Result<Bytes, Status> {
         let request = self.request(stream::iter(messages));
-        let answer = self.grpc().await?.client_streaming(request, path(method), Raw).await?;
-        Ok(answer.into_inner())
+        let reply = self.grpc().await?.client_streaming(request, path(method), Raw).await?;
+        Ok(reply.into_inner())
     }
 
-    /// One message, many answers.
+    /// One message, many responses.
     pub async fn listen(
         &self,
         method: &str,
@@ -366,15 +366,15 @@ impl Caller {
         Ok(self.grpc().await?.server_streaming(request, path(method), Raw).await?.into_inner())
     }
 
-    /// Messages and answers as they come.
+    /// Messages and responses as they come.
     pub async fn converse(&self, method: &str) -> Result<Conversation, Status> {
         let (say, said) = mpsc::channel(16);
         let said = stream::unfold(said, |mut said| async move {
             said.recv().await.map(|message| (message, said))
         });
         let request = self.request(said);
-        let answers = self.grpc().await?.streaming(request, path(method), Raw).await?;
-        Ok(Conversation { say, answers: answers.into_inner() })
+        let responses = self.grpc().await?.streaming(request, path(method), Raw).await?;
+        Ok(Conversation { say, responses: responses.into_inner() })
     }
 }
 
@@ -382,7 +382,7 @@ impl Caller {
 #[derive(Debug)]
 pub struct Conversation {
     pub say: mpsc::Sender<Bytes>,
-    pub answers: Streaming<Bytes>,
+    pub responses: Streaming<Bytes>,
 }
 
 fn path(method: &str) -> PathAndQuery {

@@ -1,4 +1,4 @@
-//! A visitor who chooses every byte and reads answers with a parser of its own.
+//! A visitor who chooses every byte and reads responses with a parser of its own.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio_rustls::client::TlsStream;
 /// Nothing in these tests takes longer than this, or something hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An answer as it was received.
+/// A response as it was received.
 #[derive(Clone, Debug)]
 pub struct Response {
     pub status: u16,
@@ -97,7 +97,7 @@ impl Connection {
     async fn fill(&mut self) -> bool {
         let mut chunk = vec![0; 64 * 1024];
         let read = tokio::time::timeout(PATIENCE, self.socket.read(&mut chunk)).await;
-        match read.expect("an answer within the patience of a test") {
+        match read.expect("a response within the patience of a test") {
             Ok(n) if n > 0 => {
                 self.buffer.extend_from_slice(&chunk[..n]);
                 true
@@ -106,12 +106,13 @@ impl Connection {
         }
     }
 
-    /// Reads a head; `None` when the connection ends before one is complete.
-    pub async fn head(&mut self) -> Option<Response> {
+    /// Reads the headers; `None` when the connection ends before they are complete.
+    pub async fn headers(&mut self) -> Option<Response> {
         loop {
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
-                let head = String::from_utf8(self.buffer.drain(..end + 4).collect()).expect("text");
-                return Some(parse_head(&head));
+                let headers =
+                    String::from_utf8(self.buffer.drain(..end + 4).collect()).expect("text");
+                return Some(parse_response(&headers));
             }
             if !self.fill().await {
                 return None;
@@ -159,11 +160,11 @@ impl Connection {
         }
     }
 
-    /// Reads a whole answer to a request with this method.
+    /// Reads a whole response to a request with this method.
     pub async fn response_to(&mut self, method: &str) -> Option<Response> {
-        let mut response = self.head().await?;
+        let mut response = self.headers().await?;
         while response.status < 200 && response.status != 101 {
-            response = self.head().await?;
+            response = self.headers().await?;
         }
         let bodiless = method == "HEAD" || matches!(response.status, 101 | 204 | 304);
         if bodiless {
@@ -188,15 +189,15 @@ impl Connection {
     }
 
     pub async fn response(&mut self) -> Response {
-        self.response_to("GET").await.expect("an answer")
+        self.response_to("GET").await.expect("a response")
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a request and reads its response.
     pub async fn roundtrip(&mut self, request: impl AsRef<[u8]>) -> Response {
         let method =
             String::from_utf8_lossy(request.as_ref()).split(' ').next().unwrap().to_owned();
         self.send(request).await;
-        self.response_to(&method).await.expect("an answer")
+        self.response_to(&method).await.expect("a response")
     }
 }
 
@@ -204,8 +205,8 @@ pub fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
 
-fn parse_head(head: &str) -> Response {
-    let mut lines = head.split("\r\n");
+fn parse_response(headers: &str) -> Response {
+    let mut lines = headers.split("\r\n");
     let status_line = lines.next().expect("a status line");
     assert!(status_line.starts_with("HTTP/1.1 "), "{status_line}");
     let status = status_line[9..12].parse().expect("a status");

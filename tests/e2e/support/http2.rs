@@ -45,7 +45,7 @@ impl Http2 {
     }
 
     pub async fn get(&mut self, host: &str, path: &str) -> Response {
-        self.exchange(get(host, path)).await.expect("an answer")
+        self.exchange(get(host, path)).await.expect("a response")
     }
 }
 
@@ -74,10 +74,10 @@ pub async fn send_all(
     if ends { sending.send_data(Bytes::new(), true) } else { Ok(()) }
 }
 
-/// Reads an answer to its end.
+/// Reads a response to its end.
 pub async fn whole(response: ResponseFuture) -> Result<Response, h2::Error> {
-    let answer = timeout(PATIENCE, response).await.expect("an answer in time")?;
-    let (parts, mut recv) = answer.into_parts();
+    let reply = timeout(PATIENCE, response).await.expect("a response in time")?;
+    let (parts, mut recv) = reply.into_parts();
     let mut body = Vec::new();
     while let Some(data) = piece(&mut recv).await.transpose()? {
         body.extend_from_slice(&data);

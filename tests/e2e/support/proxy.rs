@@ -136,12 +136,12 @@ impl Api {
             self.key,
             body.len(),
         );
-        let answer = Connection::open(self.address).await.roundtrip(request).await;
-        document::check(method, &format!("/api/v1{path}"), body.as_bytes(), &answer);
-        answer
+        let reply = Connection::open(self.address).await.roundtrip(request).await;
+        document::check(method, &format!("/api/v1{path}"), body.as_bytes(), &reply);
+        reply
     }
 
-    /// A call that must succeed; gives the answer's `data`, or the whole of a flat answer.
+    /// A call that must succeed; gives the response's `data`, or the whole of a flat response.
     pub async fn ok(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         let response = self.call(method, path, body).await;
         assert!(response.status < 300, "{method} {path}: {} {}", response.status, response.text());

@@ -16,15 +16,15 @@ use super::http::{eventually, find};
 /// What a receiver does with a request.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// Answers with a status, and further field lines (each ending in CRLF).
+    /// Responds with a status, and further field lines (each ending in CRLF).
     Status(u16, &'static str),
     /// The same after a while.
     After(Duration, u16),
-    /// Never answers.
+    /// Never responds.
     Hang,
-    /// Closes without an answer.
+    /// Closes without a response.
     Close,
-    /// Answers at once and then sends a body that never ends.
+    /// Responds at once and then sends a body that never ends.
     Endless,
 }
 
@@ -167,8 +167,8 @@ async fn serve(
                 _ => return,
             }
         };
-        let head = String::from_utf8(buffer.drain(..end + 4).collect()).unwrap();
-        let mut lines = head.split("\r\n");
+        let headers = String::from_utf8(buffer.drain(..end + 4).collect()).unwrap();
+        let mut lines = headers.split("\r\n");
         let line = lines.next().unwrap().to_owned();
         let fields: Vec<(String, String)> = lines
             .filter_map(|line| line.split_once(": "))
@@ -197,19 +197,19 @@ async fn serve(
             Reply::Hang => std::future::pending().await,
             Reply::Close => return,
             Reply::Endless => {
-                let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-                drop(socket.write_all(head.as_bytes()).await);
+                let headers = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+                drop(socket.write_all(headers.as_bytes()).await);
                 let chunk = format!("1000\r\n{}\r\n", "x".repeat(4096));
                 while socket.write_all(chunk.as_bytes()).await.is_ok() {}
                 return;
             }
         };
         let body = if status == 204 { "" } else { "taken" };
-        let answer = format!(
+        let response = format!(
             "HTTP/1.1 {status} Status\r\nContent-Length: {}\r\n{more}\r\n{body}",
             body.len()
         );
-        if socket.write_all(answer.as_bytes()).await.is_err() {
+        if socket.write_all(response.as_bytes()).await.is_err() {
             return;
         }
     }

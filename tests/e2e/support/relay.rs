@@ -1,5 +1,5 @@
 //! A relay as it must not be: it looks for a host, finds the end of a body somehow, and passes every byte on as it came. The
-//! suites that judge Portico must find fault with it, or they judge nothing.
+//! suites that judge Portico must find errors in it, or they judge nothing.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -38,20 +38,20 @@ impl Drop for LenientRelay {
 }
 
 async fn relay(mut visitor: TcpStream) {
-    let mut head = vec![0; 64 << 10];
+    let mut headers = vec![0; 64 << 10];
     // What a first read brings is taken for the request.
-    let Ok(1..) = visitor.peek(&mut head).await else { return };
-    let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    let Ok(1..) = visitor.peek(&mut headers).await else { return };
+    let text = String::from_utf8_lossy(&headers).to_ascii_lowercase();
     // The last host wins, wherever it stands.
     let host = text.rsplit("host").find_map(|rest| {
         let digits = rest.trim_start_matches([' ', ':', '\t']);
         digits.split('-').next()?.parse::<u16>().ok()
     });
-    let answer = match host {
+    let response = match host {
         Some(port) => TcpStream::connect(("127.0.0.1", port)).await,
         None => Err(std::io::ErrorKind::NotFound.into()),
     };
-    if let Ok(mut sandbox) = answer {
+    if let Ok(mut sandbox) = response {
         let both_ways = tokio::io::copy_bidirectional(&mut visitor, &mut sandbox);
         drop(tokio::time::timeout(PATIENCE, both_ways).await);
     } else {

@@ -1,4 +1,4 @@
-//! A sandbox's app, scripted: it records every byte it receives and answers with exactly the bytes it was given.
+//! A sandbox's app, scripted: it records every byte it receives and responds with exactly the bytes it was given.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -37,12 +37,12 @@ impl Exchange {
         }
     }
 
-    /// Reads a request head; `None` when the connection ends.
-    pub async fn head(&mut self) -> Option<String> {
+    /// Reads request headers; `None` when the connection ends.
+    pub async fn headers(&mut self) -> Option<String> {
         loop {
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
-                let head: Vec<u8> = self.buffer.drain(..end + 4).collect();
-                return Some(String::from_utf8_lossy(&head).into_owned());
+                let headers: Vec<u8> = self.buffer.drain(..end + 4).collect();
+                return Some(String::from_utf8_lossy(&headers).into_owned());
             }
             if !self.read_more().await {
                 return None;
@@ -140,19 +140,19 @@ impl FakeSandbox {
         Self { address, received, accepting }
     }
 
-    /// Answers every request without a body (or with `Content-Length`) with the same bytes, keeping connections alive.
-    pub async fn answering(answer: impl Into<Vec<u8>>) -> Self {
-        let answer = Arc::new(answer.into());
+    /// Responds to every request without a body (or with `Content-Length`) with the same bytes, keeping connections alive.
+    pub async fn responding(response: impl Into<Vec<u8>>) -> Self {
+        let response = Arc::new(response.into());
         Self::scripted(move |mut exchange| {
-            let answer = Arc::clone(&answer);
+            let response = Arc::clone(&response);
             async move {
-                while let Some(head) = exchange.head().await {
-                    let length = head
+                while let Some(headers) = exchange.headers().await {
+                    let length = headers
                         .lines()
                         .find_map(|line| line.strip_prefix("content-length: "))
                         .map_or(0, |length| length.parse().expect("a number"));
                     exchange.body(length).await;
-                    if !exchange.send(answer.as_slice()).await {
+                    if !exchange.send(response.as_slice()).await {
                         return;
                     }
                 }
@@ -161,9 +161,9 @@ impl FakeSandbox {
         .await
     }
 
-    /// Answers everything with `200` and a short body.
+    /// Responds to everything with `200` and a short body.
     pub async fn well_behaved() -> Self {
-        Self::answering(
+        Self::responding(
             "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-type: text/plain\r\n\r\nhello",
         )
         .await

@@ -53,9 +53,9 @@ async fn revoke(api: &Api, (sandbox, token): &(String, String)) -> Response {
 async fn until_refused(api: &Api) -> Response {
     for n in 0..2000 {
         let body = json!({"name": format!("n{n}"), "metadata": {"fill": "x".repeat(2000)}});
-        let answer = api.call("POST", "/sandboxes", Some(body)).await;
-        if answer.status != 201 {
-            return answer;
+        let response = api.call("POST", "/sandboxes", Some(body)).await;
+        if response.status != 201 {
+            return response;
         }
     }
     panic!("there was always room");
@@ -138,8 +138,8 @@ async fn a_lock_of_another_process_is_told_and_outlived() {
     let database = data.path().join("portico.db");
     let mut other = SqliteConnection::connect(database.to_str().unwrap()).await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
-    let answer = tokio::time::timeout(Duration::from_secs(15), revoke(&api, &known)).await;
-    let refused = answer.expect("who revokes is not kept waiting for ever");
+    let response = tokio::time::timeout(Duration::from_secs(15), revoke(&api, &known)).await;
+    let refused = response.expect("who revokes is not kept waiting for ever");
     assert_eq!(refused.status, 503);
     assert!(refused.text().contains("has locked the database"), "{}", refused.text());
     assert!(ready(&process).await.contains("database is locked"));

@@ -18,7 +18,7 @@ if (styled()) works('style'); else addEventListener('load', () => styled() && wo
 
 const seen = await (await fetch('/api/hello?from=page')).json();
 const echoed = await (await fetch('/api/echo', { method: 'POST', body: 'ping' })).text();
-if (seen.method === 'GET' && echoed === 'ping') works('fetch', 'GET answered, POST echoed');
+if (seen.method === 'GET' && echoed === 'ping') works('fetch', 'GET responded, POST echoed');
 document.getElementById('headers').textContent =
   `${seen.method} ${seen.target}\n` + Object.entries(seen.headers).map(([name, value]) => `${name}: ${value}`).join('\n');
 

@@ -35,7 +35,7 @@ pub(super) const TAGS: &[(&str, &str)] = &[
     ("Reference", "This document, and the script that a customer's page embeds previews with."),
 ];
 
-/// What answers refer to that no handler names.
+/// What responses refer to that no handler names.
 #[derive(OpenApi)]
 #[openapi(components(schemas(Error)))]
 struct Common;

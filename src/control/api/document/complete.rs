@@ -1,5 +1,5 @@
 //! What an operation need not say, because it follows from its shape: the parameters in its path, who may call it, the errors that every
-//! operation of that shape can answer with, and the fields that every answer has.
+//! operation of that shape can respond with, and the fields that every response has.
 
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -180,7 +180,7 @@ fn places(path: &str) -> Vec<Value> {
     ends.filter_map(place).collect()
 }
 
-/// What every answer has, and what a declared error need not say.
+/// What every response has, and what a declared error need not say.
 fn fill(status: &str, response: &mut Map<String, Value>) {
     let code = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
     let is_error = code.is_some_and(|code| code.is_client_error() || code.is_server_error());

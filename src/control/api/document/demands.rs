@@ -27,7 +27,7 @@ pub(super) fn of(document: &Value) -> HashMap<String, Vec<KeyScope>> {
     demands
 }
 
-/// By method and path: what answers with a stream of events.
+/// By method and path: what responds with a stream of events.
 pub(super) fn streams(document: &Value) -> HashSet<String> {
     let paths = document.get("paths").and_then(Value::as_object).into_iter().flatten();
     let streaming = paths.filter(|(_, item)| {

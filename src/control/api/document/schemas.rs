@@ -1,4 +1,4 @@
-//! Schemas as a reader wants them: what is composed in the code is one object here, a field of an answer is required, and what nothing
+//! Schemas as a reader wants them: what is composed in the code is one object here, a field of a response is required, and what nothing
 //! refers to is left out.
 
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 const PREFIX: &str = "#/components/schemas/";
-/// Marks a field of an answer that is not always there.
+/// Marks a field of a response that is not always there.
 const MAY_BE_MISSING: &str = "x-may-be-missing";
 /// Fields that cannot bear the mark: lists and references.
 pub(super) const UNMARKED: &[(&str, &str)] = &[
@@ -25,17 +25,17 @@ pub(super) fn complete(
     for schema in schemas.values_mut() {
         merge(schema, &whole);
     }
-    // What the shared answers refer to.
-    let mut answered = BTreeSet::from(["Error".to_owned()]);
-    reach(schemas.get("Error"), &schemas, &mut answered);
-    let mut asked = BTreeSet::new();
+    // What the shared responses refer to.
+    let mut in_responses = BTreeSet::from(["Error".to_owned()]);
+    reach(schemas.get("Error"), &schemas, &mut in_responses);
+    let mut in_requests = BTreeSet::new();
     for operation in paths.values().filter_map(Value::as_object).flat_map(Map::values) {
         for part in ["requestBody", "parameters"] {
-            reach(operation.get(part), &schemas, &mut asked);
+            reach(operation.get(part), &schemas, &mut in_requests);
         }
-        reach(operation.get("responses"), &schemas, &mut answered);
+        reach(operation.get("responses"), &schemas, &mut in_responses);
     }
-    schemas.retain(|name, _| asked.contains(name) || answered.contains(name));
+    schemas.retain(|name, _| in_requests.contains(name) || in_responses.contains(name));
     for &(name, field) in UNMARKED {
         let field =
             schemas.get_mut(name).and_then(|s| s.pointer_mut(&format!("/properties/{field}")));
@@ -44,7 +44,7 @@ pub(super) fn complete(
         }
     }
     for (name, schema) in &mut schemas {
-        require(schema, answered.contains(name) && !asked.contains(name));
+        require(schema, in_responses.contains(name) && !in_requests.contains(name));
     }
     schemas
 }
@@ -106,13 +106,13 @@ fn reach(part: Option<&Value>, schemas: &Map<String, Value>, found: &mut BTreeSe
     }
 }
 
-/// Requires every field of an answer that is not marked, and takes the marks away.
-fn require(schema: &mut Value, is_answer: bool) {
+/// Requires every field of a response that is not marked, and takes the marks away.
+fn require(schema: &mut Value, is_response: bool) {
     match schema {
-        Value::Array(items) => items.iter_mut().for_each(|item| require(item, is_answer)),
+        Value::Array(items) => items.iter_mut().for_each(|item| require(item, is_response)),
         Value::Object(object) => {
             let properties = object.get_mut("properties").and_then(Value::as_object_mut);
-            if let Some(properties) = properties.filter(|_| is_answer) {
+            if let Some(properties) = properties.filter(|_| is_response) {
                 let is_there = |(name, field): (&String, &Value)| {
                     field.get(MAY_BE_MISSING).is_none().then(|| Value::from(name.as_str()))
                 };
@@ -120,7 +120,7 @@ fn require(schema: &mut Value, is_answer: bool) {
                 object.insert("required".into(), required.into());
             }
             object.remove(MAY_BE_MISSING);
-            object.values_mut().for_each(|inner| require(inner, is_answer));
+            object.values_mut().for_each(|inner| require(inner, is_response));
         }
         _ => {}
     }

@@ -91,24 +91,27 @@ fn what_is_demanded_of_callers_is_what_the_document_says() {
 }
 
 #[test]
-fn every_parameter_and_answer_is_described() {
+fn every_parameter_and_response_is_described() {
     each_operation(|name, operation| {
         for parameter in operation.get("parameters").into_iter().flat_map(|p| p.as_array().unwrap())
         {
             let what = &parameter["name"];
             assert!(is_text(parameter.get("description")), "{name}: {what}: see complete::PLACES");
         }
-        let answers = operation["responses"].as_object().unwrap();
-        assert!(answers.keys().any(|status| status.starts_with('2')), "{name}");
-        for (status, answer) in answers {
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{name}");
+        for (status, response) in responses {
             let what = format!("{name}: {status}");
-            if answer.get("$ref").is_some() {
+            if response.get("$ref").is_some() {
                 continue;
             }
-            assert!(is_text(answer.get("description")), "{what}");
-            assert_eq!(answer["headers"]["X-Request-Id"]["$ref"], "#/components/headers/RequestId");
+            assert!(is_text(response.get("description")), "{what}");
+            assert_eq!(
+                response["headers"]["X-Request-Id"]["$ref"],
+                "#/components/headers/RequestId"
+            );
             if status.starts_with(['4', '5']) {
-                let schema = &answer["content"]["application/json"]["schema"]["$ref"];
+                let schema = &response["content"]["application/json"]["schema"]["$ref"];
                 assert_eq!(schema, "#/components/schemas/Error", "{what}");
             }
         }
@@ -138,7 +141,7 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
-fn a_field_of_an_answer_is_required_and_one_of_a_request_is_not() {
+fn a_field_of_a_response_is_required_and_one_of_a_request_is_not() {
     let document = document();
     let required = |name: &str| document["components"]["schemas"][name]["required"].clone();
     assert!(required("Sandbox").as_array().unwrap().contains(&Value::from("destroyed_at")));
@@ -221,7 +224,7 @@ fn look(part: &Value) {
 }
 
 #[test]
-fn summaries_are_imperatives_and_texts_are_in_the_fields_words() {
+fn summaries_are_imperatives_and_texts_use_standard_terms() {
     each_operation(|name, operation| {
         let summary = operation["summary"].as_str().unwrap();
         let verb = summary.split(' ').next().unwrap();

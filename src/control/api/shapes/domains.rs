@@ -120,7 +120,7 @@ shapes! {
     RecordStatus: pending, verified, missing, wrong, unknown;
 
     /// An exact host name that leads to one sandbox.
-    CustomDomain(exact: &ExactDomain, leads_to: &str, standing_word: &str, told: Told) with {
+    CustomDomain(exact: &ExactDomain, leads_to: &str, standing_name: &str, told: Told) with {
         let (name, standing) = (&exact.route.fqdn, &exact.record.standing);
     } {
         id: Uuid = exact.id,
@@ -135,7 +135,7 @@ shapes! {
         computer_id: Uuid = exact.route.sandbox,
         /// Without one it is the sandbox's `default_port`.
         port: Option<u16> = exact.route.port,
-        status: CustomDomainStatus = standing_word,
+        status: CustomDomainStatus = standing_name,
         verified: bool = exact.verified_at.is_some(),
         verified_at: Option<Timestamp> = exact.verified_at,
         /// What the name has to lead to.

@@ -1,7 +1,7 @@
 //! The shapes of bodies, as the API document declares them, and how what is shown is made. Handlers read fields one by one; that they keep
 //! to what is declared here is held by the tests, which check every response they see, and every request that was taken, against the document.
 //!
-//! A field of an answer is always there: `Option` means that it may be null. One that may be missing says
+//! A field of a response is always there: `Option` means that it may be null. One that may be missing says
 //! `[extensions(("x-may-be-missing" = json!(true)))]`. A field of a request that is an `Option` may be missing or null. On
 //! lists and references the macro drops it, and they are named in `document/schemas.rs`. Envelopes are not generic, as the document would then repeat what is in them.
 
@@ -9,7 +9,7 @@
 #![expect(clippy::struct_field_names, reason = "the names are those of JSON")]
 #![expect(clippy::unreadable_literal, reason = "the macro reads no separators")]
 
-/// Declares answers that hold what was asked for in `data`.
+/// Declares responses that hold what was asked for in `data`.
 macro_rules! envelopes {
     ($($name:ident($data:ty)),+ $(,)?) => {$(
         #[derive(utoipa::ToSchema)]

@@ -8,7 +8,7 @@ envelopes!(PolicyData(Policy));
 
 shapes! {
     /// A tenant's branding, or none.
-    BrandingAnswer {
+    BrandingResponse {
         branding: Option<Branding>,
     }
 

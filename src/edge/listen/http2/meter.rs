@@ -1,5 +1,5 @@
 //! A limit on frames that cost us work and the visitor nothing: SETTINGS, PING, PRIORITY and what nobody knows (CVE-2019-9512, -9515),
-//! and requests that are taken back once they have become work for a sandbox (CVE-2023-44487). The library answers them all; this watches
+//! and requests that are cancelled once they have become work for a sandbox (CVE-2023-44487). The library responds to them all; this watches
 //! them pass and tells when it is too many.
 
 use std::cell::Cell;
@@ -18,7 +18,7 @@ use crate::edge::connection::Stream;
 const CHEAP: Allowance = Allowance { burst: 1000, refill: Duration::from_millis(10) };
 /// How many more of them each request allows: browsers say how urgent each of theirs is.
 const PER_REQUEST: u32 = 8;
-/// The same for requests taken back. A browser that leaves a page gives up all that it waits for, and a list that is scrolled through
+/// The same for cancelled requests. A browser that leaves a page gives up all that it waits for, and a list that is scrolled through
 /// some more; neither goes on and on.
 const RESETS: Allowance = Allowance { burst: 500, refill: Duration::from_millis(50) };
 /// The preface of a connection, which is no frame (RFC 9113 section 3.4).
@@ -46,7 +46,7 @@ impl Alarm {
 /// Where frames begin, in bytes that pass.
 #[derive(Debug)]
 struct Frames {
-    /// Octets before the next frame header.
+    /// Bytes before the next frame header.
     skip: usize,
     header: [u8; FRAME_HEADER],
     have: usize,

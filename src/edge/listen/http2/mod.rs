@@ -2,8 +2,8 @@
 //! What it does not limit is limited here: idleness, lifetime, frames that cost nothing.
 
 mod body;
-mod head;
 mod meter;
+mod parts;
 mod stream;
 
 use std::future::{Future, poll_fn};
@@ -31,9 +31,9 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// What waits for a slow visitor of one stream.
 const SEND_BUFFER: usize = 64 << 10;
-/// The library gives up on heads beyond this; smaller ones that are still too large get a page. Four times the default limit: a browser
+/// The library gives up on headers beyond this; smaller ones that are still too large get a page. Four times the default limit: a browser
 /// whose cookies have grown too large must be told so, on a connection that lives.
-const HEAD_SLACK: usize = 4;
+const HEADER_SLACK: usize = 4;
 /// Streams that visitors reset before we had looked at them, and errors of theirs, that a connection survives
 /// (CVE-2023-44487, CVE-2025-8671).
 const PENDING_RESETS: usize = 20;
@@ -41,7 +41,7 @@ const LOCAL_RESETS: usize = 100;
 /// How long a connection that should end may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// ... and what runs on it when the process is cut off.
-const LAST_WORDS: Duration = Duration::from_millis(300);
+const CLOSE_GRACE: Duration = Duration::from_millis(300);
 
 /// Serves a connection to its end.
 pub(super) async fn serve(stream: Stream, line: Line, worker: Rc<Worker>, settings: Rc<Settings>) {
@@ -53,18 +53,18 @@ pub(super) async fn serve(stream: Stream, line: Line, worker: Rc<Worker>, settin
         .max_send_buffer_size(SEND_BUFFER)
         .max_concurrent_streams(settings.h2_streams)
         .max_header_list_size(
-            u32::try_from(settings.head.head_bytes * HEAD_SLACK).unwrap_or(u32::MAX),
+            u32::try_from(settings.header_limits.header_bytes * HEADER_SLACK).unwrap_or(u32::MAX),
         )
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(Some(LOCAL_RESETS))
         .enable_connect_protocol();
     let handshake = builder.handshake::<_, Bytes>(metered);
-    let beginning = tokio::time::timeout(settings.head_timeout, handshake);
+    let beginning = tokio::time::timeout(settings.header_timeout, handshake);
     let Ok(Ok(connection)) = beginning.await else { return };
     let idle = worker.deadlines.deadline();
     let life = worker.deadlines.deadline();
-    // The first request must come as promptly as the head of one; later ones may keep us waiting.
-    idle.set(Phase::KeepAlive, settings.head_timeout);
+    // The first request must come as promptly as the headers of one; later ones may keep us waiting.
+    idle.set(Phase::KeepAlive, settings.header_timeout);
     life.set(Phase::Lifetime, settings.connection_lifetime);
     let mut serving = Serving {
         connection,
@@ -153,7 +153,7 @@ impl Serving {
         if self.worker.is_cut() && !self.is_cut {
             // Tunnels see it as well, and have this long to say so to their visitors.
             self.is_cut = true;
-            self.idle.set(Phase::KeepAlive, LAST_WORDS);
+            self.idle.set(Phase::KeepAlive, CLOSE_GRACE);
         }
     }
 

@@ -1,4 +1,4 @@
-//! One stream: a request, its answer, or the tunnel that it becomes.
+//! One stream: a request, its response, or the tunnel that it becomes.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -15,13 +15,13 @@ use http::{Method, Request, Response, StatusCode};
 use super::super::Settings;
 use super::super::line::Line;
 use super::body::RequestBody;
-use super::head::{self, Unfit};
+use super::parts::{self, Unfit};
 use crate::edge::body::{BodyError, Payload};
 use crate::edge::connection::{H2Send, H2SendError, H2Stream, Stream};
 use crate::edge::deadline::Phase;
 use crate::edge::headers::is_grpc;
-use crate::edge::message::{Framing, Interim, ResponseHead};
-use crate::edge::visitor::{self, Answer, Reply, Switch, Worker};
+use crate::edge::message::{Framing, Interim, ResponseParts};
+use crate::edge::visitor::{self, EdgeResponse, Reply, Switch, Worker};
 
 /// How long what came before a break may take to leave.
 const LAST_PIECES: Duration = Duration::from_millis(20);
@@ -35,22 +35,22 @@ pub(super) async fn serve(
     settings: Rc<Settings>,
 ) {
     let (parts, recv) = request.into_parts();
-    let request = match head::read(&parts, recv.is_end_stream(), &settings.head) {
+    let request = match parts::read(&parts, recv.is_end_stream(), &settings.header_limits) {
         Ok(request) => request,
         Err(Unfit::Malformed) => return respond.send_reset(Reason::PROTOCOL_ERROR),
-        Err(Unfit::Faulty(fault)) => {
-            let glimpse = head::glimpse(&parts);
+        Err(Unfit::Invalid(error)) => {
+            let glimpse = parts::glimpse(&parts);
             let refusal = visitor::refuse_glimpsed(
                 &worker,
                 (&line.peer, line.secure),
-                &fault,
+                &error,
                 Some(&glimpse),
             );
-            let head_only = parts.method == Method::HEAD;
-            return answer(respond, refusal, head_only, (&worker, settings)).await;
+            let headers_only = parts.method == Method::HEAD;
+            return respond_with(respond, refusal, headers_only, (&worker, settings)).await;
         }
     };
-    let head_only = request.head.method == Method::HEAD;
+    let headers_only = request.parts.method == Method::HEAD;
     let wanted = Rc::new(Cell::new(false));
     let mut tunnel = None;
     let body = if request.is_websocket {
@@ -63,7 +63,7 @@ pub(super) async fn serve(
         Payload::stream(RequestBody::new(recv, request.framing, terms, Rc::clone(&wanted)))
     };
     let interim = Interim::default();
-    let arriving = line.arriving(request.head, (request.framing, body), interim.clone());
+    let arriving = line.arriving(request.parts, (request.framing, body), interim.clone());
     let mut owes_continue = request.expects_continue;
     let reply = {
         let mut handling = pin!(visitor::handle(&worker, arriving));
@@ -71,21 +71,21 @@ pub(super) async fn serve(
             let polled = handling.as_mut().poll(cx);
             if owes_continue && wanted.get() {
                 owes_continue = false;
-                tell(&mut respond, ResponseHead::new(StatusCode::CONTINUE));
+                tell(&mut respond, ResponseParts::new(StatusCode::CONTINUE));
             }
-            interim.take_each(|head| tell(&mut respond, head.clone()));
+            interim.take_each(|parts| tell(&mut respond, parts.clone()));
             if let Poll::Ready(reply) = polled {
                 return Poll::Ready(Some(reply));
             }
-            // Whoever resets a stream wants its work to stop, not only its answer.
+            // Whoever resets a stream wants its work to stop, not only its response.
             respond.poll_reset(cx).map(|_| None)
         })
         .await
     };
     match (reply, tunnel) {
         (None, _) => {}
-        (Some(Reply::Answer(reply)), _) => {
-            answer(respond, reply, head_only, (&worker, settings)).await;
+        (Some(Reply::Response(reply)), _) => {
+            respond_with(respond, reply, headers_only, (&worker, settings)).await;
         }
         (Some(Reply::Switch(switch)), Some(recv)) => switched(respond, recv, switch, &worker).await,
         // Only what asked for a switch is switched.
@@ -93,24 +93,24 @@ pub(super) async fn serve(
     }
 }
 
-/// Sends an interim answer. Once the stream is gone there is nobody to tell, which the next step finds out.
-fn tell(respond: &mut SendResponse<Bytes>, head: ResponseHead) {
-    drop(respond.send_informational(head::write(head, Framing::None)));
+/// Sends an interim response. Once the stream is gone there is nobody to tell, which the next step finds out.
+fn tell(respond: &mut SendResponse<Bytes>, parts: ResponseParts) {
+    drop(respond.send_informational(parts::write(parts, Framing::None)));
 }
 
-async fn answer(
+async fn respond_with(
     mut respond: SendResponse<Bytes>,
-    answer: Answer,
-    head_only: bool,
+    response: EdgeResponse,
+    headers_only: bool,
     (worker, settings): (&Rc<Worker>, Rc<Settings>),
 ) {
-    let Answer { head, framing, body, .. } = answer;
-    let told_only = head_only || head.status == StatusCode::NOT_MODIFIED;
+    let EdgeResponse { parts, framing, body, .. } = response;
+    let told_only = headers_only || parts.status == StatusCode::NOT_MODIFIED;
     let body = if told_only { Payload::Empty } else { body };
     let bodiless =
         told_only || (body.is_empty() && matches!(framing, Framing::None | Framing::Length(0)));
-    let is_grpc = is_grpc(&head.headers);
-    let response: Response<()> = head::write(head, framing);
+    let is_grpc = is_grpc(&parts.headers);
+    let response: Response<()> = parts::write(parts, framing);
     let Ok(send) = respond.send_response(response, bodiless) else { return };
     if bodiless {
         return;
@@ -121,7 +121,7 @@ async fn answer(
     match poll_fn(|cx| sending.poll(cx)).await {
         Ok(()) | Err(H2SendError::Gone) => {}
         Err(H2SendError::Stalled) => sending.reset(Reason::CANCEL),
-        Err(H2SendError::Body(error)) => match visitor::last_words(error).filter(|_| is_grpc) {
+        Err(H2SendError::Body(error)) => match visitor::error_trailers(error).filter(|_| is_grpc) {
             Some(status) => sending.end_with(status),
             None if matches!(error, BodyError::AccessEnded) => sending.reset(Reason::CANCEL),
             None => {
@@ -140,8 +140,8 @@ async fn switched(
     mut switch: Box<Switch>,
     worker: &Rc<Worker>,
 ) {
-    let head = std::mem::replace(&mut switch.head, ResponseHead::new(StatusCode::OK));
-    let Ok(send) = respond.send_response(head::write_switch(head), false) else { return };
+    let parts = std::mem::replace(&mut switch.parts, ResponseParts::new(StatusCode::OK));
+    let Ok(send) = respond.send_response(parts::write_switch(parts), false) else { return };
     let stream = Stream::h2(H2Stream::new(send, recv));
     visitor::run_switched(switch, stream, BytesMut::new(), worker).await;
 }

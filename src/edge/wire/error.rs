@@ -1,14 +1,14 @@
-//! Every reason for which a head or a body is not taken, and what a stranger is told of it.
+//! Every reason for which headers or a body are not accepted, and what a stranger is told of it.
 
 use http::StatusCode;
 
-use crate::base::fault::{Blame, Face, Fault, Recovery};
+use crate::base::failure::{Blame, Face, Failure, Recovery};
 
-/// What is wrong with the lines of a head, whichever direction it goes.
+/// What is wrong with the lines of the headers, whichever direction it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LineFault {
+pub(super) enum LineError {
     BareLf,
-    HeadTooLarge,
+    HeadersTooLarge,
     TooManyFields,
     LineTooLong,
     Folded,
@@ -19,7 +19,7 @@ pub(super) enum LineFault {
 
 /// Why a request is refused before anybody looks at what it asks for. The text is for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RequestFault {
+pub enum RequestError {
     /// A line that ends in LF without CR (RFC 9112 section 2.2).
     #[error("a line ends without CR")]
     BareLf,
@@ -65,9 +65,9 @@ pub enum RequestFault {
     /// An expectation other than `100-continue`.
     #[error("the expectation cannot be met")]
     Expectation,
-    /// The head exceeds its size.
+    /// The headers exceed its size.
     #[error("the headers are too large")]
-    HeadTooLarge,
+    HeadersTooLarge,
     /// A line exceeds its size.
     #[error("a header line is too long")]
     LineTooLong,
@@ -132,9 +132,9 @@ static EXPECTATION: Face = visitor(
     UNCLEAR,
     "Its Expect header is not supported.",
 );
-static HEAD_TOO_LARGE: Face = Face {
+static HEADERS_TOO_LARGE: Face = Face {
     status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-    label: "head_too_large",
+    label: "headers_too_large",
     title: "This request is too large",
     text: "Its headers, perhaps its cookies, are too large. Deleting this site's cookies may help.",
     blame: Blame::Limit,
@@ -149,7 +149,7 @@ static TARGET_TOO_LONG: Face = Face {
     recovery: Recovery::None,
 };
 
-impl Fault for RequestFault {
+impl Failure for RequestError {
     fn face(&self) -> &'static Face {
         match self {
             Self::BareLf
@@ -165,30 +165,30 @@ impl Fault for RequestFault {
             Self::UnknownCoding => &CODING,
             Self::UnknownProtocol => &PROTOCOL,
             Self::Expectation => &EXPECTATION,
-            Self::HeadTooLarge | Self::LineTooLong | Self::TooManyFields => &HEAD_TOO_LARGE,
+            Self::HeadersTooLarge | Self::LineTooLong | Self::TooManyFields => &HEADERS_TOO_LARGE,
             Self::TargetTooLong => &TARGET_TOO_LONG,
         }
     }
 }
 
-impl From<LineFault> for RequestFault {
-    fn from(fault: LineFault) -> Self {
-        match fault {
-            LineFault::BareLf => Self::BareLf,
-            LineFault::HeadTooLarge => Self::HeadTooLarge,
-            LineFault::TooManyFields => Self::TooManyFields,
-            LineFault::LineTooLong => Self::LineTooLong,
-            LineFault::Folded => Self::Folded,
-            LineFault::Name => Self::Name,
-            LineFault::Value => Self::Value,
-            LineFault::NoColon => Self::NoColon,
+impl From<LineError> for RequestError {
+    fn from(error: LineError) -> Self {
+        match error {
+            LineError::BareLf => Self::BareLf,
+            LineError::HeadersTooLarge => Self::HeadersTooLarge,
+            LineError::TooManyFields => Self::TooManyFields,
+            LineError::LineTooLong => Self::LineTooLong,
+            LineError::Folded => Self::Folded,
+            LineError::Name => Self::Name,
+            LineError::Value => Self::Value,
+            LineError::NoColon => Self::NoColon,
         }
     }
 }
 
-/// Why a sandbox's answer is not passed on. The text is for the log; visitors are told only that it was not valid.
+/// Why a sandbox's response is not passed on. The text is for the log; visitors are told only that it was not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ResponseFault {
+pub enum ResponseError {
     /// The first line is no status line: another protocol, HTTP/0.9, an impossible status.
     #[error("the first line is not a status line")]
     StatusLine,
@@ -204,36 +204,36 @@ pub enum ResponseFault {
     /// A transfer coding other than exactly `chunked` with HTTP/1.1.
     #[error("the transfer encoding is not supported")]
     Coding,
-    /// A limit of the head was exceeded.
+    /// A limit of the headers were exceeded.
     #[error("the headers are too large")]
     TooLarge,
 }
 
-impl ResponseFault {
+impl ResponseError {
     /// The reason, for the log.
     pub fn reason(self) -> String {
         self.to_string()
     }
 }
 
-impl From<LineFault> for ResponseFault {
-    fn from(fault: LineFault) -> Self {
-        match fault {
-            LineFault::HeadTooLarge | LineFault::TooManyFields | LineFault::LineTooLong => {
+impl From<LineError> for ResponseError {
+    fn from(error: LineError) -> Self {
+        match error {
+            LineError::HeadersTooLarge | LineError::TooManyFields | LineError::LineTooLong => {
                 Self::TooLarge
             }
-            LineFault::BareLf
-            | LineFault::Folded
-            | LineFault::Name
-            | LineFault::Value
-            | LineFault::NoColon => Self::Field,
+            LineError::BareLf
+            | LineError::Folded
+            | LineError::Name
+            | LineError::Value
+            | LineError::NoColon => Self::Field,
         }
     }
 }
 
 /// Why a body cannot be read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BodyFault {
+pub enum DecodeError {
     /// A chunk's size line is malformed, or its data is not followed by CRLF.
     #[error("a chunk is malformed")]
     Chunk,

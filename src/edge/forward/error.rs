@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::base::fault::{Blame, Face, Fault, Recovery};
+use crate::base::failure::{Blame, Face, Failure, Recovery};
 use crate::edge::body::BodyError;
 use crate::edge::upstream::{DialError, ExchangeError};
-use crate::edge::wire::RequestFault;
+use crate::edge::wire::RequestError;
 
 /// Why a request could not be carried to its sandbox and back.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +15,7 @@ pub enum ForwardError {
     /// No connection came about.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// A connection was there; no usable answer came.
+    /// A connection was there; no usable response came.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
     /// The sandbox agreed to a protocol switch in a way that does not match the request.
@@ -24,7 +24,7 @@ pub enum ForwardError {
     /// A protocol switch was asked of a port that speaks HTTP/2, which has none.
     #[error("an h2c port does not support upgrades")]
     NoSwitch,
-    /// The app's answer to a preflight approves of nothing, so none of it may pass.
+    /// The app's response to a preflight approves of nothing, so none of it may pass.
     #[error("the app rejected the CORS preflight")]
     NotApproved,
 }
@@ -96,9 +96,9 @@ static CLOSED: Face = sandbox(
     "The app closed the connection",
     "It did so before it responded. It may have crashed or be restarting.",
 );
-static BAD_ANSWER: Face = Face {
+static BAD_RESPONSE: Face = Face {
     status: StatusCode::BAD_GATEWAY,
-    label: "bad_answer",
+    label: "bad_response",
     title: "The app sent an invalid response",
     text: "It is not valid HTTP. Perhaps {port} serves something other than a web app.",
     blame: Blame::Sandbox,
@@ -137,7 +137,7 @@ static BODY_STALLED: Face = Face {
     recovery: Recovery::None,
 };
 
-impl Fault for ForwardError {
+impl Failure for ForwardError {
     fn face(&self) -> &'static Face {
         match self {
             Self::Dial(DialError::Refused(_)) => &NOTHING_LISTENING,
@@ -149,22 +149,22 @@ impl Fault for ForwardError {
             Self::Dial(DialError::TimedOut) => &CONNECT_TIMEOUT,
             Self::Dial(DialError::Exhausted(_)) => &EXHAUSTED,
             Self::Exchange(
-                ExchangeError::ClosedUnanswered(_)
-                | ExchangeError::ClosedInHead(_)
+                ExchangeError::ClosedBeforeResponse(_)
+                | ExchangeError::ClosedInHeaders(_)
                 | ExchangeError::Http2(_),
             ) => &CLOSED,
             Self::Exchange(
-                ExchangeError::BadAnswer(_)
+                ExchangeError::BadResponse(_)
                 | ExchangeError::TooManyInterim
                 | ExchangeError::Malformed(_)
                 | ExchangeError::BadStatus
-                | ExchangeError::HeadTooLarge
+                | ExchangeError::HeadersTooLarge
                 | ExchangeError::BadLength,
             )
             | Self::BadSwitch
-            | Self::NotApproved => &BAD_ANSWER,
+            | Self::NotApproved => &BAD_RESPONSE,
             Self::Exchange(ExchangeError::NotHttp2(_)) => &NO_H2C,
-            Self::Exchange(ExchangeError::Unsayable) => RequestFault::Target.face(),
+            Self::Exchange(ExchangeError::Unsayable) => RequestError::Target.face(),
             Self::NoSwitch => &NO_SWITCH,
             Self::Exchange(ExchangeError::TimedOut) => &FIRST_BYTE_TIMEOUT,
             Self::Exchange(ExchangeError::Request(BodyError::Stalled)) => &BODY_STALLED,

@@ -1,4 +1,4 @@
-//! The heads of HTTP/2 in the one form that everything above knows: a request's as if it had come by HTTP/1.1, an answer's the other way.
+//! The headers of HTTP/2 in the one form that everything above knows: a request's as if it had come by HTTP/1.1, a response's the other way.
 //! The library has judged what RFC 9113 calls malformed; here is the rest, and our own limits.
 
 use bytes::{Bytes, BytesMut};
@@ -7,41 +7,41 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode, request};
 
 use crate::edge::headers::Headers;
-use crate::edge::message::{Framing, Minor, RequestHead, ResponseHead};
-use crate::edge::wire::{Limits, RequestFault};
+use crate::edge::message::{Framing, Minor, RequestParts, ResponseParts};
+use crate::edge::wire::{Limits, RequestError};
 
-/// Octets that a field counts besides its name and value (RFC 9113 section 6.5.2).
+/// Bytes that a field counts besides its name and value (RFC 9113 section 6.5.2).
 const FIELD_OVERHEAD: usize = 32;
 
 /// A request, read.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub(super) head: RequestHead,
+    pub(super) parts: RequestParts,
     pub(super) framing: Framing,
-    /// The visitor waits for our word before it sends its body.
+    /// The visitor waits for 100 Continue before it sends its body.
     pub(super) expects_continue: bool,
-    /// The stream is to become a WebSocket (RFC 8441); the head is that of the handshake that means the same.
+    /// The stream is to become a WebSocket (RFC 8441); the headers are those of the handshake that means the same.
     pub(super) is_websocket: bool,
 }
 
-/// Why a head is not taken.
+/// Why the headers are not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
     /// Malformed: a stream error (RFC 9113 section 8.1.1).
     Malformed,
-    /// To be answered with a page.
-    Faulty(RequestFault),
+    /// Gets an error page.
+    Invalid(RequestError),
 }
 
-impl From<RequestFault> for Unfit {
-    fn from(fault: RequestFault) -> Self {
-        Self::Faulty(fault)
+impl From<RequestError> for Unfit {
+    fn from(error: RequestError) -> Self {
+        Self::Invalid(error)
     }
 }
 
-/// As much of a head that is refused as the form of the refusal depends on.
-pub(super) fn glimpse(parts: &request::Parts) -> RequestHead {
-    RequestHead {
+/// As much of the headers that are refused as the form of the refusal depends on.
+pub(super) fn glimpse(parts: &request::Parts) -> RequestParts {
+    RequestParts {
         method: parts.method.clone(),
         target: Bytes::new(),
         authority: Bytes::new(),
@@ -50,7 +50,7 @@ pub(super) fn glimpse(parts: &request::Parts) -> RequestHead {
     }
 }
 
-/// Reads a request's head. `bodiless` says that the stream ended with it.
+/// Reads a request's headers. `bodiless` says that the stream ended with it.
 pub(super) fn read(
     parts: &request::Parts,
     bodiless: bool,
@@ -65,14 +65,14 @@ pub(super) fn read(
             let authority = Bytes::copy_from_slice(authority.as_str().as_bytes());
             // Two names for one request are two requests at once (RFC 9113 section 8.3.1).
             if host.is_some_and(|host| !host.as_bytes().eq_ignore_ascii_case(&authority)) {
-                return Err(RequestFault::Host.into());
+                return Err(RequestError::Host.into());
             }
             authority
         }
         (None, Some(host)) => Bytes::copy_from_slice(host.as_bytes()),
-        (None, None) => return Err(RequestFault::Host.into()),
+        (None, None) => return Err(RequestError::Host.into()),
     };
-    let mut head = RequestHead {
+    let mut parts = RequestParts {
         method: parts.method.clone(),
         target,
         authority,
@@ -82,10 +82,10 @@ pub(super) fn read(
     let is_websocket = match protocol {
         None => false,
         Some("websocket") => true,
-        Some(_) => return Err(RequestFault::UnknownProtocol.into()),
+        Some(_) => return Err(RequestError::UnknownProtocol.into()),
     };
     if is_websocket {
-        as_handshake(&mut head);
+        as_handshake(&mut parts);
     }
     // What follows on such a stream is the other protocol, not a body.
     let framing = match reading.length {
@@ -94,7 +94,7 @@ pub(super) fn read(
         None => Framing::Chunked,
     };
     let expects_continue = reading.expects_continue && framing != Framing::None;
-    Ok(Request { head, framing, expects_continue, is_websocket })
+    Ok(Request { parts, framing, expects_continue, is_websocket })
 }
 
 /// Path and query, byte for byte as HTTP/1 would have to send them.
@@ -105,16 +105,16 @@ fn target(parts: &request::Parts, limits: &Limits) -> Result<Bytes, Unfit> {
         None if is_tunnel || parts.uri.authority().is_none() => {}
         Some(scheme)
             if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http") => {}
-        _ => return Err(RequestFault::Target.into()),
+        _ => return Err(RequestError::Target.into()),
     }
     let target = match parts.uri.path_and_query() {
         Some(target) => target.as_str().as_bytes(),
-        // Refused by the gate, with an answer that says so.
+        // Refused by the gate, with a response that says so.
         None if is_tunnel => b"*",
         None => return Err(Unfit::Malformed),
     };
     if target.len() > limits.target_bytes {
-        return Err(RequestFault::TargetTooLong.into());
+        return Err(RequestError::TargetTooLong.into());
     }
     let is_form = match target {
         [b'/', ..] => true,
@@ -122,19 +122,19 @@ fn target(parts: &request::Parts, limits: &Limits) -> Result<Bytes, Unfit> {
         _ => false,
     };
     if !is_form || !target.iter().all(|b| matches!(b, 0x21..=0x7e) && *b != b'#') {
-        return Err(RequestFault::Target.into());
+        return Err(RequestError::Target.into());
     }
     Ok(Bytes::copy_from_slice(target))
 }
 
 /// The handshake over HTTP/1.1 that asks for the same. Its key is ours: what proves a handshake there, the stream proves here.
-fn as_handshake(head: &mut RequestHead) {
-    head.method = Method::GET;
-    head.headers.append(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    head.headers.append(header::UPGRADE, HeaderValue::from_static("websocket"));
+fn as_handshake(parts: &mut RequestParts) {
+    parts.method = Method::GET;
+    parts.headers.append(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    parts.headers.append(header::UPGRADE, HeaderValue::from_static("websocket"));
     let key = tungstenite::handshake::client::generate_key();
     if let Ok(key) = HeaderValue::try_from(key) {
-        head.headers.insert(header::SEC_WEBSOCKET_KEY, key);
+        parts.headers.insert(header::SEC_WEBSOCKET_KEY, key);
     }
 }
 
@@ -149,13 +149,13 @@ struct Reading {
 impl Reading {
     fn fields(&mut self, fields: &HeaderMap, limits: &Limits) -> Result<(), Unfit> {
         self.headers = Headers::with_capacity(fields.len() + 4);
-        let mut octets = 0;
+        let mut bytes = 0;
         let mut cookies = BytesMut::new();
         let mut first_cookie = None;
         for (name, value) in fields {
-            octets += name.as_str().len() + value.len() + FIELD_OVERHEAD;
-            if octets > limits.head_bytes {
-                return Err(RequestFault::HeadTooLarge.into());
+            bytes += name.as_str().len() + value.len() + FIELD_OVERHEAD;
+            if bytes > limits.header_bytes {
+                return Err(RequestError::HeadersTooLarge.into());
             }
             // White space around a value is malformed here, and was taken off where it came by HTTP/1 (RFC 9113 section 8.2.1).
             if matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t']) {
@@ -197,30 +197,30 @@ impl Reading {
         match *name {
             header::HOST => {
                 if self.host.replace(value.clone()).is_some() {
-                    return Err(RequestFault::Host.into());
+                    return Err(RequestError::Host.into());
                 }
             }
             header::CONTENT_LENGTH => {
                 let digits =
                     value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
                 let length = digits.and_then(|text| text.parse().ok());
-                let length = length.ok_or(RequestFault::ContentLength)?;
+                let length = length.ok_or(RequestError::ContentLength)?;
                 if self.length.replace(length).is_some() {
-                    return Err(RequestFault::ContentLength.into());
+                    return Err(RequestError::ContentLength.into());
                 }
             }
             header::EXPECT => {
                 if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") {
-                    return Err(RequestFault::Expectation.into());
+                    return Err(RequestError::Expectation.into());
                 }
                 self.expects_continue = true;
             }
             _ => {
                 if self.headers.len() >= limits.fields {
-                    return Err(RequestFault::TooManyFields.into());
+                    return Err(RequestError::TooManyFields.into());
                 }
                 if name.as_str().len() + value.len() > limits.line_bytes {
-                    return Err(RequestFault::LineTooLong.into());
+                    return Err(RequestError::LineTooLong.into());
                 }
                 self.headers.append(name.clone(), value.clone());
             }
@@ -229,23 +229,23 @@ impl Reading {
     }
 }
 
-/// An answer's head.
-pub(super) fn write(head: ResponseHead, framing: Framing) -> Response<()> {
-    let mut fields = copied(head.headers.iter());
+/// A response's headers.
+pub(super) fn write(parts: ResponseParts, framing: Framing) -> Response<()> {
+    let mut fields = copied(parts.headers.iter());
     if let Framing::Length(length) = framing {
         fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    with(head.status, fields)
+    with(parts.status, fields)
 }
 
-/// The head that opens a WebSocket: what HTTP/1.1 says by 101, this says by 200 (RFC 8441 section 5).
-pub(super) fn write_switch(head: ResponseHead) -> Response<()> {
+/// The headers that open a WebSocket: what HTTP/1.1 says by 101, this says by 200 (RFC 8441 section 5).
+pub(super) fn write_switch(parts: ResponseParts) -> Response<()> {
     let gone =
         [header::CONNECTION, header::UPGRADE, header::SEC_WEBSOCKET_ACCEPT, header::CONTENT_LENGTH];
-    with(StatusCode::OK, copied(head.headers.iter().filter(|(name, _)| !gone.contains(name))))
+    with(StatusCode::OK, copied(parts.headers.iter().filter(|(name, _)| !gone.contains(name))))
 }
 
-/// The fields of an answer in memory of their own: compression remembers them for as long as a connection lives, and a value is a slice of
+/// The fields of a response in memory of their own: compression remembers them for as long as a connection lives, and a value is a slice of
 /// all that was read with it.
 fn copied<'a>(
     fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> + Clone,
@@ -292,27 +292,27 @@ mod tests {
         let fields =
             [("cookie", "a=1"), ("accept", "*/*"), ("cookie", "b=2"), ("cookie", "c=3; d=4")];
         let read = verdict("https://3000-a.example/x?y=1", &fields).unwrap();
-        let cookies: Vec<_> = read.head.headers.get_all(header::COOKIE).collect();
+        let cookies: Vec<_> = read.parts.headers.get_all(header::COOKIE).collect();
         assert_eq!(cookies, ["a=1; b=2; c=3; d=4"]);
-        assert_eq!(read.head.headers.len(), 2);
-        assert_eq!(&read.head.target[..], b"/x?y=1");
-        assert_eq!(&read.head.authority[..], b"3000-a.example");
+        assert_eq!(read.parts.headers.len(), 2);
+        assert_eq!(&read.parts.target[..], b"/x?y=1");
+        assert_eq!(&read.parts.authority[..], b"3000-a.example");
     }
 
     #[test]
     fn authority_and_host_must_agree_and_one_of_them_must_be_there() {
         let same = verdict("https://A.example/", &[("host", "a.example")]).unwrap();
-        assert_eq!(&same.head.authority[..], b"A.example");
-        assert!(!same.head.headers.contains_key(header::HOST));
+        assert_eq!(&same.parts.authority[..], b"A.example");
+        assert!(!same.parts.headers.contains_key(header::HOST));
         let only_host = verdict("/", &[("host", "a.example")]).unwrap();
-        assert_eq!(&only_host.head.authority[..], b"a.example");
+        assert_eq!(&only_host.parts.authority[..], b"a.example");
         for (uri, fields) in [
             ("https://a.example/", &[("host", "b.example")][..]),
             ("/", &[]),
             ("/", &[("host", "a.example"), ("host", "a.example")]),
         ] {
-            let fault = verdict(uri, fields).unwrap_err();
-            assert_eq!(fault, Unfit::Faulty(RequestFault::Host), "{uri} {fields:?}");
+            let error = verdict(uri, fields).unwrap_err();
+            assert_eq!(error, Unfit::Invalid(RequestError::Host), "{uri} {fields:?}");
         }
     }
 
@@ -320,40 +320,40 @@ mod tests {
     fn limits_are_those_of_http_1() {
         let long = "x".repeat(17 << 10);
         let target = format!("https://a.example/{long}");
-        assert_eq!(verdict(&target, &[]).unwrap_err(), RequestFault::TargetTooLong.into());
-        let fault = verdict("https://a.example/", &[("x-a", &long)]).unwrap_err();
-        assert_eq!(fault, RequestFault::LineTooLong.into());
+        assert_eq!(verdict(&target, &[]).unwrap_err(), RequestError::TargetTooLong.into());
+        let error = verdict("https://a.example/", &[("x-a", &long)]).unwrap_err();
+        assert_eq!(error, RequestError::LineTooLong.into());
         let names: Vec<String> = (0..101).map(|i| format!("x-{i}")).collect();
         let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
-        let fault = verdict("https://a.example/", &many).unwrap_err();
-        assert_eq!(fault, RequestFault::TooManyFields.into());
+        let error = verdict("https://a.example/", &many).unwrap_err();
+        assert_eq!(error, RequestError::TooManyFields.into());
         let cookie = "y".repeat(9 << 10);
         let bomb: Vec<(&str, &str)> = (0..8).map(|_| ("cookie", cookie.as_str())).collect();
-        let fault = verdict("https://a.example/", &bomb).unwrap_err();
-        assert_eq!(fault, RequestFault::HeadTooLarge.into());
+        let error = verdict("https://a.example/", &bomb).unwrap_err();
+        assert_eq!(error, RequestError::HeadersTooLarge.into());
     }
 
     #[test]
     fn what_http_1_could_not_carry_is_refused() {
-        for (fields, fault) in [
+        for (fields, error) in [
             (&[("x-a", " padded")][..], Unfit::Malformed),
             (&[("x-a", "padded\t")], Unfit::Malformed),
-            (&[("expect", "miracles")], RequestFault::Expectation.into()),
+            (&[("expect", "miracles")], RequestError::Expectation.into()),
             (
                 &[("content-length", "5"), ("content-length", "5")],
-                RequestFault::ContentLength.into(),
+                RequestError::ContentLength.into(),
             ),
-            (&[("content-length", "+5")], RequestFault::ContentLength.into()),
+            (&[("content-length", "+5")], RequestError::ContentLength.into()),
         ] {
-            assert_eq!(verdict("https://a.example/", fields).unwrap_err(), fault, "{fields:?}");
+            assert_eq!(verdict("https://a.example/", fields).unwrap_err(), error, "{fields:?}");
         }
     }
 
     #[test]
     fn a_target_is_of_http_or_https() {
         assert!(verdict("http://a.example/", &[]).is_ok());
-        let fault = verdict("gopher://a.example/", &[]).unwrap_err();
-        assert_eq!(fault, RequestFault::Target.into());
+        let error = verdict("gopher://a.example/", &[]).unwrap_err();
+        assert_eq!(error, RequestError::Target.into());
     }
 
     #[test]
@@ -363,23 +363,23 @@ mod tests {
         parts.extensions.insert(Protocol::from_static("websocket"));
         let read = read(&parts, false, &Limits::default()).unwrap();
         assert!(read.is_websocket && read.framing == Framing::None);
-        assert_eq!(read.head.method, Method::GET);
-        assert_eq!(read.head.headers.get(header::UPGRADE).unwrap(), "websocket");
-        assert_eq!(read.head.headers.get(header::SEC_WEBSOCKET_KEY).unwrap().len(), 24);
+        assert_eq!(read.parts.method, Method::GET);
+        assert_eq!(read.parts.headers.get(header::UPGRADE).unwrap(), "websocket");
+        assert_eq!(read.parts.headers.get(header::SEC_WEBSOCKET_KEY).unwrap().len(), 24);
     }
 
     #[test]
     fn a_switch_loses_what_only_http_1_says() {
-        let mut head = ResponseHead::new(StatusCode::SWITCHING_PROTOCOLS);
+        let mut parts = ResponseParts::new(StatusCode::SWITCHING_PROTOCOLS);
         for (name, value) in [
             (header::CONNECTION, "Upgrade"),
             (header::UPGRADE, "websocket"),
             (header::SEC_WEBSOCKET_ACCEPT, "x"),
             (header::SEC_WEBSOCKET_PROTOCOL, "chat"),
         ] {
-            head.headers.append(name, HeaderValue::from_static(value));
+            parts.headers.append(name, HeaderValue::from_static(value));
         }
-        let response = write_switch(head);
+        let response = write_switch(parts);
         assert_eq!(response.status(), StatusCode::OK);
         let names: Vec<_> = response.headers().keys().collect();
         assert_eq!(names, [&header::SEC_WEBSOCKET_PROTOCOL]);

@@ -9,7 +9,7 @@ use crate::base::owner;
 
 /// One reason why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum CertificateFault {
+pub enum CertificateError {
     /// A file or directory that is not there or may not be read.
     #[error("{}: cannot be read: {}", .0.display(), owner::refusal(.0, .1))]
     File(PathBuf, io::Error),
@@ -47,11 +47,11 @@ pub enum CertificateFault {
     Setup(Error),
 }
 
-/// Why certificates cannot be used. Holds every fault, one a line.
+/// Why certificates cannot be used. Holds every error, one a line.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", lines(.0))]
-pub struct TlsError(pub Vec<CertificateFault>);
+pub struct TlsError(pub Vec<CertificateError>);
 
-fn lines(faults: &[CertificateFault]) -> String {
-    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+fn lines(errors: &[CertificateError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

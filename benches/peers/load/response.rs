@@ -1,9 +1,9 @@
-//! Reading an answer over HTTP/1, and checking it.
+//! Reading a response over HTTP/1, and checking it.
 
 use memchr::memmem::Finder;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// What an answer has to be.
+/// What a response has to be.
 #[derive(Clone, Copy, Debug)]
 pub struct Expect {
     pub status: u16,
@@ -43,26 +43,28 @@ impl Reader {
         Self { buffer: vec![0; size].into_boxed_slice(), end: Finder::new(b"\r\n\r\n") }
     }
 
-    /// Reads one answer to its end.
-    pub async fn answer(&mut self, stream: &mut (impl AsyncRead + Unpin), expect: &Expect) {
-        self.answer_if_any(stream, expect).await.expect("an answer, and no end of the connection");
+    /// Reads one response to its end.
+    pub async fn response(&mut self, stream: &mut (impl AsyncRead + Unpin), expect: &Expect) {
+        self.response_if_any(stream, expect)
+            .await
+            .expect("a response, and no end of the connection");
     }
 
-    /// Reads one answer to its end, unless the connection ended before it began. Says whether the connection stays open.
-    pub async fn answer_if_any(
+    /// Reads one response to its end, unless the connection ended before it began. Says whether the connection stays open.
+    pub async fn response_if_any(
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
         expect: &Expect,
     ) -> Option<bool> {
-        let (head, have) = self.head(stream).await?;
+        let (end, have) = self.headers(stream).await?;
         let status = status(&self.buffer);
-        let Some(length) = content_length(&self.buffer[..head]) else {
-            panic!("no length: {}", String::from_utf8_lossy(&self.buffer[..head]));
+        let Some(length) = content_length(&self.buffer[..end]) else {
+            panic!("no length: {}", String::from_utf8_lossy(&self.buffer[..end]));
         };
-        let stays = !field(&self.buffer[..head], b"connection:")
+        let stays = !field(&self.buffer[..end], b"connection:")
             .is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
         expect.check(status, length);
-        let mut left = (head + length).checked_sub(have).expect("no more than was promised");
+        let mut left = (end + length).checked_sub(have).expect("no more than was promised");
         while left > 0 {
             let most = left.min(self.buffer.len());
             let read = stream.read(&mut self.buffer[..most]).await.expect("read");
@@ -72,16 +74,20 @@ impl Reader {
         Some(stays)
     }
 
-    /// Reads a head without a body and gives what came after it.
-    pub async fn only_head(&mut self, stream: &mut (impl AsyncRead + Unpin), wanted: u16) -> &[u8] {
-        let (head, have) = self.head(stream).await.expect("an answer");
-        let text = String::from_utf8_lossy(&self.buffer[..head]);
+    /// Reads the headers without a body and gives what came after it.
+    pub async fn headers_only(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        wanted: u16,
+    ) -> &[u8] {
+        let (end, have) = self.headers(stream).await.expect("a response");
+        let text = String::from_utf8_lossy(&self.buffer[..end]);
         assert_eq!(status(&self.buffer), wanted, "{text}");
-        &self.buffer[head..have]
+        &self.buffer[end..have]
     }
 
-    /// Reads until a head is complete: how long that is, and how much has been read. `None` if the connection ended before.
-    async fn head(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> Option<(usize, usize)> {
+    /// Reads until the headers are complete: how long they are, and how much has been read. `None` if the connection ended before.
+    async fn headers(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> Option<(usize, usize)> {
         let mut have = 0;
         loop {
             let read = match stream.read(&mut self.buffer[have..]).await {
@@ -100,23 +106,23 @@ impl Reader {
 }
 
 /// The number in `HTTP/1.1 200 OK`.
-fn status(head: &[u8]) -> u16 {
-    assert!(head.starts_with(b"HTTP/1.1 "), "no answer of HTTP/1.1");
-    head[9..12].iter().fold(0, |number, digit| number * 10 + u16::from(digit.wrapping_sub(b'0')))
+fn status(headers: &[u8]) -> u16 {
+    assert!(headers.starts_with(b"HTTP/1.1 "), "no response of HTTP/1.1");
+    headers[9..12].iter().fold(0, |number, digit| number * 10 + u16::from(digit.wrapping_sub(b'0')))
 }
 
-/// What a head says about the length of the body.
-pub fn content_length(head: &[u8]) -> Option<usize> {
-    field(head, b"content-length:")?.iter().try_fold(0_usize, |number, digit| {
+/// What the headers say about the length of the body.
+pub fn content_length(headers: &[u8]) -> Option<usize> {
+    field(headers, b"content-length:")?.iter().try_fold(0_usize, |number, digit| {
         digit.is_ascii_digit().then(|| number * 10 + usize::from(digit - b'0'))
     })
 }
 
 /// The value of a field, whose name is given in small letters with its colon.
-fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+fn field<'a>(headers: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut from = 0;
-    for at in memchr::memchr_iter(b'\n', head) {
-        let line = &head[from..at];
+    for at in memchr::memchr_iter(b'\n', headers) {
+        let line = &headers[from..at];
         from = at + 1;
         if line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name) {
             return Some(line[name.len()..].trim_ascii());

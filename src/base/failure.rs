@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-/// Who caused a fault. It is the metric label and decides the log level:
+/// Who caused an error. It is the metric label and decides the log level:
 /// visitor = debug, limit = info, sandbox = warn, proxy = error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Blame {
     /// The visitor's request cannot be served as it was sent.
     Visitor,
-    /// The sandbox is absent, silent, or answers what is not HTTP.
+    /// The sandbox is absent, silent, or sends what is not HTTP.
     Sandbox,
     /// A configured limit or deadline was reached.
     Limit,
@@ -40,7 +40,7 @@ pub enum Recovery {
     /// The browser must be allowed to keep a session in a frame; the page asks for it, or opens itself in a tab of its own. An embedding
     /// page is told by `postMessage`.
     StorageAccess,
-    /// The page probes the same URL and reloads itself when the app answers.
+    /// The page probes the same URL and reloads itself when the app responds.
     /// `after` is sent as `Retry-After`.
     Reload {
         /// The first delay before probing.
@@ -50,14 +50,14 @@ pub enum Recovery {
     RetryAfter(Duration),
 }
 
-/// The public face of a fault: all that a stranger ever learns of it, besides the request id.
+/// The public face of an error: all that a stranger ever learns of it, besides the request id.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Face {
-    /// The status of the answer.
+    /// The status of the response.
     pub status: StatusCode,
     /// Stable code: `X-Preview-Error`, the JSON `error.code`, and the metric label.
     pub label: &'static str,
-    /// A page's heading, in the visitor's words, without a full stop.
+    /// A page's heading, for the visitor, without a full stop.
     pub title: &'static str,
     /// One or two plain sentences below the heading.
     pub text: &'static str,
@@ -69,7 +69,7 @@ pub struct Face {
 
 /// An error that can be shown to a stranger. Deliberately not implemented for `anyhow::Error` or
 /// boxed errors: what a stranger reads is written down, never a `Display` of something else.
-pub trait Fault: std::error::Error {
+pub trait Failure: std::error::Error {
     /// The public face. A new variant does not compile until it has one.
     fn face(&self) -> &'static Face;
 }

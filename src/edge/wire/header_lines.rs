@@ -1,32 +1,32 @@
-//! The lines of a head: finding them without looking at any byte twice, and reading fields strictly.
+//! The lines of the headers: finding them without looking at any byte twice, and reading fields strictly.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use super::Limits;
-use super::fault::LineFault;
+use super::error::LineError;
 use super::names;
-use crate::edge::message::RequestHead;
+use crate::edge::message::RequestParts;
 
-/// Remembers how far a head has been scanned, so that a head that comes byte by byte costs no more than one that comes whole.
+/// Remembers how far the headers have been scanned, so that headers that come byte by byte cost no more than those that come at once.
 #[derive(Debug, Default)]
-pub struct HeadScan {
+pub struct HeaderScan {
     scanned: usize,
     line_start: usize,
     /// The offsets after each line's CRLF.
     ends: SmallVec<[usize; 32]>,
     skipped_empty: bool,
-    glimpse: Option<Box<RequestHead>>,
+    glimpse: Option<Box<RequestParts>>,
 }
 
-impl HeadScan {
-    /// Looks for the end of the head. `Some` is its length; the lines are then known.
+impl HeaderScan {
+    /// Looks for the end of the headers. `Some` is its length; the lines are then known.
     pub(super) fn scan(
         &mut self,
         buf: &mut BytesMut,
         limits: &Limits,
-    ) -> Result<Option<usize>, LineFault> {
+    ) -> Result<Option<usize>, LineError> {
         let from = self.scanned;
         let mut empty_line = None;
         for at in memchr::memchr_iter(b'\n', buf.get(from..).unwrap_or_default()) {
@@ -34,7 +34,7 @@ impl HeadScan {
             let end = lf + 1;
             let length = lf - self.line_start;
             if length == 0 || buf.get(lf - 1) != Some(&b'\r') {
-                return Err(LineFault::BareLf);
+                return Err(LineError::BareLf);
             }
             self.scanned = end;
             if length == 1 {
@@ -47,7 +47,7 @@ impl HeadScan {
             }
             self.check(buf, length + 1, end, limits)?;
             if self.ends.len() > limits.fields {
-                return Err(LineFault::TooManyFields);
+                return Err(LineError::TooManyFields);
             }
             self.ends.push(end);
             self.line_start = end;
@@ -67,11 +67,11 @@ impl HeadScan {
         &self,
         buf: &BytesMut,
         line: usize,
-        head: usize,
+        section: usize,
         limits: &Limits,
-    ) -> Result<(), LineFault> {
-        if head > limits.head_bytes {
-            return Err(LineFault::HeadTooLarge);
+    ) -> Result<(), LineError> {
+        if section > limits.header_bytes {
+            return Err(LineError::HeadersTooLarge);
         }
         // The first line has its own limit, judged where it is parsed; here it is only kept from growing without end.
         let longest = if self.ends.is_empty() {
@@ -79,27 +79,27 @@ impl HeadScan {
         } else {
             limits.line_bytes
         };
-        // Browsers put all cookies into one line, and whoever has set them cannot be asked: that line may fill the head.
+        // Browsers put all cookies into one line, and whoever has set them cannot be asked: that line may fill the headers.
         if line > longest && !is_cookie(buf.get(self.line_start..).unwrap_or_default()) {
-            return Err(LineFault::LineTooLong);
+            return Err(LineError::LineTooLong);
         }
         Ok(())
     }
 
-    /// The lines of a complete head, and a fresh start for the next one.
+    /// The lines of complete headers, and a fresh start for the next one.
     pub(super) fn take_lines(&mut self) -> Lines {
         let ends = std::mem::take(&mut self.ends);
         *self = Self::default();
         Lines { ends, next: 0, start: 0 }
     }
 
-    /// Keeps what can be told of a head that is refused.
-    pub(super) fn keep_glimpse(&mut self, head: &[u8]) {
-        self.glimpse = super::glimpse(head).map(Box::new);
+    /// Keeps what can be told of the headers that are refused.
+    pub(super) fn keep_glimpse(&mut self, section: &[u8]) {
+        self.glimpse = super::glimpse(section).map(Box::new);
     }
 
-    /// What can be told of the head that was refused.
-    pub fn take_glimpse(&mut self) -> Option<Box<RequestHead>> {
+    /// What can be told of the headers that were refused.
+    pub fn take_glimpse(&mut self) -> Option<Box<RequestParts>> {
         self.glimpse.take()
     }
 
@@ -113,7 +113,7 @@ fn is_cookie(line: &[u8]) -> bool {
     line.get(..7).is_some_and(|name| name.eq_ignore_ascii_case(b"cookie:"))
 }
 
-/// The lines of a head as offsets, without their line ends.
+/// The lines of the headers as offsets, without their line ends.
 #[derive(Debug)]
 pub(super) struct Lines {
     ends: SmallVec<[usize; 32]>,
@@ -142,25 +142,26 @@ impl ExactSizeIterator for Lines {}
 
 /// Reads one field line: its name, and its value without a copy.
 pub(super) fn field(
-    head: &Bytes,
+    section: &Bytes,
     (start, end): (usize, usize),
-) -> Result<(HeaderName, HeaderValue), LineFault> {
-    let line = head.get(start..end).unwrap_or_default();
+) -> Result<(HeaderName, HeaderValue), LineError> {
+    let line = section.get(start..end).unwrap_or_default();
     if matches!(line.first(), Some(b' ' | b'\t')) {
-        return Err(LineFault::Folded);
+        return Err(LineError::Folded);
     }
-    // Names are short: looking at their octets one by one is quicker than beginning a wide search.
-    let colon = line.iter().position(|b| *b == b':').ok_or(LineFault::NoColon)?;
+    // Names are short: looking at their bytes one by one is quicker than beginning a wide search.
+    let colon = line.iter().position(|b| *b == b':').ok_or(LineError::NoColon)?;
     let name = line.get(..colon).unwrap_or_default();
     // Takes tokens only, so white space before the colon is refused here as well.
-    let name = names::name(name).map_err(|_| LineFault::Name)?;
+    let name = names::name(name).map_err(|_| LineError::Name)?;
     let raw = line.get(colon + 1..).unwrap_or_default();
     let leading = raw.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
     let trailing = raw.iter().rev().take_while(|b| matches!(b, b' ' | b'\t')).count();
     let from = start + colon + 1 + leading;
-    let value = if leading == raw.len() { Bytes::new() } else { head.slice(from..end - trailing) };
+    let value =
+        if leading == raw.len() { Bytes::new() } else { section.slice(from..end - trailing) };
     // Refuses every control character but HTAB: a bare CR or NUL never passes.
-    let value = HeaderValue::from_maybe_shared(value).map_err(|_| LineFault::Value)?;
+    let value = HeaderValue::from_maybe_shared(value).map_err(|_| LineError::Value)?;
     Ok((name, value))
 }
 
