@@ -93,13 +93,13 @@ impl Issuance {
         let is_recent = |(at, _): &(Timestamp, _)| now.duration_since(*at) < WEEK;
         let mut allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
         let domain = registered(host);
-        if !allowed.contains_key(domain) && allowed.len() >= MOST_DOMAINS {
+        if !allowed.contains_key(domain.as_str()) && allowed.len() >= MOST_DOMAINS {
             allowed.retain(|_, hosts| hosts.values().any(is_recent));
             if allowed.len() >= MOST_DOMAINS {
                 return false;
             }
         }
-        let hosts = allowed.entry(domain.into()).or_default();
+        let hosts = allowed.entry(domain.into_boxed_str()).or_default();
         if hosts.get(host).is_some_and(is_recent) {
             return true;
         }

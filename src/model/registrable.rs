@@ -60,15 +60,15 @@ pub fn registrable(text: &str, own: &[&str]) -> Result<String, DomainError> {
     if !is_local && SPECIAL.iter().any(|special| is_at_or_below(name, special)) {
         return Err(DomainError::Special);
     }
-    if psl::domain_str(name).is_none() {
+    if structured_public_domains::registrable_domain(name).is_none() {
         return Err(DomainError::PublicSuffix);
     }
     Ok(name.to_owned())
 }
 
 /// The name that its owner has registered: the public suffix and one label before it. A suffix itself stands for itself.
-pub fn registered(name: &str) -> &str {
-    psl::domain_str(name).unwrap_or(name)
+pub fn registered(name: &str) -> String {
+    structured_public_domains::registrable_domain(name).unwrap_or_else(|| name.to_owned())
 }
 
 /// Whether a name is another one, or below it.
