@@ -187,6 +187,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         clock: clock.clone(),
         verifier,
         tickets: Arc::default(),
+        fairness: Arc::default(),
         settings: Arc::new(settings),
         usage: progress,
     };
@@ -222,8 +223,8 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         webhooks,
         issuance,
         state: state.clone(),
-        api: serve::serve(api_listener, router, control, shutdown.watcher()),
-        admin: serve::serve(admin_listener, admin_router, control, shutdown.watcher()),
+        api: serve::serve((api_listener, true), router, control, shutdown.watcher()),
+        admin: serve::serve((admin_listener, false), admin_router, control, shutdown.watcher()),
         drain: Drain::new(config.drain),
         config: Mutex::new(config),
     };

@@ -175,6 +175,7 @@ pub(super) fn api_settings(
         default_visibility: config.default_visibility,
         prices: config.usage.prices,
         allowed_origins: config.allowed_origins.clone(),
+        shares: config.shares,
         default_port: config.dev.as_ref().and_then(|dev| dev.to).unwrap_or(defaults.default_port),
         permits_address: Arc::new(move |ip| rules.permits(ip)),
         ..defaults

@@ -21,7 +21,7 @@ use crate::config::{
     TLS_HOSTS_PER_SANDBOX, TlsConfig, UsageConfig, default_data_dir, default_workers, development,
     development_webhooks,
 };
-use crate::control::api::LinkOrder;
+use crate::control::api::{LinkOrder, Shares};
 use crate::control::lifecycle::WakeSettings;
 use crate::control::{dns, serve, verify};
 use crate::edge::{forward, limits, listen, tls};
@@ -128,6 +128,7 @@ pub(super) fn on_loopback(data: PathBuf, log: LogSettings, dev: Dev) -> Config {
         data,
         listen: listen::Settings::default(),
         control: serve::Settings::default(),
+        shares: Shares::default(),
         forward: forward::Settings::default(),
         limits: limits::Settings::default(),
         sandbox_authorities: None,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::base::clock::Clock;
 use crate::base::telemetry::{LogFormat, LogSettings};
-use crate::control::api::is_origin;
+use crate::control::api::{Shares, is_origin};
 use crate::control::usage::Prices;
 use crate::control::{dns, serve, verify};
 use crate::edge::upstream::SandboxTls;
@@ -131,6 +131,7 @@ fn read(r: &mut Reader) -> Config {
         // Without TLS of our own, https can only be a front's, and everything comes through it.
         listen: listen::Settings { behind_https: is_https && tls.is_none(), ..visitors(r) },
         control: control(r),
+        shares: shares(r),
         forward: sandboxes(r),
         limits: previews(r),
         networks: networks(r),
@@ -278,6 +279,35 @@ fn control(r: &mut Reader) -> serve::Settings {
         connections: r
             .size("limits.control_connections", (0, 1_000_000))
             .unwrap_or(default.connections),
+        connections_per_address: r
+            .size("limits.control_connections_per_ip", (0, 1_000_000))
+            .unwrap_or(default.connections_per_address),
+        connections_per_tenant: r
+            .size("limits.control_connections_per_tenant", (0, 1_000_000))
+            .unwrap_or(default.connections_per_tenant),
+    }
+}
+
+fn shares(r: &mut Reader) -> Shares {
+    let default = Shares::default();
+    let mut count = |name: &str, default: usize| {
+        r.size(&format!("limits.{name}"), (0, 1_000_000)).unwrap_or(default)
+    };
+    let (streams, tenant_streams) = (
+        count("api_streams_per_user", default.streams),
+        count("api_streams_per_tenant", default.tenant_streams),
+    );
+    let sandbox_shares = count("sandbox_shares", default.sandbox_shares);
+    let mut rate = |name: &str, default| {
+        r.number(&format!("limits.{name}"), (0, 1_000_000)).unwrap_or(default)
+    };
+    Shares {
+        tenant_rate: rate("api_tenant_rate", default.tenant_rate),
+        user_rate: rate("api_user_rate", default.user_rate),
+        user_mints: rate("api_user_mints", default.user_mints),
+        streams,
+        tenant_streams,
+        sandbox_shares,
     }
 }
 

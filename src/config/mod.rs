@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::telemetry::LogSettings;
+use crate::control::api::Shares;
 use crate::control::lifecycle::WakeSettings;
 use crate::control::usage::Prices;
 use crate::control::{compute as commands, dns, serve, verify};
@@ -48,6 +49,8 @@ pub struct Config {
     pub listen: listen::Settings,
     /// Limits of connections to the control API and the admin listener.
     pub control: serve::Settings,
+    /// What each caller of the control API may ask for.
+    pub shares: Shares,
     /// Deadlines towards sandboxes.
     pub forward: forward::Settings,
     /// What each preview may use at once.

@@ -27,7 +27,8 @@ const RELOADED: &[&str] = &[
     "limits.http2_streams",
     "limits.sandbox_*",
     "limits.public_*",
-    "limits.control_connections",
+    "limits.control_connections*",
+    "limits.api_*",
     "limits.tls_hosts_*",
     "limits.upstream_keep_per_port",
     "limits.wake_*",
@@ -145,6 +146,7 @@ impl Config {
                 behind_https: self.listen.behind_https,
                 ..new.listen.clone()
             },
+            shares: new.shares,
             control: new.control,
             forward: new.forward,
             limits: new.limits,

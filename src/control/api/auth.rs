@@ -3,22 +3,27 @@
 //! names must exist for the caller; its scopes mean nothing beyond single sandboxes; and [`Caller::sandbox`] is how handlers get a sandbox.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, OriginalUri, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, Method, StatusCode, header};
 use serde_json::{Value, json};
 
+use super::fairness::{OpenStream, Spender};
 use super::fields::Fields;
 use super::problem::RequestId;
 use super::reply::{DONE, Done, id, missing};
+use super::sandboxes::LARGEST;
 use super::tickets::Credential;
 use super::{ApiState, Problem, audit_entry, keys};
+use crate::control::seats::{Seat, party};
 use crate::control::store::{Actor, ActorKind, NewSandbox};
 use crate::model::{
-    ApiKey, Binding, Event, KeyScope, Sandbox, SandboxState, ScopedToken, Tenant, TenantId, Version,
+    ApiKey, Attributes, Binding, Event, KeyScope, Sandbox, SandboxState, ScopedToken, Tenant,
+    TenantId, Version,
 };
 
 /// The longest user agent that the audit log keeps, characters.
@@ -88,6 +93,56 @@ impl Caller {
     /// The scopes it was given.
     pub(super) fn scopes(&self) -> &[KeyScope] {
         self.token.as_ref().map_or(&self.key.scopes, |token| &token.scopes)
+    }
+
+    /// Whose budgets it spends.
+    fn spender(&self) -> Spender {
+        match self.binding() {
+            None => Spender::Tenant(self.tenant),
+            Some(binding) => Spender::User(self.tenant, binding.external_user_id.clone()),
+        }
+    }
+
+    /// Spends a call of the caller's share, and takes one of its tenant's connections.
+    fn spend(&self, parts: &Parts) -> Result<(), Problem> {
+        let is_bound = self.binding().is_some();
+        let seat = parts.extensions.get::<Arc<Seat>>();
+        if seat.is_some_and(|seat| !seat.shown(self.tenant, is_bound)) {
+            let message = "Too many connections of this tenant; close some first.";
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            let problem = Problem::new(status, "rate_limit_exceeded", message);
+            return Err(problem.with_retry_after(Duration::from_secs(1)));
+        }
+        self.state.fairness.call(&self.state.settings.shares, &self.spender())
+    }
+
+    /// Spends one of the tokens and links that the caller may make.
+    pub(super) fn mints(&self) -> Result<(), Problem> {
+        self.state.fairness.mint(&self.state.settings.shares, &self.spender())
+    }
+
+    /// A place among the streams that the caller may have open.
+    pub(super) fn stream(&self) -> Result<OpenStream, Problem> {
+        let who = (self.spender(), self.tenant);
+        self.state.fairness.stream(&self.state.settings.shares, who)
+    }
+
+    /// Refuses a machine of a bound caller's that is larger than the largest named size: the rest is for its tenant to say.
+    pub(super) fn confine_size(&self, attributes: &Attributes) -> Result<(), Problem> {
+        let (cpus, memory, disk) = LARGEST;
+        let sizes = [
+            ("cpu_count", attributes.cpu_count, cpus),
+            ("memory_mb", attributes.memory_mb, memory),
+            ("disk_size_mb", attributes.disk_size_mb, disk),
+        ];
+        let too_large = sizes.into_iter().find(|(_, size, most)| *size > Some(*most));
+        match too_large.filter(|_| self.binding().is_some()) {
+            Some((name, _, most)) => {
+                let reason = format!("must be at most {most} for user-scoped keys and tokens");
+                Err(Problem::field(name, &reason))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether it would still be let in, for what stays open for long. A store that cannot be asked changes nothing.
@@ -284,6 +339,28 @@ async fn judge(
     Ok((key, token))
 }
 
+/// Who shows something that is worth something. An address that keeps showing what is worth nothing is not looked at for a while.
+async fn known(
+    parts: &Parts,
+    state: &ApiState,
+    address: Option<IpAddr>,
+) -> Result<(Credential, ApiKey, Option<ScopedToken>), Problem> {
+    if let Some(address) = address {
+        state.fairness.is_patient(address)?;
+    }
+    let judged = async {
+        let credential = credential(parts, state)?;
+        judge(credential, state).await.map(|(key, token)| (credential, key, token))
+    };
+    match (judged.await, address) {
+        (Err(problem), Some(address)) if problem.is_unauthorised() => {
+            state.fairness.failure(address)?;
+            Err(problem)
+        }
+        (judged, _) => judged,
+    }
+}
+
 /// A suspended tenant's keys open nothing.
 fn open(tenant: TenantId, state: &ApiState) -> Result<(), Problem> {
     match state.routes.tenant(tenant).and_then(|tenant| tenant.suspended.clone()) {
@@ -368,8 +445,9 @@ impl FromRequestParts<ApiState> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let credential = credential(parts, state)?;
-        let (key, token) = judge(credential, state).await?;
+        let address =
+            parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| party(peer.0.ip()));
+        let (credential, key, token) = known(parts, state, address).await?;
         let asked = text(parts, &HeaderName::from_static("x-miosa-tenant")).map(str::to_owned);
         if let Some(asked) = asked
             && asked != key.tenant.to_string()
@@ -389,6 +467,7 @@ impl FromRequestParts<ApiState> for Caller {
         }
         let state = ApiState { store: state.store.on_behalf(actor), ..state.clone() };
         let caller = Self { state, tenant: key.tenant, key, token, credential };
+        caller.spend(parts)?;
         confine(parts, &caller).await?;
         permit(parts, &caller)?;
         Ok(caller)

@@ -33,6 +33,11 @@ const SIZES: [(&str, u32, u32, u32); 5] = [
     ("xl", 16, 32_768, 81_920),
 ];
 
+/// vCPUs, memory (MiB) and disk (MiB) of the largest named size.
+pub(super) const LARGEST: (u32, u32, u32) = (16, 32_768, 81_920);
+/// The most vCPUs that a machine has.
+const MOST_CPUS: u64 = 1024;
+
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     let for_tags = [
         ("/sandboxes/{id}", "/sandboxes/{id}/tags"),
@@ -64,10 +69,12 @@ async fn create_sandbox(
     let idempotency = idempotency(&caller, &headers, &fields)?;
     caller.confine_order(&mut fields)?;
     let patience = readiness::patience(&query)?;
+    let _waiting = patience.map(|_| caller.stream()).transpose()?;
     let mut attributes = Attributes::default();
     workspaces::place(&caller.state, caller.tenant, &mut fields, &mut attributes).await?;
     let mut new = draft(&mut fields, &caller.state, attributes)?;
     caller.assign(&mut new);
+    caller.confine_size(&new.attributes)?;
     let user = new.external_user_id.as_deref();
     credits::judge(&caller, user, idempotency.as_ref()).await?;
     let created = caller.state.store.create_sandbox(caller.tenant, new, idempotency).await?;
@@ -181,11 +188,12 @@ fn read_attributes(fields: &mut Fields, a: &mut Attributes) {
             (a.cpu_count, a.memory_mb, a.disk_size_mb) = (Some(*cpus), Some(*memory), Some(*disk));
         }
     }
-    let mut number =
-        |names: &[&str]| fields.number_of(names, (1, 1 << 24)).and_then(|n| u32::try_from(n).ok());
-    a.cpu_count = number(&["cpu_count"]).or(a.cpu_count);
-    a.memory_mb = number(&["memory_mb"]).or(a.memory_mb);
-    a.disk_size_mb = number(&["disk_size_mb", "disk_mb"]).or(a.disk_size_mb);
+    let mut number = |names: &[&str], most| {
+        fields.number_of(names, (1, most)).and_then(|n| u32::try_from(n).ok())
+    };
+    a.cpu_count = number(&["cpu_count"], MOST_CPUS).or(a.cpu_count);
+    a.memory_mb = number(&["memory_mb"], 1 << 24).or(a.memory_mb);
+    a.disk_size_mb = number(&["disk_size_mb", "disk_mb"], 1 << 24).or(a.disk_size_mb);
     a.timeout_sec = fields.number("timeout_sec", (1, MAX_LIFETIME)).or(a.timeout_sec);
     a.idle_timeout_sec =
         fields.number("idle_timeout_sec", (0, MAX_LIFETIME)).or(a.idle_timeout_sec);
@@ -289,6 +297,9 @@ async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fi
         attributes: (attributes != before.attributes).then_some(attributes),
     };
     fields.finish()?;
+    if let Some(attributes) = &patch.attributes {
+        caller.confine_size(attributes)?;
+    }
     let (sandbox, version) =
         caller.state.store.update_sandbox(caller.tenant, before.id, patch).await?;
     caller.reached(version).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::fairness::{Fairness, Shares};
 use super::tickets::Tickets;
 use crate::base::clock::Clock;
 use crate::control::events::EventFeed;
@@ -35,6 +36,8 @@ pub struct ApiState {
     pub verifier: Verifier,
     /// Tickets for streams that have not been used yet.
     pub tickets: Arc<Tickets>,
+    /// What each caller has spent of what it may ask for.
+    pub fairness: Arc<Fairness>,
     /// The settings.
     pub settings: Arc<ApiSettings>,
     /// How far the counts of usage go.
@@ -81,6 +84,8 @@ pub struct ApiSettings {
     pub prices: Prices,
     /// Origins whose pages may call the API, beside those that tenants name.
     pub allowed_origins: Vec<String>,
+    /// What each caller may ask for.
+    pub shares: Shares,
     /// Whether an address may be dialled at all.
     pub permits_address: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
 }
@@ -100,6 +105,7 @@ impl Default for ApiSettings {
             default_visibility: Visibility::Public,
             prices: Prices::default(),
             allowed_origins: Vec::new(),
+            shares: Shares::default(),
             permits_address: Arc::new(|_| true),
         }
     }

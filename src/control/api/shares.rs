@@ -51,12 +51,27 @@ struct Order {
     expires_at: Option<Timestamp>,
 }
 
+/// Refuses one link too many: each is kept by every worker until it ends.
+async fn bounded(caller: &Caller, sandbox: &Sandbox) -> Result<(), Problem> {
+    caller.mints()?;
+    let most = caller.state.settings.shares.sandbox_shares;
+    let used = caller.state.store.count_open_shares(sandbox.id).await?;
+    if most == 0 || used < most {
+        return Ok(());
+    }
+    let details = [("quota", json!("shares")), ("limit", json!(most)), ("used", json!(used))];
+    let message = "This sandbox has the maximum number of open share links; revoke some first.";
+    Err(Problem::new(StatusCode::FORBIDDEN, "QUOTA_EXCEEDED", message)
+        .with_details(details.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()))
+}
+
 /// Makes a share, and the link itself.
 async fn make(
     caller: &Caller,
     sandbox: &Sandbox,
     order: Order,
 ) -> Result<(Share, Option<String>), Problem> {
+    bounded(caller, sandbox).await?;
     // Its prefix says what it is, the rest is random.
     let token = keys::secret(order.kind)?;
     let hash =

@@ -202,6 +202,16 @@ impl Store {
         rows.iter().map(|row| self.share(row)).collect()
     }
 
+    /// How many links to a sandbox are open.
+    pub async fn count_open_shares(&self, sandbox: SandboxId) -> Result<usize, StoreError> {
+        let sql = format!("SELECT count(*) FROM shares WHERE sandbox = ?1 AND {OPEN}");
+        let count = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .bind(sandbox.to_string())
+            .bind(millis(self.clock.now()));
+        let count: i64 = count.fetch_one(&self.read).await.map_err(StoreError::Database)?;
+        Ok(usize::try_from(count).unwrap_or_default())
+    }
+
     /// The newest open link to each preview of a sandbox.
     pub async fn preview_shares(
         &self,
