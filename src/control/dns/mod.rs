@@ -7,7 +7,7 @@
 mod ask;
 mod judge;
 
-pub use judge::{Finding, Record};
+pub use judge::{Finding, Record, proof};
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
