@@ -3,6 +3,7 @@
 mod reload;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::base::clock::Clock;
+use crate::base::machine;
+use crate::base::pressure::Pressure;
 use crate::base::shutdown::{Shutdown, Stage, Watcher};
 use crate::base::telemetry::Metrics;
 use crate::config::{Config, Role};
@@ -38,7 +41,7 @@ use crate::edge::tls::Certificates;
 use crate::edge::visitor::{Renewals, WorkerParts};
 use crate::edge::visits::Counter;
 use crate::edge::waker::Waker;
-use crate::model::network::AddressRules;
+use crate::model::network::{AddressRules, Own};
 use crate::model::{Covers, Links};
 use crate::routing::Routes;
 use crate::routing::wake::Call;
@@ -61,7 +64,11 @@ pub struct Running {
     /// What the control API works with, for those who embed the process.
     pub state: ApiState,
     levers: Levers,
+    /// Whether the end was asked for.
+    leaving: Arc<AtomicBool>,
     shutdown: Shutdown,
+    /// The end of the admin listener, which comes last.
+    last: Shutdown,
 }
 
 /// Starts everything. When this returns, all listeners serve from complete tables. Call it on a multi-thread runtime.
@@ -120,9 +127,10 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     if let Some(certificates) = certificates.clone() {
         tokio::spawn(certificates.keep(shutdown.watcher(), Arc::clone(&metrics)));
     }
-    let mut rules = config.networks.clone();
-    rules.own = [Some(preview), https, Some(api), Some(admin)].into_iter().flatten().collect();
-    let rules = Arc::new(rules);
+    let listening = [Some(preview), https, Some(api), Some(admin)];
+    let own =
+        Own { sockets: listening.into_iter().flatten().collect(), is_local: machine::is_local };
+    let rules = Arc::new(reload::address_rules(&config, own));
     let public = https.filter(|_| config.public_scheme == "https").unwrap_or(preview);
     let public_port = config.public_port.unwrap_or(public.port());
     let noted = reload::serving(&config, public_port);
@@ -130,13 +138,17 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     let (waker, calls) =
         Waker::channel(config.wake.hold, config.wake.waiting, Arc::clone(&metrics));
     let (counter, counted) = Counter::channel();
-    let limits = Limits::new(config.limits, Arc::clone(&metrics));
+    let pressure = Pressure::default();
+    let limits = Limits::new(config.limits, pressure.clone(), Arc::clone(&metrics));
+    let memory = Arc::new(AtomicU64::new(reload::ceiling(&config)));
+    keep_within(&pressure, &memory, &metrics, shutdown.watcher());
     tokio::spawn(limits.clone().keep(shutdown.watcher()));
     let (meters, batches) = Meters::channel(clock.clone(), config.usage.flush, config.workers);
     let collector = Collector::new(batches, clock.clone(), config.usage.flush);
     let (tuning, tuned) = watch::channel(tuning(&config, &rules)?);
     let parts = WorkerParts {
         limits: limits.clone(),
+        pressure: pressure.clone(),
         tuning: tuned,
         routes: Arc::clone(&routes),
         gallery: Arc::new(Gallery::default()),
@@ -157,7 +169,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     tokio::spawn(store.clone().keep_trying(shutdown.watcher()));
     tokio::spawn(collector.run(store.clone(), Arc::clone(&metrics), shutdown.watcher()));
     let entrances = entrances(&config, previews, secure.zip(certificates.clone()));
-    let (listening, heard) = watch::channel(config.listen.clone());
+    let (listening, heard) = watch::channel(reload::within_open_files(&config.listen));
     let (changes, watcher) = (|| follower.subscribe(), shutdown.watcher());
     listen::start(entrances, &parts, &heard, changes, &watcher)
         .context("cannot start the worker threads")?;
@@ -193,6 +205,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     };
     let told = Arc::clone(&metrics);
     webhooks::start(store.clone(), webhooks.clone(), told, clock.clone(), shutdown.watcher());
+    let leaving = Arc::<AtomicBool>::default();
     let issuance = Arc::new(Issuance::new(reload::issuance(&config)));
     let operator_api = OperatorApi {
         store: state.store.clone(),
@@ -208,9 +221,13 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         issuance: Arc::clone(&issuance),
         clock,
         listeners: listeners(preview, https, api, admin),
+        leaving: Arc::clone(&leaving),
+        pressure,
     })
     .merge(operator::router(operator_api));
     let (control, router) = (config.control, api::router(state.clone()));
+    // Whoever watches how the process ends needs the admin listener until it has.
+    let last = Shutdown::default();
     let levers = Levers {
         public_port,
         rules: shared_rules,
@@ -224,11 +241,13 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         issuance,
         state: state.clone(),
         api: serve::serve((api_listener, true), router, control, shutdown.watcher()),
-        admin: serve::serve((admin_listener, false), admin_router, control, shutdown.watcher()),
+        admin: serve::serve((admin_listener, false), admin_router, control, last.watcher()),
+        delay: Drain::new(config.delay),
         drain: Drain::new(config.drain),
+        memory,
         config: Mutex::new(config),
     };
-    Ok(Running { preview, https, api, admin, state, levers, shutdown })
+    Ok(Running { preview, https, api, admin, state, levers, leaving, shutdown, last })
 }
 
 /// Where the process listens, by the names of the settings.
@@ -241,6 +260,21 @@ fn listeners(
     let mut all = vec![("preview.listen", preview), ("api.listen", api), ("admin.listen", admin)];
     all.extend(https.map(|address| ("tls.listen", address)));
     all
+}
+
+/// Starts what refuses new work while memory is short.
+fn keep_within(
+    pressure: &Pressure,
+    ceiling: &Arc<AtomicU64>,
+    metrics: &Arc<Metrics>,
+    watcher: Watcher,
+) {
+    let (ceiling, metrics) = (Arc::clone(ceiling), Arc::clone(metrics));
+    let told = move |high: bool| {
+        metrics.memory_pressure.set(i64::from(high));
+    };
+    let keeping = pressure.clone().keep(move || ceiling.load(Ordering::Relaxed), told, watcher);
+    tokio::spawn(keeping);
 }
 
 /// Starts what wakes sandboxes when a visitor's request asks for it.
@@ -361,19 +395,29 @@ impl Running {
         self.levers.pull(config)
     }
 
-    /// Ends in order: nothing new is accepted, what runs may finish within the drain time, then it is cut.
+    /// Ends in order: load balancers are told, nothing new is accepted, what runs may finish within the drain time, then it is cut.
     pub async fn stop(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        tokio::time::sleep(self.levers.delay.get()).await;
         self.shutdown.reach(Stage::Draining);
         let drained = tokio::time::timeout(self.levers.drain.get(), self.shutdown.everybody_left());
         if drained.await.is_err() {
             tracing::warn!("the drain timeout is over: remaining connections are closed");
-            self.cut().await;
+            return self.cut().await;
         }
+        self.leave().await;
     }
 
     /// Ends at once.
     pub async fn cut(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
         self.shutdown.reach(Stage::Cut);
         drop(tokio::time::timeout(2 * CONTROL_GRACE, self.shutdown.everybody_left()).await);
+        self.leave().await;
+    }
+
+    async fn leave(&self) {
+        self.last.reach(Stage::Cut);
+        drop(tokio::time::timeout(CONTROL_GRACE, self.last.everybody_left()).await);
     }
 }

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::base::clock::Clock;
+use crate::base::pressure;
 use crate::config::Config;
 use crate::control::api::{self, ApiSettings, ApiState};
 use crate::control::issuance::{self, Issuance};
@@ -25,7 +26,7 @@ use crate::edge::upstream::{Dialler, SandboxTls};
 use crate::edge::visitor::Tuning;
 use crate::edge::waker::Waker;
 use crate::model::Driver;
-use crate::model::network::{AddressRules, PublicRules};
+use crate::model::network::{AddressRules, Own, PublicRules};
 
 /// Where each setting goes.
 #[derive(Debug)]
@@ -46,7 +47,9 @@ pub(super) struct Levers {
     pub(super) state: ApiState,
     pub(super) api: Serving,
     pub(super) admin: Serving,
+    pub(super) delay: Drain,
     pub(super) drain: Drain,
+    pub(super) memory: Arc<AtomicU64>,
 }
 
 impl Levers {
@@ -59,7 +62,7 @@ impl Levers {
     pub(super) fn pull(&self, config: Config) -> Result<()> {
         let mut in_force = self.config();
         let own = self.rules.load().own.clone();
-        let rules = Arc::new(AddressRules { own, ..config.networks.clone() });
+        let rules = Arc::new(address_rules(&config, own));
         // What can fail comes first.
         let tuning = tuning(&config, &rules)?;
         let settings = api_settings(&config, self.public_port, &rules)?;
@@ -69,7 +72,7 @@ impl Levers {
             .context("cannot use the file that webhooks.ca_file names")?;
         self.rules.store(rules);
         self.tuning.send_replace(tuning);
-        self.listening.send_replace(config.listen.clone());
+        self.listening.send_replace(within_open_files(&config.listen));
         self.wake.send_replace(config.wake);
         self.waker.set(config.wake.hold, config.wake.waiting);
         self.limits.set(config.limits);
@@ -83,6 +86,8 @@ impl Levers {
         self.api.set(config.control);
         self.admin.set(config.control);
         self.drain.set(config.drain);
+        self.delay.set(config.delay);
+        self.memory.store(ceiling(&config), Ordering::Relaxed);
         let (store, noted) = (self.state.store.clone(), serving(&config, self.public_port));
         tokio::spawn(async move {
             if let Err(error) = store.note_serving(&noted).await {
@@ -94,7 +99,25 @@ impl Levers {
     }
 }
 
-/// How long the process drains.
+/// Memory from which new work is refused; 0 = none.
+pub(super) fn ceiling(config: &Config) -> u64 {
+    config.memory.unwrap_or_else(pressure::default_ceiling)
+}
+
+/// Files that are open besides connections: listeners, the store, the log, the API's connections.
+const OTHER_FILES: u64 = 64;
+
+/// As many connections as the system lets us have open, with one to a sandbox for each: who is one too many is told so, and does not wait in
+/// the kernel's queue.
+pub(super) fn within_open_files(settings: &listen::Settings) -> listen::Settings {
+    let limit = rlimit::Resource::NOFILE.get().map_or(u64::MAX, |(soft, _)| soft);
+    let most = usize::try_from(limit.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX);
+    let wanted = settings.max_connections;
+    let max_connections = if wanted == 0 { most } else { wanted.min(most) }.max(1);
+    listen::Settings { max_connections, ..settings.clone() }
+}
+
+/// How long the process drains, or waits before it does.
 #[derive(Debug)]
 pub(super) struct Drain(AtomicU64);
 
@@ -112,6 +135,12 @@ impl Drain {
     pub(super) fn get(&self) -> Duration {
         Duration::from_millis(self.0.load(Ordering::Relaxed))
     }
+}
+
+/// Where sandboxes may be dialled. A port that is forbidden may not be dialled by any other either.
+pub(super) fn address_rules(config: &Config, own: Own) -> AddressRules {
+    let forbidden_ports = config.forbidden_ports.clone();
+    AddressRules { own, forbidden_ports, ..config.networks.clone() }
 }
 
 /// What operators' commands know of the server.
@@ -177,7 +206,7 @@ pub(super) fn api_settings(
         allowed_origins: config.allowed_origins.clone(),
         shares: config.shares,
         default_port: config.dev.as_ref().and_then(|dev| dev.to).unwrap_or(defaults.default_port),
-        permits_address: Arc::new(move |ip| rules.permits(ip)),
+        permits_upstream: Arc::new(move |upstream| rules.permits_upstream(upstream)),
         ..defaults
     })
 }

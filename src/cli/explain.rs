@@ -129,6 +129,9 @@ fn judge(operator: &Operator, rules: &Rules, secure: bool, parsed: &ParsedReques
                 "the session cookie is set, and a redirect leads to the URL without its credential";
             ("sign_in", (because.to_owned(), Some(303), None))
         }
+        Decision::Approve(_) => {
+            ("approve", ("the preflight is approved here".to_owned(), Some(204), None))
+        }
         Decision::Moved(moved) => {
             let location = shown_url(&moved.location);
             ("moved", (format!("redirected to {location}"), Some(307), None))

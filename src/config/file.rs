@@ -20,7 +20,7 @@ use crate::control::api::{Shares, is_origin};
 use crate::control::usage::Prices;
 use crate::control::{dns, serve, verify};
 use crate::edge::upstream::SandboxTls;
-use crate::edge::{forward, limits, listen, tls, wire};
+use crate::edge::{forward, identity, limits, listen, tls, wire};
 use crate::model::Visibility;
 use crate::model::host::{Authority, Slug};
 use crate::model::network::AddressRules;
@@ -31,7 +31,23 @@ const MAX_FLUSH: Duration = Duration::from_secs(30);
 
 /// Reads a file. Lists every error.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    parse(&text_of(path)?)
+    serving(&text_of(path)?)
+}
+
+/// Reads the text of a file that is to be served by. Lists every error.
+pub(super) fn serving(text: &str) -> Result<Config, ConfigError> {
+    let (config, mut errors) = parse_all(text)?;
+    errors.extend(missing(&config));
+    if errors.is_empty() { Ok(config) } else { Err(ConfigError(errors)) }
+}
+
+/// What only the operator can know, and what no default is right for.
+fn missing(config: &Config) -> Option<String> {
+    // Without it every key of every tenant could have this machine's whole network previewed.
+    config.networks.allow.is_empty().then(|| {
+        "networks.allow: must name the networks that sandboxes are in, such as [\"10.0.0.0/8\"]; [\"0.0.0.0/0\", \"::/0\"] are all of them"
+            .to_owned()
+    })
 }
 
 /// Reads a file and what it leads to. Gives warnings besides; the error lists every error, of the certificates too.
@@ -52,6 +68,7 @@ pub fn check(path: &Path) -> Result<(Config, Vec<String>), ConfigError> {
         errors.push(format!("networks.sandbox_ca_file: {}: {error}", file.display()));
     }
     errors.extend(webhooks::error(&config.webhooks));
+    errors.extend(missing(&config));
     if errors.is_empty() { Ok((config, warnings)) } else { Err(ConfigError(errors)) }
 }
 
@@ -129,7 +146,7 @@ fn read(r: &mut Reader) -> Config {
             .unwrap_or_else(default_workers),
         data: data(r),
         // Without TLS of our own, https can only be a front's, and everything comes through it.
-        listen: listen::Settings { behind_https: is_https && tls.is_none(), ..visitors(r) },
+        listen: visitors(r, is_https && tls.is_none()),
         control: control(r),
         shares: shares(r),
         forward: sandboxes(r),
@@ -154,6 +171,8 @@ fn read(r: &mut Reader) -> Config {
         tls_hosts_per_sandbox: r
             .size("limits.tls_hosts_per_sandbox", (0, 1_000_000))
             .unwrap_or(TLS_HOSTS_PER_SANDBOX),
+        delay: r.duration("shutdown.delay").unwrap_or_default(),
+        memory: r.number("limits.memory", (0, 1 << 50)),
         drain: r.duration("shutdown.drain").unwrap_or(Duration::from_secs(30)),
         tls,
         usage: usage(r),
@@ -236,7 +255,7 @@ fn data(r: &mut Reader) -> PathBuf {
     path.unwrap_or_default()
 }
 
-fn visitors(r: &mut Reader) -> listen::Settings {
+fn visitors(r: &mut Reader, behind_https: bool) -> listen::Settings {
     let default = listen::Settings::default();
     listen::Settings {
         header_limits: header_limits(r, "limits.request", default.header_limits),
@@ -257,10 +276,12 @@ fn visitors(r: &mut Reader) -> listen::Settings {
         connection_lifetime: r
             .duration("timeouts.connection_lifetime")
             .unwrap_or(default.connection_lifetime),
-        proxy_protocol_from: fronts(r, "networks.proxy_protocol_from"),
+        trust: identity::Trust {
+            proxy_protocol_from: fronts(r, "networks.proxy_protocol_from"),
+            forwarded_from: fronts(r, "networks.trusted_proxies"),
+            behind_https,
+        },
         proxy_header: r.duration("timeouts.proxy_header").unwrap_or(default.proxy_header),
-        forwarded_from: fronts(r, "networks.trusted_proxies"),
-        behind_https: false,
     }
 }
 
@@ -419,7 +440,8 @@ fn networks(r: &mut Reader) -> AddressRules {
     let mut list = |key: &str| {
         r.list(key, expected, |item| item.as_str()?.parse::<IpNet>().ok()).unwrap_or_default()
     };
-    AddressRules { allow: list("networks.allow"), deny: list("networks.deny"), own: Vec::new() }
+    let (allow, deny) = (list("networks.allow"), list("networks.deny"));
+    AddressRules { allow, deny, ..AddressRules::default() }
 }
 
 fn usage(r: &mut Reader) -> UsageConfig {
@@ -575,8 +597,8 @@ mod tests {
     fn what_is_told_of_fronts_streams_and_sandboxes_authorities_is_read() {
         let defaults = parse(ZONES).unwrap();
         assert_eq!(defaults.sandbox_authorities, None);
-        assert!(defaults.listen.proxy_protocol_from.is_empty());
-        assert!(defaults.listen.forwarded_from.is_empty());
+        assert!(defaults.listen.trust.proxy_protocol_from.is_empty());
+        assert!(defaults.listen.trust.forwarded_from.is_empty());
         assert_eq!(defaults.listen.h2_streams, 100);
         assert_eq!(defaults.listen.connection_lifetime, Duration::from_hours(1));
         assert_eq!(defaults.listen.proxy_header, Duration::from_secs(5));
@@ -589,8 +611,8 @@ mod tests {
         assert_eq!(read.sandbox_authorities, Some(PathBuf::from("ca.pem")));
         let nets =
             |all: &[&str]| all.iter().map(|net| net.parse().unwrap()).collect::<Vec<IpNet>>();
-        assert_eq!(read.listen.proxy_protocol_from, nets(&["10.0.9.0/24", "fd00::/8"]));
-        assert_eq!(read.listen.forwarded_from, nets(&["192.0.2.0/25"]));
+        assert_eq!(read.listen.trust.proxy_protocol_from, nets(&["10.0.9.0/24", "fd00::/8"]));
+        assert_eq!(read.listen.trust.forwarded_from, nets(&["192.0.2.0/25"]));
         assert_eq!(read.listen.h2_streams, 7);
         assert_eq!(read.listen.connection_lifetime, Duration::from_hours(2));
         assert_eq!(read.listen.proxy_header, Duration::from_millis(250));
@@ -601,7 +623,8 @@ mod tests {
         let files = tempfile::tempdir().unwrap();
         let authorities = files.path().join("authorities.pem");
         let file = files.path().join("portico.toml");
-        let text = format!("{ZONES}[networks]\nsandbox_ca_file = {authorities:?}");
+        let allow = "allow = [\"10.0.0.0/8\"]";
+        let text = format!("{ZONES}[networks]\n{allow}\nsandbox_ca_file = {authorities:?}");
         std::fs::write(&file, text).unwrap();
         let told = |checked: Result<_, ConfigError>| checked.map(|_| ()).unwrap_err().to_string();
         let absent = told(check(&file));

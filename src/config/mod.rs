@@ -83,8 +83,12 @@ pub struct Config {
     pub tls_hosts_per_domain: usize,
     /// Hosts of one sandbox that may have new certificates within a week; 0 = no limit.
     pub tls_hosts_per_sandbox: usize,
+    /// How long everything goes on as before once the end was asked for, so that load balancers hear of it first.
+    pub delay: Duration,
     /// How long draining may take.
     pub drain: Duration,
+    /// Memory from which new work is refused, bytes; `None`: by what the system allows; 0: none.
+    pub memory: Option<u64>,
     /// TLS, if it is spoken here.
     pub tls: Option<TlsConfig>,
     /// How usage is counted.

@@ -6,6 +6,7 @@ use toml::{Table, Value};
 
 use super::file::{self, text_of};
 use super::{Config, ConfigError, TlsConfig, UsageConfig};
+use crate::edge::identity::Trust;
 use crate::edge::listen;
 
 /// Settings that a running process takes over; `*` is a whole section, or everything that begins like this.
@@ -49,7 +50,8 @@ const RELOADED: &[&str] = &[
     "timeouts.control_write",
     "timeouts.wake_hold",
     "webhooks.*",
-    "shutdown.drain",
+    "limits.memory",
+    "shutdown.*",
     "usage.price_*",
     "log.filter",
     "log.file",
@@ -80,7 +82,7 @@ impl Reloader {
     /// Reads a file for the first time. Lists every error.
     pub fn load(file: &Path) -> Result<(Config, Self), ConfigError> {
         let text = text_of(file)?;
-        let config = file::parse(&text)?;
+        let config = file::serving(&text)?;
         let started: Table = text.parse().unwrap_or_default();
         Ok((config, Self { file: file.to_owned(), last: started.clone(), started }))
     }
@@ -143,7 +145,10 @@ impl Config {
         log.format = self.log.format;
         Self {
             listen: listen::Settings {
-                behind_https: self.listen.behind_https,
+                trust: Trust {
+                    behind_https: self.listen.trust.behind_https,
+                    ..new.listen.trust.clone()
+                },
                 ..new.listen.clone()
             },
             shares: new.shares,
@@ -161,7 +166,9 @@ impl Config {
             webhooks: new.webhooks.clone(),
             tls_hosts_per_domain: new.tls_hosts_per_domain,
             tls_hosts_per_sandbox: new.tls_hosts_per_sandbox,
+            delay: new.delay,
             drain: new.drain,
+            memory: new.memory,
             tls: self.tls.as_ref().map(tls),
             usage: UsageConfig { prices: new.usage.prices, ..self.usage },
             log,
@@ -248,7 +255,8 @@ mod tests {
         let path = folder.path().join("portico.toml");
         let write = |more: &str| {
             let zones = "zones = [\"sandbox.example.com\"]";
-            std::fs::write(&path, format!("[preview]\n{zones}\n{more}")).unwrap();
+            let networks = "[networks]\nallow = [\"10.0.0.0/8\"]";
+            std::fs::write(&path, format!("{networks}\n[preview]\n{zones}\n{more}")).unwrap();
         };
         write("");
         let (config, mut reloader) = Reloader::load(&path).unwrap();

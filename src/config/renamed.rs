@@ -89,7 +89,9 @@ mod tests {
     fn what_is_loaded_and_checked_says_its_warnings() {
         let files = tempfile::tempdir().unwrap();
         let path = files.path().join("portico.toml");
-        std::fs::write(&path, format!("{ZONES}[timeouts]\nrequest_head = \"3s\"")).unwrap();
+        let networks = "[networks]\nallow = [\"10.0.0.0/8\"]\n";
+        std::fs::write(&path, format!("{networks}{ZONES}[timeouts]\nrequest_head = \"3s\""))
+            .unwrap();
         let expected = "timeouts.request_head: is called timeouts.request_headers now";
         assert!(load(&path).unwrap().warnings[0].starts_with(expected));
         assert!(crate::config::check(&path).unwrap().1[0].starts_with(expected));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -13,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::base::clock::Clock;
 use crate::base::condition::Standing;
-
+use crate::base::pressure::Pressure;
 use crate::base::telemetry::{self, Metrics};
 use crate::control::follow::Follower;
 use crate::control::issuance::{Issuance, Verdict};
@@ -40,6 +41,10 @@ pub struct AdminState {
     pub clock: Clock,
     /// Where the process listens, by the names of the settings.
     pub listeners: Vec<(&'static str, SocketAddr)>,
+    /// Whether the end was asked for.
+    pub leaving: Arc<AtomicBool>,
+    /// Whether memory is short.
+    pub pressure: Pressure,
 }
 
 /// `/`, `/metrics`, `/healthz`, `/readyz`, `/internal/tls/ask`.
@@ -98,12 +103,21 @@ fn troubles(state: &AdminState) -> Vec<Standing> {
     troubles
 }
 
-/// Ready once the tables are complete: before that a visitor would be told "not yet" at best. Previews are served without the database
-/// and without the log, so whatever is wrong with these is told and takes no visitor away.
+/// Ready once the tables are complete: before that a visitor would be told "not yet" at best. No longer, once the end was asked for or
+/// memory is short: visitors are better sent elsewhere. Previews are served without the database and without the log, so whatever is
+/// wrong with these is told and takes no visitor away.
 async fn ready(State(state): State<AdminState>) -> Response {
-    if !state.routes.is_complete() {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        return (status, "the routing tables are not loaded yet\n").into_response();
+    let why = if state.leaving.load(Ordering::Relaxed) {
+        Some("the process is shutting down\n")
+    } else if !state.routes.is_complete() {
+        Some("the routing tables are not loaded yet\n")
+    } else if state.pressure.is_high() {
+        Some("memory is short (limits.memory): new work is rejected\n")
+    } else {
+        None
+    };
+    if let Some(why) = why {
+        return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
     }
     let mut text = "ready\n".to_owned();
     for trouble in troubles(&state) {

@@ -7,6 +7,7 @@ use std::borrow::Borrow;
 use std::fmt;
 
 use http::header::{HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 /// Header fields. A name may occur several times.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -100,6 +101,53 @@ pub fn is_grpc(headers: &Headers) -> bool {
         Some(rest) => matches!(rest.first(), None | Some(b'+' | b';' | b' ')),
         None => false,
     })
+}
+
+/// What only a trusted proxy could say about the visitor, and our own credential's field, in every spelling that servers take for the
+/// same (`X_Forwarded_For` reaches CGI and WSGI apps under the name of the real one).
+pub fn is_untrusted(name: &str) -> bool {
+    // Nearly all names are decided by their first letter.
+    if !matches!(name.as_bytes().first(), Some(b'x' | b'f' | b't' | b'c')) {
+        return false;
+    }
+    let canonical: SmallVec<[u8; 40]>;
+    let name = if memchr::memchr(b'_', name.as_bytes()).is_some() {
+        canonical = name.bytes().map(|b| if b == b'_' { b'-' } else { b }).collect();
+        canonical.as_slice()
+    } else {
+        name.as_bytes()
+    };
+    name.starts_with(b"x-forwarded-")
+        || name.starts_with(b"x-preview-")
+        || name.starts_with(b"x-sandbox-")
+        || matches!(
+            name,
+            b"forwarded"
+                | b"x-real-ip"
+                | b"x-client-ip"
+                | b"x-cluster-client-ip"
+                | b"true-client-ip"
+                | b"cf-connecting-ip"
+                | b"client-ip"
+                | b"x-original-url"
+                | b"x-rewrite-url"
+                | b"x-original-host"
+                | b"x-host"
+                | b"x-request-id"
+                | b"x-miosa-preview-token"
+        )
+}
+
+/// Names of cookies that are told at most.
+const NAMES: usize = 16;
+
+/// The names of the largest cookies, as a field's value.
+pub fn largest_cookies(value: &[u8]) -> Vec<u8> {
+    let pairs = value.split(|b| *b == b';').map(<[u8]>::trim_ascii);
+    let mut pairs: Vec<&[u8]> = pairs.filter(|pair| !pair.is_empty()).collect();
+    pairs.sort_by_key(|pair| std::cmp::Reverse(pair.len()));
+    let name = |pair: &&[u8]| pair.split(|b| *b == b'=').next().unwrap_or_default().to_vec();
+    pairs.iter().take(NAMES).map(name).collect::<Vec<_>>().join(&b"; "[..])
 }
 
 impl fmt::Debug for Headers {

@@ -1,36 +1,12 @@
-//! HTTP messages as they are passed between the parts, whatever the protocol they came in by: headers, framing, who sent them, their ids.
+//! HTTP messages as they are passed between the parts, whatever the protocol they came in by: headers and framing.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 
 use crate::edge::headers::Headers;
-
-/// The other end of a visitor's connection, in the forms that every request on it needs.
-#[derive(Debug)]
-pub struct Peer {
-    /// Its address; IPv4 addresses never look like IPv6 ones.
-    pub ip: IpAddr,
-    /// The same as text.
-    pub text: HeaderValue,
-}
-
-impl Peer {
-    /// Writes the address of a socket's other end down.
-    pub fn of(address: SocketAddr) -> Self {
-        Self::at(address.ip())
-    }
-
-    /// Writes an address down.
-    pub fn at(ip: IpAddr) -> Self {
-        let ip = ip.to_canonical();
-        let text = HeaderValue::try_from(ip.to_string());
-        Self { ip, text: text.unwrap_or_else(|_| HeaderValue::from_static("unknown")) }
-    }
-}
 
 /// Which HTTP/1 minor version the peer spoke. HTTP/2 counts as [`Minor::One`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ pub mod deadline;
 pub mod forward;
 pub mod gate;
 pub mod headers;
+pub mod identity;
 pub mod limits;
 pub mod listen;
 pub mod message;

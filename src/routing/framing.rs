@@ -11,13 +11,16 @@ const LOCAL: [&str; 3] = ["http://localhost:*", "http://*.localhost:*", "http://
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Framing {
     value: HeaderValue,
+    /// The same without what is meant only for being below a domain of the tenant's.
+    narrow: Option<HeaderValue>,
     sources: Box<[FrameSource]>,
 }
 
 impl Default for Framing {
     /// A preview's own pages, and nobody else's.
     fn default() -> Self {
-        Self { value: HeaderValue::from_static("frame-ancestors 'self'"), sources: Box::default() }
+        let value = HeaderValue::from_static("frame-ancestors 'self'");
+        Self { value, narrow: None, sources: Box::default() }
     }
 }
 
@@ -36,24 +39,34 @@ impl Framing {
                 sources.push(source);
             }
         }
-        let mut text = "frame-ancestors".to_owned();
-        if sources.iter().any(FrameSource::is_any) {
-            text.push_str(" *");
-        } else {
-            text.push_str(" 'self'");
-            for source in &sources {
-                text.push(' ');
-                text.push_str(&source.to_string());
-            }
-        }
-        // Sources are plain ASCII, so this cannot fail; if it did, nobody would be the safe response.
-        let nobody = HeaderValue::from_static("frame-ancestors 'none'");
-        Self { value: HeaderValue::try_from(text).unwrap_or(nobody), sources: sources.into() }
+        let below: Vec<FrameSource> = domains
+            .iter()
+            .filter_map(|domain| FrameSource::parse(&format!("https://*.{domain}")).ok())
+            .filter(|source| !policy.frame_ancestors.contains(source))
+            .collect();
+        let named = sources.iter().filter(|source| !below.contains(source));
+        let narrow = (!below.is_empty()).then(|| directive(named));
+        Self { value: directive(sources.iter()), narrow, sources: sources.into() }
+    }
+
+    /// The directive for who is named one by one.
+    pub fn narrow_value(&self) -> &HeaderValue {
+        self.narrow.as_ref().unwrap_or(&self.value)
+    }
+
+    /// Whether pages may embed just for being below a domain of the tenant's.
+    pub fn has_own_domain(&self) -> bool {
+        self.narrow.is_some()
     }
 
     /// The directive, as the value of a `Content-Security-Policy` field.
     pub fn value(&self) -> &HeaderValue {
         &self.value
+    }
+
+    /// Whether everybody may embed.
+    pub fn is_open(&self) -> bool {
+        self.sources.iter().any(FrameSource::is_any)
     }
 
     /// Who may embed, besides the preview itself.
@@ -66,6 +79,21 @@ impl Framing {
         let Some(origin) = Origin::parse(origin) else { return false };
         self.sources.iter().any(|source| source.admits(&origin))
     }
+}
+
+fn directive<'a>(sources: impl Iterator<Item = &'a FrameSource> + Clone) -> HeaderValue {
+    let mut text = "frame-ancestors".to_owned();
+    if sources.clone().any(FrameSource::is_any) {
+        text.push_str(" *");
+    } else {
+        text.push_str(" 'self'");
+        for source in sources {
+            text.push(' ');
+            text.push_str(&source.to_string());
+        }
+    }
+    // Sources are plain ASCII, so this cannot fail; if it did, nobody would be the safe response.
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("frame-ancestors 'none'"))
 }
 
 #[cfg(test)]
@@ -85,6 +113,10 @@ mod tests {
         assert_eq!(
             framing.value(),
             "frame-ancestors 'self' https://own.test https://*.own.test https://app.example https://*.studio.example"
+        );
+        assert_eq!(
+            framing.narrow_value(),
+            "frame-ancestors 'self' https://own.test https://app.example https://*.studio.example"
         );
         assert!(framing.admits("https://a.studio.example") && framing.admits("https://own.test"));
         assert!(!framing.admits("https://evil.example") && !framing.admits("null"));

@@ -9,7 +9,7 @@ mod tables;
 pub mod wake;
 
 pub use framing::Framing;
-pub use resolve::{By, Found, resolve, served_host};
+pub use resolve::{By, Found, Nowhere, resolve, served_host};
 pub use tables::Routes;
 
 use std::sync::Arc;
@@ -117,6 +117,8 @@ pub struct Route {
     pub activity: Option<Arc<Activity>>,
     /// What the operator has taken down of it.
     pub taken: Taken,
+    /// Whether its slug was another holder's before: browsers may remember that one's app.
+    pub previous_holder: bool,
 }
 
 impl TenantView {

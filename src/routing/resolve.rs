@@ -17,6 +17,18 @@ pub struct Found {
     pub port: u16,
     /// What of the host led there.
     pub by: By,
+    /// Whether the host is the tenant's own, and no name below the platform's zones.
+    pub own_name: bool,
+}
+
+/// A host that leads nowhere.
+#[derive(Debug, Default)]
+pub struct Nowhere {
+    /// The tenant whose own domain it is below, so that the page wears its face; below the platform's zones an unknown name and
+    /// another's look alike.
+    pub owner: Option<Arc<TenantView>>,
+    /// The port that it names, if it is a name that a sandbox could have.
+    pub name: Option<Option<u16>>,
 }
 
 /// How a host leads to a sandbox.
@@ -30,23 +42,25 @@ pub enum By {
     Id,
 }
 
-/// Finds what a host leads to. The error carries the tenant whose own domain it is below, so that the page wears its face;
-/// below the platform's zones an unknown name and another's look alike.
-pub fn resolve(authority: &Authority, routes: &Routes) -> Result<Found, Option<Arc<TenantView>>> {
+/// Finds what a host leads to.
+pub fn resolve(authority: &Authority, routes: &Routes) -> Result<Found, Nowhere> {
     if let Some(exact) = routes.custom_domain(&authority.host) {
-        let route = routes.by_id(exact.sandbox).ok_or(None)?;
-        let tenant = routes.tenant(route.tenant).ok_or(None)?;
+        let route = routes.by_id(exact.sandbox).ok_or_else(Nowhere::default)?;
+        let tenant = routes.tenant(route.tenant).ok_or_else(Nowhere::default)?;
         let port = exact.port.unwrap_or(route.default_port);
-        return Ok(Found { route, tenant, port, by: By::Exact });
+        return Ok(Found { route, tenant, port, by: By::Exact, own_name: true });
     }
-    let (label, zone) = authority.host.split_once('.').ok_or(None)?;
-    let zone = routes.zone(zone).ok_or(None)?;
+    let (label, zone) = authority.host.split_once('.').ok_or_else(Nowhere::default)?;
+    let zone = routes.zone(zone).ok_or_else(Nowhere::default)?;
     let owner = match &zone.scope {
         SlugScope::Platform => None,
         SlugScope::Tenant(tenant, _) => routes.tenant(*tenant),
     };
-    let unknown = || owner.clone();
-    let label = PreviewLabel::parse(label).map_err(|_| unknown())?;
+    let own_name = owner.is_some();
+    let Ok(label) = PreviewLabel::parse(label) else {
+        return Err(Nowhere { owner, name: None });
+    };
+    let unknown = || Nowhere { owner: owner.clone(), name: Some(label.port) };
     let (route, by) = match label.name {
         SandboxName::Slug(slug) => (routes.by_slug(&zone.scope, slug), By::Slug),
         SandboxName::Id(id) => (routes.by_id(SandboxId(id)), By::Id),
@@ -58,7 +72,7 @@ pub fn resolve(authority: &Authority, routes: &Routes) -> Result<Found, Option<A
     }
     let tenant = routes.tenant(route.tenant).ok_or_else(unknown)?;
     let port = label.port.unwrap_or(route.default_port);
-    Ok(Found { route, tenant, port, by })
+    Ok(Found { route, tenant, port, by, own_name })
 }
 
 /// The host in its one spelling, if it leads to a sandbox that is not taken down, or is a zone's gateway.

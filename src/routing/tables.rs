@@ -502,6 +502,7 @@ mod tests {
             part_of: None,
             activity: None,
             taken: crate::routing::Taken::Nothing,
+            previous_holder: false,
         }
     }
 

@@ -2,6 +2,7 @@
 
     run.py            compares, and fails where more is spent than is allowed, or so much less that the budget is out of date
     run.py --write    writes what was measured down as the budgets
+    run.py --train    only asks, many times over: what packaging/pgo has a profile written of
 
 The program as it is shipped (`PORTICO_BIN`, or target/dist/portico) is started with one worker, once under callgrind and once under strace, and
 is asked for a few hundred of each kind of request, one after another on a kept connection. Times say nothing on a shared machine; these
@@ -31,6 +32,8 @@ ROOT = HERE.parents[1]
 BUDGETS = HERE / "budgets.json"
 # Requests are counted by the batch; one that warms up comes first.
 BATCHES = 4
+# How often a program that is profiled is asked for the whole.
+ROUNDS = 20
 # A run that hangs ends with a failure.
 PATIENCE = 60
 # How much more than its budget a figure may be, and how much less, as parts of it; what is less is a gain that has to be written down. The
@@ -206,6 +209,13 @@ def measure() -> dict:
     return found
 
 
+def train() -> None:
+    with tempfile.TemporaryDirectory() as directory, Started([], pathlib.Path(directory)) as started:
+        for _ in range(ROUNDS):
+            for _ in batches(started.program, lambda: None):
+                pass
+
+
 def judge(measured: dict, budgets: dict) -> "tuple[list, list]":
     """A table of all figures, and what is wrong with them."""
     lines, wrong = [], []
@@ -236,6 +246,9 @@ def show(lines: list) -> None:
 
 
 def main() -> int:
+    if sys.argv[1:] == ["--train"]:
+        train()
+        return 0
     missing = [tool for tool in ("valgrind", "vgdb", "strace") if not shutil.which(tool)]
     if missing or platform.machine() != "x86_64" or not sys.platform.startswith("linux"):
         print(f"missing: {', '.join(missing) or 'Linux on x86-64, whose instructions are counted'}", file=sys.stderr)

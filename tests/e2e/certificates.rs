@@ -47,7 +47,7 @@ fn a_check_reads_the_certificates_and_reports_their_errors_with_all_others() {
     let configure = |more: &str| {
         let text = format!(
             "[preview]\nzones = [\"sandbox.example.com\"]\nlisten = \"127.0.0.1:0\"\n[api]\nlisten = \"127.0.0.1:0\"\n\
-             [admin]\nlisten = \"127.0.0.1:0\"\n[store]\ndata = {:?}\n[tls]\nlisten = \"127.0.0.1:0\"\ndirectory = {certificates:?}\n{more}",
+             [networks]\nallow = [\"127.0.0.0/8\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n[store]\ndata = {:?}\n[tls]\nlisten = \"127.0.0.1:0\"\ndirectory = {certificates:?}\n{more}",
             files.path().join("data")
         );
         std::fs::write(&config, text).unwrap();

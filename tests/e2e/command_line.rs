@@ -69,7 +69,9 @@ fn a_port_in_use_is_one_line_that_names_the_option() {
                 format!("[{other}]\nlisten = \"127.0.0.1:{port}\"\n{zones}")
             })
             .concat();
-        let text = format!("{text}[store]\ndata = {data:?}\n[log]\nfilter = \"off\"\n");
+        let text = format!(
+            "{text}[networks]\nallow = [\"127.0.0.0/8\"]\n[store]\ndata = {data:?}\n[log]\nfilter = \"off\"\n"
+        );
         let said = refused(&["serve", "--config", &written(folder.path(), "taken.toml", &text)]);
         assert!(said.contains(&port) && said.contains(&format!("{section}.listen")), "{said}");
     }
@@ -106,6 +108,7 @@ fn a_broken_file_is_one_line_under_serve_and_every_error_under_check() {
     let folder = tempfile::tempdir().unwrap();
     let invalid =
         "[preview]\nzones = []\n[limits]\nconections = 1\n[timeouts]\nconnect = \"soon\"\n";
+    let invalid = &format!("{invalid}[networks]\nallow = [\"127.0.0.0/8\"]\n");
     let invalid = written(folder.path(), "faulty.toml", invalid);
     let said = refused(&["serve", "--config", &invalid]);
     assert!(said.contains("preview.zones: ") && said.contains("(and 2 more)"), "{said}");
@@ -160,8 +163,8 @@ async fn the_example_file_is_good_and_serves() {
     assert_eq!(said, format!("{file}: configuration OK; zones: sandbox.example.com"));
 
     // Sandboxes on this machine are for tests only.
-    let text = example(folder.path())
-        .replace("# allow = [\"10.0.0.0/8\", \"fd00::/8\"]", "allow = [\"127.0.0.0/8\"]");
+    let text =
+        example(folder.path()).replace("\nallow = [\"10.0.0.0/8\"]", "\nallow = [\"127.0.0.0/8\"]");
     let file = written(folder.path(), "portico.toml", &text);
     let process = Process::run(&["serve", "--json", "--config", &file]);
     let data = folder.path().join("data");

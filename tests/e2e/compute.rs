@@ -125,7 +125,10 @@ async fn every_failure_is_an_error_with_a_reason_and_what_stderr_said_stays_here
         ("json", "The create command did not write a JSON object."),
         ("list", "The create command did not write a JSON object."),
         ("silent", "The create command returned no address."),
-        ("elsewhere", "The create command returned an address outside the permitted networks."),
+        (
+            "elsewhere",
+            "The create command returned an address outside the permitted networks, or a forbidden port.",
+        ),
         ("odd", "The create command returned an address that cannot be parsed."),
         ("much", "The create command wrote more than 64 KiB."),
         ("slow", "The create command timed out."),

@@ -44,8 +44,10 @@ impl Place {
 
     fn write(&self, more: &str) {
         let [preview, api, admin, _] = self.ports;
+        let networks = "[networks]\nallow = [\"10.0.0.0/8\"]\n";
+        let networks = if more.contains("[networks]") { "" } else { networks };
         let text = format!(
-            "[preview]\nlisten = \"127.0.0.1:{preview}\"\nzones = [\"sandbox.example.com\"]\n[api]\nlisten = \"127.0.0.1:{api}\"\n\
+            "{networks}[preview]\nlisten = \"127.0.0.1:{preview}\"\nzones = [\"sandbox.example.com\"]\n[api]\nlisten = \"127.0.0.1:{api}\"\n\
              [admin]\nlisten = \"127.0.0.1:{admin}\"\n[store]\ndata = \"{}\"\n[dns]\nresolvers = [\"{}\"]\ntimeout = \"500ms\"\n\
              [log]\nfilter = \"off\"\n{more}",
             self.data().display(),

@@ -127,7 +127,7 @@ fn check_tells_of_what_is_probably_not_meant_and_says_where_it_looked() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("portico.toml");
     let check = |more: &str| {
-        std::fs::write(&file, format!("[preview]\nzones = [\"sandbox.example.com\"]\n{more}"))
+        std::fs::write(&file, format!("[preview]\nzones = [\"sandbox.example.com\"]\n[networks]\nallow = [\"127.0.0.0/8\"]\n{more}"))
             .unwrap();
         let done = command(&["check", "--config"], Some(&file));
         let said = [done.stdout, done.stderr].map(|said| String::from_utf8(said).unwrap());

@@ -18,7 +18,7 @@ fn configuration(folder: &Path) -> String {
         format!("[{section}]\nlisten = \"127.0.0.1:0\"\n{zones}")
     });
     let text = format!(
-        "{}[store]\ndata = \"{}\"\n[log]\nfilter = \"off\"\n",
+        "{}[networks]\nallow = [\"127.0.0.0/8\"]\n[store]\ndata = \"{}\"\n[log]\nfilter = \"off\"\n",
         listeners.concat(),
         folder.join("data").display()
     );

@@ -96,7 +96,8 @@ async fn what_a_frame_cannot_show_is_left_alone() {
 async fn our_own_pages_are_shown_where_the_preview_is() {
     let portico = Portico::start().await;
     let target = portico.private("mine", 3000).await;
-    let page = "Accept: text/html\r\nSec-Fetch-Dest: iframe\r\n";
+    let stranger = "Accept: text/html\r\nSec-Fetch-Dest: iframe\r\n";
+    let page = &format!("{stranger}Referer: https://app.example/\r\n");
     let policy = json!({"frame_ancestors": ["https://app.example"]});
     portico.api.ok("PUT", "/tenant/preview-policy", Some(policy)).await;
     let private = portico.visit(target.get("/", page)).await;
@@ -111,7 +112,7 @@ async fn our_own_pages_are_shown_where_the_preview_is() {
     // Whose it is, nobody knows: it is shown nowhere.
     let unknown = "GET / HTTP/1.1\r\nHost: nope.sandbox.localhost\r\nAccept: text/html\r\n\r\n";
     let unknown = portico.visit(unknown).await;
-    assert_eq!((unknown.status, policies(&unknown)[1]), (404, "frame-ancestors 'none'"));
+    assert_eq!((unknown.status, policies(&unknown)[1]), (401, "frame-ancestors 'none'"));
     let json = portico.visit(target.get("/", "Accept: application/json\r\n")).await;
     assert_eq!(policies(&json), ["default-src 'none'; frame-ancestors 'none'"]);
 }
@@ -147,7 +148,12 @@ async fn every_bad_source_is_named() {
 async fn the_other_message_type_is_sent_only_where_it_was_asked_for() {
     let portico = Portico::start().await;
     let target = portico.private("mine", 3000).await;
-    let text = async || portico.visit(target.get("/", "Accept: text/html\r\n")).await.text();
+    // Whoever was here before is told in the tenant's way.
+    let (token, id) = portico.api.token(&target.id, json!({})).await;
+    let path = format!("/sandboxes/{}/preview-tokens/{id}", target.id);
+    portico.api.ok("DELETE", &path, None).await;
+    let fields = format!("Accept: text/html\r\nCookie: __Host-preview={token}\r\n");
+    let text = async || portico.visit(target.get("/", &fields)).await.text();
     assert!(text().await.contains(r#""alias":null"#));
     let policy = json!({"miosa_messages": true});
     portico.api.ok("PUT", "/tenant/preview-policy", Some(policy)).await;

@@ -45,7 +45,7 @@ fn told(sandbox: &FakeSandbox) -> String {
 async fn listening_to(network: &str) -> (Portico, FakeSandbox, SandboxHandle) {
     let network = networks(network);
     let portico = Portico::start_with(|config| {
-        config.listen.proxy_protocol_from = network;
+        config.listen.trust.proxy_protocol_from = network;
         config.listen.proxy_header = Duration::from_millis(1500);
     })
     .await;
@@ -138,7 +138,7 @@ async fn tls_behind(secure: &Secure, header: &[u8], name: &str) -> std::io::Resu
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_comes_behind_the_header() {
     let secure = Secure::start_with(|config| {
-        config.listen.proxy_protocol_from = networks(LOOPBACK);
+        config.listen.trust.proxy_protocol_from = networks(LOOPBACK);
     })
     .await;
     let sandbox = FakeSandbox::well_behaved().await;
@@ -159,7 +159,7 @@ async fn tls_comes_behind_the_header() {
 async fn forwarded_fields_are_believed_from_listed_fronts_only() {
     for (network, is_believed) in [(LOOPBACK, true), (ELSEWHERE, false)] {
         let secure = Secure::start_with(|config| {
-            config.listen.forwarded_from = networks(network);
+            config.listen.trust.forwarded_from = networks(network);
         })
         .await;
         let sandbox = FakeSandbox::well_behaved().await;
@@ -209,7 +209,7 @@ async fn forwarded_fields_are_believed_from_listed_fronts_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn caps_count_visitors_and_not_the_front() {
     let portico = Portico::start_with(|config| {
-        config.listen.proxy_protocol_from = networks(LOOPBACK);
+        config.listen.trust.proxy_protocol_from = networks(LOOPBACK);
         config.listen.max_connections_per_ip = 2;
     })
     .await;

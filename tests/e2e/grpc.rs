@@ -232,7 +232,7 @@ async fn refusals_of_ours_are_statuses_that_a_client_reads() {
     assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
     assert_eq!(status.metadata().get("x-preview-error").unwrap(), "forbidden");
 
-    let nowhere = Caller::new(&portico, "3000-nobody.sandbox.localhost");
+    let nowhere = Caller::new(&portico, "0-nobody.sandbox.localhost");
     let status = nowhere.call("Echo", "x").await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
     assert_eq!(sandbox.calls().len(), 0, "nothing of it reached the app");

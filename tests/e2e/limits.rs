@@ -237,7 +237,7 @@ async fn one_address_without_a_credential_is_slowed_down_and_one_with_a_token_is
 async fn visitors_behind_a_front_have_buckets_of_their_own() {
     let portico = Portico::start_with(|config| {
         config.limits = Settings { public_rate: 1, public_burst: 2, ..OFF };
-        config.listen.forwarded_from = vec!["127.0.0.0/8".parse().unwrap()];
+        config.listen.trust.forwarded_from = vec!["127.0.0.0/8".parse().unwrap()];
     })
     .await;
     let app = app().await;

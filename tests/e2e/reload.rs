@@ -71,8 +71,9 @@ fn write(folder: &Path, more: &str) {
     let zones = "zones = [\"sandbox.example.com\"]\n";
     let listen = "listen = \"127.0.0.1:0\"\n";
     let (data, log) = (folder.join("data"), folder.join("log"));
+    let networks = if more.contains("[networks]") { "" } else { LOOPBACK };
     let text = format!(
-        "{more}\n[preview]\n{listen}{zones}[api]\n{listen}[admin]\n{listen}[store]\ndata = \"{}\"\n\
+        "{more}\n{networks}[preview]\n{listen}{zones}[api]\n{listen}[admin]\n{listen}[store]\ndata = \"{}\"\n\
          [log]\nformat = \"json\"\nfile = \"{}\"\n",
         data.display(),
         log.display()

@@ -182,7 +182,15 @@ fn the_example_configuration_has_no_faults_and_its_comments_are_the_defaults() {
     let text = include_str!("../../portico.example.toml");
     let given = portico::config::parse(text).expect("the example is valid");
     // These examples are no defaults: directories, files, networks and a number of cores of one machine, and TLS itself.
-    let mut examples = vec!["data =", "file =", "allow =", "deny =", "workers =", "public_port ="];
+    let mut examples = vec![
+        "memory =",
+        "data =",
+        "file =",
+        "allow = [\"10.0.5",
+        "deny =",
+        "workers =",
+        "public_port =",
+    ];
     examples.extend([
         "sandbox_ca_file =",
         "ca_file =",

@@ -14,7 +14,7 @@ fn configured(folder: &Path) -> String {
     let data = folder.join("data");
     let text = format!(
         "[preview]\nzones = [\"sandbox.example.com\"]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n[api]\nlisten = \"127.0.0.1:0\"\n\
-         [admin]\nlisten = \"127.0.0.1:0\"\n[store]\ndata = \"{}\"\n[log]\nfilter = \"off\"\n[webhooks]\nallow_http = true\n\
+         [networks]\nallow = [\"10.0.0.0/8\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n[store]\ndata = \"{}\"\n[log]\nfilter = \"off\"\n[webhooks]\nallow_http = true\n\
          allow = [\"127.0.0.0/8\"]\ntimeout = \"300ms\"\nretry = [\"100ms\"]\n",
         data.display()
     );

@@ -40,7 +40,7 @@ GOOD = {
     "claim": {"persistence": {"existingClaim": "old"}},
     "no volume": {"persistence": {"enabled": False}, "service": {"type": "ClusterIP"}},
     "key apart": {"secretKey": {"existingSecret": "portico-key"}},
-    "own configuration": {"config": '[preview]\nzones = ["a.example"]\n'},
+    "own configuration": {"config": '[preview]\nzones = ["a.example"]\n[networks]\nallow = ["10.0.0.0/8"]\n'},
 }
 # Values, and what the message has to say.
 BAD = [
@@ -52,6 +52,7 @@ BAD = [
     ({"tls": {"enabled": True, "certificate": "CERT"}}, "tls.key"),
     ({"persistence": {"accessModes": ["ReadWriteMany"]}}, "accessModes"),
     ({"networks": {"allow": ["everything"]}}, "allow"),
+    ({"networks": {"allow": []}}, "allow"),
     ({"publicPort": 70000}, "publicPort"),
     ({"defaultVisibility": "secret"}, "defaultVisibility"),
 ]

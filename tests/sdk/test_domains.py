@@ -64,7 +64,7 @@ class Server:
             f'[preview]\nlisten = "127.0.0.1:{self.preview}"\nzones = ["sandbox.platform.test"]\n'
             f'[api]\nlisten = "127.0.0.1:{self.api}"\n[admin]\nlisten = "127.0.0.1:{self.admin}"\n'
             f'[store]\ndata = "{data}"\n[dns]\nresolvers = ["127.0.0.1:{zone.port}"]\n'
-            f'[domains]\ntarget = "{TARGET}"\nrecheck = 0\n'
+            f'[networks]\nallow = ["127.0.0.0/8"]\n[domains]\ntarget = "{TARGET}"\nrecheck = 0\n'
         )
         self.operator("init")
         self.keys = [self.tenant(name) for name in ("first", "second")]

@@ -17,6 +17,7 @@
 )]
 
 mod control;
+mod edge;
 #[path = "../e2e/support/mod.rs"]
 #[allow(
     dead_code,

@@ -56,7 +56,9 @@ pub struct Metrics {
     /// Visitors' connections rejected by a limit.
     pub connections_rejected: Counter,
     handshakes: [Counter; 3],
-    limited: [Counter; 5],
+    limited: [Counter; 6],
+    /// Whether new work is refused for want of memory.
+    pub memory_pressure: Gauge,
     /// Sandboxes at which something goes on, or did until lately.
     pub loads: Gauge,
     /// Switched connections open.
@@ -179,8 +181,13 @@ impl Metrics {
             connections_rejected,
             handshakes: ["full", "resumed", "failed"]
                 .map(|outcome| handshakes.get_or_create(&OutcomeLabels { outcome }).clone()),
-            limited: ["requests", "sockets", "rate", "address", "bandwidth"]
+            limited: ["requests", "sockets", "rate", "address", "memory", "bandwidth"]
                 .map(|limit| limited.get_or_create(&LimitLabels { limit }).clone()),
+            memory_pressure: gauge(
+                r,
+                "memory_pressure",
+                "Whether new work is rejected because limits.memory is reached",
+            ),
             loads: gauge(
                 r,
                 "visited_sandboxes",
@@ -286,12 +293,13 @@ impl Metrics {
 
     /// Counts a limit of previews that was reached.
     pub fn limited(&self, limit: Limited) {
-        let [requests, sockets, rate, address, bandwidth] = &self.limited;
+        let [requests, sockets, rate, address, memory, bandwidth] = &self.limited;
         match limit {
             Limited::Requests => requests.inc(),
             Limited::Sockets => sockets.inc(),
             Limited::Rate => rate.inc(),
             Limited::Address => address.inc(),
+            Limited::Memory => memory.inc(),
             Limited::Bandwidth => bandwidth.inc(),
         };
     }

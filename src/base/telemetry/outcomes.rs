@@ -52,6 +52,8 @@ pub enum Limited {
     Rate,
     /// Requests a second of one address: refused.
     Address,
+    /// The memory of the whole process: refused.
+    Memory,
     /// Bytes a second at one sandbox: made to wait.
     Bandwidth,
 }

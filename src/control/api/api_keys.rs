@@ -7,23 +7,7 @@ use super::prelude::*;
 use crate::control::store::NewApiKey;
 use crate::model::{Binding, KeyScope};
 
-/// The longest label, characters, and the longest lifetime, seconds.
-pub(super) const LABEL: usize = 200;
-pub(super) const MAX_LIFETIME: u64 = 10 * 366 * 24 * 3600;
-
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(list_api_keys, create_api_key))
-        .routes(routes!(revoke_api_key))
-}
-
-/// The scopes that were sent; `None` when none were.
-pub(super) fn scopes(fields: &mut Fields) -> Option<Vec<KeyScope>> {
-    let read = |value: &Value| {
-        serde_json::from_value::<Vec<KeyScope>>(value.clone()).ok().filter(|s| !s.is_empty())
-    };
-    fields.get("scopes", "must be a list of known scopes", read).flatten()
-}
+endpoints!([list_api_keys, create_api_key], [revoke_api_key]);
 
 /// What a new key is to be.
 pub(super) struct Order {
@@ -55,9 +39,9 @@ async fn list_api_keys(caller: Caller) -> Shown {
 /// Its secret is in `token`, only this once.
 #[utoipa::path(post, path = "/api-keys", security(("api_key" = ["*"])), request_body = shapes::ApiKeyOrder, responses((status = 201, body = shapes::MadeApiKey)))]
 async fn create_api_key(caller: Caller, mut fields: Fields) -> Made {
-    let scopes = scopes(&mut fields);
-    let label = fields.text_of(&["label", "name"], LABEL).flatten();
-    let lifetime = fields.number("expires_in", (1, MAX_LIFETIME));
+    let scopes = fields.list("scopes").filter(|scopes| !scopes.is_empty());
+    let label = fields.text("label").flatten();
+    let lifetime = fields.number("expires_in");
     fields.finish()?;
     let order = Order {
         label: label.unwrap_or_else(|| "key".into()),

@@ -2,7 +2,6 @@
 //! names for the operation. A caller whose key or token is bound to an end user is confined here, and only here: a sandbox that its path
 //! names must exist for the caller; its scopes mean nothing beyond single sandboxes; and [`Caller::sandbox`] is how handlers get a sandbox.
 
-use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::fairness::{OpenStream, Spender};
 use super::fields::Fields;
+use super::operations::Described;
 use super::problem::RequestId;
 use super::reply::{DONE, Done, id, missing};
 use super::sandboxes::LARGEST;
@@ -61,15 +61,6 @@ const TENANTS_OWN: [&str; 9] = [
     "project_id",
     "always_on",
 ];
-
-/// Which operations stream, by method and path; they, and no others, take tickets.
-#[derive(Clone, Copy)]
-pub(super) struct Streams(pub(super) fn() -> &'static HashSet<String>);
-
-/// What scopes each operation asks for, by its method and path; without any, every key will do. It is what the document says, and handed
-/// in, because the document is made of the handlers.
-#[derive(Clone, Copy)]
-pub(super) struct Demands(pub(super) fn() -> &'static HashMap<String, Vec<KeyScope>>);
 
 /// An authenticated caller, who may call what it calls.
 #[derive(Debug)]
@@ -294,8 +285,8 @@ fn text<'p>(parts: &'p Parts, name: &HeaderName) -> Option<&'p str> {
 /// What the request shows: a key or a token, or where those cannot be sent, a ticket.
 fn credential(parts: &Parts, state: &ApiState) -> Result<Credential, Problem> {
     let Some(value) = text(parts, &header::AUTHORIZATION) else {
-        let streams = parts.extensions.get::<Streams>().ok_or_else(unauthorised)?;
-        if parts.method != Method::GET || !(streams.0)().contains(&operation(parts)) {
+        let streams = Described::of(parts).is_some_and(|operation| operation.streams);
+        if !streams || parts.method != Method::GET {
             return Err(unauthorised());
         }
         return state.tickets.redeem(parts, state.clock.now()).ok_or_else(unauthorised);
@@ -424,18 +415,10 @@ async fn confine(parts: &mut Parts, caller: &Caller) -> Result<(), Problem> {
     caller.sandbox(id).await.map(drop)
 }
 
-/// The operation that a request is, as the document names it: method and path.
-fn operation(parts: &Parts) -> String {
-    let matched = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
-    format!("{method} {}", matched.replace("{*", "{"))
-}
-
 /// Requires a scope of those that the document names for the operation. What it does not describe, nobody may call.
 fn permit(parts: &Parts, caller: &Caller) -> Result<(), Problem> {
-    let demands = parts.extensions.get::<Demands>().ok_or_else(insufficient_scope)?;
-    match (demands.0)().get(&operation(parts)) {
-        Some(scopes) if scopes.is_empty() => Ok(()),
+    match Described::of(parts).and_then(|operation| operation.scopes.as_deref()) {
+        Some([]) => Ok(()),
         Some(scopes) => caller.needs(scopes),
         None => Err(insufficient_scope()),
     }

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, json};
 
 use super::auth::Caller;
+use super::fields::Fields;
 use super::shapes::{self, DnsRecord, Object, Told};
 use super::{ApiState, Problem};
 use crate::control::dns::{self, Finding, Record};
@@ -15,11 +16,19 @@ use crate::model::{Audience, ExactDomain, PreviewDomain, SandboxState, TenantId}
 /// Names that one tenant may have registered at a time, of each kind.
 const MOST_NAMES: usize = 1000;
 
-/// Reads a name that a caller wants to register.
-pub(super) fn name(state: &ApiState, field: &str, sent: Option<&str>) -> Result<String, Problem> {
-    let sent = sent.ok_or_else(|| Problem::field(field, "is required"))?;
+/// Reads a name that a caller wants to register. One that cannot be is empty, and an error.
+pub(super) fn name(state: &ApiState, fields: &mut Fields, field: &str) -> String {
     let own: Vec<&str> = state.settings.own_names.iter().map(String::as_str).collect();
-    registrable(sent, &own).map_err(|error| Problem::field(field, &error.to_string()))
+    let read = match fields.text(field) {
+        Some(Some(sent)) => registrable(&sent, &own).map_err(|error| error.to_string()),
+        // What is no text is an error already.
+        None if fields.has(field) => Ok(String::new()),
+        Some(None) | None => Err("is required".to_owned()),
+    };
+    read.unwrap_or_else(|error| {
+        fields.error(field, &error);
+        String::new()
+    })
 }
 
 /// Those who have to make room for a name that a caller registers.

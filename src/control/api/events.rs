@@ -19,12 +19,7 @@ use crate::model::{Event, EventFilter, EventId, SandboxId};
 /// How often a stream says that it is still there, and whether its caller may still listen is looked up.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(stream_events))
-        .routes(routes!(stream_tenant_events))
-        .routes(routes!(stream_sandbox_events))
-}
+endpoints!([stream_events], [stream_tenant_events], [stream_sandbox_events]);
 
 /// Whose events are wanted.
 #[derive(Debug, PartialEq, Eq)]

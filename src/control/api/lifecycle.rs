@@ -2,20 +2,18 @@
 
 use super::fields::{MAX_OBJECT, json_length};
 use super::prelude::*;
-use super::sandboxes::MAX_LIFETIME;
 use super::{credits, render};
 use crate::control::store::{SandboxPatch, StoreError};
 use crate::model::{Move, Sandbox, SandboxState};
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(list_sandbox_env, set_sandbox_env))
-        .routes(routes!(delete_sandbox_env))
-        .routes(routes!(pause_sandbox))
-        .routes(routes!(resume_sandbox))
-        .routes(routes!(stop_sandbox))
-        .routes(routes!(extend_sandbox))
-}
+endpoints!(
+    [list_sandbox_env, set_sandbox_env],
+    [delete_sandbox_env],
+    [pause_sandbox],
+    [resume_sandbox],
+    [stop_sandbox],
+    [extend_sandbox]
+);
 
 /// Pause a sandbox.
 ///
@@ -73,7 +71,7 @@ async fn alive(caller: &Caller, path: &str) -> Result<Sandbox, Problem> {
     responses((status = 200, body = shapes::SandboxData), (status = 409, description = "`RESOURCE_STATE`: it is destroyed")))]
 async fn extend_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fields) -> Shown {
     let before = alive(&caller, &path).await?;
-    let timeout_sec = fields.number("timeout_sec", (1, MAX_LIFETIME));
+    let timeout_sec = fields.number("timeout_sec");
     fields.finish()?;
     let store = &caller.state.store;
     let (sandbox, version) = store.extend_sandbox(caller.tenant, before.id, timeout_sec).await?;

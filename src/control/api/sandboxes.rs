@@ -11,17 +11,10 @@ use super::{ApiSettings, credits, filter, readiness, render, workspaces};
 use crate::control::store::{Created, Idempotency, NewSandbox, SandboxFilter, SandboxPatch};
 use crate::model::host::Slug;
 use crate::model::{
-    Attributes, Driver, SandboxId, SandboxState, UPSTREAM_MUST, Upstream, UpstreamHost,
+    Attributes, Driver, SandboxId, SandboxState, UPSTREAM_MUST, Upstream,
     read_upstream as read_address,
 };
 
-/// Longest texts, characters.
-const NAME: usize = 200;
-const TEMPLATE: usize = 200;
-/// Tags of a sandbox, and the longest.
-const TAGS: (usize, usize) = (64, 100);
-/// The longest lifetime, seconds: a year.
-pub(super) const MAX_LIFETIME: u64 = 366 * 24 * 3600;
 /// The longest idempotency key, bytes.
 const MAX_KEY: usize = 255;
 /// vCPUs, memory (MiB) and disk (MiB) of the named sizes.
@@ -35,8 +28,6 @@ const SIZES: [(&str, u32, u32, u32); 5] = [
 
 /// vCPUs, memory (MiB) and disk (MiB) of the largest named size.
 pub(super) const LARGEST: (u32, u32, u32) = (16, 32_768, 81_920);
-/// The most vCPUs that a machine has.
-const MOST_CPUS: u64 = 1024;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     let for_tags = [
@@ -128,17 +119,17 @@ fn draft(
     let new = NewSandbox {
         id,
         slug: slug(fields, settings),
-        name: fields.text("name", NAME).flatten(),
+        name: fields.text("name").flatten(),
         state: if running { SandboxState::Running } else { SandboxState::Creating },
         driver,
         upstream,
-        default_port: fields.port("default_port").unwrap_or(settings.default_port),
-        profile: fields.one_of("origin_profile", "forwarded, local, public").unwrap_or_default(),
-        external_user_id: fields.text("external_user_id", EXTERNAL_ID).flatten(),
-        external_project_id: fields.text("external_project_id", EXTERNAL_ID).flatten(),
-        external_workspace_id: fields.text("external_workspace_id", EXTERNAL_ID).flatten(),
+        default_port: fields.number("default_port").unwrap_or(settings.default_port),
+        profile: fields.one_of("origin_profile").unwrap_or_default(),
+        external_user_id: fields.text("external_user_id").flatten(),
+        external_project_id: fields.text("external_project_id").flatten(),
+        external_workspace_id: fields.text("external_workspace_id").flatten(),
         metadata: fields.free("metadata").unwrap_or_default(),
-        tags: fields.texts("tags", TAGS).unwrap_or_default(),
+        tags: fields.list("tags").unwrap_or_default(),
         attributes,
     };
     fields.finish()?;
@@ -165,46 +156,34 @@ fn slug(fields: &mut Fields, settings: &ApiSettings) -> Option<Slug> {
 /// `upstream`: `None` when it was not sent, `Some(None)` when it is taken away.
 fn read_upstream(fields: &mut Fields, settings: &ApiSettings) -> Option<Option<Upstream>> {
     let read = fields.get("upstream", UPSTREAM_MUST, read_address)?;
-    if read.as_ref().is_some_and(|upstream| !is_permitted(upstream, settings)) {
-        fields.error("upstream", "is outside the networks that previews may use");
+    if read.as_ref().is_some_and(|upstream| !(settings.permits_upstream)(upstream)) {
+        fields.error("upstream", "is outside the networks and ports that previews may use");
     }
     Some(read)
 }
 
-/// Whether the address may be dialled, as far as that can be said before a name is resolved.
-fn is_permitted(upstream: &Upstream, settings: &ApiSettings) -> bool {
-    match &upstream.host {
-        UpstreamHost::Ip(ip) => (settings.permits_address)(*ip),
-        UpstreamHost::Name(_) => true,
-    }
-}
-
 fn read_attributes(fields: &mut Fields, a: &mut Attributes) {
-    if let Some(size) = fields.get("size", "must be one of xs, small, medium, large, xl", |value| {
-        SIZES.iter().find(|(name, ..)| value.as_str() == Some(name))
-    }) {
-        a.size = size.map(|(name, ..)| (*name).to_owned());
-        if let Some((_, cpus, memory, disk)) = size {
+    if let Some(size) = fields.one_of_or_null::<String>("size") {
+        if let Some((_, cpus, memory, disk)) =
+            SIZES.iter().find(|(name, ..)| size.as_deref() == Some(name))
+        {
             (a.cpu_count, a.memory_mb, a.disk_size_mb) = (Some(*cpus), Some(*memory), Some(*disk));
         }
+        a.size = size;
     }
-    let mut number = |names: &[&str], most| {
-        fields.number_of(names, (1, most)).and_then(|n| u32::try_from(n).ok())
-    };
-    a.cpu_count = number(&["cpu_count"], MOST_CPUS).or(a.cpu_count);
-    a.memory_mb = number(&["memory_mb"], 1 << 24).or(a.memory_mb);
-    a.disk_size_mb = number(&["disk_size_mb", "disk_mb"], 1 << 24).or(a.disk_size_mb);
-    a.timeout_sec = fields.number("timeout_sec", (1, MAX_LIFETIME)).or(a.timeout_sec);
-    a.idle_timeout_sec =
-        fields.number("idle_timeout_sec", (0, MAX_LIFETIME)).or(a.idle_timeout_sec);
+    a.cpu_count = fields.number("cpu_count").or(a.cpu_count);
+    a.memory_mb = fields.number("memory_mb").or(a.memory_mb);
+    a.disk_size_mb = fields.number("disk_size_mb").or(a.disk_size_mb);
+    a.timeout_sec = fields.number("timeout_sec").or(a.timeout_sec);
+    a.idle_timeout_sec = fields.number("idle_timeout_sec").or(a.idle_timeout_sec);
     a.always_on = fields.flag("always_on").unwrap_or(a.always_on);
     a.persistent = fields.flag("persistent").unwrap_or(a.persistent);
     for (name, slot) in [("workspace_id", &mut a.workspace_id), ("project_id", &mut a.project_id)] {
-        if let Some(text) = fields.text(name, EXTERNAL_ID) {
+        if let Some(text) = fields.text(name) {
             *slot = text;
         }
     }
-    if let Some(Some(template)) = fields.text("template_id", TEMPLATE) {
+    if let Some(Some(template)) = fields.text("template_id") {
         a.template_id = template;
     }
 }
@@ -278,7 +257,7 @@ async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fi
     };
     let patch = SandboxPatch {
         slug: slug(&mut fields, &caller.state.settings),
-        name: fields.text("name", NAME),
+        name: fields.text("name"),
         // A sandbox that gets its address runs; one that loses it is being made again.
         state: match &upstream {
             Some(Some(_)) if before.state == SandboxState::Creating => Some(SandboxState::Running),
@@ -287,13 +266,13 @@ async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fi
         },
         driver,
         upstream,
-        default_port: fields.port("default_port"),
-        profile: fields.one_of("origin_profile", "forwarded, local, public"),
-        external_user_id: fields.text("external_user_id", EXTERNAL_ID),
-        external_project_id: fields.text("external_project_id", EXTERNAL_ID),
-        external_workspace_id: fields.text("external_workspace_id", EXTERNAL_ID),
+        default_port: fields.number("default_port"),
+        profile: fields.one_of("origin_profile"),
+        external_user_id: fields.text("external_user_id"),
+        external_project_id: fields.text("external_project_id"),
+        external_workspace_id: fields.text("external_workspace_id"),
         metadata: fields.free("metadata"),
-        tags: fields.texts("tags", TAGS),
+        tags: fields.list("tags"),
         attributes: (attributes != before.attributes).then_some(attributes),
     };
     fields.finish()?;

@@ -1,9 +1,8 @@
 //! What the handlers share.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::fairness::{Fairness, Shares};
 use super::tickets::Tickets;
@@ -14,7 +13,7 @@ use crate::control::store::Store;
 use crate::control::usage::{Prices, Progress};
 use crate::control::verify::Verifier;
 use crate::control::webhooks::Sender;
-use crate::model::{Driver, Links, Visibility};
+use crate::model::{Driver, Links, Upstream, Visibility, after};
 use crate::routing::Routes;
 
 /// What the handlers share.
@@ -51,12 +50,6 @@ impl ApiState {
     }
 }
 
-/// The moment so many seconds after another.
-pub(super) fn after(moment: Timestamp, seconds: u64) -> Option<Timestamp> {
-    let seconds = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
-    moment.checked_add(seconds).ok()
-}
-
 /// Settings of the API.
 #[derive(Clone)]
 pub struct ApiSettings {
@@ -86,8 +79,8 @@ pub struct ApiSettings {
     pub allowed_origins: Vec<String>,
     /// What each caller may ask for.
     pub shares: Shares,
-    /// Whether an address may be dialled at all.
-    pub permits_address: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    /// Whether an upstream may be dialled, as far as that can be said before a name is resolved.
+    pub permits_upstream: Arc<dyn Fn(&Upstream) -> bool + Send + Sync>,
 }
 
 impl Default for ApiSettings {
@@ -106,7 +99,7 @@ impl Default for ApiSettings {
             prices: Prices::default(),
             allowed_origins: Vec::new(),
             shares: Shares::default(),
-            permits_address: Arc::new(|_| true),
+            permits_upstream: Arc::new(|_| true),
         }
     }
 }

@@ -12,30 +12,20 @@ use crate::model::{KeyScope, PreviewId, Sandbox, Share, TokenScope};
 
 /// Characters of a token that may be shown again.
 const SHOWN: usize = 12;
-/// The longest time that can be said, seconds: ten years. Longer is without end.
-const LONGEST: u64 = 3660 * 24 * 3600;
 /// How long a link to a preview lives when nobody says, seconds.
 const PREVIEW_DEFAULT: u64 = 3600;
-/// The names under which a link's life is given.
-const LIFE: [&str; 3] = ["expires_in", "ttl_seconds", "expires_in_sec"];
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(list_shares, create_share))
-        .routes(routes!(revoke_share))
-        .routes(routes!(share_preview, unshare_preview))
-}
+endpoints!([list_shares, create_share], [revoke_share], [share_preview, unshare_preview]);
 
 /// When a link ends: as asked, else after `default`, and never later than the tenant lets links live.
 async fn end(
     caller: &Caller,
-    fields: &mut Fields,
+    (fields, name): (&mut Fields, &str),
     default: Option<u64>,
 ) -> Result<Option<Timestamp>, Problem> {
     let tenant = caller.state.store.tenant(caller.tenant).await?;
     let most = tenant.and_then(|tenant| tenant.policy.max_share_seconds);
-    let longest = most.unwrap_or(LONGEST).min(LONGEST);
-    let asked = fields.number_of(&LIFE, (1, longest));
+    let asked = fields.number_up_to(name, most.unwrap_or(u64::MAX));
     let unsaid = match (default, most) {
         (Some(default), Some(most)) => Some(default.min(most)),
         (default, most) => default.or(most),
@@ -106,10 +96,9 @@ fn link(zones: &Zones, sandbox: &Sandbox, share: &Share) -> Option<String> {
     (status = 422, description = "`invalid_scope`: links do not have this scope. `VALIDATION_ERROR`: every other field that cannot be taken is named in `details`")))]
 async fn create_share(caller: Caller, Path(path): Path<String>, mut fields: Fields) -> Made {
     let sandbox = caller.live(&path).await?;
-    let expires_at = end(&caller, &mut fields, None).await?;
-    let port = fields.port("port");
-    fields.finish()?;
-    let scope = fields.scope(&[TokenScope::Read], "read")?;
+    let expires_at = end(&caller, (&mut fields, "expires_in"), None).await?;
+    let port = fields.number("port");
+    let scope = fields.scope()?;
     let order = Order { kind: SHARE_PREFIX, preview: None, port, scope, expires_at };
     let (share, link) = make(&caller, &sandbox, order).await?;
     Ok((StatusCode::CREATED, Json(shapes::Share::of(&share, link).into())))
@@ -161,14 +150,12 @@ async fn share_preview(
     if preview.deleted_at.is_some() || is_over {
         return Err(Problem::not_found("preview"));
     }
-    let asked = end(&caller, &mut fields, Some(PREVIEW_DEFAULT)).await?;
-    fields.finish()?;
-    let allowed = [TokenScope::Interact, TokenScope::Read];
+    let asked = end(&caller, (&mut fields, "ttl_seconds"), Some(PREVIEW_DEFAULT)).await?;
     let order = Order {
         kind: PREVIEW_SHARE_PREFIX,
         preview: Some(preview.id),
         port: Some(preview.port),
-        scope: fields.scope(&allowed, "one of interact, read")?,
+        scope: fields.scope()?,
         expires_at: [asked, preview.expires_at].into_iter().flatten().min(),
     };
     let (share, link) = make(&caller, &sandbox, order).await?;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::model::network::AddressRules;
-use crate::model::{Sandbox, Upstream, UpstreamHost, Verb, read_upstream, show_upstream};
+use crate::model::{Sandbox, Upstream, Verb, read_upstream, show_upstream};
 
 /// What is wrong with the output, in words that the sandbox's owner may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,7 +12,7 @@ pub(super) enum OutputError {
     NoObject,
     #[error("returned an address that cannot be parsed")]
     BadAddress,
-    #[error("returned an address outside the permitted networks")]
+    #[error("returned an address outside the permitted networks, or a forbidden port")]
     Forbidden,
     #[error("returned no address")]
     NoAddress,
@@ -73,9 +73,6 @@ pub(super) fn output(
         None | Some(Value::Null) => return Err(OutputError::NoAddress),
         Some(value) => read_upstream(value).ok_or(OutputError::BadAddress)?,
     };
-    match &upstream.host {
-        // A name is judged whenever it is resolved.
-        UpstreamHost::Ip(ip) if !rules.permits(*ip) => Err(OutputError::Forbidden),
-        _ => Ok(Some(upstream)),
-    }
+    // A name is judged whenever it is resolved.
+    if rules.permits_upstream(&upstream) { Ok(Some(upstream)) } else { Err(OutputError::Forbidden) }
 }

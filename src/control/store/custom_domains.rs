@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::blocks::is_host_held;
 use super::domains::{Rival, displace, registration, remove_exact};
 use super::former::{held, was_anothers};
-use super::rows::{Columns, all, millis};
+use super::rows::{Columns, all, hits, millis};
 use super::sandboxes::live;
 use super::tenants::unique;
 use super::{Store, StoreError};
@@ -39,7 +39,7 @@ impl Store {
         if is_host_held(&mut tx, &exact.fqdn, exact.sandbox).await? {
             return Err(StoreError::DomainTaken);
         }
-        let done = sqlx::query(
+        let query = sqlx::query(
             "INSERT INTO custom_domains (fqdn, sandbox, port, id, tenant, verified_at, vouched, created_at) \
              SELECT ?1, id, ?3, ?4, tenant, ?5, 1, ?5 FROM sandboxes WHERE id = ?2 \
              ON CONFLICT (fqdn) DO UPDATE SET sandbox = excluded.sandbox, tenant = excluded.tenant, port = ?3, \
@@ -49,13 +49,8 @@ impl Store {
         .bind(exact.sandbox.to_string())
         .bind(exact.port)
         .bind(Uuid::new_v4().to_string())
-        .bind(millis(self.clock.now()))
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::Database)?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::NotFound);
-        }
+        .bind(millis(self.clock.now()));
+        hits(&mut tx, query).await?;
         let sql = "SELECT tenant FROM custom_domains WHERE fqdn = ?1".to_owned();
         for row in all(&mut tx, sql, &[&exact.fqdn]).await? {
             held(&mut tx, &exact.fqdn, Columns::of(&row).id()?, self.clock.now()).await?;

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 
 use super::audit::Touched;
-use super::rows::{Columns, enum_name, millis};
+use super::rows::{Columns, enum_name, hits, millis};
 use super::sandboxes::live;
 use super::{Store, StoreError};
 use crate::model::{PreviewTokenRecord, SandboxId, Subject, TenantId, TokenId, Version};
@@ -70,16 +70,11 @@ impl Store {
     ) -> Result<Version, StoreError> {
         self.sandbox(tenant, sandbox).await?;
         let mut tx = self.begin().await?;
-        let done = sqlx::query("UPDATE tokens SET revoked_at = coalesce(revoked_at, ?3) WHERE id = ?1 AND sandbox = ?2")
+        let query = sqlx::query("UPDATE tokens SET revoked_at = coalesce(revoked_at, ?3) WHERE id = ?1 AND sandbox = ?2")
             .bind(token.to_string())
             .bind(sandbox.to_string())
-            .bind(millis(self.clock.now()))
-            .execute(&mut *tx)
-            .await
-            .map_err(StoreError::Database)?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::NotFound);
-        }
+            .bind(millis(self.clock.now()));
+        hits(&mut tx, query).await?;
         self.commit(tx, &[Subject::Token(token)]).await
     }
 

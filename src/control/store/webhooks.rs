@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::rows::{Columns, Tx, enum_name, json, millis};
+use super::rows::{Columns, Tx, enum_name, hits, json, millis};
 use super::{Store, StoreError};
 use crate::model::{EventFilter, TenantId, Webhook, WebhookId, WebhookSecret, WebhookState};
 
@@ -209,15 +209,10 @@ impl Store {
     /// Removes a webhook and everything on its way to it.
     pub async fn delete_webhook(&self, tenant: TenantId, id: WebhookId) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query("DELETE FROM webhooks WHERE id = ?1 AND tenant = ?2")
+        let query = sqlx::query("DELETE FROM webhooks WHERE id = ?1 AND tenant = ?2")
             .bind(id.to_string())
-            .bind(tenant.to_string())
-            .execute(&mut *tx)
-            .await
-            .map_err(StoreError::Database)?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::NotFound);
-        }
+            .bind(tenant.to_string());
+        hits(&mut tx, query).await?;
         self.commit(tx, &[]).await.map(drop)
     }
 

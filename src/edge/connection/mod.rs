@@ -186,6 +186,17 @@ impl Stream {
         }
     }
 
+    /// Whether something has come that was not read: by the system's word, and not by what the runtime was told of last.
+    pub fn has_waiting(&self) -> bool {
+        let socket = match &self.0 {
+            Transport::Tcp(socket) => socket,
+            Transport::Tls(tls) => tls.socket(),
+            Transport::H2(_) => return false,
+        };
+        let mut byte = [std::mem::MaybeUninit::uninit(); 1];
+        socket2::SockRef::from(socket).peek(&mut byte).is_ok_and(|count| count > 0)
+    }
+
     /// Makes the coming drop a reset rather than an orderly end, so that a broken-off body is not taken for a whole one.
     pub fn abort(&mut self) {
         let socket = match &mut self.0 {

@@ -8,8 +8,9 @@ use crate::edge::headers::Headers;
 use crate::model::token;
 
 /// Drops `Domain` from every `Set-Cookie` (a cookie for a parent domain would reach other sandboxes), drops cookies that bear
-/// the name of ours, and leaves every other byte as it was.
-pub(super) fn confine(headers: &mut Headers) {
+/// the name of ours, and leaves every other byte as it was. `plain`: ours has the plain name here.
+pub(super) fn confine(headers: &mut Headers, plain: bool) {
+    let is_ours = |value: &[u8]| is_ours(value, plain);
     let needs_work = headers
         .get_all(header::SET_COOKIE)
         .any(|value| is_ours(value.as_bytes()) || has_domain(value.as_bytes()));
@@ -35,14 +36,15 @@ pub(super) fn confine(headers: &mut Headers) {
 
 /// Whether a cookie would shadow or forge our session. Browsers trim what surrounds a name, so we do before comparing, and the
 /// prefix is compared without regard to case because some browsers do.
-fn is_ours(cookie: &[u8]) -> bool {
+fn is_ours(cookie: &[u8], plain: bool) -> bool {
     let pair = cookie.split(|b| *b == b';').next().unwrap_or_default();
     let name = pair.split(|b| *b == b'=').next().unwrap_or_default();
     let value = pair.get(name.len() + 1..).unwrap_or_default().trim_ascii();
     let name = trim_wide(name);
     // The plain name may be an app's own; with a value like ours it would be taken for our session.
-    let plain = name == PLAIN_SESSION_COOKIE.as_bytes() && token::is_ours(value);
-    name.eq_ignore_ascii_case(SESSION_COOKIE.as_bytes()) || plain
+    let plain = name == PLAIN_SESSION_COOKIE.as_bytes() && (plain || token::is_ours(value));
+    let mark = name.eq_ignore_ascii_case(b"__Host-preview-holder") || name == b"preview-holder";
+    name.eq_ignore_ascii_case(SESSION_COOKIE.as_bytes()) || plain || mark
 }
 
 /// Trims ASCII white space and, because browsers differ about it, every non-ASCII byte at the ends.
@@ -87,11 +89,15 @@ mod tests {
     use super::*;
 
     fn check(set: &[&str], kept: &[&str]) {
+        check_where(false, set, kept);
+    }
+
+    fn check_where(plain: bool, set: &[&str], kept: &[&str]) {
         let mut headers = Headers::new();
         for value in set {
             headers.append(header::SET_COOKIE, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        confine(&mut headers);
+        confine(&mut headers, plain);
         let left: Vec<&[u8]> =
             headers.get_all(header::SET_COOKIE).map(HeaderValue::as_bytes).collect();
         let expected: Vec<&[u8]> = kept.iter().map(|value| value.as_bytes()).collect();
@@ -124,6 +130,12 @@ mod tests {
                 "__Host-previewer=z",
             ],
             &["preview=theirs", "previews=y", "__Host-previewer=z"],
+        );
+        // Where the session has the plain name, no cookie of that name is an app's.
+        check_where(
+            true,
+            &["preview=x; Domain=sandbox.test", " preview =", "previews=y"],
+            &["previews=y"],
         );
     }
 }

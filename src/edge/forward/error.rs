@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use crate::base::failure::{Blame, Face, Failure, Recovery};
 use crate::edge::body::BodyError;
+use crate::edge::limits::OVERLOADED;
 use crate::edge::upstream::{DialError, ExchangeError};
 use crate::edge::wire::RequestError;
 
@@ -24,9 +25,6 @@ pub enum ForwardError {
     /// A protocol switch was asked of a port that speaks HTTP/2, which has none.
     #[error("an h2c port does not support upgrades")]
     NoSwitch,
-    /// The app's response to a preflight approves of nothing, so none of it may pass.
-    #[error("the app rejected the CORS preflight")]
-    NotApproved,
 }
 
 const RETRY: Recovery = Recovery::Reload { after: Duration::from_secs(1) };
@@ -112,14 +110,6 @@ static FORBIDDEN_ADDRESS: Face = Face {
     blame: Blame::Sandbox,
     recovery: Recovery::None,
 };
-static EXHAUSTED: Face = Face {
-    status: StatusCode::SERVICE_UNAVAILABLE,
-    label: "overloaded",
-    title: "Too many visitors right now",
-    text: "There are more visitors than can be served at the moment.",
-    blame: Blame::Proxy,
-    recovery: Recovery::Reload { after: Duration::from_secs(5) },
-};
 static BODY_BROKEN: Face = Face {
     status: StatusCode::BAD_REQUEST,
     label: "request_body_broken",
@@ -147,7 +137,7 @@ impl Failure for ForwardError {
             Self::Dial(DialError::Forbidden) => &FORBIDDEN_ADDRESS,
             Self::Dial(DialError::Tls(_)) => &NO_TLS,
             Self::Dial(DialError::TimedOut) => &CONNECT_TIMEOUT,
-            Self::Dial(DialError::Exhausted(_)) => &EXHAUSTED,
+            Self::Dial(DialError::Exhausted(_)) => &OVERLOADED,
             Self::Exchange(
                 ExchangeError::ClosedBeforeResponse(_)
                 | ExchangeError::ClosedInHeaders(_)
@@ -161,8 +151,7 @@ impl Failure for ForwardError {
                 | ExchangeError::HeadersTooLarge
                 | ExchangeError::BadLength,
             )
-            | Self::BadSwitch
-            | Self::NotApproved => &BAD_RESPONSE,
+            | Self::BadSwitch => &BAD_RESPONSE,
             Self::Exchange(ExchangeError::NotHttp2(_)) => &NO_H2C,
             Self::Exchange(ExchangeError::Unsayable) => RequestError::Target.face(),
             Self::NoSwitch => &NO_SWITCH,

@@ -39,7 +39,11 @@ fn shows_nothing(parts: &ResponseParts) -> bool {
     match parts.status {
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => true,
         StatusCode::NOT_MODIFIED => false,
-        status => status.is_redirection() && parts.headers.contains_key(header::LOCATION),
+        // Not 300, 305 and 306: browsers follow none of these, and show what came with them.
+        status => {
+            matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+                && parts.headers.contains_key(header::LOCATION)
+        }
     }
 }
 
@@ -91,6 +95,10 @@ fn is_inert(kind: &[u8]) -> bool {
         b"text/javascript",
     ];
     const FAMILIES: [&[u8]; 4] = [b"audio/", b"font/", b"image/", b"video/"];
+    // Of a list of types browsers take the last that they know.
+    if memchr::memchr(b',', kind).is_some() {
+        return false;
+    }
     let end = memchr::memchr(b';', kind).unwrap_or(kind.len());
     let kind = kind.get(..end).unwrap_or_default().trim_ascii();
     let begins = |start: &[u8]| {
@@ -248,7 +256,12 @@ mod tests {
         }
         assert!(!ours(204, &[("x-frame-options", "DENY")]));
         assert!(!ours(302, &[("location", "/"), ("content-type", "text/html")]));
-        assert!(ours(300, &[("content-type", "text/html")]));
+        for status in [300, 305, 306] {
+            assert!(ours(status, &[("location", "/"), ("content-type", "text/html")]), "{status}");
+        }
+        for kind in ["image/png, text/html", "text/css,text/html", "image/png;x=\",\", text/html"] {
+            assert!(ours(200, &[("content-type", kind)]), "{kind}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod upgrade;
 
 pub use error::ForwardError;
 pub use framing::set_framing;
+pub use response::take_over;
 pub use send::{Forwarded, Forwarder, Outgoing, Settings, Switched};
 pub use tunnel::{Tunnel, TunnelEnd, TunnelTally};
 pub use upgrade::{accept_key, close_frame, refusal_response};

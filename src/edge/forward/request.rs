@@ -7,8 +7,9 @@ use smallvec::SmallVec;
 
 use crate::base::request_id::RequestId;
 use crate::edge::gate::{self, Strip};
-use crate::edge::headers::Headers;
-use crate::edge::message::{Peer, RequestParts};
+use crate::edge::headers::{Headers, is_untrusted};
+use crate::edge::identity::Peer;
+use crate::edge::message::RequestParts;
 use crate::model::Profile;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -26,7 +27,12 @@ pub(super) struct Provenance<'a> {
     pub(super) port: u16,
     /// The request id, handed to the app as `X-Request-Id`.
     pub(super) request_id: &'a RequestId,
+    /// What marks it as having been here.
+    pub(super) hop: &'a HeaderValue,
 }
+
+/// The field of the mark: what comes back with it is refused, so that a loop ends at its first turn. Whoever else says it is not believed.
+const X_PREVIEW_HOP: HeaderName = HeaderName::from_static("x-preview-hop");
 
 /// Rewrites request headers for the app. `upgrade` keeps the one protocol the visitor asked to switch to.
 pub(super) fn prepare(
@@ -51,6 +57,7 @@ pub(super) fn prepare(
     }
     apply_profile(parts, profile, &visitor_authority, from);
     parts.headers.append(crate::base::request_id::X_REQUEST_ID, from.request_id.header());
+    parts.headers.append(X_PREVIEW_HOP, from.hop.clone());
 }
 
 fn accepts_trailers(headers: &Headers) -> bool {
@@ -66,12 +73,15 @@ struct Seen {
     cookie: bool,
     referer: bool,
     te: bool,
+    /// A field is a credential of ours as a whole, where none of them belongs.
+    stray: bool,
 }
 
 impl Seen {
     fn of(headers: &Headers) -> Self {
         let mut seen = Self::default();
-        for name in headers.keys() {
+        for (name, value) in headers.iter() {
+            seen.stray |= gate::is_credential(value.as_bytes());
             match name.as_str() {
                 "cookie" => seen.cookie = true,
                 "referer" => seen.referer = true,
@@ -102,6 +112,7 @@ pub(super) fn is_hop_by_hop(name: &str) -> bool {
         "connection"
             | "http2-settings"
             | "keep-alive"
+            | "proxy"
             | "proxy-authenticate"
             | "proxy-authorization"
             | "proxy-connection"
@@ -126,41 +137,6 @@ fn is_end_to_end(name: &HeaderName) -> bool {
     ) || name.as_str().starts_with("sec-")
 }
 
-/// What only a trusted front could say about the visitor, and our own credential's field, in every spelling that servers take for the
-/// same (`X_Forwarded_For` reaches CGI and WSGI apps under the name of the real one).
-fn is_untrusted(name: &str) -> bool {
-    // Nearly all names are decided by their first letter.
-    if !matches!(name.as_bytes().first(), Some(b'x' | b'f' | b't' | b'c')) {
-        return false;
-    }
-    let canonical: SmallVec<[u8; 40]>;
-    let name = if memchr::memchr(b'_', name.as_bytes()).is_some() {
-        canonical = name.bytes().map(|b| if b == b'_' { b'-' } else { b }).collect();
-        canonical.as_slice()
-    } else {
-        name.as_bytes()
-    };
-    name.starts_with(b"x-forwarded-")
-        || name.starts_with(b"x-preview-")
-        || name.starts_with(b"x-sandbox-")
-        || matches!(
-            name,
-            b"forwarded"
-                | b"x-real-ip"
-                | b"x-client-ip"
-                | b"x-cluster-client-ip"
-                | b"true-client-ip"
-                | b"cf-connecting-ip"
-                | b"client-ip"
-                | b"x-original-url"
-                | b"x-rewrite-url"
-                | b"x-original-host"
-                | b"x-host"
-                | b"x-request-id"
-                | b"x-miosa-preview-token"
-        )
-}
-
 fn remove_ours(parts: &mut RequestParts, strip: &Strip, seen: Seen) {
     if let Some(target) = &strip.target {
         parts.target = target.clone();
@@ -169,7 +145,12 @@ fn remove_ours(parts: &mut RequestParts, strip: &Strip, seen: Seen) {
     if strip.authorization {
         headers.remove(header::AUTHORIZATION);
     }
-    if seen.cookie {
+    if seen.stray {
+        headers.retain(|_, value| !gate::is_credential(value.as_bytes()));
+    }
+    if strip.cookies {
+        headers.remove(header::COOKIE);
+    } else if seen.cookie {
         let rest = gate::strip_cookie(headers.get_all(header::COOKIE).map(HeaderValue::as_bytes));
         replace(headers, header::COOKIE, rest);
     }
@@ -225,7 +206,7 @@ fn apply_profile(
         return;
     }
     // Whatever the visitor said under these names is gone.
-    parts.headers.append(X_FORWARDED_FOR, from.peer.text.clone());
+    parts.headers.append(X_FORWARDED_FOR, from.peer.text().clone());
     if let Ok(host) = HeaderValue::from_maybe_shared(visitor.clone()) {
         parts.headers.append(X_FORWARDED_HOST, host);
     }

@@ -11,21 +11,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::StatusCode;
-use http::header;
+use http::header::{self, HeaderValue};
 
 use super::location::Here;
 use super::request::{self, Provenance};
 use super::tunnel::Tunnel;
 use super::upgrade::Expectation;
 use super::{ForwardError, response};
+use crate::base::machine;
 use crate::base::request_id::RequestId;
 use crate::base::telemetry::{Counts, Metrics};
 use crate::edge::body::Payload;
 use crate::edge::connection::Stream;
 use crate::edge::deadline::Deadlines;
-use crate::edge::gate::{Grant, Plan};
+use crate::edge::gate::Plan;
 use crate::edge::headers::{Headers, is_grpc};
-use crate::edge::message::{Framing, Interim, Peer, RequestParts, ResponseParts};
+use crate::edge::identity::Peer;
+use crate::edge::message::{Framing, Interim, RequestParts, ResponseParts};
 use crate::edge::stage::boxed;
 use crate::edge::upstream::{
     Conn, Dialler, Exchange, ExchangeError, H2Exchange, H2Pool, H2Terms, Pool, PoolKey, Received,
@@ -116,6 +118,8 @@ pub struct Forwarder {
     settings: Cell<Settings>,
     metrics: Arc<Metrics>,
     counts: Arc<Counts>,
+    /// What marks requests as having been here.
+    hop: HeaderValue,
 }
 
 impl Forwarder {
@@ -128,7 +132,17 @@ impl Forwarder {
     ) -> Self {
         let pool = Pool::new(settings.keep_alive, settings.keep_per_port);
         let (dialler, settings) = (RefCell::new(Rc::new(dialler)), Cell::new(settings));
-        Self { pool, h2_pool: H2Pool::default(), dialler, deadlines, settings, metrics, counts }
+        let hop = HeaderValue::from_static(machine::mark());
+        Self {
+            pool,
+            h2_pool: H2Pool::default(),
+            dialler,
+            deadlines,
+            settings,
+            metrics,
+            counts,
+            hop,
+        }
     }
 
     /// Takes other settings over, for requests from now on. No connection is kept that was made under those before: it may lead where
@@ -164,6 +178,7 @@ impl Forwarder {
             secure: out.secure,
             port: plan.port,
             request_id: out.request_id,
+            hop: &self.hop,
         };
         let expectation =
             if plan.upgrade { Expectation::of(parts, &plan.strip.subprotocols) } else { None };
@@ -208,10 +223,8 @@ impl Forwarder {
             let limits = (settings.first_byte_timeout, settings.header_limits);
             let exchange = Exchange::new(conn, parts, framing, body, limits);
             let early = |mut parts: ResponseParts| {
-                if plan.grant != Grant::Preflight {
-                    response::finish_interim(&mut parts);
-                    interim.send(parts);
-                }
+                response::finish_interim(&mut parts);
+                interim.send(parts);
             };
             match exchange.response(early).await {
                 Ok(received) => return Ok(received),
@@ -252,10 +265,8 @@ impl Forwarder {
             limits: &settings.header_limits,
         };
         let early = |mut parts: ResponseParts| {
-            if plan.grant != Grant::Preflight {
-                response::finish_interim(&mut parts);
-                interim.send(parts);
-            }
+            response::finish_interim(&mut parts);
+            interim.send(parts);
         };
         let mut may_repeat = true;
         let (mut parts, framing, body) = loop {
@@ -276,11 +287,7 @@ impl Forwarder {
                 }
             }
         };
-        if plan.grant == Grant::Preflight {
-            let approval = response::approval(&parts).ok_or(ForwardError::NotApproved)?;
-            return Ok(Forwarded::Response(approval, Framing::None, Payload::Empty));
-        }
-        response::finish(&mut parts, &plan.grant, here, false);
+        response::finish(&mut parts, plan, here, false);
         Ok(Forwarded::Response(parts, framing, body))
     }
 
@@ -309,7 +316,7 @@ impl Forwarder {
             if !expectation.is_met_by(&parsed.parts.headers) {
                 return Err(ForwardError::BadSwitch);
             }
-            response::finish(&mut parsed.parts, &plan.grant, here, true);
+            response::finish(&mut parsed.parts, plan, here, true);
             let (sandbox, sandbox_in) = exchange.into_conn().into_parts();
             let is_websocket = expectation.is_websocket();
             expectation.complete(&mut parsed.parts.headers);
@@ -323,11 +330,6 @@ impl Forwarder {
             };
             return Ok(Forwarded::Switched(Switched { parts: parsed.parts, tunnel }));
         }
-        if plan.grant == Grant::Preflight {
-            // The connection ends with the exchange: what else the app says is not read.
-            let approval = response::approval(&parsed.parts).ok_or(ForwardError::NotApproved)?;
-            return Ok(Forwarded::Response(approval, Framing::None, Payload::Empty));
-        }
         let framing = parsed.framing;
         let idle = if is_event_stream(&parsed.parts.headers) {
             Duration::ZERO
@@ -335,7 +337,7 @@ impl Forwarder {
             self.settings.get().response_idle
         };
         let body = exchange.into_body(&parsed, (Rc::clone(&self.pool), key(plan)), idle);
-        response::finish(&mut parsed.parts, &plan.grant, here, false);
+        response::finish(&mut parsed.parts, plan, here, false);
         Ok(Forwarded::Response(parsed.parts, framing, body))
     }
 }

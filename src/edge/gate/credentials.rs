@@ -20,6 +20,10 @@ pub const SESSION_COOKIE: &str = "__Host-preview";
 /// Its name where a host is served without TLS and is not this machine, so that browsers refuse the prefix.
 pub const PLAIN_SESSION_COOKIE: &str = "preview";
 
+/// The cookie that says that a browser knows a host's present holder, where names are bound to their host and where they are not.
+pub(super) const MARK: &str = "__Host-preview-holder";
+pub(super) const PLAIN_MARK: &str = "preview-holder";
+
 /// Query parameters that may carry a credential, the most trusted name first. They are ours only when the value begins with one
 /// of [`token::PREFIXES`]: an app's own `?token=` passes through untouched.
 const QUERY_NAMES: [&[u8]; 8] =
@@ -153,11 +157,23 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_ascii())
 }
 
-/// Whether an `Authorization` field holds something of ours that no app may see.
-pub(super) fn has_our_bearer(headers: &Headers) -> bool {
+/// Whether an `Authorization` field holds something of ours that no app may see: an API key, or a token for the API or for previews.
+pub(super) fn has_our_bearer(headers: &Headers, ring: &KeyRing) -> bool {
     texts(headers, &header::AUTHORIZATION).any(|value| {
-        bearer(&value).is_some_and(|token| is_ours(token) || token.starts_with(API_KEY_PREFIX))
+        let token = bearer(&value).unwrap_or(&value);
+        is_credential(token.as_bytes()) || is_delegation(token, ring)
     })
+}
+
+/// Whether a whole value is a credential of ours, by its beginning.
+pub fn is_credential(value: &[u8]) -> bool {
+    value.first() == Some(&b'm')
+        && (token::is_ours(value) || value.starts_with(API_KEY_PREFIX.as_bytes()))
+}
+
+/// Tokens for the API look like everybody's: of those that look so, ours are the ones that our keys have signed.
+fn is_delegation(token: &str, ring: &KeyRing) -> bool {
+    token.starts_with("eyJ") && ring.verify_delegation(token).is_ok()
 }
 
 fn parameters(query: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -199,15 +215,30 @@ pub(super) fn in_body(body: &[u8]) -> Option<String> {
     std::str::from_utf8(body).ok().filter(|token| is_ours(token)).map(str::to_owned)
 }
 
+/// Whether a parameter holds an API key, under whatever name.
+fn holds_key(parameter: &[u8]) -> bool {
+    let Some(at) = memchr::memchr(b'=', parameter) else { return false };
+    let value = parameter.get(at + 1..).unwrap_or_default();
+    match value.first() {
+        Some(b'm') if value.starts_with(API_KEY_PREFIX.as_bytes()) => true,
+        Some(b'm' | b'%') if value.contains(&b'%') => {
+            let value: Cow<'_, [u8]> = percent_decode(value).into();
+            value.starts_with(API_KEY_PREFIX.as_bytes())
+        }
+        _ => false,
+    }
+}
+
 /// The target without our query parameters; `None` when it has none. Every other byte stays as it was.
 pub fn strip_query(target: &Bytes) -> Option<Bytes> {
     let at = memchr::memchr(b'?', target)?;
     let query = target.get(at + 1..)?;
-    parameters(query).find_map(our_parameter)?;
+    let is_ours = |parameter: &&[u8]| our_parameter(parameter).is_some() || holds_key(parameter);
+    parameters(query).find(is_ours)?;
     let mut out = BytesMut::with_capacity(target.len());
     out.extend_from_slice(target.get(..at)?);
     let mut separator: &[u8] = b"?";
-    for parameter in parameters(query).filter(|parameter| our_parameter(parameter).is_none()) {
+    for parameter in parameters(query).filter(|parameter| !is_ours(parameter)) {
         out.extend_from_slice(separator);
         out.extend_from_slice(parameter);
         separator = b"&";
@@ -239,7 +270,7 @@ fn pairs(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// A cookie pair's name, exactly: only the blanks that RFC 6265 puts before it are skipped. Nothing is decoded, no Unicode space is
 /// trimmed, `$Version` means nothing.
-fn cookie_name(pair: &[u8]) -> &[u8] {
+pub(super) fn cookie_name(pair: &[u8]) -> &[u8] {
     let pair = pair.trim_ascii_start();
     pair.get(..memchr::memchr(b'=', pair).unwrap_or(pair.len())).unwrap_or_default()
 }
@@ -252,8 +283,13 @@ fn our_cookie(pair: &[u8]) -> Option<&[u8]> {
     (name == SESSION_COOKIE.as_bytes() || plain).then_some(value)
 }
 
-fn cookie_pairs(headers: &Headers) -> impl Iterator<Item = &[u8]> {
+pub(super) fn cookie_pairs(headers: &Headers) -> impl Iterator<Item = &[u8]> {
     headers.get_all(header::COOKIE).flat_map(|value| pairs(value.as_bytes()))
+}
+
+/// Whether a cookie's name is that of the mark of a host's holder.
+pub(super) fn is_mark(name: &[u8]) -> bool {
+    name == MARK.as_bytes() || name == PLAIN_MARK.as_bytes()
 }
 
 /// Our cookie. When it comes more than once nobody can tell which one a sibling planted, so none of them counts.
@@ -273,7 +309,7 @@ pub fn strip_cookie<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Bytes>
     for value in values {
         let mut first = true;
         for pair in pairs(value) {
-            if our_cookie(pair).is_some() {
+            if our_cookie(pair).is_some() || is_mark(cookie_name(pair)) {
                 continue;
             }
             if out.is_empty() {

@@ -8,7 +8,16 @@ use jiff::Timestamp;
 
 use super::RefusalReason;
 use crate::model::{Profile, Protocol, SandboxId, ShareId, TokenId, TokenScope};
-use crate::routing::{Route, TenantView};
+use crate::routing::{Found, Route, TenantView};
+
+/// Settings of the gate.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Ports that are refused on every sandbox.
+    pub forbidden_ports: Vec<u16>,
+    /// All that is served, where that is one port of one sandbox: everything else is not found, whatever it is.
+    pub only: Option<(SandboxId, u16)>,
+}
 
 /// The verdict on a visit.
 #[derive(Debug)]
@@ -21,6 +30,8 @@ pub enum Decision {
     Moved(Moved),
     /// A response of our own endpoint.
     Session(Box<Session>),
+    /// Approve a preflight (CORS), here and without asking anybody. About a sandbox, if there is one.
+    Approve(Option<Subject>),
     /// A neutral 200 without a session for link unfurlers and prefetchers that carry a query credential, and for HEAD.
     Neutral(Subject),
     /// Wake the sandbox, then judge again.
@@ -84,8 +95,35 @@ pub struct Plan {
     pub strip: Strip,
     /// `Set-Cookie` value to add to the response (a query credential on something that is no navigation).
     pub session_cookie: Option<String>,
+    /// How the response is kept from other origins' pages.
+    pub isolation: Isolation,
+    /// Whether only those embed the response whom the tenant names one by one, and not all that is below its domain.
+    pub narrow_framing: bool,
+    /// What the browser is told besides, if it may have known the host's former holder.
+    pub takeover: Option<Box<Takeover>>,
     /// The request wants to switch protocols.
     pub upgrade: bool,
+}
+
+/// How a response is kept from the pages of other origins. Browsers share their caches between all previews of a zone, so what the
+/// preview's own page has loaded must not be another's to load again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// It is not: whoever has the link, or anybody, may load it.
+    None,
+    /// It came by session: browsers give it to its own origin only, unless the app says otherwise.
+    SameOrigin,
+    /// The same, but this once another origin may have it. It is not kept.
+    NoStore,
+}
+
+/// What a browser is told that may have known the host's former holder.
+#[derive(Debug, Default)]
+pub struct Takeover {
+    /// Values of `Set-Cookie`, before the app's own.
+    pub cookies: Vec<String>,
+    /// Whether its storage and cache are cleared: where the mark is sure to be kept, so that it happens once.
+    pub clears: bool,
 }
 
 /// What access rests on.
@@ -93,8 +131,6 @@ pub struct Plan {
 pub enum Grant {
     /// The port is public, whoever asks and whatever token they have.
     Public,
-    /// A preflight (CORS) from the sandbox's own or the tenant's origins, which carries no credential by design.
-    Preflight,
     /// A verified preview token.
     Token {
         /// `jti`.
@@ -121,7 +157,7 @@ impl Grant {
     /// What it allows; `None` = everything.
     pub fn scope(&self) -> Option<TokenScope> {
         match self {
-            Self::Public | Self::Preflight => None,
+            Self::Public => None,
             Self::Token { scope, .. } | Self::Share { scope, .. } => Some(*scope),
         }
     }
@@ -130,7 +166,7 @@ impl Grant {
     pub fn share(&self) -> Option<ShareId> {
         match self {
             Self::Share { id, .. } => Some(*id),
-            Self::Public | Self::Preflight | Self::Token { .. } => None,
+            Self::Public | Self::Token { .. } => None,
         }
     }
 }
@@ -142,6 +178,8 @@ pub struct Strip {
     pub target: Option<Bytes>,
     /// Remove the `Authorization` field.
     pub authorization: bool,
+    /// Remove every cookie, not only ours.
+    pub cookies: bool,
     /// Remove these elements (ours) from `Sec-WebSocket-Protocol`.
     pub subprotocols: Vec<String>,
     // `x-miosa-preview-token`, our cookie pair and a Referer's credential are always removed, by name; no flag needed.
@@ -150,8 +188,8 @@ pub struct Strip {
 /// A session to set.
 #[derive(Debug)]
 pub struct SignIn {
-    /// `Set-Cookie` value.
-    pub cookie: String,
+    /// `Set-Cookie` value; `None` where a session is kept that is worth no less.
+    pub cookie: Option<String>,
     /// `Location`: path and query of this request without the credential, or with it under the name of a link that comes back. Starts with exactly one `/`, never `//` or `/\`.
     pub location: Bytes,
     /// What it opens, for the log.
@@ -172,10 +210,10 @@ pub struct Subject {
 /// What our own endpoint says.
 #[derive(Debug)]
 pub struct Session {
-    /// What it is about, for the log.
-    pub subject: Subject,
-    /// Its tenant.
-    pub tenant: Arc<TenantView>,
+    /// What it is about, for the log, if there is anything.
+    pub subject: Option<Subject>,
+    /// Whose face its errors wear.
+    pub tenant: Option<Arc<TenantView>>,
     /// Whether the page that asks may read the response: its `Origin` is one that may embed the preview.
     pub readable: bool,
     /// What it says.
@@ -244,5 +282,17 @@ impl Refusal {
     /// What a page may say it was about.
     pub fn subject(&self) -> Option<&Subject> {
         self.about.as_ref().filter(|_| self.is_known)
+    }
+}
+
+impl Found {
+    pub(super) fn subject(&self) -> Subject {
+        Subject { route: Arc::clone(&self.route), port: self.port }
+    }
+
+    /// A refusal. Only where `is_known` may the visitor learn what it was about.
+    pub(super) fn refuse(&self, reason: RefusalReason, is_known: bool) -> Decision {
+        let tenant = Some(Arc::clone(&self.tenant));
+        Decision::Refuse(Refusal { reason, tenant, about: Some(self.subject()), is_known })
     }
 }

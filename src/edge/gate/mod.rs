@@ -6,12 +6,16 @@
 mod credentials;
 mod decide;
 mod decision;
+mod doing;
 mod gateway;
+mod judging;
 mod refusal;
 mod seen;
 mod session;
 mod sign_in;
 mod standing;
+mod stranger;
+mod takeover;
 mod told;
 mod trace;
 mod visit;
@@ -19,17 +23,17 @@ mod wake;
 
 pub use credentials::{
     Carrier, Credential, Credentials, Evidence, PLAIN_SESSION_COOKIE, Proof, SESSION_COOKIE,
-    strip_cookie, strip_query, strip_referer, strip_subprotocols,
+    is_credential, strip_cookie, strip_query, strip_referer, strip_subprotocols,
 };
-pub use decide::{Rules, decide, explain};
+pub use decide::{decide, explain};
 pub use decision::{
-    Decision, Grant, Moved, Plan, Refusal, Renewal, Says, Session, SignIn, Strip, Subject, Wake,
-    WokenBy,
+    Decision, Grant, Isolation, Moved, Plan, Refusal, Renewal, Rules, Says, Session, SignIn, Strip,
+    Subject, Takeover, Wake, WokenBy,
 };
 pub use refusal::RefusalReason;
 pub use standing::{allowed_until, still_allowed};
 pub use trace::{Step, Trace};
-pub use visit::{Arrival, Intent, Own, Visit};
+pub use visit::{Arrival, Intent, Own, Visit, keeps_bound};
 
 #[cfg(test)]
 mod tests;

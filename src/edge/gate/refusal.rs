@@ -22,6 +22,8 @@ pub enum RefusalReason {
     NotAToken,
     /// An upgrade that is not a bodyless HTTP/1.1 GET, or a WebSocket handshake with a wrong version or key.
     BadUpgrade,
+    /// It has been through here before: the sandbox leads back to us.
+    Loop,
     /// Tables not loaded yet.
     NotReady,
     /// No such zone, label, slug, id or custom domain; or a sandbox of another tenant. One response for all.
@@ -156,6 +158,17 @@ impl Failure for RefusalReason {
                 );
                 &F
             }
+            Self::Loop => {
+                const F: Face = Face {
+                    status: StatusCode::LOOP_DETECTED,
+                    label: "loop_detected",
+                    title: "This preview leads back to itself",
+                    text: "Its address is one of this service's own.",
+                    blame: Blame::Sandbox,
+                    recovery: Recovery::None,
+                };
+                &F
+            }
             Self::NotReady => {
                 const F: Face = Face {
                     status: StatusCode::SERVICE_UNAVAILABLE,
@@ -208,7 +221,7 @@ impl Failure for RefusalReason {
                     StatusCode::UNAUTHORIZED,
                     "sign_in_needed",
                     "This preview is private",
-                    "Open it from where it was shared with you, or ask for a link.",
+                    "Open it from where it was shared with you, or ask for a link. It may also have been removed.",
                 );
                 &F
             }

@@ -15,7 +15,11 @@ pub(super) struct Seen<'a> {
     pub(super) subprotocol: bool,
     pub(super) upgrade: bool,
     pub(super) purpose: bool,
+    pub(super) fetch_dest: Option<&'a HeaderValue>,
     pub(super) fetch_mode: Option<&'a HeaderValue>,
+    pub(super) fetch_site: Option<&'a HeaderValue>,
+    pub(super) hop: Option<&'a HeaderValue>,
+    pub(super) referer: Option<&'a HeaderValue>,
     pub(super) accept: Option<&'a HeaderValue>,
 }
 
@@ -28,9 +32,13 @@ impl<'a> Seen<'a> {
                 "authorization" => seen.authorization = true,
                 "cookie" => seen.cookie = true,
                 "purpose" | "sec-purpose" | "x-moz" => seen.purpose = true,
+                "referer" => seen.referer = seen.referer.or(Some(value)),
+                "sec-fetch-dest" => seen.fetch_dest = seen.fetch_dest.or(Some(value)),
+                "sec-fetch-site" => seen.fetch_site = seen.fetch_site.or(Some(value)),
                 "sec-fetch-mode" => seen.fetch_mode = seen.fetch_mode.or(Some(value)),
                 "sec-websocket-protocol" => seen.subprotocol = true,
                 "upgrade" => seen.upgrade = true,
+                "x-preview-hop" => seen.hop = seen.hop.or(Some(value)),
                 "x-miosa-preview-token" => seen.preview_token = true,
                 _ => {}
             }

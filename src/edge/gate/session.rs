@@ -12,69 +12,27 @@ use http::{Method, header};
 
 use super::RefusalReason;
 use super::credentials::Carrier;
-use super::decide::{Access, Judging};
 use super::decision::{Decision, Grant, Renewal, Says, Session};
-use super::visit::{Intent, Own, SEC_FETCH_SITE};
-use crate::model::host::Authority;
-use crate::model::{SandboxId, TokenScope};
-use crate::routing::resolve;
-
-/// Whose doing a request is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Doing {
-    /// The preview's own pages', or the visitor's own.
-    Own,
-    /// A page's that may embed the preview.
-    Embedder,
-    /// Another page's.
-    Foreign,
-    /// Nobody says: no browser, or one that says nothing about such requests.
-    Unknown,
-}
+use super::doing::Doing;
+use super::judging::{Access, Judging};
+use super::visit::{Intent, Own};
+use crate::model::TokenScope;
 
 impl Judging<'_> {
     /// Responds to what is ours.
     pub(super) fn own(&self, own: Own) -> Decision {
-        if own == Own::Nothing {
-            return self.found.refuse(RefusalReason::NotFound, false);
+        if own != Own::Session {
+            return self.found.refuse_stranger(RefusalReason::NotFound, false);
         }
         let doing = self.doing();
+        let readable = doing == Doing::Embedder;
+        let in_face = self.found.own_name || readable;
         Decision::Session(Box::new(Session {
-            subject: self.found.subject(),
-            tenant: Arc::clone(&self.found.tenant),
-            readable: doing == Doing::Embedder,
+            subject: Some(self.found.subject()),
+            tenant: in_face.then(|| Arc::clone(&self.found.tenant)),
+            readable,
             says: self.says(doing).unwrap_or_else(Says::Refused),
         }))
-    }
-
-    fn doing(&self) -> Doing {
-        let mut origins = self.visit.parts.headers.get_all(header::ORIGIN);
-        match (origins.next(), origins.next()) {
-            (None, _) => match self.visit.field(&SEC_FETCH_SITE) {
-                Some("same-origin" | "none") => Doing::Own,
-                Some(_) => Doing::Foreign,
-                None => Doing::Unknown,
-            },
-            (Some(origin), None) => match origin.to_str() {
-                Ok(origin) if self.is_same_origin(origin) => Doing::Own,
-                Ok(origin) if self.is_embedder(origin) => Doing::Embedder,
-                _ => Doing::Foreign,
-            },
-            (Some(_), Some(_)) => Doing::Foreign,
-        }
-    }
-
-    /// Whether an origin may embed the preview, and is no other sandbox's preview that is embedded just because of its name.
-    fn is_embedder(&self, origin: &str) -> bool {
-        self.found.tenant.framing.admits(origin)
-            && (self.is_tenant_origin(origin)
-                || self.sandbox_of(origin).is_none_or(|other| other == self.found.route.sandbox))
-    }
-
-    /// The sandbox whose preview an origin is.
-    pub(super) fn sandbox_of(&self, origin: &str) -> Option<SandboxId> {
-        let authority = Authority::parse(origin.split_once("://")?.1.as_bytes()).ok()?;
-        resolve(&authority, self.routes).ok().map(|found| found.route.sandbox)
     }
 
     fn says(&self, doing: Doing) -> Result<Says, RefusalReason> {

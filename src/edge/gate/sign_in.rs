@@ -7,16 +7,21 @@
 //! the token in its own address, which is no app's. Who brings a cookie along has shown already that cookies are kept, and goes straight.
 
 use bytes::Bytes;
-use http::{HeaderName, Method};
+use http::Method;
+use http::header::HeaderValue;
 
 use super::RefusalReason;
 use super::credentials::{self, Carrier, PLAIN_SESSION_COOKIE, RETURNED, SESSION_COOKIE};
-use super::decide::{Access, Judging};
 use super::decision::{Decision, SignIn};
-use super::visit::{Intent, SEC_FETCH_DEST, SEC_FETCH_SITE, keeps_bound};
+use super::doing::Doing;
+use super::judging::{Access, Held, Judging};
+use super::visit::{Intent, keeps_bound};
+use crate::model::TokenScope;
 
 /// How long browsers are asked to keep a session that has no end, seconds: 400 days, which is the longest that they keep a cookie.
 const ENDLESS: i64 = 400 * 24 * 3600;
+/// How long browsers are asked to keep a session that is over, seconds.
+const REMEMBERED: i64 = 30 * 24 * 3600;
 
 impl Judging<'_> {
     /// Opening a link. The clean address has no credential, and the returned one never leads to itself, so this cannot loop. HEAD and
@@ -43,42 +48,61 @@ impl Judging<'_> {
         }
         let subject = self.found.subject();
         let share = held.share.filter(|_| held.carrier == Carrier::Query);
-        Some(Decision::SignIn(SignIn { cookie: self.cookie(access)?, location, subject, share }))
+        let foreign = self.visit.is_framed() || self.doing() == Doing::Foreign;
+        let cookie =
+            if foreign && self.keeps_session(held) { None } else { Some(self.cookie(access)?) };
+        Some(Decision::SignIn(SignIn { cookie, location, subject, share }))
     }
 
     /// Whether it is still to be seen that the browser keeps a session where this link is opened: in a frame that another site's page
     /// or our own page about this opened, and without any cookie of ours. A public port works without a session.
     fn may_lose_cookies(&self) -> bool {
-        let frames = ["iframe", "frame", "embed", "object", "fencedframe"];
-        let is = |name: HeaderName, of: &[&str]| {
-            self.visit.field(&name).is_some_and(|value| of.contains(&value))
-        };
         let mut carriers = self.visit.credentials.iter().map(|credential| credential.carrier);
-        is(SEC_FETCH_DEST, &frames)
-            && is(SEC_FETCH_SITE, &["cross-site", "same-origin"])
+        let site = self.visit.seen.fetch_site.map(HeaderValue::as_bytes);
+        self.visit.is_framed()
+            && matches!(site, Some(b"cross-site" | b"same-origin"))
             && !carriers.any(|carrier| carrier == Carrier::Cookie)
             && !self.found.route.is_public(self.found.port, self.now)
     }
 
-    /// A query credential on something that is no navigation: forwarded at once, and the session is set beside the response,
-    /// unless another site's page merely embeds an image or script of ours, or somebody only looks (HEAD).
+    /// A query credential on something that is no navigation: forwarded at once, and the session is set beside the response, unless
+    /// somebody only looks (HEAD), or another page did it: setting a session is setting who somebody is.
     pub(super) fn cookie_without_redirect(&self, access: &Access) -> Option<String> {
         let explicit = access.came_by(Carrier::Query) && self.visit.intent == Intent::Fetch;
-        if !explicit || self.visit.parts.method == Method::HEAD {
+        if !explicit || self.visit.parts.method == Method::HEAD || self.doing() == Doing::Foreign {
             return None;
         }
-        let cross_site = self.visit.field(&SEC_FETCH_SITE) == Some("cross-site");
-        let embedded = self.visit.field(&SEC_FETCH_DEST).is_some_and(|dest| dest != "empty");
-        if cross_site && embedded { None } else { self.cookie(access) }
+        let held = access.held.as_ref()?;
+        if self.keeps_session(held) { None } else { self.cookie(access) }
     }
 
-    /// The session cookie. It is the token itself, so it keeps every restriction of it.
+    /// Whether the visitor has a session that holds, and that allows no less for no less time. A page of another site that opens a link
+    /// must not put a worse one in its place.
+    fn keeps_session(&self, new: &Held) -> bool {
+        let Some(Ok((session, until))) = self.by_cookie() else { return false };
+        let Some(Ok((grant, _))) = self.evidence.0.get(new.index).map(|proof| self.judge(proof))
+        else {
+            return false;
+        };
+        let allows =
+            session.scope() == Some(TokenScope::Interact) || session.scope() == grant.scope();
+        let lasts = match (until, new.expires_at) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(until), Some(new)) => until >= new,
+        };
+        allows && lasts
+    }
+
+    /// The session cookie. It is the token itself, so it keeps every restriction of it. Browsers are asked to keep it for longer than it
+    /// holds: by what is over we know that somebody was here before, who is told so and not what strangers are told.
     pub(super) fn cookie(&self, access: &Access) -> Option<String> {
         let held = access.held.as_ref()?;
         let token = &self.visit.credentials.get(held.index)?.token;
-        let left =
-            held.expires_at.map_or(ENDLESS, |end| end.as_second() - self.now.as_second()).max(1);
-        Some(if keeps_bound(&self.visit.authority.host, self.visit.arrival) {
+        let left = held.expires_at.map_or(ENDLESS, |end| {
+            (end.as_second() - self.now.as_second()).max(1).saturating_add(REMEMBERED).min(ENDLESS)
+        });
+        Some(if keeps_bound(&self.visit.authority.host, self.visit.arrival.secure) {
             format!(
                 "{SESSION_COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=None; Partitioned; Max-Age={left}"
             )

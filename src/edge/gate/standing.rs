@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::RefusalReason;
 use super::decision::{Decision, Grant, Refusal};
-use crate::model::{SandboxState, ShareLink};
+use crate::model::{SandboxId, SandboxState, ShareLink};
 use crate::routing::{Closed, Route, Routes, TenantView, closed};
 
 /// Judges again what an open exchange rests on, from fresh knowledge.
@@ -42,7 +42,7 @@ pub(super) fn holds(
 ) -> Result<(), RefusalReason> {
     match grant {
         Grant::Public if !route.is_public(port, now) => return Err(RefusalReason::SignInNeeded),
-        Grant::Public | Grant::Preflight => {}
+        Grant::Public => {}
         Grant::Token { id, generation, expires_at, .. } => {
             if *expires_at <= now {
                 return Err(RefusalReason::TokenExpired);
@@ -57,6 +57,16 @@ pub(super) fn holds(
         },
     }
     Ok(())
+}
+
+/// Why a credential that is for another sandbox opens nothing here.
+pub(super) fn elsewhere(sandbox: SandboxId, routes: &Routes) -> RefusalReason {
+    if routes.by_id(sandbox).is_some() {
+        RefusalReason::WrongSubject
+    } else {
+        // Its own sandbox is gone, whatever this name may be.
+        RefusalReason::NotFound
+    }
 }
 
 /// Whether a share link opens anything at all.
@@ -74,7 +84,6 @@ pub(super) fn stands(link: &ShareLink, now: Timestamp) -> Result<(), RefusalReas
 pub fn allowed_until(grant: &Grant, route: &Route, port: u16) -> Option<Timestamp> {
     match grant {
         Grant::Public => route.public_until(port),
-        Grant::Preflight => None,
         Grant::Token { expires_at, .. } => Some(*expires_at),
         Grant::Share { expires_at, .. } => *expires_at,
     }

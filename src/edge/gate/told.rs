@@ -76,7 +76,6 @@ fn grant(grant: &Grant) -> String {
         |at: Option<Timestamp>| at.map_or("no expiry".to_owned(), |at| format!("until {at}"));
     match grant {
         Grant::Public => "the port is public".to_owned(),
-        Grant::Preflight => "a preflight from an allowed origin".to_owned(),
         Grant::Token { id, expires_at, scope, .. } => {
             format!("preview token {id} ({scope:?}, {})", until(Some(*expires_at)))
         }

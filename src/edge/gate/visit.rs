@@ -13,8 +13,6 @@ use crate::edge::headers::Headers;
 use crate::edge::message::{Minor, RequestParts};
 use crate::model::host::Authority;
 
-pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-pub(super) const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const PURPOSE: [HeaderName; 3] = [
     HeaderName::from_static("sec-purpose"),
     HeaderName::from_static("purpose"),
@@ -76,13 +74,21 @@ pub enum Own {
     Session,
     /// Any other name: nothing is there.
     Nothing,
+    /// Where certificate authorities look for proof of who has a host (RFC 8555 section 8.3). Below the platform's zones it is the
+    /// platform's: an app that could write it would have certificates for a host that is not its own for long.
+    Challenge,
 }
 
 impl Own {
     /// The folder, without the slash that ends it.
     const FOLDER: &[u8] = b"/.well-known/portico";
+    /// Where challenges are, without the slash that ends it.
+    const CHALLENGES: &[u8] = b"/.well-known/acme-challenge";
 
     fn of(target: &[u8]) -> Option<Self> {
+        if let Some(challenge) = target.strip_prefix(Self::CHALLENGES) {
+            return matches!(challenge, [] | [b'/' | b'?', ..]).then_some(Self::Challenge);
+        }
         let rest = target.strip_prefix(Self::FOLDER)?;
         let path = rest.get(..memchr::memchr(b'?', rest).unwrap_or(rest.len()))?;
         match path {
@@ -121,10 +127,15 @@ impl<'a> Visit<'a> {
         let seen = Seen::of(&parts.headers);
         let switch = if seen.upgrade { upgrade(parts, arrival)? } else { None };
         let intent = switch.unwrap_or_else(|| intent(parts, &seen));
-        let bound = keeps_bound(&authority.host, arrival);
+        let bound = keeps_bound(&authority.host, arrival.secure);
         let credentials = credentials::find(&parts.target, &parts.headers, &seen, bound)?;
         let own = Own::of(&parts.target);
         Ok(Self { parts, arrival, authority, intent, own, credentials, seen })
+    }
+
+    /// The mark of a process that has passed the request on already.
+    pub fn hop(&self) -> Option<&HeaderValue> {
+        self.seen.hop
     }
 
     /// Whether a token may come in the body: nothing of an app's request is ever read here.
@@ -146,8 +157,8 @@ impl<'a> Visit<'a> {
 }
 
 /// Whether browsers keep cookies that are bound to their host by the prefix of their name: by https, and on this machine.
-pub(super) fn keeps_bound(host: &str, arrival: Arrival) -> bool {
-    arrival.secure || host == "localhost" || host.ends_with(".localhost")
+pub fn keeps_bound(host: &str, secure: bool) -> bool {
+    secure || host == "localhost" || host.ends_with(".localhost")
 }
 
 /// The protocol switch that is asked for, if any, judged by form (RFC 9110 section 7.8, RFC 6455 section 4.2.1).
@@ -240,6 +251,9 @@ mod tests {
             ("/.well-known/portico/", Some(Own::Nothing)),
             ("/.well-known/portico?x", Some(Own::Nothing)),
             ("/.well-known/portico-of-the-app", None),
+            ("/.well-known/acme-challenge/x", Some(Own::Challenge)),
+            ("/.well-known/acme-challenge", Some(Own::Challenge)),
+            ("/.well-known/acme-challenges", None),
             ("/.well-known/other", None),
             ("/.Well-Known/portico/session", None),
             ("/", None),

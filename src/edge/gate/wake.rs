@@ -4,9 +4,9 @@
 use http::header::{self, HeaderName};
 use http::{Method, header::HeaderValue};
 
-use super::decide::{Access, Judging};
-use super::decision::{Grant, WokenBy};
-use super::visit::{Intent, SEC_FETCH_DEST};
+use super::decision::WokenBy;
+use super::judging::{Access, Judging};
+use super::visit::Intent;
 use crate::model::{Driver, SandboxState, WakePolicy};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -39,11 +39,7 @@ impl Judging<'_> {
             // Without a credential only a page that is being opened counts.
             WakePolicy::Anyone => access.held.is_some() || self.visit.intent == Intent::Navigation,
         };
-        sleeps
-            && can_be_woken
-            && may_wake
-            && access.grant != Grant::Preflight
-            && self.is_wanted(access)
+        sleeps && can_be_woken && may_wake && self.is_wanted(access)
     }
 
     /// Whether somebody is waiting for the response.
@@ -86,7 +82,8 @@ impl Judging<'_> {
 
     /// A program, a script or a form; not an image, script or style that belongs to a page: the page itself is not here.
     fn is_by_script_or_program(&self) -> bool {
-        let wanted = ["empty", "document", "iframe", "frame"];
-        self.visit.field(&SEC_FETCH_DEST).is_none_or(|dest| wanted.contains(&dest))
+        let wanted: [&[u8]; 4] = [b"empty", b"document", b"iframe", b"frame"];
+        let dest = self.visit.seen.fetch_dest.map(HeaderValue::as_bytes);
+        dest.is_none_or(|dest| wanted.contains(&dest))
     }
 }

@@ -21,6 +21,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::base::failure::{Blame, Face, Failure, Recovery};
+use crate::base::pressure::Pressure;
 use crate::base::shutdown::{Stage, Watcher};
 use crate::base::telemetry::{Limited, Metrics};
 use crate::model::{PreviewLimits, SandboxId};
@@ -31,6 +32,16 @@ use load::{Load, Loads};
 
 /// How often the loads of sandboxes where nothing goes on are forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
+
+/// What is told when the machine has no room left.
+pub static OVERLOADED: Face = Face {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    label: "overloaded",
+    title: "Too many visitors right now",
+    text: "There are more visitors than can be served at the moment.",
+    blame: Blame::Proxy,
+    recovery: Recovery::Reload { after: Duration::from_secs(5) },
+};
 
 /// A request that wants to be let in.
 #[derive(Debug)]
@@ -56,6 +67,7 @@ struct Inner {
     knobs: Knobs,
     loads: Loads,
     addresses: Addresses,
+    pressure: Pressure,
     metrics: Arc<Metrics>,
     /// Moments are counted from here.
     epoch: Instant,
@@ -63,10 +75,10 @@ struct Inner {
 
 impl Limits {
     /// Limits at which nothing goes on yet.
-    pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
+    pub fn new(settings: Settings, pressure: Pressure, metrics: Arc<Metrics>) -> Self {
         let (loads, addresses) = (Loads::default(), Addresses::default());
-        let knobs = Knobs::new(settings);
-        Self(Arc::new(Inner { knobs, loads, addresses, metrics, epoch: Instant::now() }))
+        let (knobs, epoch) = (Knobs::new(settings), Instant::now());
+        Self(Arc::new(Inner { knobs, loads, addresses, pressure, metrics, epoch }))
     }
 
     /// Other limits from now on. What is under way stays.
@@ -84,6 +96,9 @@ impl Limits {
     }
 
     fn try_admit(&self, entry: &Entry<'_>, now: Instant) -> Result<Permit, Exceeded> {
+        if self.0.pressure.is_high() {
+            return Err(Exceeded::Memory);
+        }
         let settings = &self.0.knobs.get();
         // What one address asks too much must not use up what the sandbox may serve to all.
         if entry.is_stranger
@@ -217,6 +232,8 @@ pub enum Exceeded {
     Rate,
     /// Requests a second of one address without a credential.
     Address,
+    /// The memory of the whole process.
+    Memory,
 }
 
 impl Exceeded {
@@ -226,6 +243,7 @@ impl Exceeded {
             Self::Sockets => Limited::Sockets,
             Self::Rate => Limited::Rate,
             Self::Address => Limited::Address,
+            Self::Memory => Limited::Memory,
         }
     }
 }
@@ -265,6 +283,7 @@ impl Failure for Exceeded {
             Self::Sockets => &SOCKETS,
             Self::Rate => &RATE,
             Self::Address => &ADDRESS,
+            Self::Memory => &OVERLOADED,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What comes before the first request of a connection: who says whom it is from, and TLS.
 
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use super::line::Line;
 use super::{Settings, proxy_header};
 use crate::base::telemetry::Handshake;
 use crate::edge::connection::Stream;
-use crate::edge::message::Peer;
+use crate::edge::identity::Caller;
 use crate::edge::tls::Certificates;
 use crate::edge::visitor::Worker;
 use crate::model::certificate::Shown;
@@ -59,37 +58,31 @@ pub(super) enum NotOpened {
     Tls(#[source] io::Error),
 }
 
-/// Reads the PROXY header, where the other end is a front that must send one. Gives the address of the visitor behind it.
-pub(super) async fn origin(
+/// Reads the PROXY header, where the other end is a load balancer that must send one.
+pub(super) async fn introduced(
     socket: &TcpStream,
-    peer: SocketAddr,
+    caller: Caller,
     settings: &Settings,
-) -> Result<SocketAddr, NotOpened> {
-    if !settings.speaks_proxy(peer.ip()) {
-        return Ok(peer);
+) -> Result<Caller, NotOpened> {
+    if !caller.owes_header(&settings.trust) {
+        return Ok(caller);
     }
     match tokio::time::timeout(settings.proxy_header, proxy_header::read(socket)).await {
-        Ok(Ok(source)) => Ok(source.unwrap_or(peer)),
+        Ok(Ok(source)) => Ok(caller.introduced(source)),
         Ok(Err(_)) => Err(NotOpened::ProxyHeader),
         Err(_) => Err(NotOpened::TooSlow),
     }
 }
 
-/// Brings a connection to where its first request can come. `front` is who connected, `peer` the visitor behind it.
+/// Brings a connection to where its first request can come.
 pub(super) async fn open(
     socket: TcpStream,
-    (front, peer): (SocketAddr, SocketAddr),
+    caller: Caller,
     entrance: &Entrance,
     settings: &Settings,
     worker: &Worker,
 ) -> Result<Opened, NotOpened> {
-    let mut line = Line {
-        peer: Rc::new(Peer::of(peer)),
-        secure: settings.behind_https,
-        shown: None,
-        leads_to: None,
-        fronts: settings.fronts_for(front.ip()),
-    };
+    let mut line = Line { identity: caller.identity(&settings.trust), shown: None, leads_to: None };
     let tls = match entrance {
         Entrance::Plain => {
             return Ok(Opened { stream: Stream::tcp(socket), line, is_http2: false });
@@ -111,7 +104,7 @@ pub(super) async fn open(
     let sni = session.server_name().map(str::to_owned);
     let names = tls.certificates.shown(sni.as_deref());
     line.shown = Some(Rc::new(Shown { sni: sni.map(Into::into), names }));
-    line.secure = true;
+    line.identity = line.identity.encrypted();
     // What was agreed on is what is spoken, whatever the bytes look like (RFC 7301 section 3.2).
     let is_http2 = session.alpn_protocol() == Some(b"h2");
     let stream = Stream::tls(socket, session).map_err(NotOpened::Tls)?;

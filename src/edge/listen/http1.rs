@@ -139,7 +139,7 @@ async fn refuse(
     worker: &Rc<Worker>,
 ) -> bool {
     let response =
-        visitor::refuse_glimpsed(worker, (&line.peer, line.secure), error, glimpse.as_deref());
+        visitor::refuse_glimpsed(worker, line.identity.unread(), error, glimpse.as_deref());
     let headers_only = glimpse.is_some_and(|glimpse| glimpse.method == Method::HEAD);
     let terms = Terms { minor: Minor::One, headers_only, keep_alive: false };
     respond::send(link, response, terms).await.is_ok()

@@ -1,17 +1,16 @@
 //! One visitor's connection: its socket, what has been read ahead, what waits to be written, and the body being read.
 
 use std::cell::RefCell;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 
 use super::Settings;
 use super::pace::Pace;
-use crate::edge::body::BodyError;
+use crate::edge::body::{BodyError, Polled, Streamed};
 use crate::edge::connection::{Outbox, Stream};
 use crate::edge::deadline::{Deadline, Phase};
 use crate::edge::message::{Framing, RequestParts};
@@ -27,7 +26,7 @@ const LARGE_READ: usize = 64 << 10;
 /// How much of the next request may be read ahead while one is being served.
 const READ_AHEAD: usize = 64 << 10;
 /// How long a connection that is as new as the end of the process may take to begin its first request.
-const LAST_CHANCE: Duration = Duration::from_millis(250);
+const LAST_CHANCE: Duration = Duration::from_secs(1);
 
 /// Why no further request came from a connection.
 #[derive(Debug)]
@@ -83,7 +82,7 @@ impl Link {
         }
     }
 
-    /// Reads the next request headers. `draining` is asked whenever the connection is idle.
+    /// Reads the next request headers. `draining`: an idle connection ends, but for what has been sent to it already.
     pub(super) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
@@ -108,16 +107,6 @@ impl Link {
                         return Poll::Ready(Err(NoRequest::Invalid(error, glimpse)));
                     }
                 }
-            } else if draining {
-                match self.asked {
-                    Asked::Yes => return Poll::Ready(Err(NoRequest::Ended)),
-                    Asked::Soon => {}
-                    // Whoever connects asks at once: the first request is on its way already.
-                    Asked::Never => {
-                        self.asked = Asked::Soon;
-                        self.read_deadline.set(Phase::KeepAlive, LAST_CHANCE);
-                    }
-                }
             }
             let idle = self.inbuf.is_empty();
             match self.stream.poll_fill(cx, &mut self.inbuf, SMALL_READ) {
@@ -128,6 +117,9 @@ impl Link {
                 }
                 Poll::Ready(_) => return Poll::Ready(Err(NoRequest::Ended)),
                 Poll::Pending => {
+                    if idle && draining && self.is_over() {
+                        return Poll::Ready(Err(NoRequest::Ended));
+                    }
                     if self.inbuf.is_empty() {
                         // Nobody knows for how long; what the last request needed is given back.
                         self.inbuf = BytesMut::new();
@@ -143,6 +135,20 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// Whether an idle connection has nothing more to say. Of whoever has connected and asked for nothing yet, the first request is on its
+    /// way already; and so is what the system has and the runtime was not told of.
+    fn is_over(&mut self) -> bool {
+        match self.asked {
+            Asked::Yes if !self.stream.has_waiting() => return true,
+            Asked::Yes | Asked::Never => {
+                self.asked = Asked::Soon;
+                self.read_deadline.set(Phase::KeepAlive, LAST_CHANCE);
+            }
+            Asked::Soon => {}
+        }
+        false
     }
 
     fn begin_body(&mut self, request: &ParsedRequest) {
@@ -216,7 +222,7 @@ impl Link {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Polled {
         loop {
             let Some(decoder) = &mut self.decoder else { return Poll::Ready(None) };
             match decoder.decode(&mut self.inbuf) {
@@ -281,14 +287,8 @@ impl Link {
 #[derive(Debug)]
 pub(super) struct RequestBody(pub(super) Rc<RefCell<Link>>);
 
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+impl Streamed for RequestBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
         self.0.borrow_mut().poll_body(cx)
     }
 

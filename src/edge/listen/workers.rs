@@ -25,7 +25,8 @@ use super::{Settings, http1, http2, respond};
 use crate::base::failure::{Blame, Face, Failure, Recovery};
 use crate::base::shutdown::{Stage, Watcher};
 use crate::base::telemetry::Handshake;
-use crate::edge::message::Peer;
+use crate::edge::identity::Caller;
+use crate::edge::limits::Exceeded;
 use crate::edge::stage::boxed;
 use crate::edge::visitor::{self, Worker, WorkerParts};
 use crate::model::Subject;
@@ -53,6 +54,8 @@ pub enum ListenError {
 #[derive(Debug)]
 pub struct Bound {
     listeners: Vec<TcpListener>,
+    /// Whether others accept from them as well: what waits there is not refused when we end.
+    adopted: bool,
     /// Where they are bound; the real port when 0 was asked for.
     pub address: SocketAddr,
 }
@@ -65,7 +68,7 @@ pub fn bind(address: SocketAddr, workers: usize) -> Result<Bound, ListenError> {
     let address = exclusive.local_addr().map_err(|error| ListenError::Refused(address, error))?;
     drop(exclusive);
     let shared = (0..workers.max(1)).map(|_| socket(address, true));
-    Ok(Bound { listeners: shared.collect::<Result<_, _>>()?, address })
+    Ok(Bound { listeners: shared.collect::<Result<_, _>>()?, adopted: false, address })
 }
 
 /// Shares a listener that is open already among the workers: whoever is first takes a connection. It queues none of its own that closing
@@ -74,7 +77,8 @@ pub fn adopt(listener: &TcpListener, workers: usize) -> io::Result<Bound> {
     // What does not block is the socket itself, for whoever else has it as well.
     listener.set_nonblocking(true)?;
     let shared = (0..workers.max(1)).map(|_| listener.try_clone());
-    Ok(Bound { listeners: shared.collect::<io::Result<_>>()?, address: listener.local_addr()? })
+    let listeners = shared.collect::<io::Result<_>>()?;
+    Ok(Bound { listeners, adopted: true, address: listener.local_addr()? })
 }
 
 fn socket(address: SocketAddr, shared: bool) -> Result<TcpListener, ListenError> {
@@ -102,11 +106,11 @@ pub fn start(
     watcher: &Watcher,
 ) -> io::Result<()> {
     let caps = Arc::new(Caps { total: AtomicUsize::new(0), by_ip: DashMap::new() });
-    let mut doors: Vec<Vec<(TcpListener, Entrance)>> = Vec::new();
+    let mut doors: Vec<Vec<Door>> = Vec::new();
     for (bound, entrance) in entrances {
         doors.resize_with(doors.len().max(bound.listeners.len()), Vec::new);
         for (doors, listener) in doors.iter_mut().zip(bound.listeners) {
-            doors.push((listener, entrance.clone()));
+            doors.push(Door { listener, adopted: bound.adopted, entrance: entrance.clone() });
         }
     }
     for (number, doors) in doors.into_iter().enumerate() {
@@ -134,8 +138,15 @@ pub fn start(
     Ok(())
 }
 
+/// A listener of one worker.
+struct Door {
+    listener: TcpListener,
+    adopted: bool,
+    entrance: Entrance,
+}
+
 async fn run(
-    doors: Vec<(TcpListener, Entrance)>,
+    doors: Vec<Door>,
     parts: WorkerParts,
     (caps, mut settings): (Arc<Caps>, watch::Receiver<Settings>),
     changes: broadcast::Receiver<Subject>,
@@ -156,11 +167,9 @@ async fn run(
             tuned.settings.replace(Rc::new(new));
         }
     });
-    let accepting = doors.into_iter().map(|door| accept(door, Rc::clone(&hall)));
-    tokio::select! {
-        _ = join_all(accepting) => {}
-        () = watcher.reached(Stage::Draining) => {}
-    }
+    let accepting = doors.into_iter().map(|door| accept(door, Rc::clone(&hall), watcher.clone()));
+    join_all(accepting).await;
+    watcher.reached(Stage::Draining).await;
     let open = &hall.open;
     worker.drain();
     tokio::select! {
@@ -194,7 +203,9 @@ impl Hall {
     }
 }
 
-async fn accept((listener, entrance): (TcpListener, Entrance), hall: Rc<Hall>) {
+/// Takes connections until the process drains, and then those that wait already: whoever has sent a request by then is answered.
+async fn accept(door: Door, hall: Rc<Hall>, mut watcher: Watcher) {
+    let Door { listener, adopted, entrance } = door;
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -204,7 +215,11 @@ async fn accept((listener, entrance): (TcpListener, Entrance), hall: Rc<Hall>) {
     };
     let entrance = Rc::new(entrance);
     loop {
-        let (socket, peer) = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = watcher.reached(Stage::Draining) => break,
+        };
+        let (socket, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if is_passing(&error) => continue,
             Err(error) => {
@@ -214,19 +229,26 @@ async fn accept((listener, entrance): (TcpListener, Entrance), hall: Rc<Hall>) {
                 continue;
             }
         };
-        hall.worker.metrics.connections_accepted.inc();
-        let seat = match Caps::admit(&hall, peer.ip()) {
-            Ok(seat) => seat,
-            Err(cap) => {
-                turn_away(&hall, &entrance, &socket, (peer, &cap));
-                continue;
-            }
-        };
-        if socket.set_nodelay(true).is_err() {
-            // The visitor has gone already.
-            continue;
-        }
-        let serving = serve_one(socket, peer, Rc::clone(&entrance), Rc::clone(&hall), seat);
+        take(socket, Caller::of(address), &entrance, &hall);
+    }
+    let Ok(listener) = listener.into_std() else { return };
+    while !adopted && let Ok((socket, address)) = listener.accept() {
+        let socket = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket));
+        let Ok(socket) = socket else { continue };
+        take(socket, Caller::of(address), &entrance, &hall);
+    }
+}
+
+/// Serves a connection, if there is a place for it.
+fn take(socket: TcpStream, caller: Caller, entrance: &Rc<Entrance>, hall: &Rc<Hall>) {
+    hall.worker.metrics.connections_accepted.inc();
+    let seat = match Caps::admit(hall, &caller) {
+        Ok(seat) => seat,
+        Err(cap) => return turn_away(hall, entrance, &socket, (&caller, &cap)),
+    };
+    // Without it the visitor has gone already.
+    if socket.set_nodelay(true).is_ok() {
+        let serving = serve_one(socket, caller, Rc::clone(entrance), Rc::clone(hall), seat);
         tokio::task::spawn_local(serving);
     }
 }
@@ -236,28 +258,28 @@ fn turn_away(
     hall: &Hall,
     entrance: &Entrance,
     socket: &TcpStream,
-    (peer, cap): (SocketAddr, &Capped),
+    (caller, cap): (&Caller, &Capped),
 ) {
     hall.worker.metrics.connections_rejected.inc();
     if !matches!(entrance, Entrance::Tls(_)) {
-        let refusal = visitor::refuse_unread(&hall.worker, &Rc::new(Peer::of(peer)), cap);
+        let refusal = visitor::refuse_unread(&hall.worker, &caller.peer(), cap);
         respond::turn_away(socket, &refusal);
     }
 }
 
 async fn serve_one(
     socket: TcpStream,
-    front: SocketAddr,
+    caller: Caller,
     entrance: Rc<Entrance>,
     hall: Rc<Hall>,
     mut seat: Seat,
 ) {
-    match boxed(open(socket, front, (&entrance, &hall), &mut seat)).await {
+    match boxed(open(socket, caller, (&entrance, &hall), &mut seat)).await {
         Ok(Some(opened)) => serve(opened, &hall).await,
         Ok(None) => {}
         Err(error) => {
             hall.worker.metrics.handshake(Handshake::Failed);
-            tracing::debug!(peer = %front.ip(), %error, "a connection failed before its first request");
+            tracing::debug!(peer = %caller, %error, "a connection failed before its first request");
         }
     }
     drop(seat);
@@ -274,19 +296,17 @@ fn serve(opened: Opened, hall: &Hall) -> Pin<Box<dyn Future<Output = ()>>> {
 
 async fn open(
     socket: TcpStream,
-    front: SocketAddr,
+    caller: Caller,
     (entrance, hall): (&Entrance, &Hall),
     seat: &mut Seat,
 ) -> Result<Option<Opened>, NotOpened> {
     let settings = hall.settings();
-    let peer = handshake::origin(&socket, front, &settings).await?;
-    if peer != front
-        && let Err(cap) = seat.belongs_to(peer.ip())
-    {
-        turn_away(hall, entrance, &socket, (peer, &cap));
+    let caller = handshake::introduced(&socket, caller, &settings).await?;
+    if let Err(cap) = seat.belongs_to(&caller) {
+        turn_away(hall, entrance, &socket, (&caller, &cap));
         return Ok(None);
     }
-    handshake::open(socket, (front, peer), entrance, &settings, &hall.worker).await.map(Some)
+    handshake::open(socket, caller, entrance, &settings, &hall.worker).await.map(Some)
 }
 
 /// Errors of one connection that was given up before we took it, not of accepting as such.
@@ -313,6 +333,8 @@ pub(super) enum Capped {
     Total,
     #[error("too many connections from one address")]
     Address,
+    #[error("too little memory")]
+    Memory,
 }
 
 impl Failure for Capped {
@@ -336,6 +358,7 @@ impl Failure for Capped {
         match self {
             Self::Total => &TOTAL,
             Self::Address => &ADDRESS,
+            Self::Memory => Exceeded::Memory.face(),
         }
     }
 }
@@ -343,7 +366,7 @@ impl Failure for Capped {
 /// A connection's place under the caps, given back when dropped.
 struct Seat {
     hall: Rc<Hall>,
-    /// Whom it counts for; nobody, while a front has not said for whom it is.
+    /// Whom it counts for; nobody, while it is a connection for many.
     ip: Option<IpAddr>,
 }
 
@@ -352,7 +375,7 @@ fn exceeds(count: usize, cap: usize) -> bool {
 }
 
 impl Caps {
-    fn admit(hall: &Rc<Hall>, ip: IpAddr) -> Result<Seat, Capped> {
+    fn admit(hall: &Rc<Hall>, caller: &Caller) -> Result<Seat, Capped> {
         let caps = &hall.caps;
         let total = caps.total.fetch_add(1, Ordering::Relaxed) + 1;
         hall.open.set(hall.open.get() + 1);
@@ -363,9 +386,10 @@ impl Caps {
         if exceeds(total, settings.max_connections) {
             return Err(Capped::Total);
         }
-        if !settings.is_front(ip) {
-            seat.belongs_to(ip)?;
+        if hall.worker.pressure.is_high() {
+            return Err(Capped::Memory);
         }
+        seat.belongs_to(caller)?;
         Ok(seat)
     }
 
@@ -380,13 +404,17 @@ impl Caps {
 }
 
 impl Seat {
-    /// Counts the connection for an address.
-    fn belongs_to(&mut self, ip: IpAddr) -> Result<(), Capped> {
+    /// Counts the connection for whoever is known to have made it.
+    fn belongs_to(&mut self, caller: &Caller) -> Result<(), Capped> {
         let caps = &self.hall.caps;
-        let ip = holder(ip);
-        if let Some(before) = self.ip.replace(ip) {
+        let ip = caller.counts_for(&self.hall.settings.borrow().trust).map(holder);
+        if ip == self.ip {
+            return Ok(());
+        }
+        if let Some(before) = std::mem::replace(&mut self.ip, ip) {
             caps.leave(before);
         }
+        let Some(ip) = ip else { return Ok(()) };
         let from_ip = {
             let mut count = caps.by_ip.entry(ip).or_insert(0);
             *count += 1;

@@ -13,11 +13,16 @@ use super::form::Form;
 use super::html::{Rendered, with_port};
 use crate::base::failure::{Blame, Face, Recovery};
 use crate::base::request_id::X_REQUEST_ID;
+use crate::edge::headers::largest_cookies;
 use crate::edge::message::{RequestParts, ResponseParts};
 use crate::model::TenantId;
 
 /// Rendered pages kept at most; beyond it everything is rendered anew as it is asked for. About 8 KiB each.
 const KEPT: usize = 4096;
+
+/// Cookies that are ended at once, and the domains above a host for which they are.
+const ENDED: usize = 16;
+const ABOVE: usize = 3;
 
 type Key = (&'static str, Option<(TenantId, u64)>);
 
@@ -37,13 +42,10 @@ impl Gallery {
     ) -> (ResponseParts, Bytes) {
         let form = Form::for_request(request);
         let mut parts = parts(occasion, form);
-        let has_cookies = |request: &RequestParts| request.headers.contains_key(header::COOKIE);
         if occasion.face.status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-            && request.is_some_and(has_cookies)
+            && let Some(request) = request
         {
-            // With these cookies the visitor would be refused for ever, and has no other way to be rid of them.
-            let cookies = HeaderValue::from_static("\"cookies\"");
-            parts.headers.insert(HeaderName::from_static("clear-site-data"), cookies);
+            end_cookies(&mut parts, request);
         }
         let body = match form {
             Form::Html => {
@@ -100,6 +102,44 @@ impl Gallery {
         self.rendered.insert(key, Arc::clone(&page));
         page
     }
+}
+
+/// Ends the largest cookies of a request that was too large: with them the visitor would be refused for ever, and has no other way to be
+/// rid of them. By their names, for this host and for the domains above it, where any preview's page may have set them: all cookies at once
+/// are those of all previews of the domain, sessions included.
+fn end_cookies(parts: &mut ResponseParts, request: &RequestParts) {
+    let authority = std::str::from_utf8(&request.authority).unwrap_or_default();
+    let host = authority.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    let is_plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+    let mut domains = vec![String::new()];
+    let mut rest = host.as_str();
+    while is_plain && let Some((_, above)) = rest.split_once('.') {
+        // A domain of one label has no cookies.
+        if above.contains('.') && domains.len() < ABOVE {
+            domains.push(format!("; Domain={above}"));
+        }
+        rest = above;
+    }
+    let largest =
+        request.headers.get_all(header::COOKIE).map(|value| largest_cookies(value.as_bytes()));
+    let names = largest.collect::<Vec<_>>().join(&b"; "[..]);
+    let names = names.split(|b| *b == b';').filter_map(|name| std::str::from_utf8(name).ok());
+    for name in names.map(str::trim_ascii).filter(|name| is_ended(name)).take(ENDED) {
+        for domain in &domains {
+            for how in ["", "; Secure; SameSite=None; Partitioned"] {
+                if let Ok(value) =
+                    HeaderValue::try_from(format!("{name}=; Path=/; Max-Age=0{domain}{how}"))
+                {
+                    parts.headers.append(header::SET_COOKIE, value);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a cookie may be ended: it has a name, and is not our session.
+fn is_ended(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with("__Host-preview")
 }
 
 /// Tells the error as gRPC does: always 200, and a status in fields that would be trailers if there were a body.

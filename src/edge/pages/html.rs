@@ -24,8 +24,9 @@ const ID_MARK: &str = "<id>";
 const SUBJECT_MARK: &str = "<subject>";
 /// ... and where those who may embed the preview go: they change with the tenant's domains, and the page does not.
 const EMBEDDERS_MARK: &str = "<embedders>";
-/// How a text names the port when it may, or when it may not.
-const PORT_MARK: &str = "{port}";
+/// How a text of ours names the port when it may, or when it may not; in a page, where a tenant's text could say the same, as a mark.
+const PORT_WORD: &str = "{port}";
+const PORT_MARK: &str = "<port>";
 
 #[derive(Template)]
 #[template(path = "page.html")]
@@ -75,9 +76,10 @@ impl Rendered {
         };
         let style = style(&wear);
         let facts = facts(face);
+        let (title, text) = (marked(face.title), marked(face.text));
         let page = Page {
-            title: face.title,
-            text: face.text,
+            title: &title,
+            text: &text,
             status: face.status.as_u16(),
             product: wear.product.as_deref(),
             logo: wear.logo.as_deref(),
@@ -119,6 +121,12 @@ impl Rendered {
     }
 }
 
+/// A text of ours as a page holds it: escaped, with a mark where the port goes.
+fn marked(text: &str) -> String {
+    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    escaped.replace(PORT_WORD, PORT_MARK)
+}
+
 /// How a text names a port.
 pub(super) fn port_text(subject: Option<(&str, u16)>) -> String {
     subject.map_or_else(|| "this port".to_owned(), |(_, port)| format!("port {port}"))
@@ -126,8 +134,8 @@ pub(super) fn port_text(subject: Option<(&str, u16)>) -> String {
 
 /// A plain text with the port named.
 pub(super) fn with_port(text: &str, subject: Option<(&str, u16)>) -> String {
-    if text.contains(PORT_MARK) {
-        text.replace(PORT_MARK, &port_text(subject))
+    if text.contains(PORT_WORD) {
+        text.replace(PORT_WORD, &port_text(subject))
     } else {
         text.to_owned()
     }

@@ -26,8 +26,8 @@ pub enum DialError {
     /// The name does not resolve.
     #[error("the sandbox's name does not resolve")]
     Resolve(#[source] io::Error),
-    /// Every address is outside the permitted networks, or is our own.
-    #[error("the sandbox's address is not in the permitted networks")]
+    /// Every address is outside the permitted networks, or is our own; or the port is forbidden.
+    #[error("the sandbox's address is not in the permitted networks, or its port is forbidden")]
     Forbidden,
     /// The machine is there and nothing listens on the port.
     #[error("nothing listens on the port")]
@@ -70,6 +70,9 @@ impl Dialler {
         let connecting = async {
             let targets = self.targets(driver, upstream, port).await?;
             let socket = connect_first(&targets).await?;
+            if driver != Driver::Demo && self.is_ours(&socket) {
+                return Err(DialError::Forbidden);
+            }
             if protocol != Protocol::Https {
                 return Ok(Stream::tcp(socket));
             }
@@ -83,6 +86,14 @@ impl Dialler {
         tokio::time::timeout(self.connect_timeout, connecting)
             .await
             .unwrap_or(Err(DialError::TimedOut))
+    }
+
+    /// Whether a connection that came about leads back to us, by an address that nobody knew to be this machine's. Then it comes from the
+    /// same address.
+    fn is_ours(&self, socket: &TcpStream) -> bool {
+        let Ok(there) = socket.peer_addr() else { return false };
+        self.rules.own.listens_everywhere(there.port())
+            && socket.local_addr().is_ok_and(|here| here.ip() == there.ip())
     }
 
     async fn targets(
@@ -163,6 +174,7 @@ fn is_exhaustion(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::network::Own;
 
     fn dialler(rules: AddressRules) -> Dialler {
         Dialler {
@@ -189,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_loopback_driver_reaches_both_loopbacks_but_not_our_own_ports() {
-        let own = vec!["127.0.0.1:8081".parse().unwrap()];
+        let own = Own { sockets: vec!["127.0.0.1:8081".parse().unwrap()], ..Own::default() };
         let dialler = dialler(AddressRules { own, ..AddressRules::default() });
         let targets = dialler.targets(Driver::Loopback, None, 5173).await.unwrap();
         assert_eq!(targets.len(), 2);

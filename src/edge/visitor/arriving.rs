@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use crate::edge::body::Payload;
-use crate::edge::message::{Framing, Interim, Peer, RequestParts};
+use crate::edge::identity::Peer;
+use crate::edge::message::{Framing, Interim, RequestParts};
 use crate::model::certificate::Shown;
 
 /// A request as it comes from a connection.
@@ -15,7 +16,7 @@ pub struct Arriving {
     pub framing: Framing,
     /// Its body.
     pub body: Payload,
-    /// The other end of the connection.
+    /// Who it is from.
     pub peer: Rc<Peer>,
     /// Whether the connection is secure.
     pub secure: bool,

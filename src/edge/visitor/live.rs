@@ -173,7 +173,7 @@ impl Live {
 
 fn is_expired(grant: &Grant, now: Timestamp) -> bool {
     match grant {
-        Grant::Public | Grant::Preflight => false,
+        Grant::Public => false,
         Grant::Token { expires_at, .. } => *expires_at <= now,
         Grant::Share { expires_at, .. } => expires_at.is_some_and(|at| at <= now),
     }
@@ -182,7 +182,7 @@ fn is_expired(grant: &Grant, now: Timestamp) -> bool {
 fn token_of(grant: &Grant) -> Option<TokenId> {
     match grant {
         Grant::Token { id, .. } => Some(*id),
-        Grant::Public | Grant::Preflight | Grant::Share { .. } => None,
+        Grant::Public | Grant::Share { .. } => None,
     }
 }
 
@@ -305,6 +305,7 @@ mod tests {
             part_of: None,
             activity: None,
             taken: crate::routing::Taken::Nothing,
+            previous_holder: false,
         }
     }
 

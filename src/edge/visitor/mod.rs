@@ -28,12 +28,14 @@ use std::task::Poll;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 
 use crate::base::failure::Failure;
+use crate::base::machine;
 use crate::edge::forward::Outgoing;
 use crate::edge::gate::{
-    Arrival, Decision, Grant, Intent, Plan, Refusal, RefusalReason, Visit, decide,
+    Arrival, Decision, Intent, Plan, Refusal, RefusalReason, Visit, Wake, WokenBy, decide,
 };
-use crate::edge::limits::Entry;
-use crate::edge::message::{Framing, Peer, RequestParts};
+use crate::edge::identity::Peer;
+use crate::edge::limits::{Entry, Exceeded, Permit};
+use crate::edge::message::{Framing, RequestParts};
 use crate::edge::stage::boxed;
 use crate::model::ShareId;
 use crate::model::host::Authority;
@@ -65,7 +67,7 @@ pub fn lead_to_https(worker: &Rc<Worker>, arriving: Arriving, port: u16) -> Edge
 async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
     let mut record = Record::open(worker, &arriving);
     let arrival = Arrival {
-        peer: arriving.peer.ip,
+        peer: arriving.peer.ip(),
         secure: arriving.secure,
         has_body: arriving.framing != Framing::None,
     };
@@ -75,6 +77,9 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
         Err(reason) => return last(unread(worker, record, &arriving.parts, &reason)),
     };
     record.host(&visit.authority.host);
+    if visit.hop().is_some_and(|hop| hop.as_bytes() == machine::mark().as_bytes()) {
+        return last(unread(worker, record, &arriving.parts, &RefusalReason::Loop));
+    }
     if arriving.shown.as_ref().is_some_and(|shown| !shown.serves(&visit.authority.host)) {
         // Browsers reuse a connection for every host that its certificate covers, and for no other (RFC 9110 section 7.4).
         let misdirected = &RefusalReason::Misdirected;
@@ -90,7 +95,13 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
     let evidence = worker.evidence(&visit.credentials);
     let decide = |now| decide(&visit, &evidence, &worker.routes, &worker.rules.borrow(), now);
     let mut decision = decide(record.opened());
+    let mut permit = None;
     if let Decision::Wake(wake) = decision {
+        // What the limits refuse wakes nothing.
+        match worker.limits.admit(&wake_entry(&wake, &arriving.peer), record.started()) {
+            Ok(admitted) => permit = Some(admitted),
+            Err(exceeded) => return limited(worker, record, &visit, (&wake, &exceeded)),
+        }
         let again = || decide(worker.clock.now());
         decision = boxed(wake::wait(worker, &mut record, *wake, again)).await;
     }
@@ -98,7 +109,7 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
         Decision::Forward(plan) => {
             let readable_socket = is_readable_socket(&visit);
             let visited = Visited { authority: visit.authority, readable_socket };
-            forward(worker, record, (*plan, visited), arriving).await
+            forward(worker, record, (*plan, visited), arriving, permit).await
         }
         Decision::SignIn(sign_in) => {
             record.subject(&sign_in.subject);
@@ -107,8 +118,14 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
             }
             Reply::Response(reply::sign_in(record, sign_in))
         }
+        Decision::Approve(subject) => {
+            record.preflight(subject.as_ref());
+            Reply::Response(reply::approval(record, &arriving.parts))
+        }
         Decision::Session(session) => {
-            record.subject(&session.subject);
+            if let Some(subject) = &session.subject {
+                record.subject(subject);
+            }
             let asked = (&arriving.parts, &*visit.authority.host);
             Reply::Response(session::respond(worker, record, asked, *session))
         }
@@ -184,19 +201,13 @@ struct Visited {
 }
 
 impl Visited {
-    /// What went wrong with a plan, for whom it is told. Who came without a credential is told nothing of the sandbox, not even what
-    /// is wrong with it.
-    fn refused<'a>(
-        &'a self,
-        plan: &'a Plan,
-        stranger: bool,
-        error: &'a dyn Failure,
-    ) -> Refused<'a> {
+    /// What went wrong with a plan, for whom it is told.
+    fn refused<'a>(&'a self, plan: &'a Plan, error: &'a dyn Failure) -> Refused<'a> {
         Refused {
-            error: if stranger { &RefusalReason::SignInNeeded } else { error },
+            error,
             tenant: Some(plan.tenant.as_ref()),
             host: &self.authority.host,
-            subject: (!stranger).then_some((plan.route.slug.as_str(), plan.port)),
+            subject: Some((plan.route.slug.as_str(), plan.port)),
             readable_socket: self.readable_socket,
         }
     }
@@ -207,12 +218,41 @@ fn is_readable_socket(visit: &Visit<'_>) -> bool {
     visit.intent == Intent::WebSocket && visit.parts.headers.contains_key(http::header::ORIGIN)
 }
 
+/// The response to a visit that would wake a sandbox and is one too many.
+fn limited(
+    worker: &Rc<Worker>,
+    mut record: Record,
+    visit: &Visit<'_>,
+    (wake, exceeded): (&Wake, &Exceeded),
+) -> Reply {
+    record.subject(&wake.subject);
+    let refused = Refused {
+        error: exceeded,
+        tenant: Some(&wake.tenant),
+        host: &visit.authority.host,
+        subject: Some((wake.subject.route.slug.as_str(), wake.subject.port)),
+        readable_socket: is_readable_socket(visit),
+    };
+    refuse(worker, record, visit.parts, refused)
+}
+
+/// What the limits judge a visit by that would wake a sandbox. No socket does.
+fn wake_entry<'a>(wake: &'a Wake, peer: &Peer) -> Entry<'a> {
+    Entry {
+        sandbox: wake.subject.route.sandbox,
+        tenant: &wake.tenant.policy.limits,
+        peer: peer.ip(),
+        is_stranger: wake.by == WokenBy::Anyone,
+        is_socket: false,
+    }
+}
+
 /// What the limits judge by.
 fn entry<'a>(plan: &'a Plan, peer: &Peer) -> Entry<'a> {
     Entry {
         sandbox: plan.route.sandbox,
         tenant: &plan.tenant.policy.limits,
-        peer: peer.ip,
+        peer: peer.ip(),
         is_stranger: !plan.by_credential,
         is_socket: plan.upgrade,
     }
@@ -223,19 +263,19 @@ async fn forward(
     mut record: Record,
     (plan, visited): (Plan, Visited),
     mut arriving: Arriving,
+    permit: Option<Permit>,
 ) -> Reply {
     record.plan(&plan);
-    // Who came without a credential is told nothing of the sandbox, not even what is wrong with it.
-    let is_stranger = plan.grant == Grant::Preflight;
-    let permit = match worker.limits.admit(&entry(&plan, &arriving.peer), record.started()) {
+    let admit = || worker.limits.admit(&entry(&plan, &arriving.peer), record.started());
+    let permit = match permit.map_or_else(admit, Ok) {
         Ok(permit) => permit,
         Err(exceeded) => {
-            let refused = visited.refused(&plan, is_stranger, &exceeded);
+            let refused = visited.refused(&plan, &exceeded);
             return refuse(worker, record, &arriving.parts, refused);
         }
     };
     record.goes_on(&plan);
-    let mut watch = worker.live.watch(&plan.grant, (&*plan.route, plan.port), arriving.peer.ip);
+    let mut watch = worker.live.watch(&plan.grant, (&*plan.route, plan.port), arriving.peer.ip());
     watch.hold(permit);
     // A browser takes a refusal of its WebSocket only in one of the subprotocols it named, and ours is taken out of the headers.
     let offered = || arriving.parts.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned();
@@ -270,11 +310,10 @@ async fn forward(
         }
     };
     record.cause(error);
-    let stranger = is_stranger && !matches!(sent, Err(Ending::Shutdown));
     if let Some(protocols) = protocols {
         arriving.parts.headers.insert(SEC_WEBSOCKET_PROTOCOL, protocols);
     }
-    refuse(worker, record, &arriving.parts, visited.refused(&plan, stranger, error))
+    refuse(worker, record, &arriving.parts, visited.refused(&plan, error))
 }
 
 fn refuse(

@@ -3,7 +3,6 @@
 //! The record observes and never decides. No credential enters it: the path is kept without its query, and header values not at all.
 
 use std::cell::Cell;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::SizeHint;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -19,10 +18,10 @@ use super::{Arriving, Worker};
 use crate::base::failure::{Blame, Face, Failure};
 use crate::base::request_id::RequestId;
 use crate::base::telemetry::{AccessLine, Gravity, Source};
-use crate::edge::body::{BodyError, Cuttable, Payload};
+use crate::edge::body::{BodyError, Payload, Polled, Streamed};
 use crate::edge::forward::{TunnelEnd, TunnelTally};
 use crate::edge::gate::{Grant, Plan, Refusal, Subject};
-use crate::edge::message::Peer;
+use crate::edge::identity::Peer;
 use crate::edge::meter::{Tally, Tunnelled};
 use crate::model::{IdText, Place, ShareId, TenantId};
 use crate::routing::Route;
@@ -121,8 +120,10 @@ impl Record {
         self.host = Some(Arc::clone(host));
     }
 
-    /// Notes that the visit goes on to the app. From here on it is usage, whatever becomes of it.
+    /// Notes that the visit goes on to the app. From here on it is a visit and usage, whatever becomes of it.
     pub fn goes_on(&mut self, plan: &Plan) {
+        self.visited = plan.route.activity.is_some();
+        self.visit();
         let place = Place { sandbox: plan.route.sandbox, port: plan.port, share: plan.share };
         self.tally = Some(self.worker.meter.enter(place));
         if let Some(share) = plan.share {
@@ -132,17 +133,22 @@ impl Record {
 
     /// Notes what was decided.
     pub fn plan(&mut self, plan: &Plan) {
-        self.visited = plan.route.activity.is_some();
         self.tenant = Some(plan.route.tenant);
         self.route = Some((Arc::clone(&plan.route), plan.port));
         self.access = match plan.grant {
             Grant::Public => "public",
-            Grant::Preflight => "preflight",
             Grant::Token { .. } => "token",
             Grant::Share { .. } => "share",
         };
         self.share = plan.share;
-        self.visit();
+    }
+
+    /// Notes that a preflight was approved here: no visit, and nobody's usage.
+    pub fn preflight(&mut self, about: Option<&Subject>) {
+        self.access = "preflight";
+        if let Some(subject) = about {
+            self.subject(subject);
+        }
     }
 
     /// Notes that the sandbox is being visited at this moment.
@@ -310,7 +316,7 @@ impl Record {
         let line = AccessLine {
             at: self.opened.checked_add(took).unwrap_or(self.opened),
             request_id: self.id.as_str(),
-            peer: self.peer.text.to_str().unwrap_or_default(),
+            peer: self.peer.text().to_str().unwrap_or_default(),
             method: self.method.as_str(),
             host: self.host.as_deref().unwrap_or_default(),
             path: self.path(),
@@ -344,20 +350,14 @@ fn micros(took: Duration) -> u64 {
 
 /// A request's body, counted.
 struct CountedBody {
-    body: Pin<Box<dyn Cuttable>>,
+    body: Box<dyn Streamed>,
     count: Rc<Cell<u64>>,
     tally: Option<Tally>,
 }
 
-impl Body for CountedBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = self.body.as_mut().poll_frame(cx);
+impl Streamed for CountedBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+        let polled = self.body.poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
         {

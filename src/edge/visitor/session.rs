@@ -45,7 +45,7 @@ pub(super) fn respond(
         Says::Refused(reason) => {
             let refused = Refused {
                 error: &reason,
-                tenant: Some(&session.tenant),
+                tenant: session.tenant.as_deref(),
                 host,
                 subject: None,
                 readable_socket: false,

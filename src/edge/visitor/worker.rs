@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::{Live, Renewals};
 use crate::base::clock::Clock;
+use crate::base::pressure::Pressure;
 use crate::base::request_id::{RequestId, RequestIds};
 use crate::base::telemetry::{Counts, Metrics, flush_access};
 use crate::edge::deadline::Deadlines;
@@ -69,6 +70,8 @@ pub struct WorkerParts {
     pub tuning: watch::Receiver<Tuning>,
     /// What each preview may use at once.
     pub limits: Limits,
+    /// Whether memory is short.
+    pub pressure: Pressure,
     /// Sessions that were renewed.
     pub renewals: Renewals,
     /// Who wakes sandboxes.
@@ -93,6 +96,8 @@ pub struct Worker {
     pub routes: Arc<Routes>,
     /// All deadlines of this worker.
     pub deadlines: Deadlines,
+    /// Whether memory is short.
+    pub pressure: Pressure,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// What this worker counts of every request.
@@ -142,6 +147,7 @@ impl Worker {
             clock: parts.clock,
             rules: RefCell::new(rules),
             limits: parts.limits,
+            pressure: parts.pressure,
             verifier: RefCell::new(Verifier::new(VERIFIED_TOKENS)),
             forwarder,
             live: Live::default(),

@@ -6,10 +6,13 @@ use http::header;
 
 use super::error::DecodeError;
 use super::header_lines;
+use crate::edge::headers::is_untrusted;
 use crate::edge::message::Framing;
 
 /// The longest chunk-size line without its extension: 16 hex digits.
 const MAX_SIZE_DIGITS: usize = 16;
+/// The longest chunk. Nobody sends one, and what is close to the end of the number's range is counted differently by others.
+const MAX_CHUNK: u64 = 1 << 56;
 /// Extensions of all chunks of a message together, bytes. They are read and dropped.
 const MAX_EXTENSIONS: usize = 16 << 10;
 /// A trailer section, bytes and fields.
@@ -174,12 +177,15 @@ impl BodyDecoder {
         let extension =
             rest.get(..lf).and_then(|line| line.strip_suffix(b"\r")).ok_or(DecodeError::Chunk)?;
         self.extensions = self.extension(extension)?;
+        if !extension.is_empty() && !is_extension(extension) {
+            return Err(DecodeError::Chunk);
+        }
         let size = buf.iter().take(digits).try_fold(0_u64, |sum, digit| {
             let value = char::from(*digit).to_digit(16)?;
             sum.checked_mul(16)?.checked_add(u64::from(value))
         });
         buf.advance(digits + lf + 1);
-        size.map(Some).ok_or(DecodeError::Chunk)
+        size.filter(|size| *size <= MAX_CHUNK).map(Some).ok_or(DecodeError::Chunk)
     }
 
     /// Judges a chunk extension and gives the new total.
@@ -221,6 +227,39 @@ impl BodyDecoder {
     }
 }
 
+/// Whether a chunk extension is well formed (RFC 9112 section 7.1.1): `;name`, `;name=token` and `;name="text"`, with blanks between them.
+fn is_extension(mut rest: &[u8]) -> bool {
+    fn token(rest: &[u8]) -> Option<&[u8]> {
+        let end = rest.iter().position(|b| !header_lines::is_token(*b)).unwrap_or(rest.len());
+        rest.get(end..).filter(|_| end > 0)
+    }
+    fn quoted(rest: &[u8]) -> Option<&[u8]> {
+        let mut bytes = rest.iter().enumerate();
+        while let Some((at, byte)) = bytes.next() {
+            match byte {
+                b'"' => return rest.get(at + 1..),
+                b'\\' => drop(bytes.next()?),
+                _ => {}
+            }
+        }
+        None
+    }
+    loop {
+        rest = rest.trim_ascii_start();
+        let Some(after) = rest.strip_prefix(b";") else { return rest.is_empty() };
+        let Some(after) = token(after.trim_ascii_start()) else { return false };
+        rest = after.trim_ascii_start();
+        let Some(value) = rest.strip_prefix(b"=") else { continue };
+        let value = value.trim_ascii_start();
+        let after = match value.strip_prefix(b"\"") {
+            Some(text) => quoted(text),
+            None => token(value),
+        };
+        let Some(after) = after else { return false };
+        rest = after;
+    }
+}
+
 fn take(buf: &mut BytesMut, left: u64) -> (Bytes, u64) {
     let n = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
     let taken = u64::try_from(n).unwrap_or(u64::MAX);
@@ -237,46 +276,41 @@ pub fn trailing(mut trailers: HeaderMap, direction: Direction) -> HeaderMap {
     trailers
 }
 
-/// Fields that frame, route, authenticate or steer a message have no place behind it (RFC 9110 section 6.5.1).
+/// Fields that frame, route, authenticate or steer a message have no place behind it (RFC 9110 section 6.5.1), nor do those that only a
+/// proxy may say, in whatever spelling they would be taken for the same.
 fn may_trail(name: &header::HeaderName, direction: Direction) -> bool {
+    if is_untrusted(name.as_str()) {
+        return false;
+    }
+    let canonical = name.as_str().replace('_', "-");
     let refused = matches!(
-        *name,
-        header::HOST
-            | header::CONTENT_LENGTH
-            | header::TRANSFER_ENCODING
-            | header::CONTENT_ENCODING
-            | header::CONTENT_TYPE
-            | header::CONTENT_RANGE
-            | header::COOKIE
-            | header::SET_COOKIE
-            | header::AUTHORIZATION
-            | header::PROXY_AUTHORIZATION
-            | header::PROXY_AUTHENTICATE
-            | header::WWW_AUTHENTICATE
-            | header::CONNECTION
-            | header::TE
-            | header::TRAILER
-            | header::UPGRADE
-            | header::EXPECT
-            | header::RANGE
-            | header::CACHE_CONTROL
-            | header::LOCATION
-            | header::REFRESH
-            | header::ORIGIN
-            | header::FORWARDED
+        &*canonical,
+        "host"
+            | "content-length"
+            | "transfer-encoding"
+            | "content-encoding"
+            | "content-type"
+            | "content-range"
+            | "cookie"
+            | "set-cookie"
+            | "authorization"
+            | "www-authenticate"
+            | "connection"
+            | "te"
+            | "trailer"
+            | "upgrade"
+            | "expect"
+            | "range"
+            | "cache-control"
+            | "location"
+            | "refresh"
+            | "referer"
+            | "origin"
+            | "forwarded"
+            | "clear-site-data"
+            | "strict-transport-security"
     );
-    let name = name.as_str();
-    let prefixed = [
-        "x-forwarded",
-        "x_forwarded",
-        "x-preview-",
-        "x-sandbox-",
-        "x-miosa-",
-        "sec-",
-        "proxy-",
-        "keep-alive",
-    ];
-    let request_only =
-        direction == Direction::Request && (name.starts_with("if-") || name == "x-real-ip");
-    !refused && !request_only && !prefixed.iter().any(|prefix| name.starts_with(prefix))
+    let prefixed = ["x-forwarded", "x-miosa-", "sec-", "proxy", "keep-alive"];
+    let request_only = direction == Direction::Request && canonical.starts_with("if-");
+    !refused && !request_only && !prefixed.iter().any(|prefix| canonical.starts_with(prefix))
 }

@@ -19,7 +19,7 @@ pub use body::{BodyDecoder, Decoded, Direction, trailing};
 pub use error::{DecodeError, RequestError, ResponseError};
 pub use glimpse::glimpse;
 pub use header_lines::HeaderScan;
-pub use request::{ParsedRequest, parse_request};
+pub use request::{MAX_METHOD, ParsedRequest, parse_request};
 pub use response::{ParsedResponse, parse_response};
 pub use write::{
     CHUNK_TAIL, ConnectionField, write_chunk_size, write_interim, write_last_chunk, write_request,

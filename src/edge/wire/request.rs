@@ -11,7 +11,9 @@ use crate::edge::headers::Headers;
 use crate::edge::message::{Framing, Minor, RequestParts};
 
 /// Room for the fields that are added on the way to a sandbox.
-const ADDED: usize = 6;
+const ADDED: usize = 7;
+/// The longest method, bytes. The longest that is registered has 18.
+pub const MAX_METHOD: usize = 64;
 
 /// A request whose headers are complete.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ pub fn parse_request(
         Ok(None) => return Ok(None),
         Err(error) => {
             scan.keep_glimpse(buf);
-            return Err(first_line_error(error.into(), scan));
+            return Err(first_line_error(error.into(), scan, buf));
         }
     };
     let lines = scan.take_lines();
@@ -71,10 +73,12 @@ fn read(section: &Bytes, mut lines: Lines, limits: &Limits) -> Result<ParsedRequ
     })
 }
 
-/// A first line that never ends is a matter of the target, not of the fields.
-fn first_line_error(error: RequestError, scan: &HeaderScan) -> RequestError {
+/// A first line that never ends is a matter of the target, not of the fields, or of a method that never ends.
+fn first_line_error(error: RequestError, scan: &HeaderScan, buf: &[u8]) -> RequestError {
+    let begins = || buf.get(..=MAX_METHOD).is_some_and(|start| start.contains(&b' '));
     match error {
-        RequestError::LineTooLong if scan.found() == 0 => RequestError::TargetTooLong,
+        RequestError::LineTooLong if scan.found() == 0 && begins() => RequestError::TargetTooLong,
+        RequestError::LineTooLong if scan.found() == 0 => RequestError::RequestLine,
         error => error,
     }
 }
@@ -96,7 +100,10 @@ fn request_line(
         .filter(|at| *at > method_end)
         .ok_or(RequestError::RequestLine)?;
     let method = line.get(..method_end).unwrap_or_default();
-    if method.is_empty() || !method.iter().all(|b| header_lines::is_token(*b)) {
+    if method.is_empty()
+        || method.len() > MAX_METHOD
+        || !method.iter().all(|b| header_lines::is_token(*b))
+    {
         return Err(RequestError::RequestLine);
     }
     let method = Method::from_bytes(method).map_err(|_| RequestError::RequestLine)?;

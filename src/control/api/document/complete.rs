@@ -4,6 +4,8 @@
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use crate::control::api::operations::METHODS;
+
 /// What a placeholder stands for, by the path up to it; and whether it is a UUID.
 const PLACES: &[(&str, &str, bool)] = &[
     ("/bulk/jobs/{id}", "The job's id.", true),
@@ -60,9 +62,6 @@ const SHARED: [(u16, &str, &str); 8] = [
     ),
 ];
 
-/// Methods of a path item; its other keys are no operations.
-pub(super) const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
-
 /// Every path with its operations completed.
 pub(super) fn paths(described: Map<String, Value>) -> Map<String, Value> {
     let complete = |(routed, mut item): (String, Value)| {
@@ -104,6 +103,9 @@ fn complete(path: &str, operation: &mut Map<String, Value>) {
     let mut parameters = places(path);
     let is_addressed = !parameters.is_empty();
     if let Some(Value::Array(declared)) = operation.remove("parameters") {
+        // A handler may describe a placeholder itself.
+        let name = |parameter: &Value| parameter.get("name").cloned();
+        parameters.retain(|place| declared.iter().all(|other| name(other) != name(place)));
         parameters.extend(declared);
     }
     parameters.iter_mut().for_each(never_null);

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Response, StatusCode, request};
 
 use crate::edge::headers::Headers;
 use crate::edge::message::{Framing, Minor, RequestParts, ResponseParts};
-use crate::edge::wire::{Limits, RequestError};
+use crate::edge::wire::{Limits, MAX_METHOD, RequestError};
 
 /// Bytes that a field counts besides its name and value (RFC 9113 section 6.5.2).
 const FIELD_OVERHEAD: usize = 32;
@@ -57,6 +57,9 @@ pub(super) fn read(
     limits: &Limits,
 ) -> Result<Request, Unfit> {
     let protocol = parts.extensions.get::<Protocol>().map(Protocol::as_str);
+    if parts.method.as_str().len() > MAX_METHOD {
+        return Err(RequestError::RequestLine.into());
+    }
     let target = target(parts, limits)?;
     let mut reading = Reading::default();
     reading.fields(&parts.headers, limits)?;

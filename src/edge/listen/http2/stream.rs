@@ -40,12 +40,8 @@ pub(super) async fn serve(
         Err(Unfit::Malformed) => return respond.send_reset(Reason::PROTOCOL_ERROR),
         Err(Unfit::Invalid(error)) => {
             let glimpse = parts::glimpse(&parts);
-            let refusal = visitor::refuse_glimpsed(
-                &worker,
-                (&line.peer, line.secure),
-                &error,
-                Some(&glimpse),
-            );
+            let refusal =
+                visitor::refuse_glimpsed(&worker, line.identity.unread(), &error, Some(&glimpse));
             let headers_only = parts.method == Method::HEAD;
             return respond_with(respond, refusal, headers_only, (&worker, settings)).await;
         }
