@@ -10,7 +10,7 @@ endpoints!([destroy_sandboxes], [get_job]);
 ///
 /// Starts a bulk job and returns its id; `GET /bulk/jobs/{id}` has its status. An empty filter is rejected unless `all` is sent with it.
 #[utoipa::path(post, path = "/bulk/sandboxes/destroy", security(("api_key" = ["sandboxes:write"])), request_body = shapes::BulkOrder,
-    responses((status = 200, body = shapes::Ordered), (status = 429, description = "`TOO_MANY_JOBS`: too many of the tenant's jobs are in progress")))]
+    responses((status = 200, body = shapes::Ordered), (status = 429, description = "`TOO_MANY_JOBS`: too many of the tenant's jobs are in progress. `rate_limit_exceeded`: as everywhere")))]
 async fn destroy_sandboxes(caller: Caller, mut fields: Fields) -> Shown {
     caller.must_be_unbound()?;
     let ids = fields.list_or_null("ids").flatten();

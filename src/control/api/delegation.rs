@@ -106,11 +106,19 @@ async fn list_scoped_tokens(caller: Caller, Query(query): Asked) -> Shown {
 }
 
 /// Revoke a user-scoped token.
-#[utoipa::path(delete, path = "/tokens/scoped/{id}", responses((status = 200, body = shapes::Revoked)))]
-async fn revoke_scoped_token(caller: Caller, Path(token): Path<String>) -> Shown {
+///
+/// With `?revoke_minted=true`, the preview tokens and share links that it created are revoked as well.
+#[utoipa::path(delete, path = "/tokens/scoped/{id}", params(shapes::RevocationQuery), responses((status = 200, body = shapes::Revoked)))]
+async fn revoke_scoped_token(
+    caller: Caller,
+    Path(token): Path<String>,
+    Query(query): Asked,
+) -> Shown {
+    let with_minted = api_keys::revokes_minted(&query)?;
     caller.must_be_unbound()?;
     let (token, minted_by) = (id(&token, "token")?, minted_by(&caller));
     caller.state.store.revoke_scoped_token(caller.tenant, minted_by, token).await?;
+    api_keys::revoke_minted(&caller, &token.to_string(), with_minted).await?;
     Ok(Json(json!({ "revoked": true })))
 }
 

@@ -76,14 +76,14 @@ pub(super) fn preview_domain(
         match &report {
             Some(report) => Told {
                 records: vec![record(&report.bare, false), record(&report.sandbox, true)],
-                challenge: record(&report.proof, false),
+                challenge: record(&report.proof, domain.record.must_prove),
             },
             None => Told {
                 records: vec![
                     unasked("CNAME", &short, target, false),
                     unasked("CNAME", &below, target, true),
                 ],
-                challenge: unasked_challenge(name, tenant),
+                challenge: unasked_challenge(name, tenant, domain.record.must_prove),
             },
         }
     };
@@ -110,11 +110,11 @@ pub(super) fn exact(state: &ApiState, exact: &ExactDomain) -> Object {
     let told = match &report {
         Some(report) => Told {
             records: vec![record(&report.host, true)],
-            challenge: record(&report.proof, false),
+            challenge: record(&report.proof, exact.record.must_prove),
         },
         None => Told {
             records: vec![unasked("CNAME", fqdn, target, true)],
-            challenge: unasked_challenge(fqdn, exact.tenant),
+            challenge: unasked_challenge(fqdn, exact.tenant, exact.record.must_prove),
         },
     };
     shapes::CustomDomain::of(exact, target, status, told)
@@ -144,7 +144,7 @@ fn unasked(kind: &str, name: &str, value: &str, required: bool) -> Object {
     DnsRecord::of(&record, required, "pending")
 }
 
-fn unasked_challenge(name: &str, tenant: TenantId) -> Object {
+fn unasked_challenge(name: &str, tenant: TenantId, required: bool) -> Object {
     let value = dns::challenge(&tenant.to_string());
-    unasked("TXT", &dns::challenge_name(name), &value, false)
+    unasked("TXT", &dns::challenge_name(name), &value, required)
 }

@@ -10,6 +10,7 @@ use axum::response::sse::{self, Sse};
 use futures_util::Stream;
 use tokio::time::Instant;
 
+use super::fairness::OpenStream;
 use super::prelude::*;
 use crate::control::events::Listener;
 use crate::control::webhooks::envelope;
@@ -100,7 +101,8 @@ async fn stream(
     let filter = EventFilter::list(query.get("types").map(String::as_str).unwrap_or_default());
     let last = last_event(query, headers)?;
     let listener = caller.state.feed.listen(caller.tenant, last).await?;
-    let open = Open { caller, listener, scope, filter, checked: Instant::now() };
+    let place = caller.stream()?;
+    let open = Open { _place: place, caller, listener, scope, filter, checked: Instant::now() };
     // The first comment carries the headers of the response to whoever waits for it.
     let hello = futures_util::stream::iter([Ok(sse::Event::default().comment("listening"))]);
     let events = futures_util::stream::unfold(open, |mut open| async move {
@@ -125,6 +127,7 @@ fn last_event(
 
 /// An open stream.
 struct Open {
+    _place: OpenStream,
     caller: Caller,
     listener: Listener,
     scope: Scope,

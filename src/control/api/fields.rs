@@ -99,6 +99,14 @@ impl Fields {
         }
     }
 
+    /// Leaves the fields of these names; gives the others.
+    pub(super) fn keep(&mut self, names: &[&str]) -> Map<String, Value> {
+        let all = std::mem::take(&mut self.map);
+        let (kept, others) = all.into_iter().partition(|(name, _)| names.contains(&name.as_str()));
+        self.map = kept;
+        others
+    }
+
     /// Reads an object within, if it was sent. Its errors are the field's.
     pub(super) fn within<T>(
         &mut self,

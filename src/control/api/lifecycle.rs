@@ -87,7 +87,8 @@ fn show_env(env: &Map<String, Value>) -> Shown {
 #[utoipa::path(get, path = "/sandboxes/{id}/env", security(("api_key" = ["env:read", "sandboxes:write"])), responses((status = 200, body = shapes::EnvData)))]
 async fn list_sandbox_env(caller: Caller, Path(path): Path<String>) -> Shown {
     // Whoever may write it is shown it as well.
-    show_env(&caller.sandbox(&path).await?.attributes.env)
+    let sandbox = caller.sandbox(&path).await?;
+    show_env(&caller.state.store.open_env(sandbox.id, &sandbox.attributes.env)?)
 }
 
 /// Set environment variables.
@@ -120,13 +121,15 @@ async fn change_env(
     change: impl FnOnce(&mut Map<String, Value>),
 ) -> Shown {
     let before = caller.sandbox(path).await?;
-    let mut attributes = before.attributes;
-    change(&mut attributes.env);
-    if json_length(&attributes.env) > MAX_OBJECT {
+    let (store, mut attributes) = (&caller.state.store, before.attributes);
+    let mut env = store.open_env(before.id, &attributes.env)?;
+    change(&mut env);
+    if json_length(&env) > MAX_OBJECT {
         return Err(Problem::field("vars", "must be at most 64 KiB in all"));
     }
-    let shown = show_env(&attributes.env)?;
+    let shown = show_env(&env)?;
+    attributes.env = store.seal_env(before.id, &env)?;
     let patch = SandboxPatch { attributes: Some(attributes), ..SandboxPatch::default() };
-    caller.state.store.update_sandbox(caller.tenant, before.id, patch).await?;
+    store.update_sandbox(caller.tenant, before.id, patch).await?;
     Ok(shown)
 }

@@ -22,6 +22,7 @@ mod domain_record;
 mod embed;
 mod endpoints;
 mod events;
+mod fairness;
 mod fields;
 mod filter;
 mod front;
@@ -57,6 +58,7 @@ mod workspaces;
 mod zones;
 
 pub use document::openapi;
+pub use fairness::{Fairness, Shares};
 pub use minting::{Minted, TokenOrder, mint as mint_preview_token};
 pub use problem::Problem;
 pub use settings::{ApiSettings, ApiState};

@@ -25,6 +25,8 @@ pub(super) type Operations = HashMap<String, Operation>;
 pub(super) struct Operation {
     /// The scopes of which a caller needs one. Without any every key will do; `None` lets nobody in.
     pub(super) scopes: Option<Vec<KeyScope>>,
+    /// Whether it responds with a stream of events; such operations, and no others, take tickets.
+    pub(super) streams: bool,
     pub(super) body: Rule,
 }
 
@@ -66,7 +68,8 @@ pub(super) fn of(document: &Value) -> Operations {
             if let Some(schema) = schema {
                 body.gather(schema, document, DEEPEST);
             }
-            let operation = Operation { scopes: scopes(said), body };
+            let streams = said.pointer("/responses/200/content/text~1event-stream").is_some();
+            let operation = Operation { scopes: scopes(said), streams, body };
             all.insert(format!("{} {path}", method.to_uppercase()), operation);
         }
     }

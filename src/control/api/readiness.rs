@@ -34,7 +34,9 @@ async fn stream_readiness(
     Path(path): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let sandbox = caller.sandbox(&path).await?;
+    let place = caller.stream()?;
     let events = futures_util::stream::once(async move {
+        let _place = place;
         let sandbox = wait(&caller.state, sandbox.clone(), STREAM).await.unwrap_or(sandbox);
         let name = if sandbox.is_ready() { "ready" } else { "timeout" };
         Ok(Event::default()

@@ -26,6 +26,9 @@ const SIZES: [(&str, u32, u32, u32); 5] = [
     ("xl", 16, 32_768, 81_920),
 ];
 
+/// vCPUs, memory (MiB) and disk (MiB) of the largest named size.
+pub(super) const LARGEST: (u32, u32, u32) = (16, 32_768, 81_920);
+
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     let for_tags = [
         ("/sandboxes/{id}", "/sandboxes/{id}/tags"),
@@ -46,7 +49,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 #[utoipa::path(post, path = "/sandboxes", security(("api_key" = ["sandboxes:create", "sandboxes:write"])), params(shapes::WaitQuery, shapes::IdempotencyHeader), request_body = shapes::SandboxOrder,
     responses((status = 201, body = shapes::SandboxData), (status = 402, description = "`QUOTA_EXCEEDED`: the end user has spent its credit of this month"),
     (status = 403, description = "`QUOTA_EXCEEDED`: the end user would exceed a quota; `details` says which. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
-    (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone. `IDEMPOTENCY_PAYLOAD_MISMATCH`: the key came with another body before")))]
+    (status = 404, description = "`NOT_FOUND`: what this `Idempotency-Key` created is no longer the caller's"),
+    (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone, or another tenant had it until lately. `IDEMPOTENCY_PAYLOAD_MISMATCH`: the key came with another body before")))]
 async fn create_sandbox(
     caller: Caller,
     Query(query): Asked,
@@ -54,11 +58,14 @@ async fn create_sandbox(
     mut fields: Fields,
 ) -> Made {
     let idempotency = idempotency(&caller, &headers, &fields)?;
+    caller.confine_order(&mut fields)?;
     let patience = readiness::patience(&query)?;
+    let _waiting = patience.map(|_| caller.stream()).transpose()?;
     let mut attributes = Attributes::default();
     workspaces::place(&caller.state, caller.tenant, &mut fields, &mut attributes).await?;
-    let mut new = draft(&mut fields, &caller.state.settings, attributes)?;
-    caller.confine_new(&mut new)?;
+    let mut new = draft(&mut fields, &caller.state, attributes)?;
+    caller.assign(&mut new);
+    caller.confine_size(&new.attributes)?;
     let user = new.external_user_id.as_deref();
     credits::judge(&caller, user, idempotency.as_ref()).await?;
     let created = caller.state.store.create_sandbox(caller.tenant, new, idempotency).await?;
@@ -66,6 +73,10 @@ async fn create_sandbox(
         Created::Fresh(sandbox, version) => {
             caller.reached(version).await?;
             sandbox
+        }
+        // Made by this caller, and taken away from it since.
+        Created::Replayed(sandbox) if !caller.sees(&sandbox) => {
+            return Err(Problem::not_found("sandbox"));
         }
         Created::Replayed(sandbox) => sandbox,
     };
@@ -94,20 +105,20 @@ fn idempotency(
 
 fn draft(
     fields: &mut Fields,
-    settings: &ApiSettings,
+    state: &ApiState,
     mut attributes: Attributes,
 ) -> Result<NewSandbox, Problem> {
+    let settings = &state.settings;
     attributes.template_id = "miosa-sandbox".into();
     read_attributes(fields, &mut attributes);
-    if fields.has("env") {
-        attributes.env = fields.free("env").unwrap_or_default();
-    }
+    let (id, env) = (SandboxId::new(), fields.free("env").unwrap_or_default());
+    attributes.env = state.store.seal_env(id, &env)?;
     let upstream = read_upstream(fields, settings).flatten();
     let driver = if upstream.is_some() { Driver::Register } else { settings.default_driver };
     let running = upstream.is_some() || !driver.needs_address();
     let new = NewSandbox {
-        id: SandboxId::new(),
-        slug: slug(fields),
+        id,
+        slug: slug(fields, settings),
         name: fields.text("name").flatten(),
         state: if running { SandboxState::Running } else { SandboxState::Creating },
         driver,
@@ -125,11 +136,15 @@ fn draft(
     Ok(new)
 }
 
-fn slug(fields: &mut Fields) -> Option<Slug> {
+fn slug(fields: &mut Fields, settings: &ApiSettings) -> Option<Slug> {
     let text = fields
         .get("slug", "must be a string", |value| value.as_str().map(str::to_owned))
         .flatten()?;
     match Slug::parse(&text) {
+        Ok(_) if settings.reserved_slugs.contains(&text) => {
+            fields.error("slug", "is reserved");
+            None
+        }
         Ok(slug) => Some(slug),
         Err(error) => {
             fields.error("slug", &error.to_string());
@@ -214,9 +229,10 @@ async fn get_sandbox_by_name(caller: Caller, Path(name): Path<String>) -> Shown 
 #[utoipa::path(patch, path = "/sandboxes/{id}", security(("api_key" = ["sandboxes:write"])), request_body = shapes::SandboxChange,
     responses((status = 200, body = shapes::SandboxData),
     (status = 403, description = "`QUOTA_EXCEEDED`: the end user would exceed a quota; `details` says which. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
-    (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone")))]
+    (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone, or another tenant had it until lately")))]
 async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fields) -> Shown {
     let before = caller.live(&path).await?;
+    caller.confine_change(&before, &mut fields)?;
     let mut attributes = before.attributes.clone();
     workspaces::place(&caller.state, caller.tenant, &mut fields, &mut attributes).await?;
     read_attributes(&mut fields, &mut attributes);
@@ -240,7 +256,7 @@ async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fi
         _ => None,
     };
     let patch = SandboxPatch {
-        slug: slug(&mut fields),
+        slug: slug(&mut fields, &caller.state.settings),
         name: fields.text("name"),
         // A sandbox that gets its address runs; one that loses it is being made again.
         state: match &upstream {
@@ -260,7 +276,9 @@ async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fi
         attributes: (attributes != before.attributes).then_some(attributes),
     };
     fields.finish()?;
-    caller.confine_patch(&before, &patch)?;
+    if let Some(attributes) = &patch.attributes {
+        caller.confine_size(attributes)?;
+    }
     let (sandbox, version) =
         caller.state.store.update_sandbox(caller.tenant, before.id, patch).await?;
     caller.reached(version).await?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::fairness::{Fairness, Shares};
 use super::tickets::Tickets;
 use crate::base::clock::Clock;
 use crate::control::events::EventFeed;
@@ -34,6 +35,8 @@ pub struct ApiState {
     pub verifier: Verifier,
     /// Tickets for streams that have not been used yet.
     pub tickets: Arc<Tickets>,
+    /// What each caller has spent of what it may ask for.
+    pub fairness: Arc<Fairness>,
     /// The settings.
     pub settings: Arc<ApiSettings>,
     /// How far the counts of usage go.
@@ -58,6 +61,8 @@ pub struct ApiSettings {
     pub platform_zone: String,
     /// The platform's own names: no tenant registers them, or what is above or below them.
     pub own_names: Vec<String>,
+    /// Slugs that nobody gets.
+    pub reserved_slugs: Vec<String>,
     /// The scheme in links.
     pub public_scheme: &'static str,
     /// The port in links; left out when it is the scheme's own.
@@ -72,6 +77,8 @@ pub struct ApiSettings {
     pub prices: Prices,
     /// Origins whose pages may call the API, beside those that tenants name.
     pub allowed_origins: Vec<String>,
+    /// What each caller may ask for.
+    pub shares: Shares,
     /// Whether an upstream may be dialled, as far as that can be said before a name is resolved.
     pub permits_upstream: Arc<dyn Fn(&Upstream) -> bool + Send + Sync>,
 }
@@ -83,6 +90,7 @@ impl Default for ApiSettings {
             default_port: 3000,
             platform_zone: "sandbox.localhost".into(),
             own_names: Vec::new(),
+            reserved_slugs: Vec::new(),
             public_scheme: "http",
             public_port: 80,
             token_max_ttl: 86_400,
@@ -90,6 +98,7 @@ impl Default for ApiSettings {
             default_visibility: Visibility::Public,
             prices: Prices::default(),
             allowed_origins: Vec::new(),
+            shares: Shares::default(),
             permits_upstream: Arc::new(|_| true),
         }
     }

@@ -8,7 +8,7 @@ use super::prelude::*;
 use super::zones::Zones;
 use crate::control::store::NewShare;
 use crate::model::token::{PREVIEW_SHARE_PREFIX, SHARE_PREFIX, share_hash};
-use crate::model::{PreviewId, Sandbox, Share, TokenScope};
+use crate::model::{KeyScope, PreviewId, Sandbox, Share, TokenScope};
 
 /// Characters of a token that may be shown again.
 const SHOWN: usize = 12;
@@ -41,12 +41,27 @@ struct Order {
     expires_at: Option<Timestamp>,
 }
 
+/// Refuses one link too many: each is kept by every worker until it ends.
+async fn bounded(caller: &Caller, sandbox: &Sandbox) -> Result<(), Problem> {
+    caller.mints()?;
+    let most = caller.state.settings.shares.sandbox_shares;
+    let used = caller.state.store.count_open_shares(sandbox.id).await?;
+    if most == 0 || used < most {
+        return Ok(());
+    }
+    let details = [("quota", json!("shares")), ("limit", json!(most)), ("used", json!(used))];
+    let message = "This sandbox has the maximum number of open share links; revoke some first.";
+    Err(Problem::new(StatusCode::FORBIDDEN, "QUOTA_EXCEEDED", message)
+        .with_details(details.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()))
+}
+
 /// Makes a share, and the link itself.
 async fn make(
     caller: &Caller,
     sandbox: &Sandbox,
     order: Order,
 ) -> Result<(Share, Option<String>), Problem> {
+    bounded(caller, sandbox).await?;
     // Its prefix says what it is, the rest is random.
     let token = keys::secret(order.kind)?;
     let hash =
@@ -91,13 +106,18 @@ async fn create_share(caller: Caller, Path(path): Path<String>, mut fields: Fiel
 
 /// List active share links.
 ///
-/// Those of its published ports as well, newest first.
+/// Those of its published ports as well, newest first. The links themselves are shown to keys with `previews:write`.
 #[utoipa::path(get, path = "/sandboxes/{id}/shares", security(("api_key" = ["previews:read", "previews:write"])), responses((status = 200, body = shapes::ShareList)))]
 async fn list_shares(caller: Caller, Path(path): Path<String>) -> Shown {
     let sandbox = caller.sandbox(&path).await?;
     let zones = Zones::of_tenant(&caller.state, caller.tenant).await?;
     let shares = caller.state.store.shares(caller.tenant, sandbox.id).await?;
-    let show = |share: &Share| shapes::Share::of(share, link(&zones, &sandbox, share));
+    // Who may make links is shown them; who may only read is told that they exist.
+    let shows = caller.needs(&[KeyScope::PreviewsWrite]).is_ok();
+    let show = |share: &Share| {
+        let link = link(&zones, &sandbox, share).filter(|_| shows);
+        shapes::Share::of(share, link)
+    };
     list(shares.iter().map(show))
 }
 

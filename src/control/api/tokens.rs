@@ -27,6 +27,7 @@ async fn create_preview_token(
     let scope = fields.scope()?;
     let url_port = port.unwrap_or(sandbox.default_port);
     let order = TokenOrder { expires_in, scope, port, url_port };
+    caller.mints()?;
     let minted = mint(&caller.state, &sandbox, order).await?;
     Ok(Json(shapes::MintedToken::of(&minted, expires_in).into()))
 }

@@ -6,7 +6,9 @@ use super::keys;
 use super::prelude::*;
 use crate::control::store::{NewWebhook, WebhookPatch};
 use crate::control::webhooks::{header_error, our_headers};
-use crate::model::{EventFilter, EventType, UnknownEvent, Webhook, WebhookSecret, WebhookState};
+use crate::model::{
+    EventFilter, EventType, KeyScope, UnknownEvent, Webhook, WebhookSecret, WebhookState,
+};
 
 /// Further header fields, and the longest value.
 const HEADERS: (usize, usize) = (20, 1024);
@@ -28,20 +30,34 @@ pub(super) async fn find(caller: &Caller, named: &str) -> Result<Webhook, Proble
     webhook.map_err(missing("webhook"))
 }
 
+/// A webhook as a caller may see it. Values of headers, and the path of a URL, are often passwords: who may change them is shown them, and
+/// who may only read is told their names, and the host.
+fn shown_to(caller: &Caller, mut webhook: Webhook) -> Webhook {
+    if caller.needs(&[KeyScope::TenantWrite]).is_err() {
+        webhook.headers.values_mut().for_each(|value| *value = Value::Null);
+        let host = webhook.url.split_inclusive('/').take(3).collect::<String>();
+        if host.len() < webhook.url.len() {
+            webhook.url = format!("{host}…");
+        }
+    }
+    webhook
+}
+
 /// List webhooks.
 ///
-/// Without their secrets.
+/// Without their secrets. To keys without `tenant:write`, `url` ends after the host, and the values of `headers` are null.
 #[utoipa::path(get, path = "/webhooks", security(("api_key" = ["tenant:read"])), responses((status = 200, body = shapes::WebhookList)))]
 async fn list_webhooks(caller: Caller) -> Shown {
-    list(caller.state.store.webhooks(caller.tenant).await?.iter().map(shapes::Webhook::of))
+    let webhooks = caller.state.store.webhooks(caller.tenant).await?;
+    list(webhooks.into_iter().map(|webhook| shapes::Webhook::of(&shown_to(&caller, webhook))))
 }
 
 /// Get a webhook.
 ///
-/// Without its secret.
+/// Without its secret. To keys without `tenant:write`, `url` ends after the host, and the values of `headers` are null.
 #[utoipa::path(get, path = "/webhooks/{id}", security(("api_key" = ["tenant:read"])), responses((status = 200, body = shapes::WebhookData)))]
 async fn get_webhook(caller: Caller, Path(id): Path<String>) -> Shown {
-    data(shapes::Webhook::of(&find(&caller, &id).await?))
+    data(shapes::Webhook::of(&shown_to(&caller, find(&caller, &id).await?)))
 }
 
 /// What may be sent about a webhook, new or known.

@@ -109,7 +109,7 @@ impl Store {
             let mut tx = self.begin().await?;
             let done = sqlx::query(sql).bind(tenant.to_string()).bind(ROWS).execute(&mut *tx).await;
             if done.map_err(StoreError::Database)?.rows_affected() > 0 {
-                tx.commit().await.map_err(StoreError::Database)?;
+                self.end(tx).await?;
                 return Ok(Emptied::Going);
             }
         }

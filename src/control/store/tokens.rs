@@ -30,13 +30,14 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         live(&mut tx, tenant, token.sandbox).await?;
-        sqlx::query("INSERT INTO tokens VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL)")
+        sqlx::query("INSERT INTO tokens (id, sandbox, port, scope, created_at, expires_at, minted_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
             .bind(token.id.to_string())
             .bind(token.sandbox.to_string())
             .bind(token.port)
             .bind(enum_name(&token.scope))
             .bind(millis(token.created_at))
             .bind(millis(token.expires_at))
+            .bind(self.minter())
             .execute(&mut *tx)
             .await
             .map_err(StoreError::Database)?;

@@ -31,7 +31,7 @@ const PLACES: &[(&str, &str, bool)] = &[
 ];
 
 /// Errors that follow from the shape of an operation: status, name, and what is said about it.
-const SHARED: [(u16, &str, &str); 7] = [
+const SHARED: [(u16, &str, &str); 8] = [
     (
         400,
         "BadRequest",
@@ -51,9 +51,14 @@ const SHARED: [(u16, &str, &str); 7] = [
     (413, "TooLarge", "`TOO_LARGE`: the body is larger than 1 MiB."),
     (422, "Invalid", "`VALIDATION_ERROR`: every field that cannot be taken is named in `details`."),
     (
+        429,
+        "TooMany",
+        "`rate_limit_exceeded`: the caller, its tenant or its address has used up its share.",
+    ),
+    (
         503,
         "Unavailable",
-        "`UNAVAILABLE`: the store cannot be reached, or the change is safe and not in effect yet.",
+        "`UNAVAILABLE`: the store cannot be reached or written, or the change is safe and not in effect yet.",
     ),
 ];
 

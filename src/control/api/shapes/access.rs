@@ -134,6 +134,12 @@ shapes! {
         limit: Option<u32> [minimum = 1, maximum = 1000],
     }
 
+    /// How a key or token is to be revoked.
+    in Query RevocationQuery {
+        /// Whether the preview tokens and share links that it created end with it.
+        revoke_minted: Option<bool>,
+    }
+
     /// What a key for one end user is to be.
     #[schema(examples(json!({"external_user_id": "user-17", "scopes": ["sandboxes:read"], "label": "phone"})))]
     ScopedKeyOrder {

@@ -173,7 +173,7 @@ shapes! {
         upstream: Option<Upstream>,
         size: Option<Size>,
         /// Overrides the size's.
-        cpu_count: Option<u32> [minimum = 1, maximum = 16777216],
+        cpu_count: Option<u32> [minimum = 1, maximum = 1024],
         /// MiB; overrides the size's.
         memory_mb: Option<u32> [minimum = 1, maximum = 16777216],
         /// MiB; overrides the size's.

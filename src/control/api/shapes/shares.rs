@@ -31,7 +31,7 @@ shapes! {
     /// A share link.
     Share(share: &model::Share, link: Option<String>) {
         id: Uuid = share.id => share_id,
-        /// The link.
+        /// The link; null for a key without `previews:write`.
         share_url: Option<String> [examples("https://3000-brand.sandbox.example.com/?ms=ms_Q")] = link => url,
         /// The first characters of its token.
         token_prefix: String = share.prefix,
