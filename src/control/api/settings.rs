@@ -15,6 +15,9 @@ use crate::control::webhooks::Sender;
 use crate::model::{Driver, Links, Upstream, Visibility};
 use crate::routing::Routes;
 
+/// Whether an upstream may be dialled.
+pub type Permits = Arc<dyn Fn(&Upstream) -> bool + Send + Sync>;
+
 /// What the handlers share.
 #[derive(Clone, Debug)]
 pub struct ApiState {
@@ -79,7 +82,7 @@ pub struct ApiSettings {
     /// Origins whose pages may call the API, beside those that tenants name.
     pub allowed_origins: Vec<String>,
     /// Whether an upstream may be dialled, as far as that can be said before a name is resolved.
-    pub permits_upstream: Arc<dyn Fn(&Upstream) -> bool + Send + Sync>,
+    pub permits_upstream: Permits,
 }
 
 impl Default for ApiSettings {

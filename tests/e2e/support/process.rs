@@ -85,6 +85,11 @@ impl Process {
         Connection::open(host.parse().unwrap()).await.roundtrip(request).await
     }
 
+    /// The id of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn kill(mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
