@@ -40,6 +40,7 @@ fn route(sandbox: SandboxId, tenant: TenantId, slug: &str) -> Route {
         part_of: None,
         activity: None,
         taken: portico::routing::Taken::Nothing,
+        previous_holder: false,
     }
 }
 
