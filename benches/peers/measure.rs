@@ -1,6 +1,5 @@
 //! How the proxies are measured: what is read of them, and in which order they are asked.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use hdrhistogram::Histogram;
 use crate::field::Peer;
 use crate::load::drive::histogram;
 use crate::load::{Done, Drive};
+use crate::process::{resident, runtime};
 use crate::results::{Latency, Measured};
 use crate::scenarios::{CHANGES_A_SECOND, Kind, STREAMS, Scenario};
 use crate::work::Work;
@@ -62,11 +62,6 @@ pub struct Figures {
     pub busy: Vec<f64>,
     /// Route changes that were made in a second.
     pub changes: Vec<f64>,
-}
-
-/// A runtime for one round; what is left of the round ends with it.
-pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
 impl Entrant<'_> {
@@ -193,27 +188,4 @@ pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// CPU time that processes have spent, from the scheduler's own nanoseconds, over all their threads.
-pub fn cpu(pids: &[u32]) -> Duration {
-    let of_thread = |path: PathBuf| -> u64 {
-        let text = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
-        text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
-    };
-    let of_process = |pid: &u32| -> u64 {
-        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a process");
-        threads.map(|thread| of_thread(thread.expect("a thread").path())).sum()
-    };
-    Duration::from_nanos(pids.iter().map(of_process).sum())
-}
-
-/// Resident memory of processes, KiB.
-pub fn resident(pids: &[u32]) -> f64 {
-    let of_process = |pid: &u32| -> u32 {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-        let line = text.lines().find(|line| line.starts_with("VmRSS")).expect("VmRSS");
-        line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
-    };
-    pids.iter().map(|pid| f64::from(of_process(pid))).sum()
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::field::{Field, Peer, Setup};
 use crate::load::idle::{Held, Idle, Opener};
 use crate::load::{Ask, tls};
-use crate::measure::{Effort, number, resident, runtime};
+use crate::measure::{Effort, number};
+use crate::process::{resident, runtime, say};
 use crate::results::{Figure, Measured, Row, Target};
-use crate::run::say;
 
 /// Who is looked at. The relay is no measure for memory: it has no state but its buffers.
 const PEERS: &[&str] = &["nginx", "haproxy", "caddy", "pingora", "portico"];

@@ -1,13 +1,12 @@
 //! The order of things: which peers are started for which scenarios, and what becomes of what was measured.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
-use std::time::Instant;
 
-use crate::Arguments;
+use crate::arguments::Arguments;
 use crate::field::{self, Field, Setup};
 use crate::measure::{self, Effort, Entrant, Figures, median};
 use crate::memory;
+use crate::process::say;
 use crate::report;
 use crate::results::{Measured, Results, Row};
 use crate::scenarios::{
@@ -174,13 +173,6 @@ fn row(scenario: &Scenario, all: Vec<(&Entrant<'_>, Figures)>, effort: &Effort) 
         targets: scenario.targets.to_vec(),
         note: (!notes.is_empty()).then(|| notes.join(" ")),
     }
-}
-
-/// Says how far it has come, and after how long.
-pub fn say(what: &str) {
-    static START: OnceLock<Instant> = OnceLock::new();
-    let seconds = START.get_or_init(Instant::now).elapsed().as_secs();
-    eprintln!("[{seconds:4} s] {what}");
 }
 
 /// The medians in a line.

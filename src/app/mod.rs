@@ -109,6 +109,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
             config.data.display()
         )
     })?;
+    store.set_slug_quarantine(config.slug_quarantine);
     let routes = Arc::new(Routes::new(&config.zones));
     let follower = Follower::start(store.clone(), Arc::clone(&routes), clock.clone())
         .await
@@ -165,6 +166,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         drop(staying);
     });
     let progress = collector.progress();
+    tokio::spawn(store.clone().keep_trying(shutdown.watcher()));
     tokio::spawn(collector.run(store.clone(), Arc::clone(&metrics), shutdown.watcher()));
     let entrances = entrances(&config, previews, secure.zip(certificates.clone()));
     let (listening, heard) = watch::channel(reload::within_open_files(&config.listen));
@@ -197,13 +199,14 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         clock: clock.clone(),
         verifier,
         tickets: Arc::default(),
+        fairness: Arc::default(),
         settings: Arc::new(settings),
         usage: progress,
     };
     let told = Arc::clone(&metrics);
     webhooks::start(store.clone(), webhooks.clone(), told, clock.clone(), shutdown.watcher());
     let leaving = Arc::<AtomicBool>::default();
-    let issuance = Arc::new(Issuance::new(config.tls_hosts_per_domain));
+    let issuance = Arc::new(Issuance::new(reload::issuance(&config)));
     let operator_api = OperatorApi {
         store: state.store.clone(),
         routes: Arc::clone(&routes),
@@ -213,6 +216,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
     let admin_router = admin::router(AdminState {
         metrics,
         routes,
+        store: store.clone(),
         follower,
         issuance: Arc::clone(&issuance),
         clock,
@@ -236,8 +240,8 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         webhooks,
         issuance,
         state: state.clone(),
-        api: serve::serve(api_listener, router, control, shutdown.watcher()),
-        admin: serve::serve(admin_listener, admin_router, control, last.watcher()),
+        api: serve::serve((api_listener, true), router, control, shutdown.watcher()),
+        admin: serve::serve((admin_listener, false), admin_router, control, last.watcher()),
         delay: Drain::new(config.delay),
         drain: Drain::new(config.drain),
         memory,

@@ -13,7 +13,7 @@ use crate::base::clock::Clock;
 use crate::base::pressure;
 use crate::config::Config;
 use crate::control::api::{self, ApiSettings, ApiState};
-use crate::control::issuance::Issuance;
+use crate::control::issuance::{self, Issuance};
 use crate::control::lifecycle::WakeSettings;
 use crate::control::serve::Serving;
 use crate::control::store;
@@ -79,7 +79,8 @@ impl Levers {
         if let Some((certificates, tls)) = self.certificates.as_ref().zip(config.tls.as_ref()) {
             certificates.follow(tls.certificates.clone());
         }
-        self.issuance.set(config.tls_hosts_per_domain);
+        self.state.store.set_slug_quarantine(config.slug_quarantine);
+        self.issuance.set(issuance(&config));
         let state = ApiState { settings: Arc::new(settings), ..self.state.clone() };
         self.api.set_router(api::router(state));
         self.api.set(config.control);
@@ -152,6 +153,15 @@ pub(super) fn serving(config: &Config, public_port: u16) -> store::Serving {
     }
 }
 
+/// Which certificates may be had.
+pub(super) fn issuance(config: &Config) -> issuance::Settings {
+    issuance::Settings {
+        per_domain: config.tls_hosts_per_domain,
+        per_sandbox: config.tls_hosts_per_sandbox,
+        forbidden_ports: config.forbidden_ports.clone(),
+    }
+}
+
 /// What workers are told.
 pub(super) fn tuning(config: &Config, rules: &Arc<AddressRules>) -> Result<Tuning> {
     Ok(Tuning {
@@ -188,11 +198,13 @@ pub(super) fn api_settings(
         },
         platform_zone: zone.clone(),
         own_names: config.zones.iter().chain([&config.dns.target]).cloned().collect(),
+        reserved_slugs: config.reserved_slugs.clone(),
         public_scheme: config.public_scheme,
         public_port,
         default_visibility: config.default_visibility,
         prices: config.usage.prices,
         allowed_origins: config.allowed_origins.clone(),
+        shares: config.shares,
         default_port: config.dev.as_ref().and_then(|dev| dev.to).unwrap_or(defaults.default_port),
         permits_upstream: Arc::new(move |upstream| rules.permits_upstream(upstream)),
         ..defaults

@@ -2,6 +2,7 @@
 
 pub mod activity;
 pub mod clock;
+pub mod condition;
 pub mod failure;
 pub mod machine;
 pub mod owner;

@@ -17,10 +17,11 @@ use crate::cli::args::DevOptions;
 use crate::cli::place::NO_DIRECTORY;
 use crate::cli::{demo, keep};
 use crate::config::{
-    Config, Dev, FORBIDDEN_PORTS, Handover, TLS_HOSTS_PER_DOMAIN, TlsConfig, UsageConfig,
-    default_data_dir, default_workers, development, development_webhooks,
+    Config, Dev, FORBIDDEN_PORTS, Handover, SLUG_QUARANTINE, TLS_HOSTS_PER_DOMAIN,
+    TLS_HOSTS_PER_SANDBOX, TlsConfig, UsageConfig, default_data_dir, default_workers, development,
+    development_webhooks,
 };
-use crate::control::api::LinkOrder;
+use crate::control::api::{LinkOrder, Shares};
 use crate::control::lifecycle::WakeSettings;
 use crate::control::{dns, serve, verify};
 use crate::edge::{forward, limits, listen, tls};
@@ -127,12 +128,15 @@ pub(super) fn on_loopback(data: PathBuf, log: LogSettings, dev: Dev) -> Config {
         data,
         listen: listen::Settings::default(),
         control: serve::Settings::default(),
+        shares: Shares::default(),
         forward: forward::Settings::default(),
         limits: limits::Settings::default(),
         sandbox_authorities: None,
         warnings: Vec::new(),
         networks: AddressRules::default(),
         forbidden_ports: FORBIDDEN_PORTS.to_vec(),
+        reserved_slugs: Vec::new(),
+        slug_quarantine: SLUG_QUARANTINE,
         default_visibility: Visibility::Public,
         compute: None,
         wake: WakeSettings::default(),
@@ -141,6 +145,7 @@ pub(super) fn on_loopback(data: PathBuf, log: LogSettings, dev: Dev) -> Config {
         dns: dns::Settings::default(),
         verify: verify::Settings::default(),
         tls_hosts_per_domain: TLS_HOSTS_PER_DOMAIN,
+        tls_hosts_per_sandbox: TLS_HOSTS_PER_SANDBOX,
         delay: Duration::ZERO,
         drain: Duration::from_secs(5),
         memory: None,

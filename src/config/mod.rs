@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::telemetry::LogSettings;
+use crate::control::api::Shares;
 use crate::control::lifecycle::WakeSettings;
 use crate::control::usage::Prices;
 use crate::control::{compute as commands, dns, serve, verify};
@@ -48,6 +49,8 @@ pub struct Config {
     pub listen: listen::Settings,
     /// Limits of connections to the control API and the admin listener.
     pub control: serve::Settings,
+    /// What each caller of the control API may ask for.
+    pub shares: Shares,
     /// Deadlines towards sandboxes.
     pub forward: forward::Settings,
     /// What each preview may use at once.
@@ -58,6 +61,10 @@ pub struct Config {
     pub networks: AddressRules,
     /// Ports that are never previewed.
     pub forbidden_ports: Vec<u16>,
+    /// Slugs that nobody gets, beside those that mean something to the program.
+    pub reserved_slugs: Vec<String>,
+    /// For how long a slug in the platform's zones stays its tenant's after it was given back.
+    pub slug_quarantine: Duration,
     /// Visibility of a preview whose creator names none.
     pub default_visibility: Visibility,
     /// The commands that run sandboxes, if there are any.
@@ -74,6 +81,8 @@ pub struct Config {
     pub verify: verify::Settings,
     /// Hosts of one registered domain that may have new certificates within a week; 0 = no limit.
     pub tls_hosts_per_domain: usize,
+    /// Hosts of one sandbox that may have new certificates within a week; 0 = no limit.
+    pub tls_hosts_per_sandbox: usize,
     /// How long everything goes on as before once the end was asked for, so that load balancers hear of it first.
     pub delay: Duration,
     /// How long draining may take.
@@ -171,11 +180,76 @@ impl ConfigError {
 /// Ports whose services speak first or are abused through proxies; never previewed unless the operator says so.
 pub(crate) const FORBIDDEN_PORTS: [u16; 8] = [22, 23, 25, 465, 587, 3389, 5900, 6000];
 
+/// Names below a zone that people, browsers and mail servers take for the operator's own.
+pub(crate) const RESERVED_SLUGS: [&str; 56] = [
+    "abuse",
+    "account",
+    "accounts",
+    "admin",
+    "administrator",
+    "auth",
+    "autoconfig",
+    "autodiscover",
+    "billing",
+    "broadcasthost",
+    "cdn",
+    "console",
+    "dashboard",
+    "dns",
+    "email",
+    "ftp",
+    "help",
+    "hostmaster",
+    "id",
+    "imap",
+    "info",
+    "internal",
+    "isatap",
+    "localdomain",
+    "localhost",
+    "login",
+    "logout",
+    "mail",
+    "mta-sts",
+    "mx",
+    "noreply",
+    "ns",
+    "ns1",
+    "ns2",
+    "oauth",
+    "openid",
+    "operator",
+    "pay",
+    "payment",
+    "payments",
+    "pop",
+    "pop3",
+    "portal",
+    "portico",
+    "postmaster",
+    "register",
+    "root",
+    "secure",
+    "security",
+    "signin",
+    "signup",
+    "smtp",
+    "sso",
+    "webmail",
+    "webmaster",
+    "wpad",
+];
+
+/// For how long a slug stays its tenant's after it was given back: as long as links to it and what browsers keep of it are about.
+pub(crate) const SLUG_QUARANTINE: Duration = Duration::from_hours(90 * 24);
+
 /// The most data-plane threads that make sense to ask for.
 pub(crate) const MAX_WORKERS: usize = 1024;
 
 /// What certificate authorities give a registered domain within a week, if they are like the largest of them.
 pub(crate) const TLS_HOSTS_PER_DOMAIN: usize = 50;
+/// What one sandbox gets of it: enough for all the ports that people publish, and too few to use it up.
+pub(crate) const TLS_HOSTS_PER_SANDBOX: usize = 10;
 
 /// The default data directory: `portico` below the XDG data directory. None where neither that nor a home is known: a directory relative
 /// to wherever a command happens to run would be another one each time.

@@ -13,10 +13,12 @@ use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
 use crate::base::clock::Clock;
+use crate::base::condition::Standing;
 use crate::base::pressure::Pressure;
-use crate::base::telemetry::Metrics;
+use crate::base::telemetry::{self, Metrics};
 use crate::control::follow::Follower;
 use crate::control::issuance::{Issuance, Verdict};
+use crate::control::store::Store;
 use crate::routing::Routes;
 
 /// What those ask for who read the newer format of metrics.
@@ -29,6 +31,8 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     /// The tables.
     pub routes: Arc<Routes>,
+    /// The store, for how it is.
+    pub store: Store,
     /// The follower.
     pub follower: Follower,
     /// Which hosts may have certificates.
@@ -78,6 +82,7 @@ async fn metrics(State(state): State<AdminState>, headers: HeaderMap) -> Respons
     state.metrics.sandboxes.set(i64::try_from(state.routes.len()).unwrap_or(i64::MAX));
     state.metrics.routing_version.set(state.routes.version());
     state.metrics.routing_lag.set(state.follower.lag());
+    state.metrics.degraded.set(i64::try_from(troubles(&state).len()).unwrap_or(i64::MAX));
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let (rendered, kind) = if accept.is_some_and(|kinds| kinds.contains(OPEN_METRICS)) {
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -91,19 +96,35 @@ async fn metrics(State(state): State<AdminState>, headers: HeaderMap) -> Respons
     }
 }
 
+/// What does not work at the moment, beside what does.
+fn troubles(state: &AdminState) -> Vec<Standing> {
+    let mut troubles = state.store.troubles();
+    troubles.extend(telemetry::log_trouble());
+    troubles
+}
+
 /// Ready once the tables are complete: before that a visitor would be told "not yet" at best. No longer, once the end was asked for or
-/// memory is short: visitors are better sent elsewhere.
+/// memory is short: visitors are better sent elsewhere. Previews are served without the database and without the log, so whatever is
+/// wrong with these is told and takes no visitor away.
 async fn ready(State(state): State<AdminState>) -> Response {
     let why = if state.leaving.load(Ordering::Relaxed) {
-        "the process is shutting down\n"
+        Some("the process is shutting down\n")
     } else if !state.routes.is_complete() {
-        "the routing tables are not loaded yet\n"
+        Some("the routing tables are not loaded yet\n")
     } else if state.pressure.is_high() {
-        "memory is short (limits.memory): new work is rejected\n"
+        Some("memory is short (limits.memory): new work is rejected\n")
     } else {
-        return "ready\n".into_response();
+        None
     };
-    (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
+    if let Some(why) = why {
+        return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    }
+    let mut text = "ready\n".to_owned();
+    for trouble in troubles(&state) {
+        let (what, seconds) = (trouble.what, trouble.lasts().as_secs());
+        text += &format!("degraded for {seconds} s: {what}: {}\n", trouble.cause);
+    }
+    text.into_response()
 }
 
 /// Whether a front may have a certificate issued for a host.

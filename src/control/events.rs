@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::base::condition::warn_seldom;
 use crate::control::store::{Store, StoreError};
 use crate::model::{Event, EventId, TenantId};
 
@@ -72,7 +73,7 @@ async fn hand_out(
             () = tokio::time::sleep(POLL) => {}
         }
         if let Err(error) = catch_up(&store, &handed, &mut seq).await {
-            tracing::warn!(%error, "events cannot be read; event streams are delayed");
+            warn_seldom("events cannot be read; event streams are delayed", &error);
             tokio::time::sleep(POLL).await;
         }
     }

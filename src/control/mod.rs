@@ -10,6 +10,7 @@ pub mod follow;
 pub mod issuance;
 pub mod lifecycle;
 pub mod operator;
+mod seats;
 pub mod serve;
 pub mod store;
 pub mod tallies;

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,6 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
 use tower::ServiceExt as _;
 
+use super::seats::{Bounds, Refused, Seat, Seats};
+use crate::base::condition::warn_seldom;
 use crate::base::shutdown::{Stage, Watcher};
 
 /// How long responses may take to finish once the process drains.
@@ -33,6 +34,12 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nCont
     {\"ok\":false,\"error\":{\"code\":\"UNAVAILABLE\",\"message\":\"Too many connections.\",\"details\":{},\
 \"retryable\":true,\"retry_after_ms\":1000}}";
 
+/// What one more connection of an address is told that has its share.
+const SHARE_SPENT: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Type: application/json\r\n\
+    Content-Length: 154\r\nConnection: close\r\n\r\n\
+    {\"ok\":false,\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"Too many connections from this address.\",\
+\"details\":{},\"retryable\":true,\"retry_after_ms\":1000}}";
+
 /// Limits and deadlines of control connections. A zero duration or count means "no limit".
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -44,6 +51,10 @@ pub struct Settings {
     pub write: Duration,
     /// Connections to each of the listeners.
     pub connections: usize,
+    /// Connections of one address to each of them, those of keys not counted.
+    pub connections_per_address: usize,
+    /// Connections of one tenant's keys and tokens.
+    pub connections_per_tenant: usize,
 }
 
 impl Default for Settings {
@@ -53,6 +64,8 @@ impl Default for Settings {
             body: Duration::from_secs(30),
             write: Duration::from_secs(30),
             connections: 512,
+            connections_per_address: 128,
+            connections_per_tenant: 256,
         }
     }
 }
@@ -76,9 +89,9 @@ impl Serving {
     }
 }
 
-/// Serves a listener until the process drains.
+/// Serves a listener until the process drains. Where callers show keys, those who have shown none give way when all connections are taken.
 pub fn serve(
-    listener: TcpListener,
+    (listener, gives_way): (TcpListener, bool),
     router: Router,
     settings: Settings,
     watcher: Watcher,
@@ -91,59 +104,55 @@ pub fn serve(
     tokio::spawn(async move {
         let mut draining = watcher.clone();
         tokio::select! {
-            () = accept(&listener, &serving, &watcher) => {}
+            () = accept((&listener, gives_way), &serving, &watcher) => {}
             () = draining.reached(Stage::Draining) => {}
         }
     });
     given
 }
 
-/// A connection's place, given back when dropped.
-struct Seat(Arc<AtomicUsize>);
-
-impl Seat {
-    /// A place, if fewer than `most` are taken; 0 = no limit.
-    fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
-        let before = taken.fetch_add(1, Ordering::Relaxed);
-        let seat = Self(Arc::clone(taken));
-        (most == 0 || before < most).then_some(seat)
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-async fn accept(listener: &TcpListener, serving: &Serving, watcher: &Watcher) {
-    let taken = Arc::<AtomicUsize>::default();
+async fn accept((listener, gives_way): (&TcpListener, bool), serving: &Serving, watcher: &Watcher) {
+    let seats = Seats::default();
     loop {
         let (socket, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a control listener cannot accept connections at the moment");
+                warn_seldom("a control listener cannot accept connections at the moment", &error);
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 continue;
             }
         };
         let settings = **serving.settings.load();
-        let Some(seat) = Seat::take(&taken, settings.connections) else {
-            // As far as the kernel takes it at once: a flood must not cost more.
-            drop(socket.writable().await.and_then(|()| socket.try_write(FULL)));
-            continue;
+        let bounds = Bounds {
+            all: settings.connections,
+            per_address: settings.connections_per_address,
+            per_tenant: settings.connections_per_tenant,
+            gives_way,
+        };
+        let seat = match seats.take(peer.ip(), bounds) {
+            Ok(seat) => Arc::new(seat),
+            Err(refused) => {
+                let response = if refused == Refused::Full { FULL } else { SHARE_SPENT };
+                // As far as the kernel takes it at once: a flood must not cost more.
+                drop(socket.writable().await.and_then(|()| socket.try_write(response)));
+                continue;
+            }
         };
         let (router, watcher) = (Arc::clone(&serving.router), watcher.clone());
         tokio::spawn(async move {
-            connection((socket, peer), router, settings, watcher).await;
-            drop(seat);
+            let leaving = Arc::clone(&seat);
+            tokio::select! {
+                () = connection((socket, peer), (router, seat), settings, watcher) => {}
+                // Whoever has shown no key is told nothing: the place is somebody else's already.
+                () = leaving.must_leave() => {}
+            }
         });
     }
 }
 
 async fn connection(
     (socket, peer): (TcpStream, SocketAddr),
-    router: Arc<ArcSwap<Router>>,
+    (router, seat): (Arc<ArcSwap<Router>>, Arc<Seat>),
     settings: Settings,
     mut watcher: Watcher,
 ) {
@@ -158,6 +167,7 @@ async fn connection(
         let mut request = request.map(|body| Prompt::new(body, settings.body));
         // For the audit log.
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(Arc::clone(&seat));
         Router::clone(&router.load()).oneshot(request)
     });
     let serving = http1::Builder::new()

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use crate::base::condition::warn_seldom;
 use crate::control::store::Store;
 use crate::model::{ShareId, ShareTally};
 
@@ -45,7 +46,7 @@ async fn save(store: &Store, sums: &mut Tallies) {
     match store.add_share_tallies(sums).await {
         Ok(()) => sums.clear(),
         Err(error) => {
-            tracing::warn!(%error, "usage counts of share links cannot be written; retrying");
+            warn_seldom("usage counts of share links cannot be written; retrying", &error);
         }
     }
 }

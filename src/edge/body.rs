@@ -29,16 +29,31 @@ pub enum BodyError {
     Shutdown,
 }
 
-/// A streamed body that may be cut from outside. Whoever passes it on asks for the cut even while it takes no frames, because
-/// the other end takes none: a body that nobody reads would otherwise never learn that it is over.
-pub trait Cuttable: Body<Data = Bytes, Error = BodyError> {
-    /// Ready with the reason once the body has been cut.
-    fn poll_cut(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BodyError>;
+/// The next frame of a body.
+pub type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+
+/// A body that comes piece by piece, as [`Body`] has it.
+pub trait Streamed {
+    /// The next frame.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled;
+
+    /// Whether nothing more comes.
+    fn is_end_stream(&self) -> bool;
+
+    /// How much is left, as far as that is known.
+    fn size_hint(&self) -> SizeHint;
+
+    /// Ready with the reason once the body has been cut from outside. Whoever passes it on asks for the cut even while it takes no frames,
+    /// because the other end takes none: a body that nobody reads would otherwise never learn that it is over.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        let _ = cx;
+        Poll::Pending
+    }
 
     /// Moves bytes of a body that is still long into an empty pipe, and says how many. `None`: not this body, or not at this point;
     /// its frames are to be read.
     fn poll_pour(
-        self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
         pipe: &mut Pipe,
     ) -> Option<Poll<Result<usize, BodyError>>> {
@@ -47,37 +62,8 @@ pub trait Cuttable: Body<Data = Bytes, Error = BodyError> {
     }
 }
 
-/// What must be left of a body for [`Cuttable::poll_pour`]: less than this is copied sooner than moved.
+/// What must be left of a body for [`Streamed::poll_pour`]: less than this is copied sooner than moved.
 pub const POUR_FROM: u64 = 64 << 10;
-
-/// A body that only its own ends can end.
-struct Uncut<B>(B);
-
-impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Body for Uncut<B> {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.0).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
-}
-
-impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Cuttable for Uncut<B> {
-    fn poll_cut(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<BodyError> {
-        Poll::Pending
-    }
-}
 
 /// A body: nothing, a whole in memory, or a stream.
 #[derive(Default)]
@@ -88,29 +74,24 @@ pub enum Payload {
     /// A body already in memory.
     Full(Bytes),
     /// A body that comes piece by piece. Dropping it cancels the exchange behind it.
-    Stream(Pin<Box<dyn Cuttable>>),
+    Stream(Box<dyn Streamed>),
 }
 
 impl Payload {
-    /// Wraps any streaming body.
-    pub fn stream(body: impl Body<Data = Bytes, Error = BodyError> + Unpin + 'static) -> Self {
-        Self::Stream(Box::pin(Uncut(body)))
-    }
-
-    /// Wraps a streaming body that may be cut.
-    pub fn cuttable(body: impl Cuttable + 'static) -> Self {
-        Self::Stream(Box::pin(body))
+    /// Wraps a streaming body.
+    pub fn stream(body: impl Streamed + 'static) -> Self {
+        Self::Stream(Box::new(body))
     }
 
     /// Ready with the reason once the body has been cut.
     pub fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
         match self {
             Self::Empty | Self::Full(_) => Poll::Pending,
-            Self::Stream(body) => body.as_mut().poll_cut(cx),
+            Self::Stream(body) => body.poll_cut(cx),
         }
     }
 
-    /// Moves bytes of a long body into an empty pipe, where that can be done (see [`Cuttable::poll_pour`]).
+    /// Moves bytes of a long body into an empty pipe, where that can be done (see [`Streamed::poll_pour`]).
     pub fn poll_pour(
         &mut self,
         cx: &mut Context<'_>,
@@ -118,7 +99,7 @@ impl Payload {
     ) -> Option<Poll<Result<usize, BodyError>>> {
         match self {
             Self::Empty | Self::Full(_) => None,
-            Self::Stream(body) => body.as_mut().poll_pour(cx, pipe),
+            Self::Stream(body) => body.poll_pour(cx, pipe),
         }
     }
 
@@ -146,10 +127,7 @@ impl Body for Payload {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) => {
@@ -160,7 +138,7 @@ impl Body for Payload {
                 }
                 Poll::Ready(Some(Ok(Frame::data(whole))))
             }
-            Self::Stream(body) => body.as_mut().poll_frame(cx),
+            Self::Stream(body) => body.poll_frame(cx),
         }
     }
 

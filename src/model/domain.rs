@@ -125,6 +125,8 @@ pub struct Registration {
     pub standing: Standing,
     /// What the last check found, as whoever checks writes it.
     pub report: Option<serde_json::Value>,
+    /// Whether a TXT record must prove whose it is before it is verified: it, or a name above or below it, was somebody else's once.
+    pub must_prove: bool,
 }
 
 /// What one check of a name's DNS has come to.

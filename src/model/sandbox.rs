@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Blocked, Life, Profile, SandboxId, TenantId};
+use super::{Blocked, Life, Profile, SandboxId, SealedEnv, TenantId};
 use crate::model::host::Slug;
 
 /// Where a sandbox is in its life.
@@ -130,7 +130,7 @@ pub struct Attributes {
     /// The project it belongs to.
     pub project_id: Option<String>,
     /// Environment variables.
-    pub env: Map<String, Value>,
+    pub env: SealedEnv,
 }
 
 /// A sandbox as stored.

@@ -80,6 +80,8 @@ pub struct PartOf {
     pub project: Option<Box<str>>,
     /// The ports that the operator has taken down, where it is not all of them.
     pub taken_ports: Box<[u16]>,
+    /// See [`Route::changed_hands_at`].
+    pub changed_hands_at: Option<Timestamp>,
 }
 
 /// What the data plane needs to know of a sandbox. There may be a million: what few have is in a box.
@@ -164,6 +166,12 @@ impl Route {
     /// The project it belongs to.
     pub fn project(&self) -> Option<&str> {
         self.part_of.as_ref().and_then(|of| of.project.as_deref())
+    }
+
+    /// Since when its name, or the sandbox itself, is this holder's, having been somebody else's before: what a visitor's browser stored
+    /// for its hosts until then belongs to the one before.
+    pub fn changed_hands_at(&self) -> Option<Timestamp> {
+        self.part_of.as_ref().and_then(|of| of.changed_hands_at)
     }
 
     /// Whether the operator has taken a port of it down.

@@ -63,7 +63,10 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 async fn connections_beyond_the_cap_are_told_so_and_seats_come_back() {
     let portico = short().await;
     for (address, path) in both(&portico) {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        // Who shows a key keeps the connection.
+        let key = &portico.api.key;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n");
         let mut seated = Vec::new();
         for _ in 0..3 {
             let mut connection = Connection::open(address).await;

@@ -16,6 +16,7 @@
     reason = "helpers and tables of tests: a panic is how a test fails, and `pub` means for the other modules"
 )]
 
+mod control;
 mod edge;
 #[path = "../e2e/support/mod.rs"]
 #[allow(

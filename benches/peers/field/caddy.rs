@@ -9,8 +9,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::install;
+use super::peer::{Peer, Plan, To};
 use super::system::{free_port, local, pinned, wait_for};
-use super::{Peer, Plan, To, install};
 
 /// Starts Caddy, if it is there.
 pub fn start(plan: &Plan<'_>) -> Option<Peer> {

@@ -4,8 +4,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::all::Field;
+use super::churn::Churn;
 use super::client::{self, Response};
-use super::{Field, Peer, Setup};
+use super::install::prepare;
+use super::peer::{Peer, Setup};
+use crate::process::resident;
 
 /// What the origin responds with to `/small`.
 const SMALL: usize = 120;
@@ -36,6 +40,19 @@ impl fmt::Display for Asked {
             write!(f, " (WRONG: should be {}, {} bytes)", self.wanted.0, self.wanted.1)?;
         }
         Ok(())
+    }
+}
+
+impl Field {
+    /// Starts everything, and panics with what was wrong if a peer does not respond as it should.
+    pub fn start(setup: &Setup) -> Self {
+        let field = Self::start_unchecked(setup);
+        for peer in &field.peers {
+            for response in ask(peer, &field) {
+                assert!(response.is_right(), "{}: {response}", peer.name);
+            }
+        }
+        field
     }
 }
 
@@ -85,7 +102,7 @@ pub fn ask(peer: &Peer, field: &Field) -> Vec<Asked> {
 ///
 /// How many changes are made in a second counts with 2,000 sandboxes only: `HAProxy` goes through its whole map for each.
 pub fn check_all() -> bool {
-    for (name, version) in super::prepare() {
+    for (name, version) in prepare() {
         println!("{name} {version}");
     }
     let mut right = true;
@@ -94,7 +111,7 @@ pub fn check_all() -> bool {
         let field = Field::start_unchecked(&Setup { others, peers: &[], fresh_tokens });
         println!("{} idle connections can be held", field.holds);
         for peer in &field.peers {
-            let before = memory(peer);
+            let before = (resident(&peer.pids) / 1024.0).floor();
             let responses = ask(peer, &field);
             right &= responses.iter().all(Asked::is_right);
             let responses: Vec<String> = responses.iter().map(ToString::to_string).collect();
@@ -112,7 +129,7 @@ pub fn check_all() -> bool {
     right
 }
 
-fn churned(churn: &super::Churn) -> u64 {
+fn churned(churn: &Churn) -> u64 {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let changes = scope.spawn(|| churn.run(RATE, &stop));
@@ -120,14 +137,4 @@ fn churned(churn: &super::Churn) -> u64 {
         stop.store(true, Ordering::Relaxed);
         changes.join().expect("the changes")
     })
-}
-
-/// Resident memory, MiB.
-fn memory(peer: &Peer) -> u64 {
-    let of_process = |pid: &u32| -> u64 {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-        let line = text.lines().find(|line| line.starts_with("VmRSS")).expect("VmRSS");
-        line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
-    };
-    peer.pids.iter().map(of_process).sum::<u64>() / 1024
 }

@@ -9,7 +9,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::portico;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+
+use super::names::OTHER;
+
+/// Sandboxes, of those that are not asked for, that changes are about.
+pub const CHANGED: usize = 500;
 
 /// Changes that are written at once.
 const AT_ONCE: u32 = 10;
@@ -125,13 +130,13 @@ fn paced(rate: u32, stop: &AtomicBool, mut change: impl FnMut()) -> u64 {
 
 /// Writes what the store would write when another process moved sandboxes.
 fn write_store(store: &std::path::Path, rate: u32, stop: &AtomicBool) -> u64 {
-    let runtime = crate::measure::runtime();
+    let runtime = crate::process::runtime();
     let (pool, ids) = runtime.block_on(async {
-        let pool = portico::open(store).await;
+        let pool = open(store).await;
         let ids: Vec<String> =
             sqlx::query_scalar("SELECT id FROM sandboxes WHERE slug LIKE ?1 LIMIT ?2")
-                .bind(format!("{}%", portico::OTHER))
-                .bind(i64::try_from(super::CHANGED).expect("a number"))
+                .bind(format!("{OTHER}%"))
+                .bind(i64::try_from(CHANGED).expect("a number"))
                 .fetch_all(&pool)
                 .await
                 .expect("sandboxes");
@@ -152,4 +157,11 @@ fn write_store(store: &std::path::Path, rate: u32, stop: &AtomicBool) -> u64 {
     });
     runtime.block_on(pool.close());
     made
+}
+
+/// The store of a running Portico, for who changes it from outside.
+async fn open(store: &std::path::Path) -> sqlx::SqlitePool {
+    let options = SqliteConnectOptions::new().filename(store);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
+    pool.expect("the store")
 }

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Stdio;
 
+use super::churn::Churn;
+use super::peer::{Peer, Plan, To};
 use super::system::{fill, free_port, local, pinned, wait_for};
-use super::{Churn, Peer, Plan, To, install, tokens};
+use super::{install, tokens};
 
 /// Starts `HAProxy`, if it is there: with `tokens` as `haproxy-jwt`.
 pub fn start(plan: &Plan<'_>, verifies: bool, fresh_tokens: bool) -> Option<Peer> {

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::install;
+use super::names::Names;
+use super::peer::{Peer, Plan};
 use super::system::{fill, free_port, local, pinned, wait_for};
-use super::{Names, Peer, Plan, install};
 
 /// Starts nginx, if it is there.
 pub fn start(plan: &Plan<'_>) -> Option<Peer> {

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::churn::Churn;
+use super::install;
+use super::peer::{Peer, Plan, To};
 use super::system::{free_port, local, pinned, wait_for};
-use super::{Churn, Peer, Plan, To, install};
 
 /// Starts Pingora, if it has been built.
 pub fn start(plan: &Plan<'_>) -> Option<Peer> {

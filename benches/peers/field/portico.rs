@@ -6,12 +6,13 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
+use super::churn::Churn;
 use super::client::{self, Api};
+use super::install;
+use super::names::{Names, OTHER, PRIVATE, PUBLIC, Pages, TOKENS, host};
+use super::peer::{Peer, Setup};
 use super::system::{fill, first_line, free_port, local, pinned};
-use super::{Churn, Names, Pages, Peer, Setup, install};
 
-/// Tokens for scenarios where each request brings another.
-pub const TOKENS: usize = 9_000;
 /// Connections over which they are made.
 const MINTERS: usize = 8;
 /// How long they are valid, seconds.
@@ -19,18 +20,11 @@ const VALID: u64 = 24 * 3600;
 /// The store's file.
 pub const STORE: &str = "portico.db";
 
-/// The sandboxes besides those that are asked for are named with a number behind this.
-pub const OTHER: &str = "customer-site-";
-
-/// The slug of the sandbox with a published port, and of the one that takes a token.
-pub const PUBLIC: &str = "public";
-pub const PRIVATE: &str = "bench";
-
 /// Starts it, publishes, mints, and asks for the pages.
 pub fn start(directory: &Path, setup: &Setup, origin: u16) -> (Peer, Names) {
     let data = directory.join("data");
     let key = make_store(&data);
-    crate::measure::runtime().block_on(fill_store(&data, setup.others, origin));
+    crate::process::runtime().block_on(fill_store(&data, setup.others, origin));
     let [port, tls, api, admin] = std::array::from_fn(|_| free_port());
     let dead = free_port();
     let (certificate, private_key) = (data.join("tls/preview.pem"), data.join("tls/preview.key"));
@@ -73,11 +67,6 @@ pub fn start(directory: &Path, setup: &Setup, origin: u16) -> (Peer, Names) {
     };
     names.pages = pages(&peer, &names, &directory.join("pages"));
     (peer, names)
-}
-
-/// The host of a port of a sandbox.
-pub fn host(port: u16, slug: &str) -> String {
-    format!("{port}-{slug}.sandbox.localhost")
 }
 
 /// Makes a store by a first start in development mode, which also makes the certificates. Gives the API key.
@@ -182,11 +171,4 @@ fn pages(peer: &Peer, names: &Names, to: &Path) -> Pages {
         unauthorized: keep(401, &names.private, Some(&peer.bad_token())),
         directory: to.to_owned(),
     }
-}
-
-/// The store of a running Portico, for who changes it from outside.
-pub async fn open(store: &Path) -> sqlx::SqlitePool {
-    let options = SqliteConnectOptions::new().filename(store);
-    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
-    pool.expect("the store")
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use super::Peer;
+use super::peer::Peer;
 
 /// Files that a proxy needs open for 10,000 `WebSockets`, which are two each, and for all else.
 const FILES: u64 = 24_000;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::Value;
 
-use super::portico::{PRIVATE, TOKENS};
+use super::names::{PRIVATE, TOKENS};
 
 /// What tokens begin with.
 const PREFIX: &str = "mp_";

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::paced::{Pace, tick};
 use super::{BOUND, Lane};
-use crate::measure::cpu;
+use crate::process::cpu;
 
 /// How much is done, and when.
 #[derive(Clone, Copy, Debug)]

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::drive::histogram;
 use super::response::Reader;
 use super::{Ask, BOUND, Done, connect};
-use crate::measure::cpu;
+use crate::process::cpu;
 use crate::roles::{EVENTS_A_SECOND, SAID, nanos};
 
 /// What the readers of the streams have seen.

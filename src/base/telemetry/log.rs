@@ -3,8 +3,9 @@
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Deserialize;
@@ -17,12 +18,22 @@ use tracing_subscriber::{Registry, reload};
 
 use super::access::{self, Form};
 use super::brief;
+use crate::base::condition::{Condition, Standing};
 use crate::base::owner;
 
 /// Batches of lines that may wait for the writer; beyond that they are dropped (and counted) rather than requests delayed.
 const QUEUE: usize = 64 * 1024;
 
+/// Who may read a log file that we make: it holds addresses of visitors and paths. One that is there keeps the mode that it was given.
+const MODE: u32 = 0o640;
+
 static LOST: OnceLock<ErrorCounter> = OnceLock::new();
+/// Bytes that could not be written since the log could last be.
+static UNWRITTEN: AtomicU64 = AtomicU64::new(0);
+/// Writes that have failed.
+static FAILED: AtomicU64 = AtomicU64::new(0);
+/// Whether the log can be written.
+static WRITING: Condition = Condition::new("the log cannot be written; lines are lost");
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -140,8 +151,28 @@ impl Output {
 }
 
 impl io::Write for Output {
+    /// Takes everything: what cannot be written is lost and counted, and nobody waits for a disk to have room.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.current().write(bytes)
+        let lost = UNWRITTEN.load(Ordering::Relaxed);
+        let target = self.current();
+        let written = match lost {
+            0 => target.write_all(bytes),
+            // A line that was cut off is ended first.
+            _ => target.write_all(b"\n").and_then(|()| target.write_all(bytes)),
+        };
+        match written {
+            Ok(()) if lost > 0 => {
+                UNWRITTEN.store(0, Ordering::Relaxed);
+                WRITING.clear();
+            }
+            Ok(()) => {}
+            Err(error) => {
+                UNWRITTEN.fetch_add(bytes.len().max(1).try_into().unwrap_or(1), Ordering::Relaxed);
+                FAILED.fetch_add(1, Ordering::Relaxed);
+                WRITING.note(error.to_string());
+            }
+        }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -151,7 +182,7 @@ impl io::Write for Output {
 
 fn target(file: Option<&Path>) -> Result<Target, LogError> {
     let Some(path) = file else { return Ok(Box::new(io::stderr())) };
-    let opened = OpenOptions::new().create(true).append(true).open(path);
+    let opened = OpenOptions::new().create(true).append(true).mode(MODE).open(path);
     let refused = |error: io::Error| LogError::File(path.to_owned(), owner::refusal(path, &error));
     Ok(Box::new(opened.map_err(refused)?))
 }
@@ -202,9 +233,15 @@ pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
     Ok(LogGuard { control: LogControl { filter: handle, next }, _writer: guard })
 }
 
-/// Batches of lines that were dropped because the writer could not keep up.
+/// Batches of lines that were dropped because the writer could not keep up, or could not write.
 pub(super) fn lost() -> u64 {
-    LOST.get().map_or(0, |lost| u64::try_from(lost.dropped_lines()).unwrap_or(u64::MAX))
+    let dropped = LOST.get().map_or(0, ErrorCounter::dropped_lines);
+    u64::try_from(dropped).unwrap_or(u64::MAX).saturating_add(FAILED.load(Ordering::Relaxed))
+}
+
+/// Why the log cannot be written, if it cannot.
+pub fn trouble() -> Option<Standing> {
+    WRITING.stands()
 }
 
 #[cfg(test)]

@@ -72,6 +72,8 @@ pub struct Metrics {
     pub routing_version: Gauge,
     /// Changes written and not yet applied to the tables.
     pub routing_lag: Gauge,
+    /// Things that do not work at the moment; `/readyz` says which.
+    pub degraded: Gauge,
     /// Counts of usage that are not in the store yet.
     pub usage_pending: Gauge,
     /// Batches of usage that could not be written and are written again.
@@ -202,6 +204,11 @@ impl Metrics {
             sandboxes: gauge(r, "sandboxes", "Sandboxes in the routing tables"),
             routing_version,
             routing_lag,
+            degraded: gauge(
+                r,
+                "degraded",
+                "Things that do not work at the moment; /readyz names them",
+            ),
             usage_pending: gauge(r, "usage_pending", "Usage rows that are not in the database yet"),
             usage_write_failures: counter(
                 r,

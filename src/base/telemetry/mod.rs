@@ -11,7 +11,10 @@ mod process;
 
 pub use access::{AccessLine, Gravity, flush as flush_access};
 pub use counts::{Count, Counts};
-pub use log::{LogControl, LogError, LogFormat, LogGuard, LogSettings, init as init_log};
+pub use log::{
+    LogControl, LogError, LogFormat, LogGuard, LogSettings, init as init_log,
+    trouble as log_trouble,
+};
 pub use machines::{CommandResult, Machines, Wakes};
 pub use metrics::Metrics;
 pub use outcomes::{DeliveryOutcome, Handshake, Limited, Source};

@@ -1,27 +1,13 @@
 //! API keys, for keys with the master scope.
 
+use std::collections::HashMap;
+
 use super::keys;
 use super::prelude::*;
 use crate::control::store::NewApiKey;
 use crate::model::{Binding, KeyScope};
 
-/// The longest label, characters, and the longest lifetime, seconds.
-pub(super) const LABEL: usize = 200;
-pub(super) const MAX_LIFETIME: u64 = 10 * 366 * 24 * 3600;
-
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(list_api_keys, create_api_key))
-        .routes(routes!(revoke_api_key))
-}
-
-/// The scopes that were sent; `None` when none were.
-pub(super) fn scopes(fields: &mut Fields) -> Option<Vec<KeyScope>> {
-    let read = |value: &Value| {
-        serde_json::from_value::<Vec<KeyScope>>(value.clone()).ok().filter(|s| !s.is_empty())
-    };
-    fields.get("scopes", "must be a list of known scopes", read).flatten()
-}
+endpoints!([list_api_keys, create_api_key], [revoke_api_key]);
 
 /// What a new key is to be.
 pub(super) struct Order {
@@ -53,9 +39,9 @@ async fn list_api_keys(caller: Caller) -> Shown {
 /// Its secret is in `token`, only this once.
 #[utoipa::path(post, path = "/api-keys", security(("api_key" = ["*"])), request_body = shapes::ApiKeyOrder, responses((status = 201, body = shapes::MadeApiKey)))]
 async fn create_api_key(caller: Caller, mut fields: Fields) -> Made {
-    let scopes = scopes(&mut fields);
-    let label = fields.text_of(&["label", "name"], LABEL).flatten();
-    let lifetime = fields.number("expires_in", (1, MAX_LIFETIME));
+    let scopes = fields.list("scopes").filter(|scopes| !scopes.is_empty());
+    let label = fields.text("label").flatten();
+    let lifetime = fields.number("expires_in");
     fields.finish()?;
     let order = Order {
         label: label.unwrap_or_else(|| "key".into()),
@@ -68,9 +54,30 @@ async fn create_api_key(caller: Caller, mut fields: Fields) -> Made {
 
 /// Revoke an API key.
 ///
-/// It stops working at once. Revoking it twice is not an error.
-#[utoipa::path(delete, path = "/api-keys/{id}", security(("api_key" = ["*"])), responses((status = 204)))]
-async fn revoke_api_key(caller: Caller, Path(key): Path<String>) -> Done {
-    caller.state.store.revoke_api_key(caller.tenant, id(&key, "API key")?).await?;
-    DONE
+/// It stops working at once, and so do the user-scoped tokens it created. Revoking it twice is not an error. With `?revoke_minted=true`, the
+/// preview tokens and share links that it and those tokens created are revoked as well.
+#[utoipa::path(delete, path = "/api-keys/{id}", security(("api_key" = ["*"])), params(shapes::RevocationQuery), responses((status = 204)))]
+async fn revoke_api_key(caller: Caller, Path(key): Path<String>, Query(query): Asked) -> Done {
+    let id = id(&key, "API key")?;
+    let with_minted = revokes_minted(&query)?;
+    caller.state.store.revoke_api_key(caller.tenant, id).await?;
+    revoke_minted(&caller, &id.to_string(), with_minted).await
+}
+
+/// Whether what a key or token created is to end with it.
+pub(super) fn revokes_minted(query: &HashMap<String, String>) -> Result<bool, Problem> {
+    match query.get("revoke_minted").map(String::as_str) {
+        None | Some("false" | "0") => Ok(false),
+        Some("" | "true" | "1") => Ok(true),
+        Some(_) => Err(Problem::field("revoke_minted", "must be true or false")),
+    }
+}
+
+/// Ends what a key or token created, if that is wanted, and waits until visitors are served accordingly.
+pub(super) async fn revoke_minted(caller: &Caller, minter: &str, wanted: bool) -> Done {
+    if !wanted {
+        return DONE;
+    }
+    caller.state.store.revoke_minted(caller.tenant, minter).await?;
+    caller.done(caller.state.store.version().await?).await
 }

@@ -8,9 +8,7 @@ use super::listing::{cut, limit};
 use super::prelude::*;
 use crate::control::store::AuditFilter;
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default().routes(routes!(list_audit_log))
-}
+endpoints!([list_audit_log]);
 
 fn moment(query: &HashMap<String, String>, name: &str) -> Result<Option<Timestamp>, Problem> {
     let read = |text: &String| {

@@ -2,30 +2,65 @@
 //! names for the operation. A caller whose key or token is bound to an end user is confined here, and only here: a sandbox that its path
 //! names must exist for the caller; its scopes mean nothing beyond single sandboxes; and [`Caller::sandbox`] is how handlers get a sandbox.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, OriginalUri, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, Method, StatusCode, header};
+use serde_json::{Value, json};
 
+use super::fairness::{OpenStream, Spender};
+use super::fields::Fields;
+use super::operations::Described;
 use super::problem::RequestId;
 use super::reply::{DONE, Done, id, missing};
+use super::sandboxes::LARGEST;
 use super::tickets::Credential;
 use super::{ApiState, Problem, audit_entry, keys};
-use crate::control::store::{Actor, ActorKind, NewSandbox, SandboxPatch};
+use crate::control::seats::{Seat, party};
+use crate::control::store::{Actor, ActorKind, NewSandbox};
 use crate::model::{
-    ApiKey, Binding, Event, KeyScope, Sandbox, SandboxState, ScopedToken, Tenant, TenantId, Version,
+    ApiKey, Attributes, Binding, Event, KeyScope, Sandbox, SandboxState, ScopedToken, Tenant,
+    TenantId, Version,
 };
 
 /// The longest user agent that the audit log keeps, characters.
 const USER_AGENT: usize = 200;
 
-/// What scopes each operation asks for, by its method and path; without any, every key will do. It is what the document says, and handed
-/// in, because the document is made of the handlers.
-#[derive(Clone, Copy)]
-pub(super) struct Demands(pub(super) fn() -> &'static HashMap<String, Vec<KeyScope>>);
+/// What a bound caller may say of its sandboxes. Where one is, whose it is, and what it costs while nobody uses it, only the tenant says: an
+/// address would lead to other people's machines, a project or workspace to their domains.
+const MAY_SET: [&str; 16] = [
+    "name",
+    "slug",
+    "template_id",
+    "size",
+    "cpu_count",
+    "memory_mb",
+    "disk_size_mb",
+    "disk_mb",
+    "timeout_sec",
+    "idle_timeout_sec",
+    "persistent",
+    "env",
+    "metadata",
+    "tags",
+    "default_port",
+    "origin_profile",
+];
+/// The rest of what can be said of a sandbox.
+const TENANTS_OWN: [&str; 9] = [
+    "upstream",
+    "external_user_id",
+    "external_project_id",
+    "external_workspace_id",
+    "workspace_id",
+    "workspace_slug",
+    "workspace_name",
+    "project_id",
+    "always_on",
+];
 
 /// An authenticated caller, who may call what it calls.
 #[derive(Debug)]
@@ -49,6 +84,56 @@ impl Caller {
     /// The scopes it was given.
     pub(super) fn scopes(&self) -> &[KeyScope] {
         self.token.as_ref().map_or(&self.key.scopes, |token| &token.scopes)
+    }
+
+    /// Whose budgets it spends.
+    fn spender(&self) -> Spender {
+        match self.binding() {
+            None => Spender::Tenant(self.tenant),
+            Some(binding) => Spender::User(self.tenant, binding.external_user_id.clone()),
+        }
+    }
+
+    /// Spends a call of the caller's share, and takes one of its tenant's connections.
+    fn spend(&self, parts: &Parts) -> Result<(), Problem> {
+        let is_bound = self.binding().is_some();
+        let seat = parts.extensions.get::<Arc<Seat>>();
+        if seat.is_some_and(|seat| !seat.shown(self.tenant, is_bound)) {
+            let message = "Too many connections of this tenant; close some first.";
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            let problem = Problem::new(status, "rate_limit_exceeded", message);
+            return Err(problem.with_retry_after(Duration::from_secs(1)));
+        }
+        self.state.fairness.call(&self.state.settings.shares, &self.spender())
+    }
+
+    /// Spends one of the tokens and links that the caller may make.
+    pub(super) fn mints(&self) -> Result<(), Problem> {
+        self.state.fairness.mint(&self.state.settings.shares, &self.spender())
+    }
+
+    /// A place among the streams that the caller may have open.
+    pub(super) fn stream(&self) -> Result<OpenStream, Problem> {
+        let who = (self.spender(), self.tenant);
+        self.state.fairness.stream(&self.state.settings.shares, who)
+    }
+
+    /// Refuses a machine of a bound caller's that is larger than the largest named size: the rest is for its tenant to say.
+    pub(super) fn confine_size(&self, attributes: &Attributes) -> Result<(), Problem> {
+        let (cpus, memory, disk) = LARGEST;
+        let sizes = [
+            ("cpu_count", attributes.cpu_count, cpus),
+            ("memory_mb", attributes.memory_mb, memory),
+            ("disk_size_mb", attributes.disk_size_mb, disk),
+        ];
+        let too_large = sizes.into_iter().find(|(_, size, most)| *size > Some(*most));
+        match too_large.filter(|_| self.binding().is_some()) {
+            Some((name, _, most)) => {
+                let reason = format!("must be at most {most} for user-scoped keys and tokens");
+                Err(Problem::field(name, &reason))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether it would still be let in, for what stays open for long. A store that cannot be asked changes nothing.
@@ -83,11 +168,7 @@ impl Caller {
     pub(super) async fn sandbox(&self, named: &str) -> Result<Sandbox, Problem> {
         let found = self.state.store.sandbox(self.tenant, id(named, "sandbox")?).await;
         let found = found.map_err(missing("sandbox"))?;
-        if self.binding().is_none_or(|binding| binding.admits(&found)) {
-            Ok(found)
-        } else {
-            Err(Problem::not_found("sandbox"))
-        }
+        if self.sees(&found) { Ok(found) } else { Err(Problem::not_found("sandbox")) }
     }
 
     /// The same, unless it is destroyed.
@@ -116,47 +197,62 @@ impl Caller {
         DONE
     }
 
-    /// Makes what a bound caller creates its end user's, within its workspace. Where a sandbox is, only the tenant itself can say: an
-    /// address given by an end user would lead to other people's.
-    pub(super) fn confine_new(&self, new: &mut NewSandbox) -> Result<(), Problem> {
+    /// Leaves, of what a bound caller says of a new sandbox, what it may say; the rest is its tenant's to say. Its end user and its
+    /// workspace it cannot choose, so what it says of them is not looked at.
+    pub(super) fn confine_order(&self, fields: &mut Fields) -> Result<(), Problem> {
         let Some(binding) = self.binding() else { return Ok(()) };
-        if new.upstream.is_some() {
-            return Err(reserved("upstream"));
-        }
-        new.external_user_id = Some(binding.external_user_id.clone());
-        if binding.workspace_id.is_some() {
-            new.attributes.workspace_id.clone_from(&binding.workspace_id);
-        }
-        Ok(())
+        let is_given = |name: &str| {
+            name == "external_user_id" || (name == "workspace_id" && binding.workspace_id.is_some())
+        };
+        let others = fields.keep(&MAY_SET);
+        let mut refused = others.iter().filter(|(name, value)| !value.is_null() && !is_given(name));
+        refused.find_map(|(name, _)| reserved(name)).map_or(Ok(()), Err)
     }
 
-    /// Refuses what would take a sandbox out of a bound caller's hands, or lead it elsewhere.
-    pub(super) fn confine_patch(
+    /// Makes what a bound caller creates its end user's, within its workspace.
+    pub(super) fn assign(&self, new: &mut NewSandbox) {
+        if let Some(binding) = self.binding() {
+            new.external_user_id = Some(binding.external_user_id.clone());
+            new.attributes.workspace_id.clone_from(&binding.workspace_id);
+        }
+    }
+
+    /// Leaves, of what a bound caller says of a sandbox, what it may say. What it says of the rest must be what is so already.
+    pub(super) fn confine_change(
         &self,
         before: &Sandbox,
-        patch: &SandboxPatch,
+        fields: &mut Fields,
     ) -> Result<(), Problem> {
         if self.binding().is_none() {
             return Ok(());
         }
-        let user = patch.external_user_id.as_ref();
-        let workspace = patch.attributes.as_ref().map(|attributes| &attributes.workspace_id);
-        if patch.upstream.is_some() {
-            Err(reserved("upstream"))
-        } else if user.is_some_and(|user| *user != before.external_user_id) {
-            Err(reserved("external_user_id"))
-        } else if workspace.is_some_and(|workspace| *workspace != before.attributes.workspace_id) {
-            Err(reserved("workspace_id"))
-        } else {
-            Ok(())
-        }
+        let attributes = &before.attributes;
+        let same = |name: &str, value: &Value| match name {
+            "external_user_id" => json!(before.external_user_id) == *value,
+            "external_project_id" => json!(before.external_project_id) == *value,
+            "external_workspace_id" => json!(before.external_workspace_id) == *value,
+            "workspace_id" => json!(attributes.workspace_id) == *value,
+            "project_id" => json!(attributes.project_id) == *value,
+            "always_on" => json!(attributes.always_on) == *value,
+            _ => false,
+        };
+        let others = fields.keep(&MAY_SET);
+        let mut refused = others.iter().filter(|(name, value)| !same(name, value));
+        refused.find_map(|(name, _)| reserved(name)).map_or(Ok(()), Err)
+    }
+
+    /// Whether a sandbox exists for this caller.
+    pub(super) fn sees(&self, sandbox: &Sandbox) -> bool {
+        self.binding().is_none_or(|binding| binding.admits(sandbox))
     }
 
     /// What keeps one caller's idempotency keys apart from another's.
     pub(super) fn namespace(&self) -> String {
         match self.binding() {
             None => self.tenant.to_string(),
-            Some(binding) => format!("{} {:?}", self.tenant, binding.external_user_id),
+            Some(Binding { external_user_id, workspace_id, sandboxes }) => {
+                format!("{} {external_user_id:?} {workspace_id:?} {sandboxes:?}", self.tenant)
+            }
         }
     }
 }
@@ -166,9 +262,12 @@ fn insufficient_scope() -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", message)
 }
 
-fn reserved(field: &str) -> Problem {
+/// Refuses what only a tenant's own keys may say. What no call has a field for is nobody's, and was told of already.
+fn reserved(field: &str) -> Option<Problem> {
     let message = format!("User-scoped keys and tokens cannot set `{field}`.");
-    Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", message)
+    TENANTS_OWN
+        .contains(&field)
+        .then(|| Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", message))
 }
 
 fn unauthorised() -> Problem {
@@ -186,6 +285,10 @@ fn text<'p>(parts: &'p Parts, name: &HeaderName) -> Option<&'p str> {
 /// What the request shows: a key or a token, or where those cannot be sent, a ticket.
 fn credential(parts: &Parts, state: &ApiState) -> Result<Credential, Problem> {
     let Some(value) = text(parts, &header::AUTHORIZATION) else {
+        let streams = Described::of(parts).is_some_and(|operation| operation.streams);
+        if !streams || parts.method != Method::GET {
+            return Err(unauthorised());
+        }
         return state.tickets.redeem(parts, state.clock.now()).ok_or_else(unauthorised);
     };
     let (scheme, secret) = value.split_once(' ').ok_or_else(unauthorised)?;
@@ -225,6 +328,28 @@ async fn judge(
         return Err(unauthorised());
     }
     Ok((key, token))
+}
+
+/// Who shows something that is worth something. An address that keeps showing what is worth nothing is not looked at for a while.
+async fn known(
+    parts: &Parts,
+    state: &ApiState,
+    address: Option<IpAddr>,
+) -> Result<(Credential, ApiKey, Option<ScopedToken>), Problem> {
+    if let Some(address) = address {
+        state.fairness.is_patient(address)?;
+    }
+    let judged = async {
+        let credential = credential(parts, state)?;
+        judge(credential, state).await.map(|(key, token)| (credential, key, token))
+    };
+    match (judged.await, address) {
+        (Err(problem), Some(address)) if problem.is_unauthorised() => {
+            state.fairness.failure(address)?;
+            Err(problem)
+        }
+        (judged, _) => judged,
+    }
 }
 
 /// A suspended tenant's keys open nothing.
@@ -292,12 +417,8 @@ async fn confine(parts: &mut Parts, caller: &Caller) -> Result<(), Problem> {
 
 /// Requires a scope of those that the document names for the operation. What it does not describe, nobody may call.
 fn permit(parts: &Parts, caller: &Caller) -> Result<(), Problem> {
-    let demands = parts.extensions.get::<Demands>().ok_or_else(insufficient_scope)?;
-    let matched = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
-    let operation = format!("{method} {}", matched.replace("{*", "{"));
-    match (demands.0)().get(&operation) {
-        Some(scopes) if scopes.is_empty() => Ok(()),
+    match Described::of(parts).and_then(|operation| operation.scopes.as_deref()) {
+        Some([]) => Ok(()),
         Some(scopes) => caller.needs(scopes),
         None => Err(insufficient_scope()),
     }
@@ -307,8 +428,9 @@ impl FromRequestParts<ApiState> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let credential = credential(parts, state)?;
-        let (key, token) = judge(credential, state).await?;
+        let address =
+            parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| party(peer.0.ip()));
+        let (credential, key, token) = known(parts, state, address).await?;
         let asked = text(parts, &HeaderName::from_static("x-miosa-tenant")).map(str::to_owned);
         if let Some(asked) = asked
             && asked != key.tenant.to_string()
@@ -328,6 +450,7 @@ impl FromRequestParts<ApiState> for Caller {
         }
         let state = ApiState { store: state.store.on_behalf(actor), ..state.clone() };
         let caller = Self { state, tenant: key.tenant, key, token, credential };
+        caller.spend(parts)?;
         confine(parts, &caller).await?;
         permit(parts, &caller)?;
         Ok(caller)

@@ -3,34 +3,21 @@
 use super::filter;
 use super::prelude::*;
 use crate::control::store::JobTarget;
-use crate::model::SandboxId;
 
-/// Ids in one order.
-const MAX_IDS: usize = 10_000;
-
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default().routes(routes!(destroy_sandboxes)).routes(routes!(get_job))
-}
+endpoints!([destroy_sandboxes], [get_job]);
 
 /// Destroy many sandboxes.
 ///
 /// Starts a bulk job and returns its id; `GET /bulk/jobs/{id}` has its status. An empty filter is rejected unless `all` is sent with it.
 #[utoipa::path(post, path = "/bulk/sandboxes/destroy", security(("api_key" = ["sandboxes:write"])), request_body = shapes::BulkOrder,
-    responses((status = 200, body = shapes::Ordered), (status = 429, description = "`TOO_MANY_JOBS`: too many of the tenant's jobs are in progress")))]
+    responses((status = 200, body = shapes::Ordered), (status = 429, description = "`TOO_MANY_JOBS`: too many of the tenant's jobs are in progress. `rate_limit_exceeded`: as everywhere")))]
 async fn destroy_sandboxes(caller: Caller, mut fields: Fields) -> Shown {
     caller.must_be_unbound()?;
-    let must = format!("must be a list of at most {MAX_IDS} ids");
-    let ids = fields.get("ids", &must, |value| {
-        let items = value.as_array().filter(|items| items.len() <= MAX_IDS)?;
-        items
-            .iter()
-            .map(|item| item.as_str()?.parse::<SandboxId>().ok())
-            .collect::<Option<Vec<_>>>()
-    });
+    let ids = fields.list_or_null("ids").flatten();
     let found = fields.object("filter");
     let all = fields.flag("all").unwrap_or_default();
     fields.finish()?;
-    let target = match (ids.flatten(), found) {
+    let target = match (ids, found) {
         (Some(ids), None) => JobTarget::Ids(ids),
         (None, Some(found)) => match filter::of_object(&found)? {
             // Everything there is, by a slip, would be a catastrophe.

@@ -5,17 +5,14 @@ use super::listing::Paging;
 use super::prelude::*;
 use crate::model::{CustomDomain, ExactDomain};
 
-/// The longest name that is looked at, characters.
-const LONGEST_NAME: usize = 300;
 /// The names of the field that holds the name.
 const NAMES: [&str; 3] = ["fqdn", "domain", "hostname"];
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(list_custom_domains, create_custom_domain))
-        .routes(routes!(get_custom_domain, delete_custom_domain))
-        .routes(routes!(verify_custom_domain))
-}
+endpoints!(
+    [list_custom_domains, create_custom_domain],
+    [get_custom_domain, delete_custom_domain],
+    [verify_custom_domain]
+);
 
 async fn find(caller: &Caller, named: &str) -> Result<ExactDomain, Problem> {
     let named = named.trim_end_matches('.').to_ascii_lowercase();
@@ -43,12 +40,10 @@ async fn list_custom_domains(caller: Caller, Query(query): Asked) -> Shown {
     (status = 409, description = "`CONFLICT`: the name is registered, or it is at, above or below one that is registered to another tenant")))]
 async fn create_custom_domain(caller: Caller, mut fields: Fields) -> Made {
     let field = NAMES.into_iter().find(|name| fields.has(name)).unwrap_or("fqdn");
-    let sent = fields.text(field, LONGEST_NAME).flatten();
-    let sandbox = fields.text("sandbox_id", LONGEST_NAME).flatten();
-    let port = fields.port("port");
+    let fqdn = domain_record::name(&caller.state, &mut fields, field);
+    let sandbox = fields.text("sandbox_id").flatten().unwrap_or_default();
+    let port = fields.number("port");
     fields.finish()?;
-    let fqdn = domain_record::name(&caller.state, field, sent.as_deref())?;
-    let sandbox = sandbox.ok_or_else(|| Problem::field("sandbox_id", "is required"))?;
     let sandbox = caller.live(&sandbox).await?;
     domain_record::bounded(caller.state.store.exact_domains(caller.tenant).await?.len())?;
     let yielding = domain_record::settle(&caller, &fqdn).await?;

@@ -3,26 +3,21 @@
 
 use jiff::Timestamp;
 
-use super::api_keys::{self, LABEL, MAX_LIFETIME, scopes};
+use super::api_keys;
 use super::listing::{cut, limit};
 use super::minting::whole_seconds;
 use super::prelude::*;
-use super::settings;
 use crate::model::token::Delegation;
-use crate::model::{Binding, KeyId, KeyScope, SandboxId, ScopedToken, ScopedTokenId};
+use crate::model::{Binding, KeyId, KeyScope, ScopedToken, ScopedTokenId, after};
 
-/// The longest and the usual lifetime of a token, seconds.
-const LONGEST: u64 = 86_400;
+/// The usual lifetime of a token, seconds.
 const USUAL: u64 = 3_600;
-/// Sandboxes that a token may name, and the longest id.
-const SANDBOXES: (usize, usize) = (100, 64);
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(list_scoped_tokens, create_scoped_token))
-        .routes(routes!(revoke_scoped_token))
-        .routes(routes!(create_scoped_api_key))
-}
+endpoints!(
+    [list_scoped_tokens, create_scoped_token],
+    [revoke_scoped_token],
+    [create_scoped_api_key]
+);
 
 /// Refuses scopes that the caller does not have itself.
 fn must_have(caller: &Caller, scopes: &[KeyScope]) -> Result<(), Problem> {
@@ -44,15 +39,6 @@ fn minted_by(caller: &Caller) -> Option<KeyId> {
     caller.needs(&[]).is_err().then_some(caller.key.id)
 }
 
-fn sandboxes(fields: &mut Fields) -> Vec<SandboxId> {
-    let sent = fields.texts("sandbox_ids", SANDBOXES).unwrap_or_default();
-    let read: Option<Vec<SandboxId>> = sent.iter().map(|id| id.parse().ok()).collect();
-    if read.is_none() {
-        fields.error("sandbox_ids", "must each be the id of a sandbox");
-    }
-    read.unwrap_or_default()
-}
-
 /// Create a user-scoped token.
 ///
 /// For the browser of one end user: it is confined to that user's sandboxes. Any key that is not itself user-scoped may create one.
@@ -61,19 +47,15 @@ fn sandboxes(fields: &mut Fields) -> Vec<SandboxId> {
     (status = 403, description = "`insufficient_scope`: the caller is bound itself, or lacks the scopes in `invalid_scopes`. `FORBIDDEN`: `X-Miosa-Tenant` names another tenant than the key's")))]
 async fn create_scoped_token(caller: Caller, mut fields: Fields) -> Made {
     caller.must_be_unbound()?;
-    let user_id = fields.text("user_id", EXTERNAL_ID).flatten();
-    if user_id.is_none() {
-        fields.error("user_id", "is required");
-    }
-    let external_user_id = fields.text("external_user_id", EXTERNAL_ID).flatten();
-    let workspace_id = fields.text("workspace_id", EXTERNAL_ID).flatten();
-    let lifetime = fields.number("expires_in_seconds", (1, LONGEST)).unwrap_or(USUAL);
-    let sandboxes = sandboxes(&mut fields);
-    let scopes = scopes(&mut fields);
+    let user_id = fields.text("user_id").flatten().unwrap_or_default();
+    let external_user_id = fields.text("external_user_id").flatten();
+    let workspace_id = fields.text("workspace_id").flatten();
+    let lifetime = fields.number("expires_in_seconds").unwrap_or(USUAL);
+    let sandboxes = fields.list("sandbox_ids").unwrap_or_default();
+    let scopes = fields.list("scopes").filter(|scopes| !scopes.is_empty());
     fields.finish()?;
     let scopes = scopes.unwrap_or_else(|| caller.scopes().to_vec());
     must_have(&caller, &scopes)?;
-    let user_id = user_id.unwrap_or_default();
     let now = whole_seconds(caller.state.clock.now());
     let token = ScopedToken {
         id: ScopedTokenId::new(),
@@ -87,7 +69,7 @@ async fn create_scoped_token(caller: Caller, mut fields: Fields) -> Made {
         user_id,
         scopes,
         created_at: now,
-        expires_at: settings::after(now, lifetime).unwrap_or(now),
+        expires_at: after(now, lifetime).unwrap_or(now),
         revoked_at: None,
     };
     let signed = caller.state.routes.key_ring().mint_delegation(&Delegation {
@@ -124,11 +106,19 @@ async fn list_scoped_tokens(caller: Caller, Query(query): Asked) -> Shown {
 }
 
 /// Revoke a user-scoped token.
-#[utoipa::path(delete, path = "/tokens/scoped/{id}", responses((status = 200, body = shapes::Revoked)))]
-async fn revoke_scoped_token(caller: Caller, Path(token): Path<String>) -> Shown {
+///
+/// With `?revoke_minted=true`, the preview tokens and share links that it created are revoked as well.
+#[utoipa::path(delete, path = "/tokens/scoped/{id}", params(shapes::RevocationQuery), responses((status = 200, body = shapes::Revoked)))]
+async fn revoke_scoped_token(
+    caller: Caller,
+    Path(token): Path<String>,
+    Query(query): Asked,
+) -> Shown {
+    let with_minted = api_keys::revokes_minted(&query)?;
     caller.must_be_unbound()?;
     let (token, minted_by) = (id(&token, "token")?, minted_by(&caller));
     caller.state.store.revoke_scoped_token(caller.tenant, minted_by, token).await?;
+    api_keys::revoke_minted(&caller, &token.to_string(), with_minted).await?;
     Ok(Json(json!({ "revoked": true })))
 }
 
@@ -138,26 +128,19 @@ async fn revoke_scoped_token(caller: Caller, Path(token): Path<String>) -> Shown
 #[utoipa::path(post, path = "/api-keys/scoped", tag = "API keys", security(("api_key" = ["*"])), request_body = shapes::ScopedKeyOrder,
     responses((status = 201, body = shapes::MadeApiKey)))]
 async fn create_scoped_api_key(caller: Caller, mut fields: Fields) -> Made {
-    let user = fields.text("external_user_id", EXTERNAL_ID).flatten();
-    if user.is_none() {
-        fields.error("external_user_id", "is required");
-    }
-    let scopes = scopes(&mut fields);
-    if scopes.is_none() {
-        fields.error("scopes", "must name at least one scope");
-    }
-    let label = fields.text_of(&["label", "name"], LABEL).flatten();
-    let workspace_id = fields.text("workspace_id", EXTERNAL_ID).flatten();
+    let external_user_id = fields.text("external_user_id").flatten().unwrap_or_default();
+    let scopes = fields.list("scopes").unwrap_or_default();
+    let label = fields.text("label").flatten();
+    let workspace_id = fields.text("workspace_id").flatten();
     let now = caller.state.clock.now();
     let must = "must be a time in the future, such as 2030-01-01T00:00:00Z";
     let read = |value: &Value| value.as_str()?.parse().ok().filter(|at: &Timestamp| *at > now);
     let at = fields.get("expires_at", must, read).flatten();
-    let lifetime = fields.number("expires_in", (1, MAX_LIFETIME));
+    let lifetime = fields.number("expires_in");
     fields.finish()?;
-    let external_user_id = user.unwrap_or_default();
     let order = api_keys::Order {
         label: label.unwrap_or_else(|| external_user_id.clone()),
-        scopes: scopes.unwrap_or_default(),
+        scopes,
         expires_at: at.or_else(|| lifetime.and_then(|seconds| caller.state.after(seconds))),
         binding: Some(Binding { external_user_id, workspace_id, sandboxes: Vec::new() }),
     };

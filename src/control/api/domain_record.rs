@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, json};
 
 use super::auth::Caller;
+use super::fields::Fields;
 use super::shapes::{self, DnsRecord, Object, Told};
 use super::{ApiState, Problem};
 use crate::control::dns::{self, Finding, Record};
@@ -15,11 +16,19 @@ use crate::model::{Audience, ExactDomain, PreviewDomain, SandboxState, TenantId}
 /// Names that one tenant may have registered at a time, of each kind.
 const MOST_NAMES: usize = 1000;
 
-/// Reads a name that a caller wants to register.
-pub(super) fn name(state: &ApiState, field: &str, sent: Option<&str>) -> Result<String, Problem> {
-    let sent = sent.ok_or_else(|| Problem::field(field, "is required"))?;
+/// Reads a name that a caller wants to register. One that cannot be is empty, and an error.
+pub(super) fn name(state: &ApiState, fields: &mut Fields, field: &str) -> String {
     let own: Vec<&str> = state.settings.own_names.iter().map(String::as_str).collect();
-    registrable(sent, &own).map_err(|error| Problem::field(field, &error.to_string()))
+    let read = match fields.text(field) {
+        Some(Some(sent)) => registrable(&sent, &own).map_err(|error| error.to_string()),
+        // What is no text is an error already.
+        None if fields.has(field) => Ok(String::new()),
+        Some(None) | None => Err("is required".to_owned()),
+    };
+    read.unwrap_or_else(|error| {
+        fields.error(field, &error);
+        String::new()
+    })
 }
 
 /// Those who have to make room for a name that a caller registers.
@@ -67,14 +76,14 @@ pub(super) fn preview_domain(
         match &report {
             Some(report) => Told {
                 records: vec![record(&report.bare, false), record(&report.sandbox, true)],
-                challenge: record(&report.proof, false),
+                challenge: record(&report.proof, domain.record.must_prove),
             },
             None => Told {
                 records: vec![
                     unasked("CNAME", &short, target, false),
                     unasked("CNAME", &below, target, true),
                 ],
-                challenge: unasked_challenge(name, tenant),
+                challenge: unasked_challenge(name, tenant, domain.record.must_prove),
             },
         }
     };
@@ -101,11 +110,11 @@ pub(super) fn exact(state: &ApiState, exact: &ExactDomain) -> Object {
     let told = match &report {
         Some(report) => Told {
             records: vec![record(&report.host, true)],
-            challenge: record(&report.proof, false),
+            challenge: record(&report.proof, exact.record.must_prove),
         },
         None => Told {
             records: vec![unasked("CNAME", fqdn, target, true)],
-            challenge: unasked_challenge(fqdn, exact.tenant),
+            challenge: unasked_challenge(fqdn, exact.tenant, exact.record.must_prove),
         },
     };
     shapes::CustomDomain::of(exact, target, status, told)
@@ -135,7 +144,7 @@ fn unasked(kind: &str, name: &str, value: &str, required: bool) -> Object {
     DnsRecord::of(&record, required, "pending")
 }
 
-fn unasked_challenge(name: &str, tenant: TenantId) -> Object {
+fn unasked_challenge(name: &str, tenant: TenantId, required: bool) -> Object {
     let value = dns::challenge(&tenant.to_string());
-    unasked("TXT", &dns::challenge_name(name), &value, false)
+    unasked("TXT", &dns::challenge_name(name), &value, required)
 }

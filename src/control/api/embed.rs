@@ -5,11 +5,9 @@ use std::sync::LazyLock;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::ApiState;
 use super::asset::Asset;
+use super::prelude::endpoints;
 
 static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new(include_str!("../../../embed/portico-embed.js"), "text/javascript; charset=utf-8")
@@ -21,9 +19,7 @@ static TYPES: LazyLock<Asset> = LazyLock::new(|| {
     )
 });
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default().routes(routes!(get_embed_script)).routes(routes!(get_embed_types))
-}
+endpoints!([get_embed_script], [get_embed_types]);
 
 /// Get the embed script.
 ///

@@ -10,6 +10,7 @@ use axum::response::sse::{self, Sse};
 use futures_util::Stream;
 use tokio::time::Instant;
 
+use super::fairness::OpenStream;
 use super::prelude::*;
 use crate::control::events::Listener;
 use crate::control::webhooks::envelope;
@@ -18,12 +19,7 @@ use crate::model::{Event, EventFilter, EventId, SandboxId};
 /// How often a stream says that it is still there, and whether its caller may still listen is looked up.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(stream_events))
-        .routes(routes!(stream_tenant_events))
-        .routes(routes!(stream_sandbox_events))
-}
+endpoints!([stream_events], [stream_tenant_events], [stream_sandbox_events]);
 
 /// Whose events are wanted.
 #[derive(Debug, PartialEq, Eq)]
@@ -105,7 +101,8 @@ async fn stream(
     let filter = EventFilter::list(query.get("types").map(String::as_str).unwrap_or_default());
     let last = last_event(query, headers)?;
     let listener = caller.state.feed.listen(caller.tenant, last).await?;
-    let open = Open { caller, listener, scope, filter, checked: Instant::now() };
+    let place = caller.stream()?;
+    let open = Open { _place: place, caller, listener, scope, filter, checked: Instant::now() };
     // The first comment carries the headers of the response to whoever waits for it.
     let hello = futures_util::stream::iter([Ok(sse::Event::default().comment("listening"))]);
     let events = futures_util::stream::unfold(open, |mut open| async move {
@@ -130,6 +127,7 @@ fn last_event(
 
 /// An open stream.
 struct Open {
+    _place: OpenStream,
     caller: Caller,
     listener: Listener,
     scope: Scope,

@@ -2,20 +2,18 @@
 
 use super::fields::{MAX_OBJECT, json_length};
 use super::prelude::*;
-use super::sandboxes::MAX_LIFETIME;
 use super::{credits, render};
 use crate::control::store::{SandboxPatch, StoreError};
 use crate::model::{Move, Sandbox, SandboxState};
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(list_sandbox_env, set_sandbox_env))
-        .routes(routes!(delete_sandbox_env))
-        .routes(routes!(pause_sandbox))
-        .routes(routes!(resume_sandbox))
-        .routes(routes!(stop_sandbox))
-        .routes(routes!(extend_sandbox))
-}
+endpoints!(
+    [list_sandbox_env, set_sandbox_env],
+    [delete_sandbox_env],
+    [pause_sandbox],
+    [resume_sandbox],
+    [stop_sandbox],
+    [extend_sandbox]
+);
 
 /// Pause a sandbox.
 ///
@@ -73,7 +71,7 @@ async fn alive(caller: &Caller, path: &str) -> Result<Sandbox, Problem> {
     responses((status = 200, body = shapes::SandboxData), (status = 409, description = "`RESOURCE_STATE`: it is destroyed")))]
 async fn extend_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fields) -> Shown {
     let before = alive(&caller, &path).await?;
-    let timeout_sec = fields.number("timeout_sec", (1, MAX_LIFETIME));
+    let timeout_sec = fields.number("timeout_sec");
     fields.finish()?;
     let store = &caller.state.store;
     let (sandbox, version) = store.extend_sandbox(caller.tenant, before.id, timeout_sec).await?;
@@ -89,7 +87,8 @@ fn show_env(env: &Map<String, Value>) -> Shown {
 #[utoipa::path(get, path = "/sandboxes/{id}/env", security(("api_key" = ["env:read", "sandboxes:write"])), responses((status = 200, body = shapes::EnvData)))]
 async fn list_sandbox_env(caller: Caller, Path(path): Path<String>) -> Shown {
     // Whoever may write it is shown it as well.
-    show_env(&caller.sandbox(&path).await?.attributes.env)
+    let sandbox = caller.sandbox(&path).await?;
+    show_env(&caller.state.store.open_env(sandbox.id, &sandbox.attributes.env)?)
 }
 
 /// Set environment variables.
@@ -122,13 +121,15 @@ async fn change_env(
     change: impl FnOnce(&mut Map<String, Value>),
 ) -> Shown {
     let before = caller.sandbox(path).await?;
-    let mut attributes = before.attributes;
-    change(&mut attributes.env);
-    if json_length(&attributes.env) > MAX_OBJECT {
+    let (store, mut attributes) = (&caller.state.store, before.attributes);
+    let mut env = store.open_env(before.id, &attributes.env)?;
+    change(&mut env);
+    if json_length(&env) > MAX_OBJECT {
         return Err(Problem::field("vars", "must be at most 64 KiB in all"));
     }
-    let shown = show_env(&attributes.env)?;
+    let shown = show_env(&env)?;
+    attributes.env = store.seal_env(before.id, &env)?;
     let patch = SandboxPatch { attributes: Some(attributes), ..SandboxPatch::default() };
-    caller.state.store.update_sandbox(caller.tenant, before.id, patch).await?;
+    store.update_sandbox(caller.tenant, before.id, patch).await?;
     Ok(shown)
 }

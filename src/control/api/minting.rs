@@ -1,11 +1,11 @@
 //! Minting preview tokens.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::zones::Zones;
 use super::{ApiState, Problem};
 use crate::model::token::Claims;
-use crate::model::{PreviewTokenRecord, Sandbox, TokenId, TokenScope};
+use crate::model::{PreviewTokenRecord, Sandbox, TokenId, TokenScope, after};
 
 /// What is to be minted.
 #[derive(Clone, Copy, Debug)]
@@ -39,10 +39,8 @@ pub async fn mint(
 ) -> Result<Minted, Problem> {
     // Whole seconds: that is what the token itself says.
     let now = whole_seconds(state.clock.now());
-    let lifetime = SignedDuration::from_secs(i64::try_from(order.expires_in).unwrap_or(i64::MAX));
-    let expires_at = now
-        .checked_add(lifetime)
-        .map_err(|_| Problem::field("expires_in", "is too far in the future"))?;
+    let expires_at = after(now, order.expires_in)
+        .ok_or_else(|| Problem::field("expires_in", "is too far in the future"))?;
     let record = PreviewTokenRecord {
         id: TokenId::new(),
         sandbox: sandbox.id,

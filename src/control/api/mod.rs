@@ -1,10 +1,11 @@
 //! The control API, `/api/v1`: what a tenant's backend calls. One file a resource. Every write waits until this process's own tables
 //! hold it before the response is sent, so that whoever creates a sandbox can open it at once.
 //!
-//! A new endpoint is a shape, a handler and a test. Declare its bodies in `shapes/`; write the handler with `#[utoipa::path(…)]` as its
-//! neighbours do (its name = the operation's id, first line of the doc comment = summary, `security` = the scopes of which the caller has
-//! one when the handler runs, errors only where they do not follow from the shape, see `document/complete.rs`), and name it in `routes!`.
-//! A new placeholder in a path is described in `complete::PLACES`. `UPDATE_GOLDEN=1 cargo test --lib api::document` writes the document.
+//! A new endpoint is a shape, a handler and a test. Declare its bodies in `shapes/`, with their bounds, to which `Fields` holds what is
+//! sent; write the handler with `#[utoipa::path(…)]` as its neighbours do (its name = the operation's id, first line of the doc comment =
+//! summary, `security` = the scopes of which the caller has one when the handler runs, errors only where they do not follow from the shape,
+//! see `document/complete.rs`, and placeholders of its path that nobody else has), and name it in the file's `endpoints!`. A new file is named
+//! here and in `endpoints.rs`. `UPDATE_GOLDEN=1 cargo test --lib api::document` writes the document.
 
 mod api_keys;
 mod asset;
@@ -21,6 +22,7 @@ mod domain_record;
 mod embed;
 mod endpoints;
 mod events;
+mod fairness;
 mod fields;
 mod filter;
 mod front;
@@ -28,6 +30,7 @@ pub mod keys;
 mod lifecycle;
 mod listing;
 mod minting;
+mod operations;
 mod prelude;
 mod preview_domain;
 mod previews;
@@ -55,6 +58,7 @@ mod workspaces;
 mod zones;
 
 pub use document::openapi;
+pub use fairness::{Fairness, Shares};
 pub use minting::{Minted, TokenOrder, mint as mint_preview_token};
 pub use problem::Problem;
 pub use settings::{ApiSettings, ApiState, Permits};
@@ -74,9 +78,8 @@ pub fn router(state: ApiState) -> Router {
         .method_not_allowed_fallback(sdk::method_not_allowed)
         .fallback(front::fallback)
         .layer(middleware::from_fn(unknown::warn))
-        .layer(Extension(document::declared()))
+        .layer(Extension(operations::Described(document::operations)))
         .layer(Extension(document::served()))
-        .layer(Extension(auth::Demands(document::demands)))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(cors::layer(&state))
         .layer(middleware::from_fn(problem::with_request_id))

@@ -10,9 +10,6 @@ use super::zones::Zones;
 use crate::control::store::{Registered, StoreError};
 use crate::model::{Audience, PreviewDomain as Registration};
 
-/// The longest name that is looked at, characters.
-const LONGEST_NAME: usize = 300;
-
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     let of_workspace = [
         ("/tenant/preview-domain", "/workspaces/{id}/preview-domain"),
@@ -88,9 +85,8 @@ async fn get_preview_domain(caller: Caller, Of(audience): Of) -> Shown {
     (status = 409, description = "`CONFLICT`: the domain, or one above or below it, is registered to another tenant; `details.challenge` settles the dispute")))]
 async fn set_preview_domain(caller: Caller, Of(audience): Of, mut fields: Fields) -> Shown {
     let field = if fields.has("preview_domain") { "preview_domain" } else { "domain" };
-    let sent = fields.text(field, LONGEST_NAME).flatten();
+    let name = domain_record::name(&caller.state, &mut fields, field);
     fields.finish()?;
-    let name = domain_record::name(&caller.state, field, sent.as_deref())?;
     let others = caller.state.store.domains(caller.tenant).await?;
     let others = others.iter().filter(|domain| domain.route.audience != audience).count();
     domain_record::bounded(others)?;

@@ -5,17 +5,7 @@ use super::zones::Zones;
 use crate::control::store::NewPreview;
 use crate::model::{Preview, Protocol, Sandbox};
 
-/// The longest name, characters.
-const NAME: usize = 200;
-/// The longest a preview may be published for, seconds: a year.
-const MAX_LIFETIME: u64 = 366 * 24 * 3600;
-
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(list_previews, create_preview))
-        .routes(routes!(get_preview, delete_preview))
-        .routes(routes!(expose_port))
-}
+endpoints!([list_previews, create_preview], [get_preview, delete_preview], [expose_port]);
 
 /// Previews, each with the newest link to it.
 async fn show(
@@ -44,17 +34,13 @@ async fn put(caller: &Caller, sandbox: &Sandbox, new: NewPreview) -> Result<Prev
     responses((status = 201, body = shapes::PreviewData)))]
 async fn create_preview(caller: Caller, Path(path): Path<String>, mut fields: Fields) -> Made {
     let sandbox = caller.live(&path).await?;
-    let lifetime =
-        fields.number_of(&["expires_in", "expires_in_sec", "ttl_seconds"], (1, MAX_LIFETIME));
-    fields.require("port");
+    let lifetime = fields.number("expires_in");
     let new = NewPreview {
-        port: fields.port("port").unwrap_or(sandbox.default_port),
-        name: fields.text_of(&["label", "name"], NAME).flatten(),
-        visibility: fields
-            .one_of("visibility", "public, private")
-            .unwrap_or(caller.state.settings.default_visibility),
-        profile: fields.one_of("profile", "forwarded, local, public"),
-        protocol: fields.one_of("protocol", "http, https, h2c").unwrap_or_default(),
+        port: fields.number("port").unwrap_or(sandbox.default_port),
+        name: fields.text("label").flatten(),
+        visibility: fields.one_of("visibility").unwrap_or(caller.state.settings.default_visibility),
+        profile: fields.one_of("profile"),
+        protocol: fields.one_of("protocol").unwrap_or_default(),
         metadata: fields.object("metadata").unwrap_or_default(),
         expires_at: lifetime.and_then(|seconds| caller.state.after(seconds)),
     };
@@ -98,7 +84,7 @@ async fn delete_preview(caller: Caller, Path((path, preview)): Path<(String, Str
     responses((status = 200, body = shapes::ExposedData)))]
 async fn expose_port(caller: Caller, Path(path): Path<String>, mut fields: Fields) -> Shown {
     let sandbox = caller.live(&path).await?;
-    let port = fields.port("port").unwrap_or(sandbox.default_port);
+    let port = fields.number("port").unwrap_or(sandbox.default_port);
     fields.finish()?;
     let now = caller.state.clock.now();
     let previews = caller.state.store.previews(caller.tenant, sandbox.id).await?;

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::shapes::Workspace;
+use crate::base::condition::warn_seldom;
 use crate::base::request_id::X_REQUEST_ID;
 use crate::control::follow::Behind;
 use crate::control::store::{QuotaExceeded, StoreError};
@@ -154,9 +155,8 @@ impl From<StoreError> for Problem {
             | StoreError::WrongSecretKey
             | StoreError::Corrupt(_)
             | StoreError::Directory(_) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(error, "the database failed");
-                Self::unavailable("The database cannot be reached at the moment.")
+                warn_seldom("an API call failed", &error);
+                Self::unavailable(error.advice())
             }
         }
     }

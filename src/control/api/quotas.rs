@@ -5,16 +5,9 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
 use super::credits;
-use super::fields::whole;
 use super::prelude::*;
 use super::twins::twin;
 use crate::model::{PreviewLimits, Quotas};
-
-/// The highest cap: what every client can read as a number.
-const MAX_CAP: u64 = (1 << 53) - 1;
-/// Bounds of what a preview may use at once.
-const COUNTS: (u64, u64) = (1, 1_000_000);
-const BANDWIDTH: (u64, u64) = (16 << 10, 1 << 40);
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     let of_user = [
@@ -75,40 +68,23 @@ impl Whose {
 
 /// The part of a tenant's policy about what a preview may use at once. Not sent: nothing is said.
 pub(super) fn preview_limits(fields: &mut Fields) -> PreviewLimits {
-    let Some(sent) = fields.object("limits") else { return PreviewLimits::default() };
-    let mut number = |name: &str, (least, most): (u64, u64)| match sent.get(name) {
-        None | Some(Value::Null) => None,
-        Some(value) => {
-            let number = whole(value).filter(|number| (least..=most).contains(number));
-            if number.is_none() {
-                let must = format!("{name} must be null or a whole number from {least} to {most}");
-                fields.error("limits", &must);
-            }
-            number
-        }
+    let read = |sent: &mut Fields| PreviewLimits {
+        requests_in_flight: sent.number("requests_in_flight"),
+        sockets: sent.number("sockets"),
+        requests_per_second: sent.number("requests_per_second"),
+        burst: sent.number("burst"),
+        bytes_per_second: sent.number("bytes_per_second"),
     };
-    let mut count = |name| number(name, COUNTS).and_then(|count| u32::try_from(count).ok());
-    PreviewLimits {
-        requests_in_flight: count("requests_in_flight"),
-        sockets: count("sockets"),
-        requests_per_second: count("requests_per_second"),
-        burst: count("burst"),
-        bytes_per_second: number("bytes_per_second", BANDWIDTH),
-    }
+    fields.within("limits", read).unwrap_or_default()
 }
 
 /// All caps as sent: what is not named is not capped.
 fn read(fields: &mut Fields) -> Result<Quotas, Problem> {
-    let must = format!("must be null or a whole number from 0 to {MAX_CAP}");
-    let mut cap = |name| {
-        let read = |value: &Value| whole(value).filter(|cap| *cap <= MAX_CAP);
-        fields.get(name, &must, read).flatten()
-    };
     let quotas = Quotas {
-        max_sandboxes: cap("max_sandboxes"),
-        max_concurrent: cap("max_concurrent"),
-        max_storage_gb: cap("max_storage_gb"),
-        max_credit_cents: cap("max_credit_cents"),
+        max_sandboxes: fields.number("max_sandboxes"),
+        max_concurrent: fields.number("max_concurrent"),
+        max_storage_gb: fields.number("max_storage_gb"),
+        max_credit_cents: fields.number("max_credit_cents"),
     };
     fields.finish()?;
     Ok(quotas)

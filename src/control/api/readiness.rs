@@ -16,9 +16,7 @@ use crate::model::{Sandbox, SandboxState, Subject};
 const STREAM: Duration = Duration::from_mins(2);
 /// The longest a create may wait for readiness, seconds: below the time after which the SDK gives up on a response.
 const MAX_WAIT: u64 = 45;
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default().routes(routes!(get_readiness)).routes(routes!(stream_readiness))
-}
+endpoints!([get_readiness], [stream_readiness]);
 
 /// Get a sandbox's readiness.
 #[utoipa::path(get, path = "/sandboxes/{id}/readiness", security(("api_key" = ["sandboxes:read"])), responses((status = 200, body = shapes::Readiness)))]
@@ -36,7 +34,9 @@ async fn stream_readiness(
     Path(path): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let sandbox = caller.sandbox(&path).await?;
+    let place = caller.stream()?;
     let events = futures_util::stream::once(async move {
+        let _place = place;
         let sandbox = wait(&caller.state, sandbox.clone(), STREAM).await.unwrap_or(sandbox);
         let name = if sandbox.is_ready() { "ready" } else { "timeout" };
         Ok(Event::default()

@@ -15,13 +15,6 @@ use crate::model::{
     read_upstream as read_address,
 };
 
-/// Longest texts, characters.
-const NAME: usize = 200;
-const TEMPLATE: usize = 200;
-/// Tags of a sandbox, and the longest.
-const TAGS: (usize, usize) = (64, 100);
-/// The longest lifetime, seconds: a year.
-pub(super) const MAX_LIFETIME: u64 = 366 * 24 * 3600;
 /// The longest idempotency key, bytes.
 const MAX_KEY: usize = 255;
 /// vCPUs, memory (MiB) and disk (MiB) of the named sizes.
@@ -32,6 +25,9 @@ const SIZES: [(&str, u32, u32, u32); 5] = [
     ("large", 8, 16_384, 40_960),
     ("xl", 16, 32_768, 81_920),
 ];
+
+/// vCPUs, memory (MiB) and disk (MiB) of the largest named size.
+pub(super) const LARGEST: (u32, u32, u32) = (16, 32_768, 81_920);
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     let for_tags = [
@@ -53,7 +49,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 #[utoipa::path(post, path = "/sandboxes", security(("api_key" = ["sandboxes:create", "sandboxes:write"])), params(shapes::WaitQuery, shapes::IdempotencyHeader), request_body = shapes::SandboxOrder,
     responses((status = 201, body = shapes::SandboxData), (status = 402, description = "`QUOTA_EXCEEDED`: the end user has spent its credit of this month"),
     (status = 403, description = "`QUOTA_EXCEEDED`: the end user would exceed a quota; `details` says which. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
-    (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone. `IDEMPOTENCY_PAYLOAD_MISMATCH`: the key came with another body before")))]
+    (status = 404, description = "`NOT_FOUND`: what this `Idempotency-Key` created is no longer the caller's"),
+    (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone, or another tenant had it until lately. `IDEMPOTENCY_PAYLOAD_MISMATCH`: the key came with another body before")))]
 async fn create_sandbox(
     caller: Caller,
     Query(query): Asked,
@@ -61,11 +58,14 @@ async fn create_sandbox(
     mut fields: Fields,
 ) -> Made {
     let idempotency = idempotency(&caller, &headers, &fields)?;
+    caller.confine_order(&mut fields)?;
     let patience = readiness::patience(&query)?;
+    let _waiting = patience.map(|_| caller.stream()).transpose()?;
     let mut attributes = Attributes::default();
     workspaces::place(&caller.state, caller.tenant, &mut fields, &mut attributes).await?;
-    let mut new = draft(&mut fields, &caller.state.settings, attributes)?;
-    caller.confine_new(&mut new)?;
+    let mut new = draft(&mut fields, &caller.state, attributes)?;
+    caller.assign(&mut new);
+    caller.confine_size(&new.attributes)?;
     let user = new.external_user_id.as_deref();
     credits::judge(&caller, user, idempotency.as_ref()).await?;
     let created = caller.state.store.create_sandbox(caller.tenant, new, idempotency).await?;
@@ -73,6 +73,10 @@ async fn create_sandbox(
         Created::Fresh(sandbox, version) => {
             caller.reached(version).await?;
             sandbox
+        }
+        // Made by this caller, and taken away from it since.
+        Created::Replayed(sandbox) if !caller.sees(&sandbox) => {
+            return Err(Problem::not_found("sandbox"));
         }
         Created::Replayed(sandbox) => sandbox,
     };
@@ -101,42 +105,46 @@ fn idempotency(
 
 fn draft(
     fields: &mut Fields,
-    settings: &ApiSettings,
+    state: &ApiState,
     mut attributes: Attributes,
 ) -> Result<NewSandbox, Problem> {
+    let settings = &state.settings;
     attributes.template_id = "miosa-sandbox".into();
     read_attributes(fields, &mut attributes);
-    if fields.has("env") {
-        attributes.env = fields.free("env").unwrap_or_default();
-    }
+    let (id, env) = (SandboxId::new(), fields.free("env").unwrap_or_default());
+    attributes.env = state.store.seal_env(id, &env)?;
     let upstream = read_upstream(fields, settings).flatten();
     let driver = if upstream.is_some() { Driver::Register } else { settings.default_driver };
     let running = upstream.is_some() || !driver.needs_address();
     let new = NewSandbox {
-        id: SandboxId::new(),
-        slug: slug(fields),
-        name: fields.text("name", NAME).flatten(),
+        id,
+        slug: slug(fields, settings),
+        name: fields.text("name").flatten(),
         state: if running { SandboxState::Running } else { SandboxState::Creating },
         driver,
         upstream,
-        default_port: fields.port("default_port").unwrap_or(settings.default_port),
-        profile: fields.one_of("origin_profile", "forwarded, local, public").unwrap_or_default(),
-        external_user_id: fields.text("external_user_id", EXTERNAL_ID).flatten(),
-        external_project_id: fields.text("external_project_id", EXTERNAL_ID).flatten(),
-        external_workspace_id: fields.text("external_workspace_id", EXTERNAL_ID).flatten(),
+        default_port: fields.number("default_port").unwrap_or(settings.default_port),
+        profile: fields.one_of("origin_profile").unwrap_or_default(),
+        external_user_id: fields.text("external_user_id").flatten(),
+        external_project_id: fields.text("external_project_id").flatten(),
+        external_workspace_id: fields.text("external_workspace_id").flatten(),
         metadata: fields.free("metadata").unwrap_or_default(),
-        tags: fields.texts("tags", TAGS).unwrap_or_default(),
+        tags: fields.list("tags").unwrap_or_default(),
         attributes,
     };
     fields.finish()?;
     Ok(new)
 }
 
-fn slug(fields: &mut Fields) -> Option<Slug> {
+fn slug(fields: &mut Fields, settings: &ApiSettings) -> Option<Slug> {
     let text = fields
         .get("slug", "must be a string", |value| value.as_str().map(str::to_owned))
         .flatten()?;
     match Slug::parse(&text) {
+        Ok(_) if settings.reserved_slugs.contains(&text) => {
+            fields.error("slug", "is reserved");
+            None
+        }
         Ok(slug) => Some(slug),
         Err(error) => {
             fields.error("slug", &error.to_string());
@@ -155,30 +163,27 @@ fn read_upstream(fields: &mut Fields, settings: &ApiSettings) -> Option<Option<U
 }
 
 fn read_attributes(fields: &mut Fields, a: &mut Attributes) {
-    if let Some(size) = fields.get("size", "must be one of xs, small, medium, large, xl", |value| {
-        SIZES.iter().find(|(name, ..)| value.as_str() == Some(name))
-    }) {
-        a.size = size.map(|(name, ..)| (*name).to_owned());
-        if let Some((_, cpus, memory, disk)) = size {
+    if let Some(size) = fields.one_of_or_null::<String>("size") {
+        if let Some((_, cpus, memory, disk)) =
+            SIZES.iter().find(|(name, ..)| size.as_deref() == Some(name))
+        {
             (a.cpu_count, a.memory_mb, a.disk_size_mb) = (Some(*cpus), Some(*memory), Some(*disk));
         }
+        a.size = size;
     }
-    let mut number =
-        |names: &[&str]| fields.number_of(names, (1, 1 << 24)).and_then(|n| u32::try_from(n).ok());
-    a.cpu_count = number(&["cpu_count"]).or(a.cpu_count);
-    a.memory_mb = number(&["memory_mb"]).or(a.memory_mb);
-    a.disk_size_mb = number(&["disk_size_mb", "disk_mb"]).or(a.disk_size_mb);
-    a.timeout_sec = fields.number("timeout_sec", (1, MAX_LIFETIME)).or(a.timeout_sec);
-    a.idle_timeout_sec =
-        fields.number("idle_timeout_sec", (0, MAX_LIFETIME)).or(a.idle_timeout_sec);
+    a.cpu_count = fields.number("cpu_count").or(a.cpu_count);
+    a.memory_mb = fields.number("memory_mb").or(a.memory_mb);
+    a.disk_size_mb = fields.number("disk_size_mb").or(a.disk_size_mb);
+    a.timeout_sec = fields.number("timeout_sec").or(a.timeout_sec);
+    a.idle_timeout_sec = fields.number("idle_timeout_sec").or(a.idle_timeout_sec);
     a.always_on = fields.flag("always_on").unwrap_or(a.always_on);
     a.persistent = fields.flag("persistent").unwrap_or(a.persistent);
     for (name, slot) in [("workspace_id", &mut a.workspace_id), ("project_id", &mut a.project_id)] {
-        if let Some(text) = fields.text(name, EXTERNAL_ID) {
+        if let Some(text) = fields.text(name) {
             *slot = text;
         }
     }
-    if let Some(Some(template)) = fields.text("template_id", TEMPLATE) {
+    if let Some(Some(template)) = fields.text("template_id") {
         a.template_id = template;
     }
 }
@@ -224,9 +229,10 @@ async fn get_sandbox_by_name(caller: Caller, Path(name): Path<String>) -> Shown 
 #[utoipa::path(patch, path = "/sandboxes/{id}", security(("api_key" = ["sandboxes:write"])), request_body = shapes::SandboxChange,
     responses((status = 200, body = shapes::SandboxData),
     (status = 403, description = "`QUOTA_EXCEEDED`: the end user would exceed a quota; `details` says which. `insufficient_scope`, `FORBIDDEN`: as everywhere"),
-    (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone")))]
+    (status = 409, description = "`SLUG_TAKEN`: another sandbox has this slug in the zone, or another tenant had it until lately")))]
 async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fields) -> Shown {
     let before = caller.live(&path).await?;
+    caller.confine_change(&before, &mut fields)?;
     let mut attributes = before.attributes.clone();
     workspaces::place(&caller.state, caller.tenant, &mut fields, &mut attributes).await?;
     read_attributes(&mut fields, &mut attributes);
@@ -250,8 +256,8 @@ async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fi
         _ => None,
     };
     let patch = SandboxPatch {
-        slug: slug(&mut fields),
-        name: fields.text("name", NAME),
+        slug: slug(&mut fields, &caller.state.settings),
+        name: fields.text("name"),
         // A sandbox that gets its address runs; one that loses it is being made again.
         state: match &upstream {
             Some(Some(_)) if before.state == SandboxState::Creating => Some(SandboxState::Running),
@@ -260,17 +266,19 @@ async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fi
         },
         driver,
         upstream,
-        default_port: fields.port("default_port"),
-        profile: fields.one_of("origin_profile", "forwarded, local, public"),
-        external_user_id: fields.text("external_user_id", EXTERNAL_ID),
-        external_project_id: fields.text("external_project_id", EXTERNAL_ID),
-        external_workspace_id: fields.text("external_workspace_id", EXTERNAL_ID),
+        default_port: fields.number("default_port"),
+        profile: fields.one_of("origin_profile"),
+        external_user_id: fields.text("external_user_id"),
+        external_project_id: fields.text("external_project_id"),
+        external_workspace_id: fields.text("external_workspace_id"),
         metadata: fields.free("metadata"),
-        tags: fields.texts("tags", TAGS),
+        tags: fields.list("tags"),
         attributes: (attributes != before.attributes).then_some(attributes),
     };
     fields.finish()?;
-    caller.confine_patch(&before, &patch)?;
+    if let Some(attributes) = &patch.attributes {
+        caller.confine_size(attributes)?;
+    }
     let (sandbox, version) =
         caller.state.store.update_sandbox(caller.tenant, before.id, patch).await?;
     caller.reached(version).await?;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
+use super::fairness::{Fairness, Shares};
 use super::tickets::Tickets;
 use crate::base::clock::Clock;
 use crate::control::events::EventFeed;
@@ -12,7 +13,7 @@ use crate::control::store::Store;
 use crate::control::usage::{Prices, Progress};
 use crate::control::verify::Verifier;
 use crate::control::webhooks::Sender;
-use crate::model::{Driver, Links, Upstream, Visibility};
+use crate::model::{Driver, Links, Upstream, Visibility, after};
 use crate::routing::Routes;
 
 /// Whether an upstream may be dialled.
@@ -37,6 +38,8 @@ pub struct ApiState {
     pub verifier: Verifier,
     /// Tickets for streams that have not been used yet.
     pub tickets: Arc<Tickets>,
+    /// What each caller has spent of what it may ask for.
+    pub fairness: Arc<Fairness>,
     /// The settings.
     pub settings: Arc<ApiSettings>,
     /// How far the counts of usage go.
@@ -50,12 +53,6 @@ impl ApiState {
     }
 }
 
-/// The moment so many seconds after another.
-pub(super) fn after(moment: Timestamp, seconds: u64) -> Option<Timestamp> {
-    let seconds = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
-    moment.checked_add(seconds).ok()
-}
-
 /// Settings of the API.
 #[derive(Clone)]
 pub struct ApiSettings {
@@ -67,6 +64,8 @@ pub struct ApiSettings {
     pub platform_zone: String,
     /// The platform's own names: no tenant registers them, or what is above or below them.
     pub own_names: Vec<String>,
+    /// Slugs that nobody gets.
+    pub reserved_slugs: Vec<String>,
     /// The scheme in links.
     pub public_scheme: &'static str,
     /// The port in links; left out when it is the scheme's own.
@@ -81,6 +80,8 @@ pub struct ApiSettings {
     pub prices: Prices,
     /// Origins whose pages may call the API, beside those that tenants name.
     pub allowed_origins: Vec<String>,
+    /// What each caller may ask for.
+    pub shares: Shares,
     /// Whether an upstream may be dialled, as far as that can be said before a name is resolved.
     pub permits_upstream: Permits,
 }
@@ -92,6 +93,7 @@ impl Default for ApiSettings {
             default_port: 3000,
             platform_zone: "sandbox.localhost".into(),
             own_names: Vec::new(),
+            reserved_slugs: Vec::new(),
             public_scheme: "http",
             public_port: 80,
             token_max_ttl: 86_400,
@@ -99,6 +101,7 @@ impl Default for ApiSettings {
             default_visibility: Visibility::Public,
             prices: Prices::default(),
             allowed_origins: Vec::new(),
+            shares: Shares::default(),
             permits_upstream: Arc::new(|_| true),
         }
     }

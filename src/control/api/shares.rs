@@ -8,34 +8,24 @@ use super::prelude::*;
 use super::zones::Zones;
 use crate::control::store::NewShare;
 use crate::model::token::{PREVIEW_SHARE_PREFIX, SHARE_PREFIX, share_hash};
-use crate::model::{PreviewId, Sandbox, Share, TokenScope};
+use crate::model::{KeyScope, PreviewId, Sandbox, Share, TokenScope};
 
 /// Characters of a token that may be shown again.
 const SHOWN: usize = 12;
-/// The longest time that can be said, seconds: ten years. Longer is without end.
-const LONGEST: u64 = 3660 * 24 * 3600;
 /// How long a link to a preview lives when nobody says, seconds.
 const PREVIEW_DEFAULT: u64 = 3600;
-/// The names under which a link's life is given.
-const LIFE: [&str; 3] = ["expires_in", "ttl_seconds", "expires_in_sec"];
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(list_shares, create_share))
-        .routes(routes!(revoke_share))
-        .routes(routes!(share_preview, unshare_preview))
-}
+endpoints!([list_shares, create_share], [revoke_share], [share_preview, unshare_preview]);
 
 /// When a link ends: as asked, else after `default`, and never later than the tenant lets links live.
 async fn end(
     caller: &Caller,
-    fields: &mut Fields,
+    (fields, name): (&mut Fields, &str),
     default: Option<u64>,
 ) -> Result<Option<Timestamp>, Problem> {
     let tenant = caller.state.store.tenant(caller.tenant).await?;
     let most = tenant.and_then(|tenant| tenant.policy.max_share_seconds);
-    let longest = most.unwrap_or(LONGEST).min(LONGEST);
-    let asked = fields.number_of(&LIFE, (1, longest));
+    let asked = fields.number_up_to(name, most.unwrap_or(u64::MAX));
     let unsaid = match (default, most) {
         (Some(default), Some(most)) => Some(default.min(most)),
         (default, most) => default.or(most),
@@ -51,12 +41,27 @@ struct Order {
     expires_at: Option<Timestamp>,
 }
 
+/// Refuses one link too many: each is kept by every worker until it ends.
+async fn bounded(caller: &Caller, sandbox: &Sandbox) -> Result<(), Problem> {
+    caller.mints()?;
+    let most = caller.state.settings.shares.sandbox_shares;
+    let used = caller.state.store.count_open_shares(sandbox.id).await?;
+    if most == 0 || used < most {
+        return Ok(());
+    }
+    let details = [("quota", json!("shares")), ("limit", json!(most)), ("used", json!(used))];
+    let message = "This sandbox has the maximum number of open share links; revoke some first.";
+    Err(Problem::new(StatusCode::FORBIDDEN, "QUOTA_EXCEEDED", message)
+        .with_details(details.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()))
+}
+
 /// Makes a share, and the link itself.
 async fn make(
     caller: &Caller,
     sandbox: &Sandbox,
     order: Order,
 ) -> Result<(Share, Option<String>), Problem> {
+    bounded(caller, sandbox).await?;
     // Its prefix says what it is, the rest is random.
     let token = keys::secret(order.kind)?;
     let hash =
@@ -91,10 +96,9 @@ fn link(zones: &Zones, sandbox: &Sandbox, share: &Share) -> Option<String> {
     (status = 422, description = "`invalid_scope`: links do not have this scope. `VALIDATION_ERROR`: every other field that cannot be taken is named in `details`")))]
 async fn create_share(caller: Caller, Path(path): Path<String>, mut fields: Fields) -> Made {
     let sandbox = caller.live(&path).await?;
-    let expires_at = end(&caller, &mut fields, None).await?;
-    let port = fields.port("port");
-    fields.finish()?;
-    let scope = fields.scope(&[TokenScope::Read], "read")?;
+    let expires_at = end(&caller, (&mut fields, "expires_in"), None).await?;
+    let port = fields.number("port");
+    let scope = fields.scope()?;
     let order = Order { kind: SHARE_PREFIX, preview: None, port, scope, expires_at };
     let (share, link) = make(&caller, &sandbox, order).await?;
     Ok((StatusCode::CREATED, Json(shapes::Share::of(&share, link).into())))
@@ -102,13 +106,18 @@ async fn create_share(caller: Caller, Path(path): Path<String>, mut fields: Fiel
 
 /// List active share links.
 ///
-/// Those of its published ports as well, newest first.
+/// Those of its published ports as well, newest first. The links themselves are shown to keys with `previews:write`.
 #[utoipa::path(get, path = "/sandboxes/{id}/shares", security(("api_key" = ["previews:read", "previews:write"])), responses((status = 200, body = shapes::ShareList)))]
 async fn list_shares(caller: Caller, Path(path): Path<String>) -> Shown {
     let sandbox = caller.sandbox(&path).await?;
     let zones = Zones::of_tenant(&caller.state, caller.tenant).await?;
     let shares = caller.state.store.shares(caller.tenant, sandbox.id).await?;
-    let show = |share: &Share| shapes::Share::of(share, link(&zones, &sandbox, share));
+    // Who may make links is shown them; who may only read is told that they exist.
+    let shows = caller.needs(&[KeyScope::PreviewsWrite]).is_ok();
+    let show = |share: &Share| {
+        let link = link(&zones, &sandbox, share).filter(|_| shows);
+        shapes::Share::of(share, link)
+    };
     list(shares.iter().map(show))
 }
 
@@ -141,14 +150,12 @@ async fn share_preview(
     if preview.deleted_at.is_some() || is_over {
         return Err(Problem::not_found("preview"));
     }
-    let asked = end(&caller, &mut fields, Some(PREVIEW_DEFAULT)).await?;
-    fields.finish()?;
-    let allowed = [TokenScope::Interact, TokenScope::Read];
+    let asked = end(&caller, (&mut fields, "ttl_seconds"), Some(PREVIEW_DEFAULT)).await?;
     let order = Order {
         kind: PREVIEW_SHARE_PREFIX,
         preview: Some(preview.id),
         port: Some(preview.port),
-        scope: fields.scope(&allowed, "one of interact, read")?,
+        scope: fields.scope()?,
         expires_at: [asked, preview.expires_at].into_iter().flatten().min(),
     };
     let (share, link) = make(&caller, &sandbox, order).await?;

@@ -26,7 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 /// For `?ticket=` of a browser's `EventSource`, which cannot send an `Authorization` header. It grants what its creator may do when it is
 /// used.
 #[utoipa::path(post, path = "/auth/sse-ticket",
-    responses((status = 200, body = shapes::Ticket), (status = 429, description = "`rate_limit_exceeded`: too many tickets are waiting to be used")))]
+    responses((status = 200, body = shapes::Ticket), (status = 429, description = "`rate_limit_exceeded`: too many tickets are waiting to be used, or the caller has used up its share")))]
 async fn create_ticket(caller: Caller) -> Shown {
     let secret = keys::secret(PREFIX)?;
     let now = caller.state.clock.now();

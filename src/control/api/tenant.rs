@@ -5,32 +5,15 @@ use super::quotas;
 use crate::model::host::Authority;
 use crate::model::{Branding, FrameSource, TenantPolicy};
 
-/// Each field and its other names.
-const FIELDS: [(&str, &[&str]); 6] = [
-    ("product_name", &["name", "app_name", "custom_app_name"]),
-    ("logo_url", &["custom_logo_url", "custom_logo_light_url"]),
-    ("support_url", &[]),
-    ("support_email", &[]),
-    ("primary_color", &["brand_color_primary"]),
-    ("background_color", &["brand_color_secondary"]),
-];
-/// The longest text of a face, characters; each field has narrower rules of its own.
-const LONGEST: usize = 2048;
-/// Origins, embedding sources and methods in a policy.
-const MAX_ORIGINS: usize = 64;
-const MAX_METHODS: usize = 16;
-/// The longest that share links can be limited to, seconds: ten years.
-const MAX_SHARE: u64 = 3660 * 24 * 3600;
 /// Origins and sources together, bytes: they go out in a field of every page, and many a server stops reading at 8 KiB.
 const MAX_EMBEDDERS: usize = 6 << 10;
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(whoami))
-        .routes(routes!(get_plan))
-        .routes(routes!(get_branding, set_branding, delete_branding))
-        .routes(routes!(get_preview_policy, set_preview_policy))
-}
+endpoints!(
+    [whoami],
+    [get_plan],
+    [get_branding, set_branding, delete_branding],
+    [get_preview_policy, set_preview_policy]
+);
 
 /// Get the current caller.
 #[utoipa::path(get, path = "/whoami", responses((status = 200, body = shapes::Me)))]
@@ -66,20 +49,14 @@ async fn get_branding(caller: Caller) -> Shown {
     responses((status = 200, body = shapes::BrandingResponse)))]
 async fn set_branding(caller: Caller, fields: Fields) -> Shown {
     let mut fields = fields.unwrapped("branding");
-    let mut read = FIELDS.iter().map(|(name, aliases)| {
-        let names: Vec<&str> = std::iter::once(*name).chain(aliases.iter().copied()).collect();
-        fields.text_of(&names, LONGEST).flatten()
-    });
-    let mut next = || read.next().flatten();
     let branding = Branding {
-        product_name: next(),
-        logo_url: next(),
-        support_url: next(),
-        support_email: next(),
-        primary_color: next(),
-        background_color: next(),
+        product_name: fields.text("product_name").flatten(),
+        logo_url: fields.text("logo_url").flatten(),
+        support_url: fields.text("support_url").flatten(),
+        support_email: fields.text("support_email").flatten(),
+        primary_color: fields.text("primary_color").flatten(),
+        background_color: fields.text("background_color").flatten(),
     };
-    drop(read);
     for (name, reason) in branding.errors() {
         fields.error(name, reason);
     }
@@ -110,18 +87,16 @@ async fn get_preview_policy(caller: Caller) -> Shown {
     responses((status = 200, body = shapes::PolicyData)))]
 async fn set_preview_policy(caller: Caller, mut fields: Fields) -> Shown {
     let policy = TenantPolicy {
-        allowed_origins: fields.texts("allowed_origins", (MAX_ORIGINS, 300)).unwrap_or_default(),
+        allowed_origins: fields.list("allowed_origins").unwrap_or_default(),
         frame_ancestors: frame_ancestors(&mut fields),
-        read_methods: fields.texts("read_methods", (MAX_METHODS, 32)).unwrap_or_default(),
+        read_methods: fields.list("read_methods").unwrap_or_default(),
         read_allows_upgrade: fields.flag("read_allows_upgrade").unwrap_or(true),
         miosa_messages: fields.flag("miosa_messages").unwrap_or(false),
-        wake: fields.one_of("wake", "credential, anyone, never").unwrap_or_default(),
+        wake: fields.one_of("wake").unwrap_or_default(),
         wake_registered: fields.flag("wake_registered").unwrap_or(false),
-        wakes_per_minute: fields
-            .number("wakes_per_minute", (0, 1_000_000))
-            .and_then(|number| u32::try_from(number).ok()),
+        wakes_per_minute: fields.number("wakes_per_minute"),
         limits: quotas::preview_limits(&mut fields),
-        max_share_seconds: fields.number("max_share_seconds", (1, MAX_SHARE)),
+        max_share_seconds: fields.number("max_share_seconds"),
     };
     if !policy.allowed_origins.iter().all(|origin| is_origin(origin)) {
         fields.error(
@@ -147,7 +122,7 @@ async fn set_preview_policy(caller: Caller, mut fields: Fields) -> Shown {
 
 /// The sources as sent; each that is none is named by its place.
 fn frame_ancestors(fields: &mut Fields) -> Vec<FrameSource> {
-    let sent = fields.texts("frame_ancestors", (MAX_ORIGINS, 300)).unwrap_or_default();
+    let sent = fields.list::<String>("frame_ancestors").unwrap_or_default();
     let read = sent.iter().enumerate().filter_map(|(index, text)| match FrameSource::parse(text) {
         Ok(source) => Some(source),
         Err(error) => {

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use axum::http::request::Parts;
-use axum::http::{Method, header};
 use jiff::Timestamp;
 
 use super::keys;
@@ -56,11 +55,8 @@ impl Tickets {
         true
     }
 
-    /// Takes the ticket that a request shows, if it asks for a stream.
+    /// Takes the ticket that a request shows. Only what streams asks.
     pub(super) fn redeem(&self, parts: &Parts, now: Timestamp) -> Option<Credential> {
-        if !asks_for_stream(parts) {
-            return None;
-        }
         let pairs = parts.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
         let mut tickets = pairs.filter(|(name, _)| *name == "ticket").map(|(_, ticket)| ticket);
         let ticket = tickets.next().filter(|ticket| ticket.starts_with(PREFIX))?;
@@ -72,18 +68,6 @@ impl Tickets {
         let ticket = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(hash)?;
         (ticket.expires_at > now).then_some(ticket.credential)
     }
-}
-fn asks_for_stream(parts: &Parts) -> bool {
-    let says = |name: header::HeaderName, word: &str| {
-        let value = parts.headers.get(name).and_then(|value| value.to_str().ok());
-        value.is_some_and(|value| value.to_ascii_lowercase().contains(word))
-    };
-    let path = parts.uri.path();
-    let by_path = path.ends_with("/stream") || path.ends_with("/events");
-    parts.method == Method::GET
-        && (by_path
-            || says(header::ACCEPT, "text/event-stream")
-            || says(header::UPGRADE, "websocket"))
 }
 
 #[cfg(test)]

@@ -2,14 +2,13 @@
 
 use super::minting::{TokenOrder, mint};
 use super::prelude::*;
-use crate::model::{TokenId, TokenScope};
+use crate::model::TokenId;
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(create_preview_token, revoke_sent_preview_token))
-        .routes(routes!(list_preview_tokens, revoke_all_preview_tokens))
-        .routes(routes!(revoke_preview_token))
-}
+endpoints!(
+    [create_preview_token, revoke_sent_preview_token],
+    [list_preview_tokens, revoke_all_preview_tokens],
+    [revoke_preview_token]
+);
 
 /// Create a preview token.
 #[utoipa::path(post, path = "/sandboxes/{id}/preview-token", security(("api_key" = ["previews:write"])), request_body = shapes::TokenOrder,
@@ -22,14 +21,13 @@ async fn create_preview_token(
 ) -> Shown {
     let sandbox = caller.live(&path).await?;
     let settings = &caller.state.settings;
-    let expires_in = fields.number("expires_in", (1, settings.token_max_ttl));
+    let expires_in = fields.number_up_to("expires_in", settings.token_max_ttl);
     let expires_in = expires_in.unwrap_or(settings.token_default_ttl);
-    let port = fields.port("port");
-    fields.finish()?;
-    let all = [TokenScope::Read, TokenScope::Interact, TokenScope::Terminal];
-    let scope = fields.scope(&all, "one of read, interact, terminal")?;
+    let port = fields.number("port");
+    let scope = fields.scope()?;
     let url_port = port.unwrap_or(sandbox.default_port);
     let order = TokenOrder { expires_in, scope, port, url_port };
+    caller.mints()?;
     let minted = mint(&caller.state, &sandbox, order).await?;
     Ok(Json(shapes::MintedToken::of(&minted, expires_in).into()))
 }
@@ -62,10 +60,8 @@ async fn revoke_sent_preview_token(
     Path(path): Path<String>,
     mut fields: Fields,
 ) -> Done {
-    let read = |value: &Value| value.as_str().map(str::to_owned);
-    let token = fields.get("token", "must be a preview token", read).flatten();
+    let token = fields.text("token").flatten().unwrap_or_default();
     fields.finish()?;
-    let token = token.ok_or_else(|| Problem::field("token", "is required"))?;
     let claims = caller.state.routes.key_ring().verify(&token);
     let claims = claims.map_err(|_| Problem::not_found("preview token"))?;
     revoke(&caller, &path, claims.id).await

@@ -1,17 +1,17 @@
 //! Fields that a call does not have. They are ignored, as clients send more than is known here, but not in silence: the response lists them in
 //! `warnings`, and with `?strict=1` the call is refused instead.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::Request;
+use axum::http::header;
 use axum::http::request::Parts;
-use axum::http::{Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
+use super::operations::Rule;
 use super::problem::Problem;
 
 /// As many are named; more are a mistake of another kind.
@@ -23,28 +23,17 @@ const MAX_RESPONSE: usize = 1 << 20;
 /// How alike two names must be for the one to be offered for the other.
 const ALIKE: f64 = 0.8;
 
-/// The fields of an object, each with the fields of its own where it is an object as well.
-#[derive(Debug, Default)]
-pub(super) struct Level(pub(super) BTreeMap<String, Level>);
-
-/// What the bodies of calls may hold, by method and route. It is handed in, as the document that says so describes all calls.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Declared(pub(super) fn(&Method, &str) -> Option<&'static Level>);
-
 /// Where the reader of a body leaves what it found, for the response.
 #[derive(Clone, Debug, Default)]
 struct Found(Arc<OnceLock<Vec<String>>>);
 
 /// Looks for fields that the call does not have.
-pub(super) fn look(parts: &Parts, body: &Map<String, Value>) -> Result<(), Problem> {
-    let found = || {
-        let Declared(of) = parts.extensions.get::<Declared>()?;
-        let route = parts.extensions.get::<MatchedPath>()?.as_str();
-        let mut names = Vec::new();
-        walk(of(&parts.method, route)?, body, "", &mut names);
-        Some(names).filter(|names| !names.is_empty())
-    };
-    let Some(names) = found() else { return Ok(()) };
+pub(super) fn look(parts: &Parts, rule: &Rule, body: &Map<String, Value>) -> Result<(), Problem> {
+    let mut names = Vec::new();
+    walk(rule, body, "", &mut names);
+    if names.is_empty() {
+        return Ok(());
+    }
     if is_strict(parts.uri.query().unwrap_or_default()) {
         let details = names.into_iter().map(|(name, reason)| (name, json!([reason])));
         return Err(Problem::invalid(details.collect()));
@@ -61,17 +50,21 @@ fn is_strict(query: &str) -> bool {
     query.split('&').any(|pair| matches!(pair, "strict" | "strict=1" | "strict=true"))
 }
 
-fn walk(known: &Level, body: &Map<String, Value>, above: &str, found: &mut Vec<(String, String)>) {
+fn walk(known: &Rule, body: &Map<String, Value>, above: &str, found: &mut Vec<(String, String)>) {
+    if known.fields.is_empty() {
+        // It may hold anything.
+        return;
+    }
     for (name, value) in body {
         if found.len() >= MOST {
             return;
         }
-        match (known.0.get(name), value) {
+        match (known.fields.get(name), value) {
             (None, _) => {
                 let short: String = name.chars().take(LONGEST).collect();
                 found.push((format!("{above}{short}"), reason(known, &short)));
             }
-            (Some(inner), Value::Object(value)) if !inner.0.is_empty() => {
+            (Some(inner), Value::Object(value)) => {
                 walk(inner, value, &format!("{above}{name}."), found);
             }
             (Some(_), _) => {}
@@ -79,8 +72,8 @@ fn walk(known: &Level, body: &Map<String, Value>, above: &str, found: &mut Vec<(
     }
 }
 
-fn reason(known: &Level, name: &str) -> String {
-    let near = known.0.keys().map(|own| (strsim::jaro_winkler(own, name), own));
+fn reason(known: &Rule, name: &str) -> String {
+    let near = known.fields.keys().map(|own| (strsim::jaro_winkler(own, name), own));
     let nearest = near.filter(|(likeness, _)| *likeness > ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {
         Some((_, own)) => format!("is not a field of this call; did you mean `{own}`?"),

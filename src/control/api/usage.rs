@@ -19,13 +19,7 @@ const GROUPS: [(&str, UsageGroup); 5] = [
     ("sandbox_id", UsageGroup::Sandbox),
 ];
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(get_usage))
-        .routes(routes!(get_usage_summary))
-        .routes(routes!(list_usage_sessions))
-        .routes(routes!(get_sandbox_usage))
-}
+endpoints!([get_usage], [get_usage_summary], [list_usage_sessions], [get_sandbox_usage]);
 
 impl From<WindowError> for Problem {
     fn from(WindowError(name, reason): WindowError) -> Self {

@@ -9,16 +9,8 @@ use crate::model::DeliveryId;
 
 /// Deliveries in a list, when nobody says how many, and at most.
 const PAGE: (u32, u32) = (50, 100);
-/// The longest id of a replay, characters.
-const REPLAY_ID: usize = 200;
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(test_webhook))
-        .routes(routes!(list_deliveries))
-        .routes(routes!(get_delivery))
-        .routes(routes!(replay_delivery))
-}
+endpoints!([test_webhook], [list_deliveries], [get_delivery], [replay_delivery]);
 
 /// List a webhook's deliveries.
 ///
@@ -75,7 +67,7 @@ async fn replay_delivery(
     mut fields: Fields,
 ) -> Made {
     let webhook = find(&caller, &path).await?;
-    let replay_id = fields.text("replay_id", REPLAY_ID).flatten();
+    let replay_id = fields.text("replay_id").flatten();
     fields.finish()?;
     let made = caller
         .state

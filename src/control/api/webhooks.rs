@@ -6,30 +6,23 @@ use super::keys;
 use super::prelude::*;
 use crate::control::store::{NewWebhook, WebhookPatch};
 use crate::control::webhooks::{header_error, our_headers};
-use crate::model::{EventFilter, EventType, UnknownEvent, Webhook, WebhookSecret, WebhookState};
+use crate::model::{
+    EventFilter, EventType, KeyScope, UnknownEvent, Webhook, WebhookSecret, WebhookState,
+};
 
-/// Longest texts, characters.
-const NAME: usize = 200;
-const DESCRIPTION: usize = 1000;
-const URL: usize = 2048;
-/// Patterns of events, and the longest.
-const PATTERNS: (usize, usize) = (64, 100);
 /// Further header fields, and the longest value.
 const HEADERS: (usize, usize) = (20, 1024);
-/// Attempts after the first, at most and when nobody says.
-const RETRIES: (u64, u32) = (10, 3);
-/// A secret that a tenant chooses, characters.
-const SECRET: std::ops::RangeInclusive<usize> = 16..=256;
+/// Attempts after the first, when nobody says.
+const RETRIES: u32 = 3;
 /// The part of all events that belong to workspaces.
 const OF_WORKSPACES: &str = "sandbox";
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(list_webhooks, create_webhook))
-        .routes(routes!(list_event_types))
-        .routes(routes!(get_webhook, update_webhook, delete_webhook))
-        .routes(routes!(rotate_webhook_secret))
-}
+endpoints!(
+    [list_webhooks, create_webhook],
+    [list_event_types],
+    [get_webhook, update_webhook, delete_webhook],
+    [rotate_webhook_secret]
+);
 
 /// A tenant's webhook.
 pub(super) async fn find(caller: &Caller, named: &str) -> Result<Webhook, Problem> {
@@ -37,20 +30,34 @@ pub(super) async fn find(caller: &Caller, named: &str) -> Result<Webhook, Proble
     webhook.map_err(missing("webhook"))
 }
 
+/// A webhook as a caller may see it. Values of headers, and the path of a URL, are often passwords: who may change them is shown them, and
+/// who may only read is told their names, and the host.
+fn shown_to(caller: &Caller, mut webhook: Webhook) -> Webhook {
+    if caller.needs(&[KeyScope::TenantWrite]).is_err() {
+        webhook.headers.values_mut().for_each(|value| *value = Value::Null);
+        let host = webhook.url.split_inclusive('/').take(3).collect::<String>();
+        if host.len() < webhook.url.len() {
+            webhook.url = format!("{host}…");
+        }
+    }
+    webhook
+}
+
 /// List webhooks.
 ///
-/// Without their secrets.
+/// Without their secrets. To keys without `tenant:write`, `url` ends after the host, and the values of `headers` are null.
 #[utoipa::path(get, path = "/webhooks", security(("api_key" = ["tenant:read"])), responses((status = 200, body = shapes::WebhookList)))]
 async fn list_webhooks(caller: Caller) -> Shown {
-    list(caller.state.store.webhooks(caller.tenant).await?.iter().map(shapes::Webhook::of))
+    let webhooks = caller.state.store.webhooks(caller.tenant).await?;
+    list(webhooks.into_iter().map(|webhook| shapes::Webhook::of(&shown_to(&caller, webhook))))
 }
 
 /// Get a webhook.
 ///
-/// Without its secret.
+/// Without its secret. To keys without `tenant:write`, `url` ends after the host, and the values of `headers` are null.
 #[utoipa::path(get, path = "/webhooks/{id}", security(("api_key" = ["tenant:read"])), responses((status = 200, body = shapes::WebhookData)))]
 async fn get_webhook(caller: Caller, Path(id): Path<String>) -> Shown {
-    data(shapes::Webhook::of(&find(&caller, &id).await?))
+    data(shapes::Webhook::of(&shown_to(&caller, find(&caller, &id).await?)))
 }
 
 /// What may be sent about a webhook, new or known.
@@ -60,30 +67,26 @@ struct Sent {
 }
 
 fn read(fields: &mut Fields, caller: &Caller) -> Result<Sent, Problem> {
-    let url = fields.text("url", URL).flatten();
+    let url = fields.text("url").flatten();
     if let Some(url) = &url
         && let Err(error) = caller.state.webhooks.check(url)
     {
         fields.error("url", &error.to_string());
     }
-    let patterns = fields.texts("events", PATTERNS);
-    let secret = fields
-        .get("secret", "must be 16 to 256 visible ASCII characters", |value| {
-            let text = value.as_str()?;
-            let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-            (visible && SECRET.contains(&text.len())).then(|| WebhookSecret(text.to_owned()))
-        })
-        .flatten();
-    let retries = fields.number("retry_count", (0, RETRIES.0));
+    let patterns = fields.list("events");
+    let secret = fields.text("secret").flatten();
+    if secret.as_ref().is_some_and(|text| !text.bytes().all(|byte| byte.is_ascii_graphic())) {
+        fields.error("secret", "must be visible ASCII characters");
+    }
     let patch = WebhookPatch {
-        name: fields.text("name", NAME),
-        description: fields.text("description", DESCRIPTION),
+        name: fields.text("name"),
+        description: fields.text("description"),
         url,
         events: None,
         secret: None,
         state: standing(fields),
         headers: headers(fields, &caller.state.webhooks.settings().header_name),
-        retry_count: retries.and_then(|retries| u32::try_from(retries).ok()),
+        retry_count: fields.number("retry_count"),
         metadata: fields.free("metadata"),
     };
     fields.finish()?;
@@ -91,17 +94,15 @@ fn read(fields: &mut Fields, caller: &Caller) -> Result<Sent, Problem> {
         let reason = format!("there is no event {name}; GET /webhooks/events lists them");
         Problem::field("events", &reason).with_code("UNKNOWN_EVENT_TYPE")
     })?;
-    Ok(Sent { patch: WebhookPatch { events, ..patch }, secret })
+    Ok(Sent { patch: WebhookPatch { events, ..patch }, secret: secret.map(WebhookSecret) })
 }
 
 /// Whether it is told of events: as a word or as a yes or no, by either name.
 fn standing(fields: &mut Fields) -> Option<WebhookState> {
-    let word = fields.one_of::<WebhookState>("state", "active, inactive");
-    if word == Some(WebhookState::Failed) {
-        fields.error("state", "must be one of active, inactive");
-    }
-    let flag = fields.flag("active").or_else(|| fields.flag("enabled"));
-    let flag = flag.map(|on| if on { WebhookState::Active } else { WebhookState::Inactive });
+    let word = fields.one_of("state");
+    let flag = fields
+        .flag("active")
+        .map(|on| if on { WebhookState::Active } else { WebhookState::Inactive });
     word.or(flag)
 }
 
@@ -150,8 +151,7 @@ fn check_workspace(workspace: Option<&String>, events: &EventFilter) -> Result<(
     responses((status = 201, body = shapes::MadeWebhook),
     (status = 422, description = "`UNKNOWN_EVENT_TYPE`, `EVENTS_NOT_WORKSPACE_SCOPABLE`: a pattern of `events` that matches nothing. `WEBHOOK_LIMIT_REACHED`: there are as many as there may be. `VALIDATION_ERROR`: every field that cannot be taken is named in `details`")))]
 async fn create_webhook(caller: Caller, mut fields: Fields) -> Made {
-    let workspace = fields.text("workspace_id", EXTERNAL_ID).flatten();
-    fields.require("url");
+    let workspace = fields.text("workspace_id").flatten();
     let Sent { patch, secret } = read(&mut fields, &caller)?;
     let secret = match secret {
         Some(secret) => secret,
@@ -166,7 +166,7 @@ async fn create_webhook(caller: Caller, mut fields: Fields) -> Made {
         secret: secret.clone(),
         state: patch.state.unwrap_or(WebhookState::Active),
         headers: patch.headers.unwrap_or_default(),
-        retry_count: patch.retry_count.unwrap_or(RETRIES.1),
+        retry_count: patch.retry_count.unwrap_or(RETRIES),
         metadata: patch.metadata.unwrap_or_default(),
     };
     check_workspace(new.workspace.as_ref(), &new.events)?;

@@ -8,21 +8,18 @@ use super::prelude::*;
 use crate::control::store::{NewWorkspace, SandboxFilter, WorkspaceKey, WorkspacePatch};
 use crate::model::{Attributes, TenantId};
 
-/// Longest texts, characters.
-const NAME: usize = 200;
+/// The longest slug, characters.
 const SLUG: usize = 63;
-const DESCRIPTION: usize = 2000;
 
-pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
-        .routes(routes!(list_workspaces, create_workspace))
-        .routes(routes!(get_workspace, update_workspace, delete_workspace))
-        .routes(routes!(list_workspace_sandboxes))
-}
+endpoints!(
+    [list_workspaces, create_workspace],
+    [get_workspace, update_workspace, delete_workspace],
+    [list_workspace_sandboxes]
+);
 
 fn name(fields: &mut Fields) -> Option<String> {
     let sent = fields.has("name");
-    let name = fields.text("name", NAME).flatten();
+    let name = fields.text("name").flatten();
     if sent && name.as_ref().is_none_or(|name| name.trim().is_empty()) {
         fields.error("name", "must not be empty");
     }
@@ -48,16 +45,13 @@ fn slug(fields: &mut Fields) -> Option<String> {
     (status = 409, description = "`WORKSPACE_NAME_EXISTS`: a workspace has this name, see `existing`. `SLUG_TAKEN`: one has this slug")))]
 async fn create_workspace(caller: Caller, mut fields: Fields) -> Made {
     caller.must_be_unbound()?;
-    if !fields.has("name") {
-        fields.error("name", "is required");
-    }
     let new = NewWorkspace {
         name: name(&mut fields).unwrap_or_default(),
         slug: slug(&mut fields),
-        description: fields.text("description", DESCRIPTION).flatten(),
+        description: fields.text("description").flatten(),
         metadata: fields.free("metadata").unwrap_or_default(),
-        external_workspace_id: fields.text("external_workspace_id", EXTERNAL_ID).flatten(),
-        external_user_id: fields.text("external_user_id", EXTERNAL_ID).flatten(),
+        external_workspace_id: fields.text("external_workspace_id").flatten(),
+        external_user_id: fields.text("external_user_id").flatten(),
         allow_duplicate_name: fields.flag("allow_duplicate_name").unwrap_or(false),
     };
     fields.finish()?;
@@ -103,7 +97,7 @@ async fn update_workspace(caller: Caller, Path(path): Path<String>, mut fields: 
     caller.must_be_unbound()?;
     let patch = WorkspacePatch {
         name: name(&mut fields),
-        description: fields.text("description", DESCRIPTION),
+        description: fields.text("description"),
         metadata: fields.free("metadata"),
         allow_duplicate_name: fields.flag("allow_duplicate_name").unwrap_or(false),
     };
@@ -150,8 +144,8 @@ pub(super) async fn place(
     if fields.has("workspace_id") {
         return Ok(());
     }
-    let slug = fields.text("workspace_slug", NAME).flatten();
-    let name = fields.text("workspace_name", NAME).flatten();
+    let slug = fields.text("workspace_slug").flatten();
+    let name = fields.text("workspace_name").flatten();
     let (field, key) = match (&slug, &name) {
         (Some(slug), _) => ("workspace_slug", WorkspaceKey::Slug(slug)),
         (None, Some(name)) => ("workspace_name", WorkspaceKey::Name(name)),

@@ -19,7 +19,7 @@ pub(super) enum OutputError {
 }
 
 /// What a command reads.
-pub(super) fn question(verb: Verb, s: &Sandbox) -> Vec<u8> {
+pub(super) fn question(verb: Verb, s: &Sandbox, env: &Map<String, Value>) -> Vec<u8> {
     let a = &s.attributes;
     json!({
         "verb": verb.name(),
@@ -43,7 +43,7 @@ pub(super) fn question(verb: Verb, s: &Sandbox) -> Vec<u8> {
             "external_project_id": s.external_project_id,
             "external_workspace_id": s.external_workspace_id,
             "default_port": s.default_port,
-            "env": a.env,
+            "env": env,
             "metadata": s.metadata,
             "tags": s.tags,
         },

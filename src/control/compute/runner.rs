@@ -9,6 +9,7 @@ use tokio::task::{Id, JoinSet};
 
 use super::command::{self, CommandError};
 use super::{Settings, protocol};
+use crate::base::condition::warn_seldom;
 use crate::base::shutdown::{Stage, Watcher};
 use crate::base::telemetry::{CommandResult, Metrics};
 use crate::control::store::{CommandEnd, Store, StoreError};
@@ -31,7 +32,7 @@ pub async fn run(
     let mut under_way = UnderWay::default();
     loop {
         if let Err(error) = under_way.begin(&job).await {
-            tracing::warn!(%error, cause = ?error, "the queue of provisioning hooks cannot be read; retrying");
+            warn_seldom("the queue of provisioning hooks cannot be read; retrying", &error);
         }
         tokio::select! {
             () = shutdown.reached(Stage::Draining) => break,
@@ -102,7 +103,7 @@ impl Job {
             Err(error) => Err(error),
         };
         if let Err(error) = outcome {
-            tracing::warn!(sandbox = %id, %error, cause = ?error, "the result of a provisioning hook cannot be written; it will be run again");
+            tracing::warn!(sandbox = %id, %error, "the result of a provisioning hook cannot be written; it will be run again");
             // Its place is kept meanwhile, so that it is not run over and over.
             tokio::time::sleep(POLL).await;
         }
@@ -112,7 +113,13 @@ impl Job {
         let Some((verb, argv, deadline)) = self.settings.of(wanted) else {
             return CommandEnd::Failed(format!("There is no {} command.", wanted.name()));
         };
-        let question = protocol::question(verb, sandbox);
+        let env = match self.store.open_env(sandbox.id, &sandbox.attributes.env) {
+            Ok(env) => env,
+            Err(error) => {
+                return CommandEnd::Failed(format!("Its environment cannot be read: {error}."));
+            }
+        };
+        let question = protocol::question(verb, sandbox, &env);
         let ran = command::run(argv, &self.settings.environment, &question, deadline).await;
         let (result, told) = match ran.result {
             Ok(output) => match protocol::output(&output, (verb, sandbox), &self.rules.load()) {

@@ -63,7 +63,7 @@ pub(super) fn route(trail: &Trail, own: &[IpAddr]) -> (Finding, Vec<String>) {
 }
 
 /// Whether one of a name's texts is the one wanted.
-pub(super) fn proof(texts: &[String], value: &str) -> (Finding, Vec<String>) {
+pub fn proof(texts: &[String], value: &str) -> (Finding, Vec<String>) {
     let told = texts.iter().take(TOLD);
     let found = told.map(|text| format!("TXT {}", text.chars().take(LONGEST).collect::<String>()));
     let finding = if texts.iter().any(|text| text.trim() == value) {

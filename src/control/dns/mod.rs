@@ -7,7 +7,7 @@
 mod ask;
 mod judge;
 
-pub use judge::{Finding, Record};
+pub use judge::{Finding, Record, proof};
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -157,7 +157,7 @@ impl Dns {
         let name = challenge_name(domain);
         let judged = self.in_time(async {
             let texts = self.asker.texts(&name).await?;
-            Ok(judge::proof(&texts, value))
+            Ok(proof(&texts, value))
         });
         let (finding, found) = judged.await.unwrap_or_else(judge::lookup_failed);
         Record::proof(&name, value, finding, found)

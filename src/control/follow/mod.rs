@@ -129,15 +129,9 @@ impl Following {
                 () = tokio::time::sleep(backoff) => {}
                 _ = forget.tick() => self.routes.forget_expired(self.clock.now()),
             }
-            backoff = match self.catch_up().await {
-                Ok(()) => POLL,
-                Err(error) => {
-                    if backoff == POLL {
-                        tracing::warn!(%error, cause = ?error, "the store cannot be read; previews go on from what is known");
-                    }
-                    (backoff * 2).min(MAX_BACKOFF)
-                }
-            };
+            let caught_up = self.catch_up().await;
+            self.store.note_reading(&caught_up);
+            backoff = if caught_up.is_ok() { POLL } else { (backoff * 2).min(MAX_BACKOFF) };
         }
     }
 
@@ -318,6 +312,7 @@ fn put(routes: &Routes, sandbox: RoutedSandbox) {
         workspace: sandbox.workspace.map(Into::into),
         project: sandbox.project.map(Into::into),
         taken_ports,
+        changed_hands_at: sandbox.changed_hands_at,
     };
     let part_of = (part_of != PartOf::default()).then_some(part_of);
     let route = Route {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::base::condition::warn_seldom;
 use crate::base::shutdown::{Stage, Watcher};
 use crate::control::follow::Follower;
 use crate::control::store::{Store, StoreError};
@@ -23,7 +24,7 @@ pub async fn work_off(store: Store, follower: Follower, mut shutdown: Watcher) {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(%error, cause = ?error, "a bulk job failed; retrying");
+                    warn_seldom("a bulk job failed; retrying", &error);
                     tokio::time::sleep(POLL).await;
                 }
             }

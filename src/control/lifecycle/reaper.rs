@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
 
 use crate::base::clock::Clock;
+use crate::base::condition::warn_seldom;
 use crate::base::shutdown::{Stage, Watcher};
 use crate::base::telemetry::Metrics;
 use crate::control::store::{Due, Emptied, Store, StoreError};
@@ -49,10 +50,10 @@ impl Reaper {
                 _ = tick.tick() => {}
             }
             if let Err(error) = self.empty().await {
-                tracing::warn!(%error, cause = ?error, "a tenant cannot be deleted; trying again");
+                warn_seldom("a tenant cannot be deleted; trying again", &error);
             }
             if let Err(error) = self.look(began).await {
-                tracing::warn!(%error, cause = ?error, "expired or idle sandboxes cannot be stopped; retrying");
+                warn_seldom("expired or idle sandboxes cannot be stopped; retrying", &error);
             }
         }
     }

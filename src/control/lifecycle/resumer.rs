@@ -178,7 +178,7 @@ impl Resumer {
                 self.respond(waking.sandbox, Woken::Refused);
             }
             Err(error) => {
-                tracing::warn!(sandbox = %waking.sandbox, %error, cause = ?error, "a sandbox could not be resumed");
+                tracing::warn!(sandbox = %waking.sandbox, %error, "a sandbox could not be resumed");
                 self.metrics.machines.wake(Wakes::Failed);
                 self.respond(waking.sandbox, Woken::Waiting);
             }

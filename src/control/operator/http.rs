@@ -20,6 +20,7 @@ use super::{
     show_block, show_tenant, suspend_tenant, unblock,
 };
 use crate::base::clock::Clock;
+use crate::base::condition::warn_seldom;
 use crate::control::follow::Follower;
 use crate::control::store::{Actor, ActorKind, Store, StoreError};
 use crate::model::Version;
@@ -131,7 +132,7 @@ impl IntoResponse for Refusal {
             OperatorError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_ERROR"),
             OperatorError::Conflict(_) => (StatusCode::CONFLICT, "CONFLICT"),
             OperatorError::Store(error) => {
-                tracing::error!(%error, cause = ?error, "an operator API call failed");
+                warn_seldom("an operator API call failed", error);
                 (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
             }
         };

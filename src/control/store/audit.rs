@@ -101,7 +101,7 @@ impl Store {
     /// Ends a write that no follower has to hear of.
     pub(super) async fn finish(&self, mut tx: Tx, touched: Touched) -> Result<(), StoreError> {
         self.note(&mut tx, (touched.kind, touched.id), Some(touched.tenant)).await?;
-        tx.commit().await.map_err(StoreError::Database)
+        self.end(tx).await
     }
 
     /// Tells of a write by what followers are told of it.

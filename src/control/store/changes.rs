@@ -46,7 +46,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(StoreError::Database)?;
-        tx.commit().await.map_err(StoreError::Database)
+        self.end(tx).await
     }
 
     /// The newest version.

@@ -8,11 +8,13 @@ use serde_json::{Map, Value, json};
 use super::custom_domains::{EXACT, exact_domain};
 use super::domains::{DOMAIN, preview_domain};
 use super::events::NewEvent;
+use super::former::held;
 use super::rows::{self, Tx, all, millis};
 use super::slugs::claim_slugs_below;
 use super::{Store, StoreError};
 use crate::model::{
-    Audience, EventType, ExactDomain, PreviewDomain, Seen, Standing, Subject, TenantId, Version,
+    Audience, EventType, ExactDomain, PreviewDomain, Registration, Seen, Standing, Subject,
+    TenantId, Version,
 };
 
 /// One check of a name.
@@ -42,6 +44,22 @@ impl Check {
             Some(true) => standing.proved_at = Some(now),
             Some(false) => standing.proved_at = None,
             None => {}
+        }
+    }
+
+    /// What it says of a name. One that was somebody else's before leads here of old: that counts once it is proved whose it is.
+    fn verdict(&self, record: &mut Registration) -> Seen {
+        if !record.must_prove {
+            return self.seen;
+        }
+        match (self.seen, self.proved) {
+            (Seen::Right, Some(true)) => {
+                record.must_prove = false;
+                Seen::Right
+            }
+            (Seen::Right, Some(false)) => Seen::Wrong,
+            (Seen::Right, None) => Seen::Unknown,
+            (other, _) => other,
         }
     }
 }
@@ -90,7 +108,8 @@ impl Store {
         let before = (domain.route.verified_at, domain.route.bare);
         let (route, record) = (&mut domain.route, &mut domain.record);
         check.stand(&mut record.standing, now);
-        let verified = record.standing.after(check.seen, route.verified_at, now, check.grace);
+        let seen = check.verdict(record);
+        let verified = record.standing.after(seen, route.verified_at, now, check.grace);
         if !record.vouched {
             route.verified_at = verified;
             // What leads here is used at once; what does not stays until the whole domain is given up.
@@ -98,7 +117,7 @@ impl Store {
         }
         record.report = Some(check.report.clone());
         sqlx::query(
-            "UPDATE domains SET verified_at = ?2, bare = ?3, standing = ?4, report = ?5, next_check = ?6 WHERE domain = ?1",
+            "UPDATE domains SET verified_at = ?2, bare = ?3, standing = ?4, report = ?5, next_check = ?6, must_prove = ?7 WHERE domain = ?1",
         )
         .bind(&check.name)
         .bind(domain.route.verified_at.map(millis))
@@ -106,6 +125,7 @@ impl Store {
         .bind(rows::json(&domain.record.standing))
         .bind(check.report.to_string())
         .bind(millis(check.next))
+        .bind(domain.record.must_prove)
         .execute(&mut *tx)
         .await
         .map_err(StoreError::Database)?;
@@ -113,6 +133,7 @@ impl Store {
         if before != (domain.route.verified_at, domain.route.bare) {
             subjects.push(Subject::Domain(check.name.clone()));
             if before.0.is_none() && domain.route.verified_at.is_some() {
+                held(&mut tx, &check.name, check.tenant, now).await?;
                 subjects.extend(claim_slugs_below(&mut tx, &check.name).await?);
                 self.emit(&mut tx, verified_event(&domain)).await?;
             }
@@ -131,23 +152,28 @@ impl Store {
         let mut exact = row.ok_or(StoreError::NotFound)?;
         let before = exact.verified_at;
         check.stand(&mut exact.record.standing, now);
-        let verified = exact.record.standing.after(check.seen, before, now, check.grace);
+        let seen = check.verdict(&mut exact.record);
+        let verified = exact.record.standing.after(seen, before, now, check.grace);
         if !exact.record.vouched {
             exact.verified_at = verified;
         }
         exact.record.report = Some(check.report.clone());
         sqlx::query(
-            "UPDATE custom_domains SET verified_at = ?2, standing = ?3, report = ?4, next_check = ?5 WHERE fqdn = ?1",
+            "UPDATE custom_domains SET verified_at = ?2, standing = ?3, report = ?4, next_check = ?5, must_prove = ?6 WHERE fqdn = ?1",
         )
         .bind(&check.name)
         .bind(exact.verified_at.map(millis))
         .bind(rows::json(&exact.record.standing))
         .bind(check.report.to_string())
         .bind(millis(check.next))
+        .bind(exact.record.must_prove)
         .execute(&mut *tx)
         .await
         .map_err(StoreError::Database)?;
         let changed = before != exact.verified_at;
+        if before.is_none() && exact.verified_at.is_some() {
+            held(&mut tx, &check.name, check.tenant, now).await?;
+        }
         let subjects: Vec<_> =
             changed.then(|| Subject::CustomDomain(check.name.clone())).into_iter().collect();
         let version = self.commit_if_any(tx, &subjects).await?;
@@ -161,7 +187,7 @@ impl Store {
         subjects: &[Subject],
     ) -> Result<Option<Version>, StoreError> {
         if subjects.is_empty() {
-            tx.commit().await.map_err(StoreError::Database)?;
+            self.end(tx).await?;
             return Ok(None);
         }
         self.commit(tx, subjects).await.map(Some)

@@ -5,15 +5,15 @@ use uuid::Uuid;
 
 use super::blocks::is_host_held;
 use super::domains::{Rival, displace, registration, remove_exact};
-use super::rows::{Columns, all, millis};
+use super::former::{held, was_anothers};
+use super::rows::{Columns, all, hits, millis};
 use super::sandboxes::live;
 use super::tenants::unique;
 use super::{Store, StoreError};
 use crate::model::{CustomDomain, ExactDomain, Registration, Subject, TenantId, Version};
 
 /// The columns of an exact name, in the order in which they are read.
-pub(super) const EXACT: &str =
-    "id, tenant, fqdn, sandbox, port, verified_at, created_at, vouched, standing, report";
+pub(super) const EXACT: &str = "id, tenant, fqdn, sandbox, port, verified_at, created_at, vouched, standing, report, must_prove";
 
 pub(super) fn exact_domain(row: &SqliteRow) -> Result<ExactDomain, StoreError> {
     let mut c = Columns::of(row);
@@ -39,7 +39,7 @@ impl Store {
         if is_host_held(&mut tx, &exact.fqdn, exact.sandbox).await? {
             return Err(StoreError::DomainTaken);
         }
-        let done = sqlx::query(
+        let query = sqlx::query(
             "INSERT INTO custom_domains (fqdn, sandbox, port, id, tenant, verified_at, vouched, created_at) \
              SELECT ?1, id, ?3, ?4, tenant, ?5, 1, ?5 FROM sandboxes WHERE id = ?2 \
              ON CONFLICT (fqdn) DO UPDATE SET sandbox = excluded.sandbox, tenant = excluded.tenant, port = ?3, \
@@ -49,12 +49,11 @@ impl Store {
         .bind(exact.sandbox.to_string())
         .bind(exact.port)
         .bind(Uuid::new_v4().to_string())
-        .bind(millis(self.clock.now()))
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::Database)?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::NotFound);
+        .bind(millis(self.clock.now()));
+        hits(&mut tx, query).await?;
+        let sql = "SELECT tenant FROM custom_domains WHERE fqdn = ?1".to_owned();
+        for row in all(&mut tx, sql, &[&exact.fqdn]).await? {
+            held(&mut tx, &exact.fqdn, Columns::of(&row).id()?, self.clock.now()).await?;
         }
         self.commit(tx, &[Subject::CustomDomain(exact.fqdn)]).await
     }
@@ -73,11 +72,12 @@ impl Store {
             return Err(StoreError::DomainTaken);
         }
         let mut subjects = displace(&mut tx, &exact.fqdn, (tenant, now), yield_to_it).await?;
-        let record = Registration { created_at: now, ..Registration::default() };
+        let must_prove = was_anothers(&mut tx, &exact.fqdn, tenant).await?;
+        let record = Registration { created_at: now, must_prove, ..Registration::default() };
         let id = Uuid::new_v4();
         let made = ExactDomain { id, tenant, route: exact, verified_at: None, record };
         sqlx::query(
-            "INSERT INTO custom_domains (fqdn, sandbox, port, id, tenant, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO custom_domains (fqdn, sandbox, port, id, tenant, created_at, must_prove) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )
         .bind(&made.route.fqdn)
         .bind(made.route.sandbox.to_string())
@@ -85,6 +85,7 @@ impl Store {
         .bind(id.to_string())
         .bind(tenant.to_string())
         .bind(millis(now))
+        .bind(must_prove)
         .execute(&mut *tx)
         .await
         .map_err(|error| unique(error, || StoreError::DomainTaken))?;

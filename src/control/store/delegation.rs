@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::audit::Touched;
-use super::rows::{Columns, json, millis};
+use super::rows::{Columns, hits, json, millis};
 use super::{Store, StoreError};
 use crate::model::{ApiKey, Binding, KeyId, ScopedToken, ScopedTokenId, TenantId};
 
@@ -117,20 +117,15 @@ impl Store {
         id: ScopedTokenId,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query(
+        let query = sqlx::query(
             "UPDATE scoped_tokens SET revoked_at = coalesce(revoked_at, ?4) \
              WHERE tenant = ?1 AND id = ?2 AND (?3 IS NULL OR minted_by = ?3)",
         )
         .bind(tenant.to_string())
         .bind(id.to_string())
         .bind(minted_by.map(|key| key.to_string()))
-        .bind(millis(self.clock.now()))
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::Database)?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::NotFound);
-        }
+        .bind(millis(self.clock.now()));
+        hits(&mut tx, query).await?;
         self.finish(tx, Touched { kind: "scoped_token", id: id.to_string(), tenant }).await
     }
 }

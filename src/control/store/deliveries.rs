@@ -228,7 +228,7 @@ impl Store {
             }
             self.reschedule(&mut tx, id).await?;
         }
-        tx.commit().await.map_err(StoreError::Database)?;
+        self.end(tx).await?;
         Ok(claims)
     }
 
@@ -280,7 +280,7 @@ impl Store {
         for one in settled {
             self.settle(&mut tx, one, failed_after).await?;
         }
-        tx.commit().await.map_err(StoreError::Database)
+        self.end(tx).await
     }
 
     async fn settle(

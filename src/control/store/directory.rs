@@ -2,9 +2,11 @@
 //! process: one on the directory itself, held while key and schema are made or brought up to date; one on `portico.lock`, shared by
 //! everybody who has the store open, and held alone by a restore.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +51,12 @@ pub enum DirectoryError {
     /// Another process has been setting the directory up for too long.
     #[error("another process has been setting it up for longer than {SETUP:?}")]
     Busy,
+    /// Others can read a file with secrets.
+    #[error(
+        "other users of this machine can read {}, and only its owner can change that: chmod 600 it",
+        .0.display()
+    )]
+    Exposed(PathBuf),
     /// The system refuses.
     #[error("{what}: {}", owner::refusal(.path, .error))]
     Io {
@@ -195,6 +203,62 @@ pub(super) fn probe(data: &Path, may_create: bool) -> Result<(), DirectoryError>
         }
     }
     Ok(())
+}
+
+/// What lies in a data directory: our own files begin like this.
+const OURS: [&str; 5] = ["portico.", "secret.", "restore.", "tls", "backup"];
+
+/// Takes away what other users of the machine may do with the data, and says so. What is not ours to change is told of; a file with
+/// secrets that others can read, and that we cannot close to them, is refused.
+pub(super) fn protect(data: &Path) -> Result<(), DirectoryError> {
+    let entries = std::fs::read_dir(data).map_err(DirectoryError::io(data, "cannot be read"))?;
+    let is_ours = |name: &std::ffi::OsStr| {
+        OURS.iter().any(|ours| name.as_encoded_bytes().starts_with(ours.as_bytes()))
+    };
+    // A directory that holds something else as well may be open for a reason, such as a home.
+    let is_all_ours = entries.flatten().all(|entry| is_ours(&entry.file_name()));
+    if !is_all_ours || !narrow(data)? {
+        exposed(data);
+    }
+    for name in [DATABASE, "portico.db-wal", "portico.db-shm", KEY, IN_USE] {
+        let path = data.join(name);
+        if !narrow(&path)? {
+            return Err(DirectoryError::Exposed(path));
+        }
+    }
+    Ok(())
+}
+
+/// Warns when others can look into the directory.
+fn exposed(data: &Path) {
+    if data.metadata().is_ok_and(|data| data.mode() & 0o077 != 0) {
+        let data = data.display();
+        tracing::warn!(
+            "other users can look into the data directory {data}: its mode should be 0700"
+        );
+    }
+}
+
+/// Takes others' permissions from a path; false when there are some and it is somebody else's.
+fn narrow(path: &Path) -> Result<bool, DirectoryError> {
+    let metadata = match path.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        looked => looked.map_err(DirectoryError::io(path, "cannot be looked at"))?,
+    };
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(true);
+    }
+    let me = owner::effective();
+    if me != metadata.uid() && me != 0 {
+        return Ok(false);
+    }
+    let narrower = Permissions::from_mode(mode & !0o077);
+    std::fs::set_permissions(path, narrower)
+        .map_err(DirectoryError::io(path, "cannot be closed to other users"))?;
+    let (path, mode) = (path.display(), format!("{mode:04o}"));
+    tracing::warn!(mode, "{path} was open to other users of this machine, and is not any more");
+    Ok(true)
 }
 
 /// Has the names in a directory survive a power cut.

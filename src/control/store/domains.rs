@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use sqlx::sqlite::SqliteRow;
 
+use super::former::{held, was_anothers};
 use super::rows::{Columns, Tx, all, millis};
 use super::slugs::claim_slugs_below;
 use super::{Store, StoreError};
@@ -13,8 +14,7 @@ use crate::model::{
 /// A name that was never right for so long is given up as soon as somebody else asks for it.
 const LAPSES_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// The columns of a domain, in the order in which they are read.
-pub(super) const DOMAIN: &str =
-    "domain, tenant, verified_at, level, owner, bare, created_at, vouched, standing, report";
+pub(super) const DOMAIN: &str = "domain, tenant, verified_at, level, owner, bare, created_at, vouched, standing, report, must_prove";
 
 /// Another tenant's registration that stands in the way of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,7 @@ pub(super) fn registration(c: &mut Columns<'_>) -> Result<Registration, StoreErr
         vouched: c.take()?,
         standing: c.json()?,
         report: c.optional_json()?,
+        must_prove: c.take()?,
     })
 }
 
@@ -81,7 +82,8 @@ impl Store {
             return Err(StoreError::DomainTaken);
         }
         let mut subjects = vec![Subject::Domain(name.to_owned())];
-        if verified_at.is_some() {
+        if let Some(at) = verified_at {
+            held(&mut tx, name, tenant, at).await?;
             subjects.extend(claim_slugs_below(&mut tx, name).await?);
         }
         self.commit(tx, &subjects).await
@@ -122,14 +124,16 @@ impl Store {
                 subjects.extend(remove(&mut tx, &before.route.domain, Some(tenant)).await?);
             }
         }
+        let must_prove = was_anothers(&mut tx, name, tenant).await?;
         sqlx::query(
-            "INSERT INTO domains (domain, tenant, level, owner, bare, created_at) VALUES (?1, ?2, ?3, ?4, 0, ?5)",
+            "INSERT INTO domains (domain, tenant, level, owner, bare, created_at, must_prove) VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)",
         )
         .bind(name)
         .bind(tenant.to_string())
         .bind(audience.level())
         .bind(audience.owner())
         .bind(millis(now))
+        .bind(must_prove)
         .execute(&mut *tx)
         .await
         .map_err(StoreError::Database)?;
@@ -141,7 +145,7 @@ impl Store {
             audience: audience.clone(),
             bare: false,
         };
-        let record = Registration { created_at: now, ..Registration::default() };
+        let record = Registration { created_at: now, must_prove, ..Registration::default() };
         let version = self.commit(tx, &subjects).await?;
         Ok(Registered::Fresh(PreviewDomain { route, record }, version))
     }
@@ -204,7 +208,8 @@ pub(super) async fn rivals(
     tenant: TenantId,
     now: Timestamp,
 ) -> Result<Vec<Rival>, StoreError> {
-    let sql = "SELECT name, tenant, verified_at, created_at, vouched, standing FROM \
+    let sql = "SELECT name, tenant, verified_at, created_at, vouched, standing, \
+         EXISTS (SELECT 1 FROM name_holders h WHERE h.name = ?1 AND h.tenant = ?2) FROM \
          (SELECT domain AS name, tenant, verified_at, created_at, vouched, standing FROM domains UNION ALL \
           SELECT fqdn, tenant, verified_at, created_at, vouched, standing FROM custom_domains) \
          WHERE tenant <> ?2 AND (name = ?1 OR ?1 LIKE '%.' || name OR name LIKE '%.' || ?1) ORDER BY name";
@@ -214,8 +219,11 @@ pub(super) async fn rivals(
         let (name, tenant, verified_at) = (c.take()?, c.id()?, c.optional_moment()?);
         let (created_at, vouched) = (c.moment()?, c.take::<bool>()?);
         let standing: Standing = c.json()?;
+        // Whoever had the name last need not wait for somebody who never showed that it is theirs.
+        let is_asked_back: bool = c.take()?;
         let unverified_since = standing.failing_since.map_or(created_at, |at| at.max(created_at));
-        let lapsed = verified_at.is_none() && now.duration_since(unverified_since) > LAPSES_AFTER;
+        let is_old = now.duration_since(unverified_since) > LAPSES_AFTER;
+        let lapsed = verified_at.is_none() && (is_old || is_asked_back);
         Ok(Rival { name, tenant, lapsed: lapsed && !vouched, vouched })
     };
     rows.iter().map(rival).collect()

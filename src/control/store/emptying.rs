@@ -1,7 +1,7 @@
 //! A tenant is deleted in steps, each a transaction of bounded size: first nothing of it works any more, then everything of it ends as if it
 //! had ended it itself, then its rows go. The audit log and the operator's blocks stay.
 
-use super::rows::{Columns, json, millis};
+use super::rows::{Columns, hits, json, millis};
 use super::{Store, StoreError};
 use crate::model::{Blocked, SandboxId, Subject, TenantId, Version};
 
@@ -61,18 +61,13 @@ impl Store {
         let mut tx = self.begin().await?;
         let now = self.clock.now();
         let closed = Blocked { reason: REASON.to_owned(), since: now, ports: None };
-        let done = sqlx::query(
+        let query = sqlx::query(
             "UPDATE tenants SET suspended = ?2, deleted_at = coalesce(deleted_at, ?3) WHERE id = ?1",
         )
         .bind(tenant.to_string())
         .bind(json(&closed))
-        .bind(millis(now))
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::Database)?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::NotFound);
-        }
+        .bind(millis(now));
+        hits(&mut tx, query).await?;
         sqlx::query("UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?2) WHERE tenant = ?1")
             .bind(tenant.to_string())
             .bind(millis(now))
@@ -114,7 +109,7 @@ impl Store {
             let mut tx = self.begin().await?;
             let done = sqlx::query(sql).bind(tenant.to_string()).bind(ROWS).execute(&mut *tx).await;
             if done.map_err(StoreError::Database)?.rows_affected() > 0 {
-                tx.commit().await.map_err(StoreError::Database)?;
+                self.end(tx).await?;
                 return Ok(Emptied::Going);
             }
         }

@@ -28,10 +28,10 @@ pub enum StoreError {
     #[error("the stored secrets were encrypted with another key")]
     WrongSecretKey,
     /// The database.
-    #[error("database")]
+    #[error("the database failed: {0}")]
     Database(#[source] sqlx::Error),
     /// The schema could not be brought up to date.
-    #[error("migration")]
+    #[error("the database cannot be brought up to date: {0}")]
     Migration(#[source] sqlx::migrate::MigrateError),
     /// The sandbox is in a state from which this is not possible.
     #[error("not possible in this state")]
@@ -54,6 +54,25 @@ pub enum StoreError {
     /// The data directory or key file.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+}
+
+impl StoreError {
+    /// What somebody is told whose call failed for a reason that is none of the caller's.
+    pub fn advice(&self) -> &'static str {
+        // SQLite's primary result codes, of which extended ones are made.
+        let code = match self {
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff)
+            }
+            _ => None,
+        };
+        match code {
+            Some(5 | 6) => "Another process has locked the database. Nothing was changed.",
+            Some(10) => "The database's disk fails. Whether the change was saved is not certain.",
+            Some(13) => "The database's disk is full. Nothing was changed.",
+            _ => "The database cannot be reached at the moment.",
+        }
+    }
 }
 
 /// A quota that a change would exceed. Nothing was changed.

@@ -152,7 +152,7 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(StoreError::Database)?;
-        tx.commit().await.map_err(StoreError::Database)
+        self.end(tx).await
     }
 
     /// A tenant's job as it stands.

@@ -4,7 +4,7 @@ use aws_lc_rs::rand;
 use sqlx::sqlite::SqliteRow;
 
 use super::audit::Touched;
-use super::rows::{Columns, from_json, json, millis};
+use super::rows::{Columns, from_json, hits, json, millis};
 use super::{NewApiKey, Store, StoreError};
 use crate::model::{ApiKey, Binding, KeyId, SigningKeyRecord, Subject, TenantId, Version};
 
@@ -102,16 +102,11 @@ impl Store {
     /// Revokes an API key; revoking twice is no error.
     pub async fn revoke_api_key(&self, tenant: TenantId, key: KeyId) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query("UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?3) WHERE tenant = ?1 AND id = ?2")
+        let query = sqlx::query("UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?3) WHERE tenant = ?1 AND id = ?2")
             .bind(tenant.to_string())
             .bind(key.to_string())
-            .bind(millis(self.clock.now()))
-            .execute(&mut *tx)
-            .await
-            .map_err(StoreError::Database)?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::NotFound);
-        }
+            .bind(millis(self.clock.now()));
+        hits(&mut tx, query).await?;
         self.finish(tx, Touched { kind: "api_key", id: key.to_string(), tenant }).await
     }
 

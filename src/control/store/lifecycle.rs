@@ -158,7 +158,7 @@ impl Store {
         sandbox.life.attempts += 1;
         sandbox.life.wanted_at = now.checked_add(rest).ok();
         write_life(&mut tx, sandbox).await?;
-        tx.commit().await.map_err(StoreError::Database)
+        self.end(tx).await
     }
 
     /// Sandboxes whose lifetime is over, or that may have been idle for too long, longest overdue first.
@@ -200,7 +200,7 @@ impl Store {
                 .await
                 .map_err(StoreError::Database)?;
         }
-        tx.commit().await.map_err(StoreError::Database)
+        self.end(tx).await
     }
 }
 

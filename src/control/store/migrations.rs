@@ -4,7 +4,7 @@ use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 /// By the name of its file in `migrations/`: its number and what it is about.
-const ALL: [(&str, &str); 11] = [
+const ALL: [(&str, &str); 12] = [
     ("0001_foundation", include_str!("../../../migrations/0001_foundation.sql")),
     ("0002_lookups", include_str!("../../../migrations/0002_lookups.sql")),
     ("0003_upstream_protocol", include_str!("../../../migrations/0003_upstream_protocol.sql")),
@@ -16,6 +16,7 @@ const ALL: [(&str, &str); 11] = [
     ("0009_quotas", include_str!("../../../migrations/0009_quotas.sql")),
     ("0010_lifecycle", include_str!("../../../migrations/0010_lifecycle.sql")),
     ("0011_blocks", include_str!("../../../migrations/0011_blocks.sql")),
+    ("0012_protection", include_str!("../../../migrations/0012_protection.sql")),
 ];
 
 /// All migrations, in order.

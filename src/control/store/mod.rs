@@ -19,12 +19,15 @@ mod error;
 mod events;
 mod examine;
 mod find;
+mod former;
+mod health;
 mod idempotency;
 mod jobs;
 mod keys;
 mod lifecycle;
 mod local_secrets;
 mod migrations;
+mod minted;
 mod open;
 mod previews;
 mod prune;
@@ -32,6 +35,7 @@ mod quotas;
 mod restore;
 mod rows;
 mod sandboxes;
+mod sealing;
 mod secrets;
 mod serving;
 mod shares;
@@ -316,6 +320,8 @@ pub struct RoutedSandbox {
     pub idles: bool,
     /// What the operator has taken down of it.
     pub blocked: Option<Blocked>,
+    /// Since when it has a name, or an owner, that was somebody else's before: visitors' browsers may hold what the one before stored.
+    pub changed_hands_at: Option<Timestamp>,
     /// Where its slug leads to it: an empty text is the platform's zones, any other a tenant's domain.
     pub slug_scopes: Vec<String>,
 }

@@ -15,6 +15,8 @@ use tokio::sync::watch;
 use super::StoreError;
 use super::actor::Actor;
 use super::directory::{self, DirectoryError};
+use super::former::QUARANTINE;
+use super::health::{Health, is_sound};
 use super::secrets::SecretBox;
 use crate::base::clock::Clock;
 use crate::model::{Links, Subject, Version};
@@ -29,7 +31,10 @@ const READERS: u32 = 4;
 pub struct Store {
     pub(super) read: SqlitePool,
     /// One connection: `SQLite` has one writer, and a queue here is better than a busy loop there.
-    write: SqlitePool,
+    pub(super) write: SqlitePool,
+    pub(super) health: Arc<Health>,
+    /// For how long a slug stays its tenant's after it was given back, milliseconds.
+    pub(super) quarantine: Arc<AtomicI64>,
     pub(super) clock: Clock,
     pub(super) secrets: Arc<SecretBox>,
     written: Arc<watch::Sender<Version>>,
@@ -78,14 +83,20 @@ impl Store {
         let in_use = directory::join(data)?;
         let secrets = if key.exists() { SecretBox::load(&key) } else { SecretBox::create(&key) }?;
         directory::probe(data, is_new)?;
+        directory::protect(data)?;
         let options = options(data);
-        let pool = |n| SqlitePoolOptions::new().max_connections(n).acquire_timeout(2 * BUSY);
+        let pool = |n| {
+            let options = SqlitePoolOptions::new().max_connections(n).acquire_timeout(2 * BUSY);
+            options.before_acquire(|connection, _| Box::pin(async { Ok(is_sound(connection)) }))
+        };
         let write = pool(1).connect_with(options.clone()).await.map_err(StoreError::Database)?;
         super::migrations::migrator().run(&write).await.map_err(StoreError::Migration)?;
         let read = pool(READERS).connect_with(options).await.map_err(StoreError::Database)?;
         let store = Self {
             read,
             write,
+            health: Arc::default(),
+            quarantine: Arc::default(),
             clock,
             secrets: Arc::new(secrets),
             written: Arc::new(watch::channel(0).0),
@@ -95,6 +106,7 @@ impl Store {
             actor: None,
             _in_use: in_use,
         };
+        store.set_slug_quarantine(QUARANTINE);
         store.prepare().await?;
         drop(setup);
         Ok(store)
@@ -105,12 +117,7 @@ impl Store {
         if self.signing_keys().await?.is_empty() {
             self.rotate_signing_key().await?;
         }
-        Ok(())
-    }
-
-    /// Begins a write: nobody else writes until it ends.
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.write.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::Database)
+        self.seal_what_is_clear().await
     }
 
     /// Ends a write: appends to the logs what it was about and who did it, commits, and wakes the follower.
@@ -126,7 +133,7 @@ impl Store {
         self.audit(&mut tx, subjects).await?;
         // Before the commit: after it somebody else may be writing.
         let newest = self.emitting.swap(0, Ordering::Relaxed);
-        tx.commit().await.map_err(StoreError::Database)?;
+        self.end(tx).await?;
         self.written.send_replace(version);
         if newest > 0 {
             self.emitted.send_replace(newest);

@@ -54,7 +54,7 @@ impl Store {
             let mut tx = self.begin().await?;
             let done = sqlx::query(sql).bind(bound).execute(&mut *tx).await;
             let done = done.map_err(StoreError::Database)?;
-            tx.commit().await.map_err(StoreError::Database)?;
+            self.end(tx).await?;
             if done.rows_affected() < u64::from(PRUNED_AT_ONCE) {
                 return Ok(());
             }

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sqlx::sqlite::SqliteRow;
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Row as _, Sqlite, Transaction};
 
 use super::StoreError;
@@ -23,6 +24,15 @@ pub(super) async fn all(
     let query = sqlx::query(sqlx::AssertSqlSafe(sql));
     let query = values.iter().fold(query, |query, value| query.bind((*value).to_owned()));
     query.fetch_all(&mut **tx).await.map_err(StoreError::Database)
+}
+
+/// Executes a change of something that has to be there.
+pub(super) async fn hits(
+    tx: &mut Tx,
+    query: Query<'_, Sqlite, SqliteArguments>,
+) -> Result<(), StoreError> {
+    let done = query.execute(&mut **tx).await.map_err(StoreError::Database)?;
+    if done.rows_affected() == 0 { Err(StoreError::NotFound) } else { Ok(()) }
 }
 
 /// A moment as a column.

@@ -2,8 +2,8 @@
 
 use sqlx::{Row as _, Sqlite};
 
+use super::former::changed_hands;
 use super::rows::{self, Tx, enum_name, json, millis};
-use super::slugs::{claim, claim_default, release};
 use super::spans;
 use super::{Created, Idempotency, NewSandbox, SandboxPatch, Store, StoreError};
 use crate::model::host::Slug;
@@ -31,9 +31,9 @@ impl Store {
         tx = self.within_quotas(tx, None, &sandbox).await?;
         insert(&mut tx, &sandbox).await?;
         if let Some(slug) = chosen {
-            claim(&mut tx, tenant, id, &slug).await?;
+            self.claim(&mut tx, tenant, id, &slug).await?;
         } else {
-            sandbox.slug = claim_default(&mut tx, tenant, id).await?;
+            sandbox.slug = self.claim_default(&mut tx, tenant, id).await?;
             sqlx::query("UPDATE sandboxes SET slug = ?2 WHERE id = ?1")
                 .bind(id.to_string())
                 .bind(sandbox.slug.as_str())
@@ -143,7 +143,8 @@ impl Store {
         row.as_ref().map(rows::sandbox).transpose()?.ok_or(StoreError::NotFound)
     }
 
-    /// Changes a sandbox. A new slug retires the old one at once; a different address starts a new generation.
+    /// Changes a sandbox. A new slug retires the old one at once; a different address starts a new generation. What opened it while it
+    /// was another end user's opens it no more.
     pub async fn update_sandbox(
         &self,
         tenant: TenantId,
@@ -157,18 +158,42 @@ impl Store {
         };
         let before = sandbox.clone();
         apply(&mut sandbox, patch);
+        let former = before.external_user_id.as_ref();
+        let is_given_away = former.is_some() && former != sandbox.external_user_id.as_ref();
+        if is_given_away {
+            sandbox.token_generation += 1;
+        }
         tx = self.within_quotas(tx, Some(&before), &sandbox).await?;
         sandbox.updated_at = self.clock.now();
         sandbox.keep_time((before.state, before.idle_after()), sandbox.updated_at);
         write(&mut tx, &sandbox).await?;
         // A workspace or project may have a domain of its own, so moving there is like a new slug.
         if place(&sandbox) != place(&before) {
-            release(&mut tx, id).await?;
-            claim(&mut tx, tenant, id, &sandbox.slug).await?;
+            self.release(&mut tx, id).await?;
+            self.claim(&mut tx, tenant, id, &sandbox.slug).await?;
+        }
+        let mut subjects = Vec::new();
+        if is_given_away {
+            subjects = self.end_access(&mut tx, &sandbox).await?;
         }
         self.emit_sandbox(&mut tx, Some(&before), &sandbox).await?;
-        let version = self.commit(tx, &[Subject::Sandbox(id)]).await?;
+        subjects.push(Subject::Sandbox(id));
+        let version = self.commit(tx, &subjects).await?;
         Ok((sandbox, version))
+    }
+
+    /// Ends all access to a sandbox that is another end user's from now on: what its former owner made, and what was made for it. Its
+    /// tokens have ended with their generation.
+    async fn end_access(&self, tx: &mut Tx, sandbox: &Sandbox) -> Result<Vec<Subject>, StoreError> {
+        let now = self.clock.now();
+        changed_hands(tx, sandbox.id, Some(now)).await?;
+        sqlx::query("UPDATE tokens SET revoked_at = ?2 WHERE sandbox = ?1 AND revoked_at IS NULL")
+            .bind(sandbox.id.to_string())
+            .bind(millis(now))
+            .execute(&mut **tx)
+            .await
+            .map_err(StoreError::Database)?;
+        self.end_all_shares(tx, sandbox).await
     }
 
     /// Destroys a sandbox: its slug is free, its previews, tokens and share links are worthless. Destroying twice is no error.
@@ -186,7 +211,7 @@ impl Store {
             }
             Err(error) => return Err(error),
         };
-        release(&mut tx, id).await?;
+        self.release(&mut tx, id).await?;
         let now = self.clock.now();
         for sql in [
             "UPDATE previews SET deleted_at = ?2 WHERE sandbox = ?1 AND deleted_at IS NULL",

@@ -32,7 +32,7 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(StoreError::Database)?;
-        tx.commit().await.map_err(StoreError::Database)
+        self.end(tx).await
     }
 
     /// How previews were reached when a server started last; `None` when none has.

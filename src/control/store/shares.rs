@@ -148,8 +148,8 @@ impl Store {
             published.map_err(StoreError::Database)?.ok_or(StoreError::NotFound)?;
         }
         sqlx::query(
-            "INSERT INTO shares (id, sandbox, preview, port, scope, hash, prefix, sealed, created_at, expires_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO shares (id, sandbox, preview, port, scope, hash, prefix, sealed, created_at, expires_at, minted_by) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )
         .bind(text)
         .bind(new.sandbox.to_string())
@@ -161,6 +161,7 @@ impl Store {
         .bind(sealed)
         .bind(millis(now))
         .bind(new.expires_at.map(millis))
+        .bind(self.minter())
         .execute(&mut *tx)
         .await
         .map_err(|error| unique(error, || StoreError::Exists))?;
@@ -199,6 +200,16 @@ impl Store {
             .await
             .map_err(StoreError::Database)?;
         rows.iter().map(|row| self.share(row)).collect()
+    }
+
+    /// How many links to a sandbox are open.
+    pub async fn count_open_shares(&self, sandbox: SandboxId) -> Result<usize, StoreError> {
+        let sql = format!("SELECT count(*) FROM shares WHERE sandbox = ?1 AND {OPEN}");
+        let count = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .bind(sandbox.to_string())
+            .bind(millis(self.clock.now()));
+        let count: i64 = count.fetch_one(&self.read).await.map_err(StoreError::Database)?;
+        Ok(usize::try_from(count).unwrap_or_default())
     }
 
     /// The newest open link to each preview of a sandbox.
@@ -274,8 +285,17 @@ impl Store {
         self.revoke_where(tx, sandbox, ("preview", preview.to_string())).await
     }
 
+    /// Revokes all links to a sandbox within a write, which is then about those too.
+    pub(super) async fn end_all_shares(
+        &self,
+        tx: &mut Tx,
+        sandbox: &Sandbox,
+    ) -> Result<Vec<Subject>, StoreError> {
+        self.revoke_where(tx, sandbox, ("sandbox", sandbox.id.to_string())).await
+    }
+
     /// Revokes the links of a sandbox in which a column has a value, and tells of those that were open.
-    async fn revoke_where(
+    pub(super) async fn revoke_where(
         &self,
         tx: &mut Tx,
         sandbox: &Sandbox,
@@ -388,7 +408,7 @@ impl Store {
             .await
             .map_err(StoreError::Database)?;
         }
-        tx.commit().await.map_err(StoreError::Database)
+        self.end(tx).await
     }
 }
 

@@ -3,6 +3,7 @@
 use sqlx::Row as _;
 
 use super::blocks::is_held;
+use super::former::{Former, changed_hands, settled};
 use super::rows::{Columns, Tx, all};
 use super::tenants::unique;
 use super::{Store, StoreError};
@@ -18,81 +19,90 @@ const ADMITS: &str = "(d.level = 'tenant' \
      OR (d.level = 'workspace' AND d.owner = json_extract(s.attributes, '$.workspace_id')) \
      OR (d.level = 'project' AND d.owner = json_extract(s.attributes, '$.project_id')))";
 
-/// Claims a slug where the tenant's sandboxes are served. In its own domains the claim must succeed; the platform's zones are then
-/// claimed as well when the slug is free there. A tenant without a domain needs the platform's.
-pub(super) async fn claim(
-    tx: &mut Tx,
-    tenant: TenantId,
-    id: SandboxId,
-    slug: &Slug,
-) -> Result<(), StoreError> {
-    let sql = format!(
-        "SELECT d.domain FROM domains d JOIN sandboxes s ON s.id = ?2 \
-         WHERE d.tenant = ?1 AND d.verified_at IS NOT NULL AND {ADMITS}"
-    );
-    let domains = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(tenant.to_string())
-        .bind(id.to_string())
-        .fetch_all(&mut **tx)
-        .await
-        .map_err(StoreError::Database)?;
-    let required: Vec<String> = if domains.is_empty() {
-        vec![PLATFORM.to_owned()]
-    } else {
-        domains.iter().map(|row| row.get(0)).collect()
-    };
-    for scope in &required {
-        if is_held(tx, (scope, slug.as_str()), id).await? {
+impl Store {
+    /// Claims a slug where the tenant's sandboxes are served. In its own domains the claim must succeed; the platform's zones are then
+    /// claimed as well when the slug is free there. A tenant without a domain needs the platform's.
+    pub(super) async fn claim(
+        &self,
+        tx: &mut Tx,
+        tenant: TenantId,
+        id: SandboxId,
+        slug: &Slug,
+    ) -> Result<(), StoreError> {
+        let sql = format!(
+            "SELECT d.domain FROM domains d JOIN sandboxes s ON s.id = ?2 \
+             WHERE d.tenant = ?1 AND d.verified_at IS NOT NULL AND {ADMITS}"
+        );
+        let domains = all(tx, sql, &[&tenant.to_string(), &id.to_string()]).await?;
+        for row in &domains {
+            let scope: &str = row.get(0);
+            if is_held(tx, (scope, slug.as_str()), id).await? {
+                return Err(StoreError::SlugTaken);
+            }
+            insert(tx, scope, slug, id)
+                .await
+                .map_err(|error| unique(error, || StoreError::SlugTaken))?;
+        }
+        match self.claim_in_platform(tx, tenant, id, slug).await {
+            Err(StoreError::SlugTaken) if !domains.is_empty() => changed_hands(tx, id, None).await,
+            claimed => claimed,
+        }
+    }
+
+    async fn claim_in_platform(
+        &self,
+        tx: &mut Tx,
+        tenant: TenantId,
+        id: SandboxId,
+        slug: &Slug,
+    ) -> Result<(), StoreError> {
+        if is_held(tx, (PLATFORM, slug.as_str()), id).await? {
             return Err(StoreError::SlugTaken);
         }
-        sqlx::query("INSERT INTO slugs (scope, slug, sandbox) VALUES (?1, ?2, ?3)")
-            .bind(scope)
-            .bind(slug.as_str())
-            .bind(id.to_string())
-            .execute(&mut **tx)
+        let Former::Free(changed) = self.former(tx, (tenant, id), slug).await? else {
+            return Err(StoreError::SlugTaken);
+        };
+        insert(tx, PLATFORM, slug, id)
             .await
             .map_err(|error| unique(error, || StoreError::SlugTaken))?;
+        settled(tx, id, slug, changed).await
     }
-    if is_held(tx, (PLATFORM, slug.as_str()), id).await? {
-        return Ok(());
-    }
-    sqlx::query(
-        "INSERT INTO slugs (scope, slug, sandbox) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-    )
-    .bind(PLATFORM)
-    .bind(slug.as_str())
-    .bind(id.to_string())
-    .execute(&mut **tx)
-    .await
-    .map_err(StoreError::Database)?;
-    Ok(())
-}
 
-/// Claims the first free of the slugs made from the id.
-pub(super) async fn claim_default(
-    tx: &mut Tx,
-    tenant: TenantId,
-    id: SandboxId,
-) -> Result<Slug, StoreError> {
-    let digits = id.0.simple().to_string();
-    for length in DEFAULT_SLUG_LENGTHS {
-        let slug = Slug::parse(digits.get(..length).unwrap_or(&digits));
-        let slug = slug.map_err(|_| StoreError::Corrupt("slug"))?;
-        match claim(tx, tenant, id, &slug).await {
-            Ok(()) => return Ok(slug),
-            Err(StoreError::SlugTaken) => release(tx, id).await?,
-            Err(error) => return Err(error),
+    /// Claims the first free of the slugs made from the id.
+    pub(super) async fn claim_default(
+        &self,
+        tx: &mut Tx,
+        tenant: TenantId,
+        id: SandboxId,
+    ) -> Result<Slug, StoreError> {
+        let digits = id.0.simple().to_string();
+        for length in DEFAULT_SLUG_LENGTHS {
+            let slug = Slug::parse(digits.get(..length).unwrap_or(&digits));
+            let slug = slug.map_err(|_| StoreError::Corrupt("slug"))?;
+            match self.claim(tx, tenant, id, &slug).await {
+                Ok(()) => return Ok(slug),
+                Err(StoreError::SlugTaken) => self.release(tx, id).await?,
+                Err(error) => return Err(error),
+            }
         }
+        Err(StoreError::SlugTaken)
     }
-    Err(StoreError::SlugTaken)
+
+    /// Gives a sandbox's slug back. In the platform's zones it stays its tenant's for a while.
+    pub(super) async fn release(&self, tx: &mut Tx, id: SandboxId) -> Result<(), StoreError> {
+        self.remember_slug(tx, id).await?;
+        let gone = sqlx::query("DELETE FROM slugs WHERE sandbox = ?1")
+            .bind(id.to_string())
+            .execute(&mut **tx)
+            .await;
+        gone.map(drop).map_err(StoreError::Database)
+    }
 }
 
-pub(super) async fn release(tx: &mut Tx, id: SandboxId) -> Result<(), StoreError> {
-    let gone = sqlx::query("DELETE FROM slugs WHERE sandbox = ?1")
-        .bind(id.to_string())
-        .execute(&mut **tx)
-        .await;
-    gone.map(drop).map_err(StoreError::Database)
+async fn insert(tx: &mut Tx, scope: &str, slug: &Slug, id: SandboxId) -> Result<(), sqlx::Error> {
+    let sql = "INSERT INTO slugs (scope, slug, sandbox) VALUES (?1, ?2, ?3)";
+    let query = sqlx::query(sql).bind(scope.to_owned()).bind(slug.to_string()).bind(id.to_string());
+    query.execute(&mut **tx).await.map(drop)
 }
 
 /// The sandboxes that a domain is for are served below it as well.

@@ -26,7 +26,7 @@ const AHEAD: usize = 4;
 const SANDBOX: &str = "json_array(id, tenant, slug, state, driver, json(upstream), address_generation, token_generation, \
                        default_port, profile, external_user_id, \
                        json_extract(attributes, '$.workspace_id'), json_extract(attributes, '$.project_id'), \
-                       idle_at IS NOT NULL, json(blocked))";
+                       idle_at IS NOT NULL, json(blocked), changed_hands_at)";
 /// What it needs of a preview, in the order of [`PortRow`].
 const PORT: &str = "json_array(sandbox, port, visibility, profile, protocol, expires_at)";
 
@@ -47,6 +47,7 @@ struct SandboxRow(
     Option<String>,
     u8,
     Option<Blocked>,
+    Option<i64>,
 );
 
 #[derive(Deserialize)]
@@ -274,6 +275,8 @@ fn routed(row: SandboxRow, ports: Vec<RoutedPort>, slug_scopes: Vec<String>) -> 
         project: row.12,
         idles: row.13 != 0,
         blocked: row.14,
+        // A moment that is none is of no use to anybody.
+        changed_hands_at: row.15.and_then(|millis| moment(millis).ok()),
         ports,
         slug_scopes,
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::rows::{Columns, from_json, json, millis, moment};
+use super::rows::{Columns, from_json, hits, json, millis, moment};
 use super::{Store, StoreError};
 use crate::model::{Branding, SandboxState, Subject, Tenant, TenantId, TenantPolicy, Version};
 
@@ -106,15 +106,10 @@ impl Store {
         branding: Option<&Branding>,
     ) -> Result<Version, StoreError> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query("UPDATE tenants SET branding = ?2, branding_version = branding_version + 1 WHERE id = ?1")
+        let query = sqlx::query("UPDATE tenants SET branding = ?2, branding_version = branding_version + 1 WHERE id = ?1")
             .bind(id.to_string())
-            .bind(branding.map(json))
-            .execute(&mut *tx)
-            .await
-            .map_err(StoreError::Database)?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::NotFound);
-        }
+            .bind(branding.map(json));
+        hits(&mut tx, query).await?;
         self.commit(tx, &[Subject::Tenant(id)]).await
     }
 
@@ -126,17 +121,12 @@ impl Store {
     ) -> Result<Version, StoreError> {
         let mut tx = self.begin().await?;
         // Session-expired pages name the allowed origins, so they are rendered anew with the rules.
-        let done = sqlx::query(
+        let query = sqlx::query(
             "UPDATE tenants SET policy = ?2, branding_version = branding_version + 1 WHERE id = ?1",
         )
         .bind(id.to_string())
-        .bind(json(policy))
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::Database)?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::NotFound);
-        }
+        .bind(json(policy));
+        hits(&mut tx, query).await?;
         self.commit(tx, &[Subject::Tenant(id)]).await
     }
 }

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 
 use super::audit::Touched;
-use super::rows::{Columns, enum_name, millis};
+use super::rows::{Columns, enum_name, hits, millis};
 use super::sandboxes::live;
 use super::{Store, StoreError};
 use crate::model::{PreviewTokenRecord, SandboxId, Subject, TenantId, TokenId, Version};
@@ -30,13 +30,14 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         live(&mut tx, tenant, token.sandbox).await?;
-        sqlx::query("INSERT INTO tokens VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL)")
+        sqlx::query("INSERT INTO tokens (id, sandbox, port, scope, created_at, expires_at, minted_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
             .bind(token.id.to_string())
             .bind(token.sandbox.to_string())
             .bind(token.port)
             .bind(enum_name(&token.scope))
             .bind(millis(token.created_at))
             .bind(millis(token.expires_at))
+            .bind(self.minter())
             .execute(&mut *tx)
             .await
             .map_err(StoreError::Database)?;
@@ -69,16 +70,11 @@ impl Store {
     ) -> Result<Version, StoreError> {
         self.sandbox(tenant, sandbox).await?;
         let mut tx = self.begin().await?;
-        let done = sqlx::query("UPDATE tokens SET revoked_at = coalesce(revoked_at, ?3) WHERE id = ?1 AND sandbox = ?2")
+        let query = sqlx::query("UPDATE tokens SET revoked_at = coalesce(revoked_at, ?3) WHERE id = ?1 AND sandbox = ?2")
             .bind(token.to_string())
             .bind(sandbox.to_string())
-            .bind(millis(self.clock.now()))
-            .execute(&mut *tx)
-            .await
-            .map_err(StoreError::Database)?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::NotFound);
-        }
+            .bind(millis(self.clock.now()));
+        hits(&mut tx, query).await?;
         self.commit(tx, &[Subject::Token(token)]).await
     }
 

@@ -43,7 +43,7 @@ impl Store {
             return Ok(false);
         }
         add(&mut tx, node, batch).await?;
-        tx.commit().await.map_err(StoreError::Database)?;
+        self.end(tx).await?;
         Ok(true)
     }
 
@@ -61,7 +61,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(StoreError::Database)?;
-        tx.commit().await.map_err(StoreError::Database)
+        self.end(tx).await
     }
 
     /// Makes one bucket of `to` of the oldest buckets of `from`; false when none is old enough. A bucket at a time, so that no writer
@@ -91,7 +91,7 @@ impl Store {
             let done = sqlx::query(sql).bind(from).bind(to).bind(bucket).execute(&mut *tx).await;
             done.map_err(StoreError::Database)?;
         }
-        tx.commit().await.map_err(StoreError::Database)?;
+        self.end(tx).await?;
         Ok(true)
     }
 }

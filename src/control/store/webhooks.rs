@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::rows::{Columns, Tx, enum_name, json, millis};
+use super::rows::{Columns, Tx, enum_name, hits, json, millis};
 use super::{Store, StoreError};
 use crate::model::{EventFilter, TenantId, Webhook, WebhookId, WebhookSecret, WebhookState};
 
@@ -103,7 +103,7 @@ impl Store {
             },
             secret_preview: c.take()?,
             state: c.enum_value()?,
-            headers: c.json()?,
+            headers: self.open_headers(id, c.take()?)?,
             retry_count: c.take()?,
             metadata: c.json()?,
             failures: c.count()?,
@@ -146,7 +146,7 @@ impl Store {
         .bind(self.secrets.seal(&sealed_as(id), new.secret.0.as_bytes())?)
         .bind(preview(&new.secret))
         .bind(enum_name(&new.state))
-        .bind(json(&new.headers))
+        .bind(self.seal_headers(id, &new.headers)?)
         .bind(new.retry_count)
         .bind(json(&new.metadata))
         .bind(millis(now))
@@ -192,7 +192,7 @@ impl Store {
         .bind(patch.url.unwrap_or(before.url))
         .bind(json(&patch.events.unwrap_or(before.events)))
         .bind(enum_name(&state))
-        .bind(json(&patch.headers.unwrap_or(before.headers)))
+        .bind(self.seal_headers(id, &patch.headers.unwrap_or(before.headers))?)
         .bind(patch.retry_count.unwrap_or(before.retry_count))
         .bind(json(&patch.metadata.unwrap_or(before.metadata)))
         .bind(millis(self.clock.now()))
@@ -209,15 +209,10 @@ impl Store {
     /// Removes a webhook and everything on its way to it.
     pub async fn delete_webhook(&self, tenant: TenantId, id: WebhookId) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query("DELETE FROM webhooks WHERE id = ?1 AND tenant = ?2")
+        let query = sqlx::query("DELETE FROM webhooks WHERE id = ?1 AND tenant = ?2")
             .bind(id.to_string())
-            .bind(tenant.to_string())
-            .execute(&mut *tx)
-            .await
-            .map_err(StoreError::Database)?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::NotFound);
-        }
+            .bind(tenant.to_string());
+        hits(&mut tx, query).await?;
         self.commit(tx, &[]).await.map(drop)
     }
 

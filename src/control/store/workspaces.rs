@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteRow;
 
 use super::audit::Touched;
-use super::rows::{Columns, Tx, json, millis};
+use super::rows::{Columns, Tx, hits, json, millis};
 use super::tenants::unique;
 use super::{Store, StoreError};
 use crate::model::{TenantId, Workspace, WorkspaceId};
@@ -194,18 +194,13 @@ impl Store {
         id: WorkspaceId,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query(
+        let query = sqlx::query(
             "UPDATE workspaces SET deleted_at = ?3 WHERE tenant = ?1 AND id = ?2 AND deleted_at IS NULL",
         )
         .bind(tenant.to_string())
         .bind(id.to_string())
-        .bind(millis(self.clock.now()))
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::Database)?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::NotFound);
-        }
+        .bind(millis(self.clock.now()));
+        hits(&mut tx, query).await?;
         self.finish(tx, Touched { kind: "workspace", id: id.to_string(), tenant }).await
     }
 }

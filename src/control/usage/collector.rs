@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
 use crate::base::clock::Clock;
+use crate::base::condition::warn_seldom;
 use crate::base::shutdown::Watcher;
 use crate::base::telemetry::Metrics;
 use crate::control::store::Store;
@@ -85,8 +86,7 @@ impl Collector {
                 _ = writing.tick() => self.write(&store, &metrics).await,
                 _ = rolling.tick() => {
                     if let Err(error) = store.roll_up_traffic().await {
-                        let error: &dyn std::error::Error = &error;
-                        tracing::warn!(error, "old usage could not be aggregated");
+                        warn_seldom("old usage could not be aggregated", &error);
                     }
                 }
             }
@@ -126,8 +126,7 @@ impl Collector {
             let Some(batch) = &self.uncertain else { break };
             if let Err(error) = store.add_traffic(&self.node, self.sequence, batch).await {
                 metrics.usage_write_failures.inc();
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, rows = batch.len(), "usage could not be written; retrying");
+                warn_seldom("usage could not be written; retrying", &error);
                 return;
             }
             self.uncertain = None;

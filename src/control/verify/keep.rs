@@ -6,6 +6,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use super::Verifier;
+use crate::base::condition::warn_seldom;
 use crate::base::shutdown::{Stage, Watcher};
 use crate::control::store::{Actor, Store, StoreError};
 
@@ -32,8 +33,7 @@ impl Verifier {
             }
             let round = async {
                 if let Err(error) = self.round(&store).await {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, "domains cannot be checked at the moment; retrying");
+                    warn_seldom("domains cannot be checked at the moment; retrying", &error);
                 }
             };
             tokio::select! {

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::schedule::verdict;
 use super::send::Sender;
 use crate::base::clock::Clock;
+use crate::base::condition::warn_seldom;
 use crate::base::shutdown::{Stage, Watcher};
 use crate::base::telemetry::{DeliveryOutcome, Metrics};
 use crate::control::store::{Busy, Claim, Room, Settlement, Store, StoreError, Verdict};
@@ -61,7 +62,6 @@ impl Deliverer {
         let mut measure = tokio::time::interval(MEASURED);
         let mut prune = tokio::time::interval(PRUNED);
         let mut wait = Duration::ZERO;
-        let mut healthy = true;
         loop {
             tokio::select! {
                 () = watcher.reached(Stage::Draining) => break,
@@ -72,12 +72,12 @@ impl Deliverer {
                 _ = prune.tick() => self.prune().await,
             }
             match self.step().await {
-                Ok(next) => (wait, healthy) = (next, true),
+                Ok(next) => wait = next,
                 Err(error) => {
-                    if healthy {
-                        tracing::warn!(%error, cause = ?error, "the database is unavailable; webhook deliveries are delayed");
-                    }
-                    healthy = false;
+                    warn_seldom(
+                        "the database is unavailable; webhook deliveries are delayed",
+                        &error,
+                    );
                     tokio::time::sleep(BACKOFF).await;
                 }
             }
@@ -166,7 +166,7 @@ impl Deliverer {
     async fn prune(&self) {
         let settings = self.sender.settings();
         if let Err(error) = self.store.prune_events(settings.keep, settings.keep_per_tenant).await {
-            tracing::warn!(%error, "old events could not be deleted");
+            warn_seldom("old events could not be deleted", &error);
         }
     }
 

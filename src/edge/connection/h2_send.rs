@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http::HeaderMap;
-use http_body::{Body, Frame};
+use http_body::{Body as _, Frame, SizeHint};
 
-use crate::edge::body::{BodyError, Payload};
+use crate::edge::body::{BodyError, Payload, Polled, Streamed};
 use crate::edge::deadline::{Deadline, Phase};
 use crate::edge::message::Framing;
 
@@ -223,14 +223,8 @@ struct Again {
     rest: Payload,
 }
 
-impl Body for Again {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+impl Streamed for Again {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
         match self.pieces.pop_front() {
             Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
             None => Pin::new(&mut self.rest).poll_frame(cx),
@@ -239,5 +233,9 @@ impl Body for Again {
 
     fn is_end_stream(&self) -> bool {
         self.pieces.is_empty() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
     }
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body as _, SizeHint};
 use tokio::time::Sleep;
 
 use super::bucket::Rate;
 use super::load::Load;
 use super::{Limits, Permit};
 use crate::base::telemetry::Limited;
-use crate::edge::body::{BodyError, Payload};
+use crate::edge::body::{Payload, Polled, Streamed};
 
 /// What is reserved before it is known how much will come. All who wait are due in the order in which they reserved.
 const PIECE: u64 = 16 << 10;
@@ -89,19 +89,12 @@ struct Shaped {
     shaper: Box<Shaper>,
 }
 
-impl Body for Shaped {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        ready!(this.shaper.poll_due(cx));
-        let polled = ready!(Pin::new(&mut this.body).poll_frame(cx));
+impl Streamed for Shaped {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+        ready!(self.shaper.poll_due(cx));
+        let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let data = polled.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
-        this.shaper.passed(data.map_or(0, Bytes::len));
+        self.shaper.passed(data.map_or(0, Bytes::len));
         Poll::Ready(polled)
     }
 

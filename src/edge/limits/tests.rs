@@ -2,14 +2,14 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::edge::body::Payload;
+use crate::edge::body::{Payload, Polled, Streamed};
 
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const NOTHING: PreviewLimits = PreviewLimits {
@@ -123,11 +123,30 @@ async fn where_no_limit_is_set_nothing_is_kept_and_what_is_idle_is_forgotten() {
     assert_eq!(on.0.loads.len(), 0);
 }
 
+/// A body of so many pieces of one size.
+struct Pieces {
+    left: usize,
+    size: usize,
+}
+
+impl Streamed for Pieces {
+    fn poll_frame(&mut self, _: &mut Context<'_>) -> Polled {
+        let left = self.left.checked_sub(1);
+        self.left = left.unwrap_or_default();
+        Poll::Ready(left.map(|_| Ok(http_body::Frame::data(Bytes::from(vec![0; self.size])))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        false
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::default()
+    }
+}
+
 fn stream(pieces: usize, size: usize) -> Payload {
-    let pieces = (0..pieces).map(move |_| {
-        Ok::<_, crate::edge::body::BodyError>(http_body::Frame::data(Bytes::from(vec![0; size])))
-    });
-    Payload::stream(http_body_util::StreamBody::new(futures_util::stream::iter(pieces)))
+    Payload::stream(Pieces { left: pieces, size })
 }
 
 async fn read(body: Payload) -> usize {

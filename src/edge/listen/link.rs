@@ -1,17 +1,16 @@
 //! One visitor's connection: its socket, what has been read ahead, what waits to be written, and the body being read.
 
 use std::cell::RefCell;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 
 use super::Settings;
 use super::pace::Pace;
-use crate::edge::body::BodyError;
+use crate::edge::body::{BodyError, Polled, Streamed};
 use crate::edge::connection::{Outbox, Stream};
 use crate::edge::deadline::{Deadline, Phase};
 use crate::edge::message::{Framing, RequestParts};
@@ -223,7 +222,7 @@ impl Link {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Polled {
         loop {
             let Some(decoder) = &mut self.decoder else { return Poll::Ready(None) };
             match decoder.decode(&mut self.inbuf) {
@@ -288,14 +287,8 @@ impl Link {
 #[derive(Debug)]
 pub(super) struct RequestBody(pub(super) Rc<RefCell<Link>>);
 
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+impl Streamed for RequestBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
         self.0.borrow_mut().poll_body(cx)
     }
 

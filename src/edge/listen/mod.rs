@@ -13,6 +13,7 @@ mod settings;
 mod workers;
 
 pub use handshake::{Entrance, Tls};
+pub use proxy_header::proxy_header;
 pub use settings::Settings;
 pub use workers::{Bound, ListenError, adopt, bind, start};
 

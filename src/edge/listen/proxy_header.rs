@@ -35,6 +35,16 @@ pub(super) async fn read(socket: &TcpStream) -> io::Result<Option<SocketAddr>> {
     }
 }
 
+/// What the first bytes of a connection say as a header: whom they name, if anybody, and how many of them it is; `None` while more may
+/// follow. The error: they are no header. For those who only want to read one.
+pub fn proxy_header(bytes: &[u8]) -> io::Result<Option<(Option<SocketAddr>, usize)>> {
+    match parse(bytes) {
+        Parsed::Header { source, length } => Ok(Some((source, length))),
+        Parsed::Incomplete => Ok(None),
+        Parsed::Malformed => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
 /// Reads what was seen already.
 async fn take(socket: &TcpStream, mut header: &mut [u8]) -> io::Result<()> {
     while !header.is_empty() {

@@ -11,11 +11,11 @@ use h2::{Reason, RecvStream};
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 
 use super::ExchangeError;
 use super::exchange::MAX_INTERIM;
-use crate::edge::body::{BodyError, Payload};
+use crate::edge::body::{BodyError, Payload, Polled, Streamed};
 use crate::edge::connection::{H2Send, H2SendError};
 use crate::edge::deadline::{Deadline, Deadlines, Phase};
 use crate::edge::headers::Headers;
@@ -284,7 +284,32 @@ struct ResponseBody {
 }
 
 impl ResponseBody {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    /// A response has begun, so a sandbox that takes no more of the request knows what it does.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        let Some(upload) = &mut self.upload else { return Ok(()) };
+        match upload.poll(cx) {
+            Poll::Pending => return Ok(()),
+            Poll::Ready(Ok(()) | Err(H2SendError::Gone | H2SendError::Stalled)) => {}
+            Poll::Ready(Err(H2SendError::Body(error))) => {
+                upload.reset(Reason::CANCEL);
+                return Err(error);
+            }
+        }
+        self.upload = None;
+        Ok(())
+    }
+
+    fn wait(&mut self, cx: &mut Context<'_>) -> Polled {
+        if !self.deadline.is_set() {
+            self.deadline.set(Phase::ResponseIdle, self.idle);
+        }
+        ready!(self.deadline.poll_passed(cx));
+        Poll::Ready(Some(Err(BodyError::Stalled)))
+    }
+}
+
+impl Streamed for ResponseBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
         self.poll_upload(cx)?;
         if !self.data_ended {
             match self.recv.poll_data(cx) {
@@ -307,41 +332,6 @@ impl ResponseBody {
             }
             Poll::Pending => self.wait(cx),
         }
-    }
-
-    /// A response has begun, so a sandbox that takes no more of the request knows what it does.
-    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
-        let Some(upload) = &mut self.upload else { return Ok(()) };
-        match upload.poll(cx) {
-            Poll::Pending => return Ok(()),
-            Poll::Ready(Ok(()) | Err(H2SendError::Gone | H2SendError::Stalled)) => {}
-            Poll::Ready(Err(H2SendError::Body(error))) => {
-                upload.reset(Reason::CANCEL);
-                return Err(error);
-            }
-        }
-        self.upload = None;
-        Ok(())
-    }
-
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if !self.deadline.is_set() {
-            self.deadline.set(Phase::ResponseIdle, self.idle);
-        }
-        ready!(self.deadline.poll_passed(cx));
-        Poll::Ready(Some(Err(BodyError::Stalled)))
-    }
-}
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.poll(cx)
     }
 
     fn is_end_stream(&self) -> bool {

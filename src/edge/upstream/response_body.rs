@@ -1,17 +1,15 @@
 //! The body of a sandbox's response, read from its connection on demand.
 
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Method, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 
 use super::exchange::{Exchange, FIRST_READ};
 use super::pool::{Pool, PoolKey};
-use crate::edge::body::{BodyError, Cuttable, POUR_FROM, Payload};
+use crate::edge::body::{BodyError, POUR_FROM, Payload, Polled, Streamed};
 use crate::edge::deadline::Phase;
 use crate::edge::message::Framing;
 use crate::edge::pipe::Pipe;
@@ -61,7 +59,7 @@ impl Exchange {
         }
         let framing = if bodiless { Framing::None } else { parsed.framing };
         self.conn.deadline.clear();
-        Payload::cuttable(ResponseBody::new(self, framing, keep.then_some(reuse), idle))
+        Payload::stream(ResponseBody::new(self, framing, keep.then_some(reuse), idle))
     }
 }
 
@@ -77,7 +75,25 @@ impl ResponseBody {
         Self { exchange: Some(Box::new(exchange)), decoder, reuse, idle, room: FIRST_READ }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    /// Ready when the sandbox has sent nothing for too long.
+    fn poll_stalled(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(exchange) = &self.exchange else { return Poll::Pending };
+        let deadline = &exchange.conn.deadline;
+        if !deadline.is_set() {
+            deadline.set(Phase::ResponseIdle, self.idle);
+        }
+        deadline.poll_passed(cx).map(|_| ())
+    }
+
+    fn end(&mut self) {
+        if let (Some(exchange), Some(reuse)) = (self.exchange.take(), self.reuse.take()) {
+            exchange.end(true, reuse);
+        }
+    }
+}
+
+impl Streamed for ResponseBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
         let Some(exchange) = &mut self.exchange else { return Poll::Ready(None) };
         if let Poll::Ready(Err(error)) = exchange.poll_upload(cx) {
             return Poll::Ready(Some(Err(error)));
@@ -118,7 +134,20 @@ impl ResponseBody {
         }
     }
 
-    fn pour(
+    fn is_end_stream(&self) -> bool {
+        self.exchange.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.exchange {
+            None => SizeHint::with_exact(0),
+            Some(_) => {
+                self.decoder.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
+        }
+    }
+
+    fn poll_pour(
         &mut self,
         cx: &mut Context<'_>,
         pipe: &mut Pipe,
@@ -142,61 +171,5 @@ impl ResponseBody {
             Poll::Ready(_) => Poll::Ready(Err(BodyError::Sandbox)),
             Poll::Pending => self.poll_stalled(cx).map(|()| Err(BodyError::Stalled)),
         })
-    }
-
-    /// Ready when the sandbox has sent nothing for too long.
-    fn poll_stalled(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(exchange) = &self.exchange else { return Poll::Pending };
-        let deadline = &exchange.conn.deadline;
-        if !deadline.is_set() {
-            deadline.set(Phase::ResponseIdle, self.idle);
-        }
-        deadline.poll_passed(cx).map(|_| ())
-    }
-
-    fn end(&mut self) {
-        if let (Some(exchange), Some(reuse)) = (self.exchange.take(), self.reuse.take()) {
-            exchange.end(true, reuse);
-        }
-    }
-}
-
-impl Cuttable for ResponseBody {
-    /// Only its own ends end it.
-    fn poll_cut(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<BodyError> {
-        Poll::Pending
-    }
-
-    fn poll_pour(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pipe: &mut Pipe,
-    ) -> Option<Poll<Result<usize, BodyError>>> {
-        self.pour(cx, pipe)
-    }
-}
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.poll(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.exchange.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.exchange {
-            None => SizeHint::with_exact(0),
-            Some(_) => {
-                self.decoder.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
-            }
-        }
     }
 }

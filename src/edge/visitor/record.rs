@@ -3,7 +3,6 @@
 //! The record observes and never decides. No credential enters it: the path is kept without its query, and header values not at all.
 
 use std::cell::Cell;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::SizeHint;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -19,7 +18,7 @@ use super::{Arriving, Worker};
 use crate::base::failure::{Blame, Face, Failure};
 use crate::base::request_id::RequestId;
 use crate::base::telemetry::{AccessLine, Gravity, Source};
-use crate::edge::body::{BodyError, Cuttable, Payload};
+use crate::edge::body::{BodyError, Payload, Polled, Streamed};
 use crate::edge::forward::{TunnelEnd, TunnelTally};
 use crate::edge::gate::{Grant, Plan, Refusal, Subject};
 use crate::edge::identity::Peer;
@@ -351,20 +350,14 @@ fn micros(took: Duration) -> u64 {
 
 /// A request's body, counted.
 struct CountedBody {
-    body: Pin<Box<dyn Cuttable>>,
+    body: Box<dyn Streamed>,
     count: Rc<Cell<u64>>,
     tally: Option<Tally>,
 }
 
-impl Body for CountedBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = self.body.as_mut().poll_frame(cx);
+impl Streamed for CountedBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+        let polled = self.body.poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
         {

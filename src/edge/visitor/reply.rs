@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body as _, SizeHint};
 
 use super::{Record, Switch, Watch, Worker};
 use crate::base::failure::{Blame, Face, Failure, Recovery};
 use crate::base::request_id::X_REQUEST_ID;
-use crate::edge::body::{BodyError, Cuttable, Payload};
+use crate::edge::body::{BodyError, Payload, Polled, Streamed};
 use crate::edge::forward::{self, Forwarded};
 use crate::edge::gate::{Moved, Plan, RefusalReason, SignIn};
 use crate::edge::message::{Framing, RequestParts, ResponseParts};
@@ -150,7 +150,7 @@ pub(super) fn app(mut record: Record, watch: Watch, forwarded: Forwarded, plan: 
             record.complete();
             body
         }
-        body @ Payload::Stream(_) => Payload::cuttable(WatchedBody { body, watch, record }),
+        body @ Payload::Stream(_) => Payload::stream(WatchedBody { body, watch, record }),
     };
     Reply::Response(EdgeResponse { parts, framing, body, close: false })
 }
@@ -286,8 +286,8 @@ struct WatchedBody {
     record: Record,
 }
 
-impl Cuttable for WatchedBody {
-    fn poll_cut(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BodyError> {
+impl Streamed for WatchedBody {
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
         self.watch.poll_ended(cx).map(|ending| {
             let error = ending.into();
             self.record.broke(error);
@@ -296,53 +296,43 @@ impl Cuttable for WatchedBody {
     }
 
     fn poll_pour(
-        mut self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
         pipe: &mut Pipe,
     ) -> Option<Poll<Result<usize, BodyError>>> {
-        if let Poll::Ready(error) = self.as_mut().poll_cut(cx) {
+        if let Poll::Ready(error) = self.poll_cut(cx) {
             return Some(Poll::Ready(Err(error)));
         }
-        let this = &mut *self;
-        let poured = this.body.poll_pour(cx, pipe)?;
+        let poured = self.body.poll_pour(cx, pipe)?;
         match &poured {
             Poll::Pending => {}
-            Poll::Ready(Err(error)) => this.record.broke(*error),
+            Poll::Ready(Err(error)) => self.record.broke(*error),
             Poll::Ready(Ok(moved)) => {
-                this.record.sent(*moved);
-                this.record.visit();
-                if this.body.is_end_stream() {
-                    this.record.complete();
+                self.record.sent(*moved);
+                self.record.visit();
+                if self.body.is_end_stream() {
+                    self.record.complete();
                 }
             }
         }
         Some(poured)
     }
-}
 
-impl Body for WatchedBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Poll::Ready(error) = self.as_mut().poll_cut(cx) {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+        if let Poll::Ready(error) = self.poll_cut(cx) {
             return Poll::Ready(Some(Err(error)));
         }
-        let this = &mut *self;
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
         match &polled {
             Poll::Pending => {}
-            Poll::Ready(None) => this.record.complete(),
-            Poll::Ready(Some(Err(error))) => this.record.broke(*error),
+            Poll::Ready(None) => self.record.complete(),
+            Poll::Ready(Some(Err(error))) => self.record.broke(*error),
             Poll::Ready(Some(Ok(frame))) => {
-                this.record.sent(frame.data_ref().map_or(0, Bytes::len));
-                this.record.visit();
+                self.record.sent(frame.data_ref().map_or(0, Bytes::len));
+                self.record.visit();
                 // Nobody asks for more after trailers, or after what says that it is the last.
-                if frame.is_trailers() || this.body.is_end_stream() {
-                    this.record.complete();
+                if frame.is_trailers() || self.body.is_end_stream() {
+                    self.record.complete();
                 }
             }
         }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::{complete, schemas};
+use crate::control::api::endpoints::GROUPS;
 use crate::control::api::shapes::Error;
 
 const ABOUT: &str = "Create sandboxes, publish their ports as previews, create and revoke preview tokens and share links.
@@ -13,27 +14,6 @@ listed in the response's `warnings` (in `data` where that is an object); with `?
 a change is sent once the change is durable and this process serves visitors by it.
 
 All errors have one shape, `Error`, and every response has `X-Request-Id`.";
-
-/// The groups of operations, in the order in which they are read.
-pub(super) const TAGS: &[(&str, &str)] = &[
-    ("Sandboxes", "What is previewed: create, find, update, destroy."),
-    ("Previews", "Published ports of a sandbox."),
-    ("Preview tokens", "Credentials that open the private ports of one sandbox."),
-    ("Share links", "Links that open a sandbox or one of its ports without another credential."),
-    ("Usage", "What sandboxes and their visitors used."),
-    ("Workspaces", "Groups of sandboxes."),
-    ("Tenant", "The caller, branding, the preview policy and the audit log."),
-    (
-        "Domains",
-        "Where previews are served: domains of the tenant, of workspaces and projects, and exact host names.",
-    ),
-    ("Quotas", "Limits of end users."),
-    ("Webhooks", "Endpoints that events are delivered to."),
-    ("Events", "Events as server-sent event streams."),
-    ("API keys", "Credentials of this API, for keys with the scope `*`."),
-    ("Delegation", "Credentials confined to one end user, and tickets for streams."),
-    ("Reference", "This document, and the script that a customer's page embeds previews with."),
-];
 
 /// What responses refer to that no handler names.
 #[derive(OpenApi)]
@@ -52,8 +32,7 @@ pub(super) fn of(served: utoipa::openapi::OpenApi) -> Value {
     let mut paths = complete::paths(part("/paths"));
     let schemas = schemas::complete(part("/components/schemas"), &paths);
     complete::bodies(&mut paths, &schemas);
-    let tag = |(name, about): &(&str, &str)| json!({ "name": name, "description": about });
-    let tags: Vec<Value> = TAGS.iter().map(tag).collect();
+    let tags = GROUPS.map(|(name, about, _)| json!({ "name": name, "description": about }));
     json!({
         "openapi": "3.1.0",
         "info": {

@@ -4,6 +4,8 @@
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use crate::control::api::operations::METHODS;
+
 /// What a placeholder stands for, by the path up to it; and whether it is a UUID.
 const PLACES: &[(&str, &str, bool)] = &[
     ("/bulk/jobs/{id}", "The job's id.", true),
@@ -29,7 +31,7 @@ const PLACES: &[(&str, &str, bool)] = &[
 ];
 
 /// Errors that follow from the shape of an operation: status, name, and what is said about it.
-const SHARED: [(u16, &str, &str); 7] = [
+const SHARED: [(u16, &str, &str); 8] = [
     (
         400,
         "BadRequest",
@@ -49,14 +51,16 @@ const SHARED: [(u16, &str, &str); 7] = [
     (413, "TooLarge", "`TOO_LARGE`: the body is larger than 1 MiB."),
     (422, "Invalid", "`VALIDATION_ERROR`: every field that cannot be taken is named in `details`."),
     (
+        429,
+        "TooMany",
+        "`rate_limit_exceeded`: the caller, its tenant or its address has used up its share.",
+    ),
+    (
         503,
         "Unavailable",
-        "`UNAVAILABLE`: the store cannot be reached, or the change is safe and not in effect yet.",
+        "`UNAVAILABLE`: the store cannot be reached or written, or the change is safe and not in effect yet.",
     ),
 ];
-
-/// Methods of a path item; its other keys are no operations.
-pub(super) const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// Every path with its operations completed.
 pub(super) fn paths(described: Map<String, Value>) -> Map<String, Value> {
@@ -99,6 +103,9 @@ fn complete(path: &str, operation: &mut Map<String, Value>) {
     let mut parameters = places(path);
     let is_addressed = !parameters.is_empty();
     if let Some(Value::Array(declared)) = operation.remove("parameters") {
+        // A handler may describe a placeholder itself.
+        let name = |parameter: &Value| parameter.get("name").cloned();
+        parameters.retain(|place| declared.iter().all(|other| name(other) != name(place)));
         parameters.extend(declared);
     }
     parameters.iter_mut().for_each(never_null);

@@ -4,23 +4,18 @@
 
 mod build;
 mod complete;
-mod demands;
-mod known;
 mod page;
 mod schemas;
 pub(super) mod serve;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
-use axum::http::Method;
 use serde_json::Value;
 
 use super::endpoints;
-use super::unknown::{Declared, Level};
-use crate::model::KeyScope;
+use super::operations::{self, Operations};
 
 static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| build::of(endpoints::described().into_openapi()));
@@ -35,26 +30,15 @@ pub fn openapi() -> &'static str {
     &TEXT
 }
 
-/// What the bodies of calls may hold.
-pub(super) fn declared() -> Declared {
-    static KNOWN: LazyLock<BTreeMap<(String, String), Level>> =
-        LazyLock::new(|| known::of(document()));
-    fn find(method: &Method, route: &str) -> Option<&'static Level> {
-        known::find(&KNOWN, method, route)
-    }
-    Declared(find)
-}
-
 /// What is served: made when it is first asked for.
 pub(super) fn served() -> serve::Served {
     serve::Served { text: openapi }
 }
 
-/// The scopes that operations ask for.
-pub(super) fn demands() -> &'static HashMap<String, Vec<KeyScope>> {
-    static DEMANDS: LazyLock<HashMap<String, Vec<KeyScope>>> =
-        LazyLock::new(|| demands::of(document()));
-    &DEMANDS
+/// What it says of each operation.
+pub(super) fn operations() -> &'static Operations {
+    static OPERATIONS: LazyLock<Operations> = LazyLock::new(|| operations::of(document()));
+    &OPERATIONS
 }
 
 fn document() -> &'static Value {

@@ -5,7 +5,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use crate::control::api::operations::OTHER_NAMES;
+use crate::control::api::shapes::plain;
+
 const PREFIX: &str = "#/components/schemas/";
+/// What bears the other names of a shape's fields.
+const BEARER: &str = "x_other_names";
 /// Marks a field of a response that is not always there.
 const MAY_BE_MISSING: &str = "x-may-be-missing";
 /// Fields that cannot bear the mark: lists and references.
@@ -44,6 +49,7 @@ pub(super) fn complete(
         }
     }
     for (name, schema) in &mut schemas {
+        name_again(schema, in_requests.contains(name));
         require(schema, in_responses.contains(name) && !in_requests.contains(name));
     }
     schemas
@@ -55,6 +61,14 @@ fn merge(schema: &mut Value, whole: &Map<String, Value>) {
         Value::Array(items) => items.iter_mut().for_each(|item| merge(item, whole)),
         Value::Object(object) => {
             object.values_mut().for_each(|inner| merge(inner, whole));
+            // A shape itself cannot bear the mark, so a field that is none does.
+            let fields = object.get_mut("properties").and_then(Value::as_object_mut);
+            let bearer = fields.and_then(|fields| fields.remove(BEARER));
+            if let Some(names) =
+                bearer.and_then(|mut bearer| bearer.get_mut(OTHER_NAMES).map(Value::take))
+            {
+                object.insert(OTHER_NAMES.into(), names);
+            }
             if let Some(options) = object.remove("oneOf") {
                 object.insert("anyOf".into(), options);
             }
@@ -103,6 +117,28 @@ fn reach(part: Option<&Value>, schemas: &Map<String, Value>, found: &mut BTreeSe
             }
         }
         _ => {}
+    }
+}
+
+/// Adds the fields that are others under another name, and says so. A request's reader finds them by the mark on the first.
+fn name_again(schema: &mut Value, is_asked: bool) {
+    let Some(schema) = schema.as_object_mut() else { return };
+    let names = schema.remove(OTHER_NAMES).and_then(|names| serde_json::from_value(names).ok());
+    let names: Vec<(String, Vec<String>)> = names.unwrap_or_default();
+    let Some(Value::Object(fields)) = schema.get_mut("properties") else { return };
+    for (name, others) in names.iter().filter(|(_, others)| !others.is_empty()) {
+        let (name, others) = (plain(name), others.iter().map(|other| plain(other)));
+        let Some(Value::Object(field)) = fields.get(name) else { continue };
+        let mut again = field.clone();
+        again.remove("examples");
+        let is = if is_asked { "Another name of" } else { "The same as" };
+        again.insert("description".into(), format!("{is} `{name}`.").into());
+        for other in others.clone() {
+            fields.insert(other.to_owned(), again.clone().into());
+        }
+        if let Some(Value::Object(field)) = fields.get_mut(name).filter(|_| is_asked) {
+            field.insert(OTHER_NAMES.into(), others.collect());
+        }
     }
 }
 

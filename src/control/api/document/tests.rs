@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::build::TAGS;
-use super::complete::METHODS;
 use super::schemas::UNMARKED;
-use super::{demands, document, openapi};
+use super::{document, openapi, operations};
+use crate::control::api::endpoints::GROUPS;
+use crate::control::api::operations::METHODS;
 use crate::model::KeyScope;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
@@ -47,7 +47,7 @@ fn the_document_in_the_repository_is_the_one_that_is_served() {
 fn every_operation_says_what_it_does_and_who_may_call_it() {
     let mut ids = BTreeSet::new();
     let mut used = BTreeSet::new();
-    let tags: Vec<&str> = TAGS.iter().map(|(name, _)| *name).collect();
+    let tags: Vec<&str> = GROUPS.iter().map(|(name, ..)| *name).collect();
     each_operation(|name, operation| {
         assert!(is_text(operation.get("summary")), "{name} has no summary");
         let id = operation["operationId"].as_str().unwrap();
@@ -76,7 +76,7 @@ fn what_is_demanded_of_callers_is_what_the_document_says() {
     let mut named = 0;
     each_operation(|name, operation| {
         let (method, path) = name.split_once(' ').unwrap();
-        let demanded = demands().get(&format!("{} {path}", method.to_uppercase())).unwrap();
+        let demanded = &operations()[&format!("{} {path}", method.to_uppercase())].scopes;
         let choices = operation["security"].as_array().unwrap().iter();
         let said: Vec<KeyScope> = choices
             .flat_map(|choice| {
@@ -85,7 +85,7 @@ fn what_is_demanded_of_callers_is_what_the_document_says() {
             .map(|scope| serde_json::from_value(scope.clone()).unwrap())
             .collect();
         named += said.len();
-        assert_eq!(*demanded, said, "{name}");
+        assert_eq!(demanded.as_ref(), Some(&said), "{name}");
     });
     assert!(named > 60, "the scopes were not found");
 }
@@ -155,6 +155,52 @@ fn a_field_of_a_response_is_required_and_one_of_a_request_is_not() {
     // What is composed in the code is one object here.
     let order = document["components"]["schemas"]["SandboxOrder"]["properties"].clone();
     assert!(order.get("env").is_some() && order.get("slug").is_some());
+}
+
+/// Texts of requests that are bounded together with others, or by what they have to be.
+const BOUNDED_ELSEWHERE: [&str; 5] = ["host", "key", "sandbox_id", "token", "upstream"];
+
+/// What a request may hold is held to what is declared of it, so whatever has no bound here has none at all.
+#[test]
+fn whatever_a_request_may_hold_has_a_bound() {
+    fn look(schema: &Value, name: &str, at: &str, bounds: &mut usize) {
+        let to = schema.get("$ref").and_then(Value::as_str).and_then(|to| to.strip_prefix('#'));
+        if let Some(pointer) = to {
+            look(document().pointer(pointer).unwrap(), name, at, bounds);
+        }
+        for forms in ["anyOf", "oneOf", "allOf"].iter().filter_map(|forms| schema.get(*forms)) {
+            forms.as_array().unwrap().iter().for_each(|form| look(form, name, at, bounds));
+        }
+        let is = |kind: &str| match schema.get("type") {
+            Some(Value::Array(kinds)) => kinds.contains(&kind.into()),
+            said => said.is_some_and(|said| said == kind),
+        };
+        let mut has = |keywords: &[&str]| {
+            *bounds += 1;
+            keywords.iter().any(|keyword| schema.get(*keyword).is_some())
+                || BOUNDED_ELSEWHERE.contains(&name)
+        };
+        let text = ["maxLength", "enum", "pattern", "format"];
+        assert!(!is("string") || has(&text), "{at}: {name}");
+        assert!(!is("integer") || has(&["maximum"]), "{at}: {name}");
+        if is("array") {
+            assert!(name == "vars" || has(&["maxItems"]), "{at}: {name}");
+            look(&schema["items"], name, at, bounds);
+        }
+        for (name, field) in
+            schema.get("properties").and_then(Value::as_object).into_iter().flatten()
+        {
+            look(field, name, at, bounds);
+        }
+    }
+    let mut bounds = 0;
+    each_operation(|at, operation| {
+        let schema = operation.get("requestBody").map(|body| &body["content"]["application/json"]);
+        if let Some(schema) = schema {
+            look(&schema["schema"], "", at, &mut bounds);
+        }
+    });
+    assert!(bounds > 100, "the bounds were not found");
 }
 
 /// What a summary may begin with.

@@ -26,9 +26,7 @@ shapes! {
         external_workspace_id: Option<String> = w.external_workspace_id,
         /// The tenant's own id of the end user whose it is.
         external_user_id: Option<String> = w.external_user_id,
-        created_at: Timestamp = w.created_at,
-        /// The same as `created_at`.
-        inserted_at: Timestamp = w.created_at,
+        created_at: Timestamp = w.created_at => inserted_at,
         updated_at: Timestamp = w.updated_at,
     }
 
@@ -89,7 +87,7 @@ shapes! {
         /// Sandboxes that it has besides.
         sandbox_ids: Option<Vec<Uuid>> [max_items = 100],
         /// What it may do, at most what its minter may; the same when nothing is said.
-        scopes: Option<Vec<KeyScope>> [min_items = 1],
+        scopes: Option<Vec<KeyScope>> [min_items = 1, max_items = 64],
         /// How long it works, seconds; an hour when nothing is said.
         expires_in_seconds: Option<u64> [minimum = 1, maximum = 86400],
     }
@@ -136,16 +134,20 @@ shapes! {
         limit: Option<u32> [minimum = 1, maximum = 1000],
     }
 
+    /// How a key or token is to be revoked.
+    in Query RevocationQuery {
+        /// Whether the preview tokens and share links that it created end with it.
+        revoke_minted: Option<bool>,
+    }
+
     /// What a key for one end user is to be.
     #[schema(examples(json!({"external_user_id": "user-17", "scopes": ["sandboxes:read"], "label": "phone"})))]
     ScopedKeyOrder {
         /// The end user whose sandboxes it has.
         external_user_id: String [min_length = 1, max_length = 255],
-        scopes: Vec<KeyScope> [min_items = 1],
+        scopes: Vec<KeyScope> [min_items = 1, max_items = 64],
         /// What people call it; the end user's id when nothing is said.
-        label: Option<String> [max_length = 200],
-        /// Another name of `label`.
-        name: Option<String> [max_length = 200],
+        label: Option<String> [max_length = 200] => name,
         /// It stays within this workspace.
         workspace_id: Option<String> [max_length = 255],
         /// When it stops working, a moment in the future; never when nothing is said.
@@ -195,18 +197,14 @@ shapes! {
     /// One change.
     AuditRow(row: &store::AuditRow) {
         id: String = row.id.to_string(),
-        at: Timestamp = row.at,
-        /// The same as `at`.
-        created_at: Timestamp = row.at,
+        at: Timestamp = row.at => created_at,
         tenant_id: Option<Uuid> = row.tenant,
         actor: AuditActor = AuditActor::of(row),
         actor_id: String = row.actor,
         /// `api_key`, `delegation_token`, `operator` or `system`.
         actor_type: String = row.actor_kind,
         /// What was done.
-        action: String [examples("sandbox.create")] = row.action,
-        /// The same as `action`.
-        r#type: String = row.action,
+        action: String [examples("sandbox.create")] = row.action => r#type,
         subject: AuditSubject = AuditSubject::of(row),
         resource_type: String = row.subject_kind,
         resource_id: String = row.subject,

@@ -36,15 +36,11 @@ shapes! {
         };
         let errors: Vec<Object> = job.failures.iter().map(JobError::of).collect();
     } {
-        id: Uuid = job.id,
-        /// The same as `id`.
-        job_id: Uuid = job.id,
+        id: Uuid = job.id => job_id,
         /// `destroy`.
         kind: String = job.kind,
         /// `queued`, `running` or `completed`.
-        state: String = standing,
-        /// The same as `state`.
-        status: String = standing,
+        state: String = standing => status,
         total: u64 = job.total,
         /// Those that are done with, one way or the other.
         done: u64 = job.done,

@@ -29,9 +29,7 @@ shapes! {
         let owner = |level: &str| (of.level() == level).then(|| of.owner());
         let (records_told, challenge_told) = told.map(|told| (told.records, told.challenge)).unzip();
     } {
-        preview_domain: Option<String> = name,
-        /// The same as `preview_domain`.
-        domain: Option<String> = name,
+        preview_domain: Option<String> = name => domain,
         status: DomainStatus = match (route, verified_at_all) {
             (None, _) => "not_configured",
             (Some(_), true) => "configured",
@@ -44,9 +42,7 @@ shapes! {
         /// The platform's zone.
         default_domain: String = settings.platform_zone,
         /// What the records have to lead to.
-        cname_target: String = target_name,
-        /// The same as `cname_target`.
-        target: String = target_name,
+        cname_target: String = target_name => target,
         dns_instructions: Option<DnsInstructions> =
             name.map(|name| DnsInstructions::of(&format!("*.sandbox.{name}"), target_name)),
         /// `*.DOMAIN` and `*.sandbox.DOMAIN`; none without a domain.
@@ -79,8 +75,8 @@ shapes! {
     /// A domain to be registered, under either name.
     #[schema(examples(json!({"preview_domain": "opendesigns.ai"})))]
     PreviewDomainOrder {
-        preview_domain: Option<String>,
-        domain: Option<String>,
+        preview_domain: Option<String> [max_length = 300],
+        domain: Option<String> [max_length = 300],
     }
 
     /// Whether there is a certificate.
@@ -124,31 +120,19 @@ shapes! {
         let (name, standing) = (&exact.route.fqdn, &exact.record.standing);
     } {
         id: Uuid = exact.id,
-        fqdn: String = name,
-        /// The same as `fqdn`.
-        domain: String = name,
-        /// The same as `fqdn`.
-        hostname: String = name,
+        fqdn: String = name => domain hostname,
         tenant_id: Uuid = exact.tenant,
-        sandbox_id: Uuid = exact.route.sandbox,
-        /// The same as `sandbox_id`.
-        computer_id: Uuid = exact.route.sandbox,
+        sandbox_id: Uuid = exact.route.sandbox => computer_id,
         /// Without one it is the sandbox's `default_port`.
         port: Option<u16> = exact.route.port,
         status: CustomDomainStatus = standing_name,
         verified: bool = exact.verified_at.is_some(),
         verified_at: Option<Timestamp> = exact.verified_at,
         /// What the name has to lead to.
-        verification_target: String = leads_to,
-        /// The same as `verification_target`.
-        cname_target: String = leads_to,
-        /// The same as `verification_target`.
-        target: String = leads_to,
+        verification_target: String = leads_to => cname_target target,
         instructions: String = format!("Add a CNAME record at {name} with the value {leads_to}, or the same A and AAAA records."),
         dns_instructions: DnsInstructions = DnsInstructions::of(name, leads_to),
-        records: Vec<DnsRecord> = told.records,
-        /// The same as `records`.
-        dns_records: Vec<DnsRecord> = told.records,
+        records: Vec<DnsRecord> = told.records => dns_records,
         /// The TXT record that proves whose the name is.
         challenge: DnsRecord = told.challenge,
         /// When the TXT record was last seen.
@@ -161,9 +145,7 @@ shapes! {
         failing_since: Option<Timestamp> = standing.failing_since,
         /// Always null: certificates are issued elsewhere.
         tls_issued_at: Option<Timestamp> = Value::Null,
-        created_at: Timestamp = exact.record.created_at,
-        /// The same as `created_at`.
-        inserted_at: Timestamp = exact.record.created_at,
+        created_at: Timestamp = exact.record.created_at => inserted_at,
     }
 
     /// How far an exact name is: `verified` while its sandbox does not run.
@@ -172,11 +154,11 @@ shapes! {
     /// An exact name to be registered, under one of three names.
     #[schema(examples(json!({"fqdn": "app.customer.com", "sandbox_id": "0b8c9bd6-3b2f-4c0a-9d53-0a1b2c3d4e5f", "port": 3000})))]
     CustomDomainOrder {
-        fqdn: Option<String>,
-        domain: Option<String>,
-        hostname: Option<String>,
+        fqdn: Option<String> [max_length = 300],
+        domain: Option<String> [max_length = 300],
+        hostname: Option<String> [max_length = 300],
         sandbox_id: Uuid,
-        port: Option<u16> [minimum = 1],
+        port: Option<u16> [minimum = 1, maximum = 65535],
     }
 
     /// Which exact names are listed.

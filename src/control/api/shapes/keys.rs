@@ -46,11 +46,9 @@ shapes! {
     /// What an API key is to be.
     ApiKeyOrder {
         /// What people call it.
-        label: Option<String> [max_length = 200, examples("backend")],
-        /// Another name of `label`.
-        name: Option<String> [max_length = 200],
+        label: Option<String> [max_length = 200, examples("backend")] => name,
         /// What it may do; everything (`*`) when nothing is said.
-        scopes: Option<Vec<KeyScope>> [min_items = 1],
+        scopes: Option<Vec<KeyScope>> [min_items = 1, max_items = 64],
         /// How long it works, seconds; for ever when nothing is said.
         expires_in: Option<u64> [minimum = 1, maximum = 316224000],
     }

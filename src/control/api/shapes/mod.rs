@@ -1,5 +1,6 @@
-//! The shapes of bodies, as the API document declares them, and how what is shown is made. Handlers read fields one by one; that they keep
-//! to what is declared here is held by the tests, which check every response they see, and every request that was taken, against the document.
+//! The shapes of bodies, as the API document declares them, and how what is shown is made. The bounds that are declared of a request are the
+//! ones that it is held to (`Fields`). That handlers keep to what is declared here otherwise is held by the tests, which check every response
+//! they see, and every request that was taken, against the document.
 //!
 //! A field of a response is always there: `Option` means that it may be null. One that may be missing says
 //! `[extensions(("x-may-be-missing" = json!(true)))]`. A field of a request that is an `Option` may be missing or null. On
@@ -33,9 +34,23 @@ macro_rules! pages {
     )+};
 }
 
-/// Declares shapes, a field a line: its type in the document, within brackets what more the document says of it, and its value. `..` takes
+/// The name of a field in JSON.
+pub(super) fn plain(name: &str) -> &str {
+    name.trim_start_matches("r#")
+}
+
+/// Shows a field under another name as well.
+fn again(shown: &mut Object, name: &str, other: &str) {
+    if let Some(value) = shown.get(plain(name)).cloned() {
+        shown.insert(plain(other).to_owned(), value);
+    }
+}
+
+/// Declares shapes, a field a line: its type in the document, within brackets what more the document says of it, its value, and behind `=>`
+/// its other names: a request may use any of them (the first that is sent counts), what is shown has all of them. `..` takes
 /// in all fields of another shape. `Name { … }` is read or only described. `Name(of what) with { … } { … }` is shown: `Name::of` makes it;
-/// a field without a value is put in by the handler, when there is one. `in Query Name { … }` are parameters, `Name: …;` are words.
+/// a field without a value is put in by the handler, when there is one. `in Query Name { … }` are parameters, `Name: …;` are words,
+/// `Name = String […];` are texts that several fields or the items of a list hold.
 macro_rules! shapes {
     () => {};
     ($(#[$about:meta])* $name:ident: $($word:ident),+; $($rest:tt)*) => {
@@ -43,6 +58,13 @@ macro_rules! shapes {
         $(#[$about])*
         #[expect(non_camel_case_types, reason = "they are named as JSON has them")]
         pub(in crate::control::api) enum $name { $($word),+ }
+        shapes! { $($rest)* }
+    };
+    ($(#[$about:meta])* $name:ident = $type:ty [$($more:tt)*]; $($rest:tt)*) => {
+        #[derive(utoipa::ToSchema)]
+        $(#[$about])*
+        #[schema($($more)*)]
+        pub(in crate::control::api) struct $name($type);
         shapes! { $($rest)* }
     };
     (
@@ -64,7 +86,7 @@ macro_rules! shapes {
         $(#[$about:meta])*
         $name:ident {
             $(..$part:ident: $part_type:ty,)*
-            $($(#[$attr:meta])* $field:ident: $type:ty $([$($more:tt)*])?,)*
+            $($(#[$attr:meta])* $field:ident: $type:ty $([$($more:tt)*])? $(=> $($other:ident)+)?,)*
         }
         $($rest:tt)*
     ) => {
@@ -73,6 +95,10 @@ macro_rules! shapes {
         pub(in crate::control::api) struct $name {
             $(#[schema(inline)] #[serde(flatten)] $part: $part_type,)*
             $($(#[$attr])* $(#[schema($($more)*)])? $field: $type,)*
+            #[schema(extensions(("x-other-names" = json!(Vec::<(&str, Vec<&str>)>::from([$(
+                (stringify!($field), Vec::from([$($(stringify!($other)),+)?]))
+            ),*])))))]
+            x_other_names: Option<bool>,
         }
         shapes! { $($rest)* }
     };
@@ -80,7 +106,7 @@ macro_rules! shapes {
         $(#[$about:meta])*
         $name:ident($($of:tt)*) $(with { $($before:tt)* })? {
             $(..$part:ident: $part_type:ty = $part_value:expr,)*
-            $($(#[$attr:meta])* $field:ident: $type:ty $([$($more:tt)*])? $(= $value:expr)?,)*
+            $($(#[$attr:meta])* $field:ident: $type:ty $([$($more:tt)*])? $(= $value:expr)? $(=> $($other:ident)+)?,)*
         }
         $($rest:tt)*
     ) => {
@@ -88,7 +114,7 @@ macro_rules! shapes {
             $(#[$about])*
             $name {
                 $(..$part: $part_type,)*
-                $($(#[$attr])* $field: $type $([$($more)*])?,)*
+                $($(#[$attr])* $field: $type $([$($more)*])? $(=> $($other)+)?,)*
             }
             $($rest)*
         }
@@ -99,9 +125,12 @@ macro_rules! shapes {
                 let mut shown = $crate::control::api::shapes::Object::new();
                 $(shown.extend($part_value);)*
                 $($(
-                    let name = stringify!($field).trim_start_matches("r#");
+                    let name = $crate::control::api::shapes::plain(stringify!($field));
                     shown.insert(name.to_owned(), serde_json::json!($value));
                 )?)*
+                $($($($crate::control::api::shapes::again(
+                    &mut shown, stringify!($field), stringify!($other),
+                );)+)?)*
                 shown
             }
         }

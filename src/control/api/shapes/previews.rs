@@ -23,12 +23,8 @@ shapes! {
     } {
         id: Uuid = p.id,
         sandbox_id: Uuid = p.sandbox,
-        tenant_id: Uuid = sandbox.tenant,
-        /// The same as `tenant_id`.
-        owner_id: Uuid = sandbox.tenant,
-        name: Option<String> = p.name,
-        /// The same as `name`.
-        label: Option<String> = p.name,
+        tenant_id: Uuid = sandbox.tenant => owner_id,
+        name: Option<String> = p.name => label,
         port: u16 = p.port,
         visibility: Visibility = p.visibility,
         /// The origin profile of this port; null = the sandbox's.
@@ -59,9 +55,7 @@ shapes! {
         /// The port inside the sandbox.
         port: u16 [minimum = 1, maximum = 65535],
         /// What people call it.
-        label: Option<String> [max_length = 200],
-        /// Another name of `label`.
-        name: Option<String> [max_length = 200],
+        label: Option<String> [max_length = 200] => name,
         /// Who may open it; what the operator set when nothing is said.
         visibility: Option<Visibility>,
         /// The origin profile of this port; the sandbox's when nothing is said.
@@ -69,11 +63,7 @@ shapes! {
         /// What the app speaks there; `http` when nothing is said.
         protocol: Option<Protocol>,
         /// After how many seconds the port is private again.
-        expires_in: Option<u64> [minimum = 1, maximum = 31622400],
-        /// Another name of `expires_in`.
-        expires_in_sec: Option<u64> [minimum = 1, maximum = 31622400],
-        /// Another name of `expires_in`.
-        ttl_seconds: Option<u64> [minimum = 1, maximum = 31622400],
+        expires_in: Option<u64> [minimum = 1, maximum = 31622400] => expires_in_sec ttl_seconds,
         metadata: Option<Object>,
     }
 

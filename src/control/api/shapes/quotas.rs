@@ -33,9 +33,7 @@ shapes! {
     QuotaUse(usage: QuotaUsage, spent: u64) with {
         let gib = f64::from(u32::try_from(usage.storage_mb).unwrap_or(u32::MAX)) / 1024.0;
     } {
-        sandboxes: u64 = usage.sandboxes,
-        /// The same as `sandboxes`.
-        total_sandboxes: u64 = usage.sandboxes,
+        sandboxes: u64 = usage.sandboxes => total_sandboxes,
         concurrent: u64 = usage.concurrent,
         storage_gb: f64 = gib,
         /// Spent since the month began (UTC).

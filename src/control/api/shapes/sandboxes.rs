@@ -55,18 +55,14 @@ shapes! {
         let ran = s.started_at.map_or(0, |started| (end.as_second() - started.as_second()).max(0));
     } {
         id: Uuid = s.id,
-        tenant_id: Uuid = s.tenant,
-        /// The same as `tenant_id`.
-        owner_id: Uuid = s.tenant,
+        tenant_id: Uuid = s.tenant => owner_id,
         state: SandboxState = s.state,
         /// Whether it serves.
         ready: bool = s.is_ready(),
         name: Option<String> = s.name,
         /// Its name in preview URLs.
         slug: String = s.slug,
-        template_id: String = a.template_id,
-        /// The same as `template_id`.
-        image_id: String = a.template_id,
+        template_id: String = a.template_id => image_id,
         size: Option<String> = a.size,
         cpu_count: Option<u32> = a.cpu_count,
         /// MiB.
@@ -113,13 +109,9 @@ shapes! {
         address_generation: u64 = s.address_generation,
         /// Counts revocations of all tokens.
         token_generation: u64 = s.token_generation,
-        created_at: Timestamp = s.created_at,
-        /// The same as `created_at`.
-        inserted_at: Timestamp = s.created_at,
+        created_at: Timestamp = s.created_at => inserted_at,
         updated_at: Timestamp = s.updated_at,
-        started_at: Option<Timestamp> = s.started_at,
-        /// The same as `started_at`.
-        ready_at: Option<Timestamp> = s.started_at,
+        started_at: Option<Timestamp> = s.started_at => ready_at,
         destroyed_at: Option<Timestamp> = s.destroyed_at,
         total_runtime_sec: u64 = ran,
     }
@@ -181,13 +173,11 @@ shapes! {
         upstream: Option<Upstream>,
         size: Option<Size>,
         /// Overrides the size's.
-        cpu_count: Option<u32> [minimum = 1, maximum = 16777216],
+        cpu_count: Option<u32> [minimum = 1, maximum = 1024],
         /// MiB; overrides the size's.
         memory_mb: Option<u32> [minimum = 1, maximum = 16777216],
         /// MiB; overrides the size's.
-        disk_size_mb: Option<u32> [minimum = 1, maximum = 16777216],
-        /// Another name of `disk_size_mb`.
-        disk_mb: Option<u32> [minimum = 1, maximum = 16777216],
+        disk_size_mb: Option<u32> [minimum = 1, maximum = 16777216] => disk_mb,
         timeout_sec: Option<u64> [minimum = 1, maximum = 31622400],
         idle_timeout_sec: Option<u64> [minimum = 0, maximum = 31622400],
         always_on: Option<bool>,
@@ -209,8 +199,11 @@ shapes! {
         /// At most 64 KiB. A change is merged into what is there, and a null takes a key away.
         metadata: Option<Object>,
         /// At most 64 of 100 characters. A change replaces them.
-        tags: Option<Vec<String>> [max_items = 64],
+        tags: Option<Vec<Tag>> [max_items = 64],
     }
+
+    /// A word that sandboxes are found by.
+    Tag = String [max_length = 100];
 
     /// A sandbox that is gone.
     Destroyed(s: &model::Sandbox) {

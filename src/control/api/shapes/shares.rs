@@ -12,11 +12,7 @@ shapes! {
     #[schema(examples(json!({"expires_in": 86400, "scope": "read"})))]
     ShareOrder {
         /// How long the link lives, seconds; without end when nothing is said. The policy's `max_share_seconds` may allow less.
-        expires_in: Option<u64> [minimum = 1, maximum = 316224000],
-        /// Another name of `expires_in`.
-        ttl_seconds: Option<u64> [minimum = 1, maximum = 316224000],
-        /// Another name of `expires_in`.
-        expires_in_sec: Option<u64> [minimum = 1, maximum = 316224000],
+        expires_in: Option<u64> [minimum = 1, maximum = 316224000] => ttl_seconds expires_in_sec,
         /// What it allows: `read`, and nothing else.
         scope: Option<ShareScope> [inline],
         /// The only port it opens; every port when nothing is said.
@@ -27,24 +23,16 @@ shapes! {
     #[schema(examples(json!({"ttl_seconds": 3600})))]
     PreviewShareOrder {
         /// How long the link lives, seconds; an hour when nothing is said. The policy's `max_share_seconds` may allow less.
-        ttl_seconds: Option<u64> [minimum = 1, maximum = 316224000],
-        /// Another name of `ttl_seconds`.
-        expires_in: Option<u64> [minimum = 1, maximum = 316224000],
-        /// Another name of `ttl_seconds`.
-        expires_in_sec: Option<u64> [minimum = 1, maximum = 316224000],
+        ttl_seconds: Option<u64> [minimum = 1, maximum = 316224000] => expires_in expires_in_sec,
         /// What it allows: `interact` when nothing is said, or `read`.
         scope: Option<PreviewShareScope> [inline],
     }
 
     /// A share link.
     Share(share: &model::Share, link: Option<String>) {
-        id: Uuid = share.id,
-        /// The same as `id`.
-        share_id: Uuid = share.id,
-        /// The link.
-        share_url: Option<String> [examples("https://3000-brand.sandbox.example.com/?ms=ms_Q")] = link,
-        /// The same as `share_url`.
-        url: Option<String> = link,
+        id: Uuid = share.id => share_id,
+        /// The link; null for a key without `previews:write`.
+        share_url: Option<String> [examples("https://3000-brand.sandbox.example.com/?ms=ms_Q")] = link => url,
         /// The first characters of its token.
         token_prefix: String = share.prefix,
         sandbox_id: Uuid = share.sandbox,
@@ -69,9 +57,7 @@ shapes! {
         /// The token in the link.
         preview_token: Option<String> [examples("miosa_pv_Q")] = share.token,
         /// The link.
-        share_url: Option<String> = link,
-        /// The same as `share_url`.
-        url: Option<String> = link,
+        share_url: Option<String> = link => url,
     }
 
     /// The preview, as far as its link goes.

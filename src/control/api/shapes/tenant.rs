@@ -14,9 +14,7 @@ shapes! {
 
     /// A tenant's branding on the pages that visitors see.
     Branding(b: &model::Branding) {
-        product_name: Option<String> = b.product_name,
-        /// The same as `product_name`.
-        name: Option<String> = b.product_name,
+        product_name: Option<String> = b.product_name => name,
         logo_url: Option<String> = b.logo_url,
         support_url: Option<String> = b.support_url,
         support_email: Option<String> = b.support_email,
@@ -43,31 +41,17 @@ shapes! {
     /// The fields of branding. Fields that are not sent are unset.
     FaceOrder {
         /// The product's name: page titles and footer. No control characters.
-        product_name: Option<String> [max_length = 120],
+        product_name: Option<String> [max_length = 120] => name app_name custom_app_name,
         /// An `https` URL of a logo.
-        logo_url: Option<String> [max_length = 2048, pattern = "^(https://[!-~]+)?$"],
+        logo_url: Option<String> [max_length = 2048, pattern = "^(https://[!-~]+)?$"] => custom_logo_url custom_logo_light_url,
         /// An `https` URL where visitors find help.
         support_url: Option<String> [max_length = 2048, pattern = "^(https://[!-~]+)?$"],
         /// An address that visitors may write to.
-        support_email: Option<String> [pattern = r"^([A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]+\.?)?$"],
+        support_email: Option<String> [max_length = 2048, pattern = r"^([A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]+\.?)?$"],
         /// The accent, `#rgb` or `#rrggbb`.
-        primary_color: Option<String> [pattern = "^(#[0-9a-fA-F]{3}|#[0-9a-fA-F]{6})?$"],
+        primary_color: Option<String> [max_length = 2048, pattern = "^(#[0-9a-fA-F]{3}|#[0-9a-fA-F]{6})?$"] => brand_color_primary,
         /// The background, `#rgb` or `#rrggbb`.
-        background_color: Option<String> [pattern = "^(#[0-9a-fA-F]{3}|#[0-9a-fA-F]{6})?$"],
-        /// Another name of `product_name`.
-        name: Option<String> [max_length = 2048],
-        /// Another name of `product_name`.
-        app_name: Option<String> [max_length = 2048],
-        /// Another name of `product_name`.
-        custom_app_name: Option<String> [max_length = 2048],
-        /// Another name of `logo_url`.
-        custom_logo_url: Option<String> [max_length = 2048],
-        /// Another name of `logo_url`.
-        custom_logo_light_url: Option<String> [max_length = 2048],
-        /// Another name of `primary_color`.
-        brand_color_primary: Option<String> [max_length = 2048],
-        /// Another name of `background_color`.
-        brand_color_secondary: Option<String> [max_length = 2048],
+        background_color: Option<String> [max_length = 2048, pattern = "^(#[0-9a-fA-F]{3}|#[0-9a-fA-F]{6})?$"] => brand_color_secondary,
     }
 
     /// What a tenant may adjust about access to its previews.
@@ -133,27 +117,17 @@ shapes! {
         max_share_seconds: Option<u64> [minimum = 1, maximum = 316224000],
         limits: Option<PreviewLimitsOrder>,
     }
+
+    /// An origin as browsers send it.
+    Origin = String [max_length = 300, pattern = r"^https?://[a-z0-9.\[\]:-]+$", examples("https://app.example.com")];
+
+    /// Pages of an origin, of all below a domain, or of every site.
+    FrameSource = String [
+        max_length = 300,
+        pattern = r"^(\*|https?://(\*\.)?[a-z0-9.-]+(:([0-9]+|\*))?)$",
+        examples("https://*.example.com")
+    ];
+
+    /// A method of HTTP.
+    Method = String [max_length = 32, pattern = "^[A-Z]+$", examples("POST")];
 }
-
-/// An origin as browsers send it.
-#[derive(ToSchema)]
-#[schema(
-    max_length = 300,
-    pattern = r"^https?://[a-z0-9.\[\]:-]+$",
-    examples("https://app.example.com")
-)]
-pub(in crate::control::api) struct Origin(String);
-
-/// Pages of an origin, of all below a domain, or of every site.
-#[derive(ToSchema)]
-#[schema(
-    max_length = 300,
-    pattern = r"^(\*|https?://(\*\.)?[a-z0-9.-]+(:([0-9]+|\*))?)$",
-    examples("https://*.example.com")
-)]
-pub(in crate::control::api) struct FrameSource(String);
-
-/// A method of HTTP.
-#[derive(ToSchema)]
-#[schema(max_length = 32, pattern = "^[A-Z]+$", examples("POST"))]
-pub(in crate::control::api) struct Method(String);

@@ -36,9 +36,7 @@ shapes! {
         previous_secret_expires_at: Option<Timestamp> = webhook.old_secret.as_ref().map(|(_, until)| until),
         state: WebhookState = webhook.state,
         /// Whether events are delivered to it.
-        active: bool = is_active,
-        /// The same as `active`.
-        enabled: bool = is_active,
+        active: bool = is_active => enabled,
         /// Further header fields of every delivery.
         headers: Object = webhook.headers,
         /// How often a delivery is tried again.
@@ -71,7 +69,7 @@ shapes! {
         /// `https`, without a user name; the host is public.
         url: Option<String> [max_length = 2048, examples("https://hooks.example.com/in")],
         /// Names of events, families such as `sandbox.*`, or `*`; none means all.
-        events: Option<Vec<String>> [max_items = 64],
+        events: Option<Vec<EventPattern>> [max_items = 64],
         name: Option<String> [max_length = 200],
         description: Option<String> [max_length = 1000],
         /// Further header fields of every delivery, at most 20.
@@ -82,12 +80,13 @@ shapes! {
         /// The secret that signs deliveries; generated when it is not sent.
         secret: Option<String> [min_length = 16, max_length = 256, pattern = "^[!-~]*$"],
         /// Whether events are delivered to it.
-        active: Option<bool>,
-        /// The same as `active`.
-        enabled: Option<bool>,
+        active: Option<bool> => enabled,
         /// The same as a string.
         state: Option<WebhookStanding> [inline],
     }
+
+    /// The name of an event, a family such as `sandbox.*`, or `*`.
+    EventPattern = String [max_length = 100];
 
     /// What a webhook may be set to.
     WebhookStanding: active, inactive;
@@ -142,29 +141,19 @@ shapes! {
         webhook_id: String = delivery.webhook,
         /// The event; the same in every delivery of it.
         event_id: String [examples("evt_0190b6e2a1c47d3f8e5b2a9c4d6f1e72")] = delivery.event.id,
-        event_type: EventType = delivery.event.kind,
-        /// The same as `event_type`.
-        event: EventType = delivery.event.kind,
-        state: DeliveryState = delivery.state,
-        /// The same as `state`.
-        status: DeliveryState = delivery.state,
+        event_type: EventType = delivery.event.kind => event,
+        state: DeliveryState = delivery.state => status,
         /// Whether it was taken.
         success: bool = delivery.state == DeliveryState::Delivered,
         /// The status of the last response.
-        response_status: Option<u16> = delivery.status,
-        /// The same as `response_status`.
-        status_code: Option<u16> = delivery.status,
+        response_status: Option<u16> = delivery.status => status_code,
         /// The beginning of the last response's body.
         response_body: Option<String> = delivery.body,
-        attempts: u32 = delivery.attempts,
-        /// The same as `attempts`.
-        attempt_count: u32 = delivery.attempts,
+        attempts: u32 = delivery.attempts => attempt_count,
         /// When it is tried (again), or, while it is being tried, when that is taken for lost.
         next_retry_at: Option<Timestamp> = delivery.next_at,
         delivered_at: Option<Timestamp> = delivery.delivered_at,
-        created_at: Timestamp = delivery.created_at,
-        /// The same as `created_at`.
-        inserted_at: Timestamp = delivery.created_at,
+        created_at: Timestamp = delivery.created_at => inserted_at,
         /// The delivery that this one repeats.
         replay_of: Option<String> = delivery.replay_of,
         /// How long the last attempt took.

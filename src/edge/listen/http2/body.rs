@@ -1,17 +1,15 @@
 //! The body of a request over HTTP/2, read on demand: as fast as it is wanted, never more in memory than the window allows.
 
 use std::cell::Cell;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use h2::RecvStream;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 
 use super::super::Settings;
 use super::super::pace::Pace;
-use crate::edge::body::BodyError;
+use crate::edge::body::{BodyError, Polled, Streamed};
 use crate::edge::deadline::{Deadline, Phase};
 use crate::edge::message::Framing;
 use crate::edge::wire::{self, Direction};
@@ -43,7 +41,20 @@ impl RequestBody {
         Self { recv, length, data_ended: false, deadline, pace: Pace::default(), settings, wanted }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn wait(&mut self, cx: &mut Context<'_>) -> Polled {
+        if self.pace.waits() {
+            self.deadline.set(Phase::RequestBody, self.settings.body_idle);
+        }
+        if self.pace.is_too_slow(&self.settings) {
+            return Poll::Ready(Some(Err(BodyError::Stalled)));
+        }
+        ready!(self.deadline.poll_passed(cx));
+        Poll::Ready(Some(Err(BodyError::Stalled)))
+    }
+}
+
+impl Streamed for RequestBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
         self.wanted.set(true);
         if !self.data_ended {
             match self.recv.poll_data(cx) {
@@ -70,29 +81,6 @@ impl RequestBody {
             }
             Poll::Pending => self.wait(cx),
         }
-    }
-
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.pace.waits() {
-            self.deadline.set(Phase::RequestBody, self.settings.body_idle);
-        }
-        if self.pace.is_too_slow(&self.settings) {
-            return Poll::Ready(Some(Err(BodyError::Stalled)));
-        }
-        ready!(self.deadline.poll_passed(cx));
-        Poll::Ready(Some(Err(BodyError::Stalled)))
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.poll(cx)
     }
 
     fn is_end_stream(&self) -> bool {
