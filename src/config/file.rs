@@ -9,6 +9,7 @@ use toml::Value;
 
 use super::MAX_WORKERS;
 use super::reader::Reader;
+use super::required::missing;
 use super::{
     Config, ConfigError, FORBIDDEN_PORTS, Handover, RESERVED_SLUGS, SLUG_QUARANTINE,
     TLS_HOSTS_PER_DOMAIN, TLS_HOSTS_PER_SANDBOX, TlsConfig, UsageConfig, default_data_dir,
@@ -39,15 +40,6 @@ pub(super) fn serving(text: &str) -> Result<Config, ConfigError> {
     let (config, mut errors) = parse_all(text)?;
     errors.extend(missing(&config));
     if errors.is_empty() { Ok(config) } else { Err(ConfigError(errors)) }
-}
-
-/// What only the operator can know, and what no default is right for.
-fn missing(config: &Config) -> Option<String> {
-    // Without it every key of every tenant could have this machine's whole network previewed.
-    config.networks.allow.is_empty().then(|| {
-        "networks.allow: must name the networks that sandboxes are in, such as [\"10.0.0.0/8\"]; [\"0.0.0.0/0\", \"::/0\"] are all of them"
-            .to_owned()
-    })
 }
 
 /// Reads a file and what it leads to. Gives warnings besides; the error lists every error, of the certificates too.

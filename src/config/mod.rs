@@ -6,6 +6,7 @@ mod handover;
 mod reader;
 mod reload;
 mod renamed;
+mod required;
 mod webhooks;
 
 pub use file::{check, data_of, load, parse};
