@@ -102,7 +102,7 @@ impl Process {
     /// Sends a signal, by its name without `SIG`.
     pub fn signal(&self, name: &str) {
         let signal = format!("-{name}");
-        let sent = Command::new("kill").args([&signal, &self.child.id().to_string()]).status();
+        let sent = Command::new("kill").args([&signal, &self.id().to_string()]).status();
         assert!(sent.expect("kill").success());
     }
 
