@@ -80,10 +80,7 @@ fuzz_target!(|bytes: &[u8]| {
     let evidence = Evidence::gather(&visit.credentials, &TABLES, &KEYS, &mut Verifier::new(4));
     match decide(&visit, &evidence, &TABLES, &Rules::default(), Timestamp::UNIX_EPOCH) {
         Decision::Forward(plan) => {
-            assert!(
-                plan.grant == Grant::Preflight
-                    || (plan.grant == Grant::Public && plan.port == PUBLIC)
-            );
+            assert!(plan.grant == Grant::Public && plan.port == PUBLIC);
             assert!(!parsed.parts.target.starts_with(b"/.well-known/portico/"), "ours reaches an app");
             let target = plan.strip.target.as_ref().unwrap_or(&parsed.parts.target);
             assert_eq!(strip_query(target), None, "a credential is left in the target");
@@ -93,6 +90,6 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(!matches!(session.says, Says::Renewed { .. }), "a session without a token");
         }
         Decision::Wake(_) => panic!("a start for somebody without a token"),
-        Decision::Moved(_) | Decision::Neutral(_) | Decision::Refuse(_) => {}
+        Decision::Approve(_) | Decision::Moved(_) | Decision::Neutral(_) | Decision::Refuse(_) => {}
     }
 });

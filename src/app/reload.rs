@@ -140,7 +140,7 @@ impl Drain {
 /// Where sandboxes may be dialled. A port that is forbidden may not be dialled by any other either.
 pub(super) fn address_rules(config: &Config, own: Own) -> AddressRules {
     let forbidden_ports = config.forbidden_ports.clone();
-    AddressRules { own, forbidden_ports, ..config.networks.clone() }
+    AddressRules { forbidden_ports, own, ..config.networks.clone() }
 }
 
 /// What operators' commands know of the server.

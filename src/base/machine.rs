@@ -1,13 +1,16 @@
 //! What is this machine's, and this process's.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::sync::OnceLock;
 
-/// Whether an address is one of this machine's, at this moment. When nobody can say, it may be.
+/// Whether an address is one of this machine's, at this moment.
 pub fn is_local(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
-    if_addrs::get_if_addrs()
-        .map_or(true, |all| all.iter().any(|interface| interface.ip().to_canonical() == ip))
+    match if_addrs::get_if_addrs() {
+        Ok(all) => all.iter().any(|interface| interface.ip().to_canonical() == ip),
+        // Where the interfaces may not be asked for (`RestrictAddressFamilies=`): only on an own address can one be listened.
+        Err(_) => UdpSocket::bind((ip, 0)).is_ok(),
+    }
 }
 
 /// A name that no other process has: what is passed on carries it, so that what comes back is known.

@@ -74,7 +74,7 @@ class Program:
         self.plain, self.secure = port_of(facts["preview_url"]), port_of(facts["https_url"])
         self.private = f"{app.port}-budget.{facts['zone']}"
         self.public = f"{app.port}-public.{facts['zone']}"
-        self.unknown = f"{app.port}-nobody.{facts['zone']}"
+        self.unknown = f"0-nobody.{facts['zone']}"
         public = self.call("/sandboxes", {"slug": "public"})["data"]["id"]
         self.call(f"/sandboxes/{public}/previews", {"port": app.port, "visibility": "public"})
         self.sandbox = self.call("/sandboxes", {"slug": "budget"})["data"]["id"]

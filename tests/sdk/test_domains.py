@@ -125,7 +125,7 @@ def test_a_domain_is_set_verified_used_and_deleted(server, zone):
     sandbox = client.sandboxes.create(name="x", slug="brand")
     assert sandbox.data["preview_domain"] == "sandbox.platform.test"
     host = "3000-brand.sandbox.opendesigns.test"
-    assert server.get(server.preview, host) == 404
+    assert server.get(server.preview, host) == 401
     zone.records["*.sandbox.opendesigns.test"] = [f"CNAME {TARGET}."]
     response = domain.verify()
     assert response["verified"] is True and domain.get()["verified_at"] == response["verified_at"]
@@ -142,6 +142,6 @@ def test_a_domain_is_set_verified_used_and_deleted(server, zone):
     zone.records[challenge["name"]] = [f'TXT "{challenge["value"]}"']
     assert other.set("opendesigns.test")["domain"] == "opendesigns.test"
     assert domain.get()["status"] == "not_configured"
-    assert server.get(server.preview, host) == 404
+    assert server.get(server.preview, host) == 401
     other.delete()
     assert other.get()["status"] == "not_configured"

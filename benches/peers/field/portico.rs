@@ -57,7 +57,7 @@ pub fn start(directory: &Path, setup: &Setup, origin: u16) -> (Peer, Names) {
         public: host(origin, PUBLIC),
         private: host(origin, PRIVATE),
         dead: host(dead, PRIVATE),
-        unknown: host(origin, "nobody"),
+        unknown: host(0, "nobody"),
         dead_port: dead,
         token: peer.tokens[0].clone(),
         pages: Pages::default(),

@@ -62,7 +62,7 @@ pub use document::openapi;
 pub use fairness::{Fairness, Shares};
 pub use minting::{Minted, TokenOrder, mint as mint_preview_token};
 pub use problem::Problem;
-pub use settings::{ApiSettings, ApiState};
+pub use settings::{ApiSettings, ApiState, Permits};
 pub use short_links::{LinkOrder, ShortLink, short_link};
 pub use tenant::is_origin;
 pub use tickets::Tickets;

@@ -16,6 +16,9 @@ use crate::control::webhooks::Sender;
 use crate::model::{Driver, Links, Upstream, Visibility, after};
 use crate::routing::Routes;
 
+/// Whether an upstream may be dialled.
+pub type Permits = Arc<dyn Fn(&Upstream) -> bool + Send + Sync>;
+
 /// What the handlers share.
 #[derive(Clone, Debug)]
 pub struct ApiState {
@@ -80,7 +83,7 @@ pub struct ApiSettings {
     /// What each caller may ask for.
     pub shares: Shares,
     /// Whether an upstream may be dialled, as far as that can be said before a name is resolved.
-    pub permits_upstream: Arc<dyn Fn(&Upstream) -> bool + Send + Sync>,
+    pub permits_upstream: Permits,
 }
 
 impl Default for ApiSettings {

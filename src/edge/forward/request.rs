@@ -69,6 +69,7 @@ fn accepts_trailers(headers: &Headers) -> bool {
 
 /// Which of the fields that take more to remove than the others.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 struct Seen {
     cookie: bool,
     referer: bool,

@@ -86,7 +86,6 @@ pub(super) fn finish_interim(parts: &mut ResponseParts) {
 struct Seen {
     caching: bool,
     clears: bool,
-    expires: bool,
     resource_policy: bool,
 }
 
@@ -97,7 +96,6 @@ impl Seen {
             match name.as_str() {
                 "cache-control" => seen.caching = true,
                 "clear-site-data" => seen.clears = true,
-                "expires" => seen.expires = true,
                 "cross-origin-resource-policy" => seen.resource_policy = true,
                 _ => {}
             }

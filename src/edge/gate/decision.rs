@@ -72,6 +72,7 @@ impl Wake {
 
 /// Everything the forwarder needs.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub struct Plan {
     /// The sandbox.
     pub route: Arc<Route>,

@@ -806,6 +806,7 @@ fn preflights_are_approved_between_the_ports_of_one_name() {
 type Said<'a> = (Option<&'a str>, &'a str, &'a str, Option<&'a str>);
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table: one line a request")]
 fn what_a_session_opens_is_no_other_pages_to_read() {
     let world = World::new();
     let cookie = format!("__Host-preview={}", world.token(|_| {}));

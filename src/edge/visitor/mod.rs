@@ -64,6 +64,7 @@ pub fn lead_to_https(worker: &Rc<Worker>, arriving: Arriving, port: u16) -> Edge
     response
 }
 
+#[expect(clippy::too_many_lines, reason = "the steps, in their order")]
 async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
     let mut record = Record::open(worker, &arriving);
     let arrival = Arrival {

@@ -85,7 +85,7 @@ impl Process {
         Connection::open(host.parse().unwrap()).await.roundtrip(request).await
     }
 
-    /// The number of the process.
+    /// The id of the process.
     pub fn id(&self) -> u32 {
         self.child.id()
     }

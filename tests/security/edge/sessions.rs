@@ -205,7 +205,7 @@ async fn a_credential_for_the_api_reaches_no_app() {
     let portico = Portico::start().await;
     let sandbox = FakeSandbox::well_behaved().await;
     let target = portico.public("mine", sandbox.port()).await;
-    let order = json!({"user_id": "u1", "scopes": ["sandboxes:read"], "expires_in": 600});
+    let order = json!({"user_id": "u1", "scopes": ["sandboxes:read"], "expires_in_seconds": 600});
     let minted = portico.api.ok("POST", "/tokens/scoped", Some(order)).await;
     let delegation = minted["token"].as_str().unwrap();
     let key = &portico.api.key;

@@ -151,7 +151,7 @@ struct Reading {
 
 impl Reading {
     fn fields(&mut self, fields: &HeaderMap, limits: &Limits) -> Result<(), Unfit> {
-        self.headers = Headers::with_capacity(fields.len() + 4);
+        self.headers = Headers::with_capacity(fields.len() + 6);
         let mut bytes = 0;
         let mut cookies = BytesMut::new();
         let mut first_cookie = None;
