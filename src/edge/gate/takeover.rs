@@ -28,7 +28,10 @@ impl Judging<'_> {
         let bound = keeps_bound(&self.visit.authority.host, self.visit.arrival.secure);
         let headers = &self.visit.parts.headers;
         let mark = if bound { MARK } else { PLAIN_MARK };
-        let holder = self.found.route.sandbox.to_string();
+        // A sandbox may be given away more than once.
+        let since = self.found.route.changed_hands_at().map(|at| at.as_millisecond().to_string());
+        let sandbox = self.found.route.sandbox.to_string();
+        let holder = since.map_or(sandbox.clone(), |since| format!("{sandbox}.{since}"));
         let mut names: SmallVec<[&[u8]; 8]> = SmallVec::new();
         for pair in cookie_pairs(headers) {
             let name = cookie_name(pair);
