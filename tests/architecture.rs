@@ -28,6 +28,7 @@ const HOUSE: [Wing; 9] = [
             &[
                 "activity",
                 "clock",
+                "condition",
                 "failure",
                 "machine",
                 "owner",
@@ -58,7 +59,8 @@ const HOUSE: [Wing; 9] = [
         "control",
         &["base", "model", "routing"],
         &[
-            &["dns", "issuance", "serve", "store"],
+            &["dns", "issuance", "seats", "store"],
+            &["serve"],
             &["compute", "events", "follow", "tallies", "usage", "verify", "webhooks"],
             &["lifecycle", "operator"],
             &["admin", "api"],

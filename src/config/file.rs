@@ -11,19 +11,17 @@ use super::MAX_WORKERS;
 use super::reader::Reader;
 use super::required::missing;
 use super::{
-    Config, ConfigError, FORBIDDEN_PORTS, Handover, RESERVED_SLUGS, SLUG_QUARANTINE,
-    TLS_HOSTS_PER_DOMAIN, TLS_HOSTS_PER_SANDBOX, TlsConfig, UsageConfig, default_data_dir,
-    default_workers, webhooks,
+    Config, ConfigError, FORBIDDEN_PORTS, Handover, SLUG_QUARANTINE, TLS_HOSTS_PER_DOMAIN,
+    TLS_HOSTS_PER_SANDBOX, TlsConfig, UsageConfig, default_data_dir, default_workers, webhooks,
 };
 use crate::base::clock::Clock;
 use crate::base::telemetry::{LogFormat, LogSettings};
-use crate::control::api::{Shares, is_origin};
 use crate::control::usage::Prices;
-use crate::control::{dns, serve, verify};
+use crate::control::{dns, verify};
 use crate::edge::upstream::SandboxTls;
 use crate::edge::{forward, identity, limits, listen, tls, wire};
 use crate::model::Visibility;
-use crate::model::host::{Authority, Slug};
+use crate::model::host::Authority;
 use crate::model::network::AddressRules;
 
 /// How often counts of usage may be written. More seldom than this, and a crash loses more of them than was promised.
@@ -139,8 +137,8 @@ fn read(r: &mut Reader) -> Config {
         data: data(r),
         // Without TLS of our own, https can only be a front's, and everything comes through it.
         listen: visitors(r, is_https && tls.is_none()),
-        control: control(r),
-        shares: shares(r),
+        control: super::api::connections(r),
+        shares: super::api::shares(r),
         forward: sandboxes(r),
         limits: previews(r),
         networks: networks(r),
@@ -149,12 +147,12 @@ fn read(r: &mut Reader) -> Config {
         }),
         forbidden_ports: forbidden_ports(r),
         hide_names: r.flag("preview.hide_names").unwrap_or_default(),
-        reserved_slugs: reserved_slugs(r),
+        reserved_slugs: super::api::reserved_slugs(r),
         slug_quarantine: r.duration("preview.slug_quarantine").unwrap_or(SLUG_QUARANTINE),
         default_visibility: default_visibility(r).unwrap_or(Visibility::Public),
         compute: super::compute::commands(r),
         wake: super::compute::wake(r),
-        allowed_origins: allowed_origins(r),
+        allowed_origins: super::api::allowed_origins(r),
         webhooks: webhooks::read(r),
         dns,
         verify: verification(r),
@@ -210,22 +208,10 @@ fn default_visibility(r: &mut Reader) -> Option<Visibility> {
     })
 }
 
-fn allowed_origins(r: &mut Reader) -> Vec<String> {
-    let expected = "an origin such as \"https://app.example.com\"";
-    let read = |item: &Value| item.as_str().filter(|text| is_origin(text)).map(str::to_owned);
-    r.list("api.allowed_origins", expected, read).unwrap_or_default()
-}
-
 fn forbidden_ports(r: &mut Reader) -> Vec<u16> {
     let port = |item: &Value| u16::try_from(item.as_integer()?).ok().filter(|port| *port > 0);
     r.list("preview.forbidden_ports", "a port number from 1 to 65535", port)
         .unwrap_or_else(|| FORBIDDEN_PORTS.to_vec())
-}
-
-fn reserved_slugs(r: &mut Reader) -> Vec<String> {
-    let slug = |item: &Value| Slug::parse(item.as_str()?).ok().map(|slug| slug.to_string());
-    r.list("preview.reserved_slugs", "a slug such as \"login\"", slug)
-        .unwrap_or_else(|| RESERVED_SLUGS.map(str::to_owned).to_vec())
 }
 
 fn zone(item: &Value) -> Option<String> {
@@ -282,47 +268,6 @@ fn visitors(r: &mut Reader, behind_https: bool) -> listen::Settings {
 fn fronts(r: &mut Reader, key: &str) -> Vec<IpNet> {
     let expected = "a network such as \"10.0.0.0/8\" or \"fd00::/8\"";
     r.list(key, expected, |item| item.as_str()?.parse().ok()).unwrap_or_default()
-}
-
-fn control(r: &mut Reader) -> serve::Settings {
-    let default = serve::Settings::default();
-    serve::Settings {
-        header_timeout: r.duration("timeouts.control_headers").unwrap_or(default.header_timeout),
-        body: r.duration("timeouts.control_body").unwrap_or(default.body),
-        write: r.duration("timeouts.control_write").unwrap_or(default.write),
-        connections: r
-            .size("limits.control_connections", (0, 1_000_000))
-            .unwrap_or(default.connections),
-        connections_per_address: r
-            .size("limits.control_connections_per_ip", (0, 1_000_000))
-            .unwrap_or(default.connections_per_address),
-        connections_per_tenant: r
-            .size("limits.control_connections_per_tenant", (0, 1_000_000))
-            .unwrap_or(default.connections_per_tenant),
-    }
-}
-
-fn shares(r: &mut Reader) -> Shares {
-    let default = Shares::default();
-    let mut count = |name: &str, default: usize| {
-        r.size(&format!("limits.{name}"), (0, 1_000_000)).unwrap_or(default)
-    };
-    let (streams, tenant_streams) = (
-        count("api_streams_per_user", default.streams),
-        count("api_streams_per_tenant", default.tenant_streams),
-    );
-    let sandbox_shares = count("sandbox_shares", default.sandbox_shares);
-    let mut rate = |name: &str, default| {
-        r.number(&format!("limits.{name}"), (0, 1_000_000)).unwrap_or(default)
-    };
-    Shares {
-        tenant_rate: rate("api_tenant_rate", default.tenant_rate),
-        user_rate: rate("api_user_rate", default.user_rate),
-        user_mints: rate("api_user_mints", default.user_mints),
-        streams,
-        tenant_streams,
-        sandbox_shares,
-    }
 }
 
 fn header_limits(r: &mut Reader, prefix: &str, default: wire::Limits) -> wire::Limits {

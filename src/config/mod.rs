@@ -1,5 +1,6 @@
 //! What the process is told by its operator: the command line, the file, the environment. Nothing else reads them.
 
+mod api;
 mod compute;
 mod file;
 mod handover;

@@ -608,6 +608,10 @@ async fn certificates_are_allowed_for_hosts_that_lead_somewhere_and_not_too_many
     names.set("app.customer.test", &OURS);
     api.ok("POST", "/custom-domains/app.customer.test/verify", None).await;
     assert_eq!(ask("app.customer.test").await, 200);
+    assert_eq!(ask("3001-mine.sandbox.own.test").await, 404, "nobody has published it");
+    for port in [3001, 3002] {
+        api.publish(&mine.id, port, json!({})).await;
+    }
     // Three hosts of one registered domain; the same again costs nothing, another domain has its own.
     assert_eq!(ask("3001-mine.sandbox.own.test").await, 200);
     assert_eq!(ask("preview.sandbox.own.test").await, 200, "the gateway");

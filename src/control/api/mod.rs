@@ -13,6 +13,7 @@ mod audit;
 mod audit_entry;
 mod auth;
 mod bulk;
+mod confine;
 mod cors;
 mod credits;
 mod custom_domains;

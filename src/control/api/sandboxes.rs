@@ -26,9 +26,6 @@ const SIZES: [(&str, u32, u32, u32); 5] = [
     ("xl", 16, 32_768, 81_920),
 ];
 
-/// vCPUs, memory (MiB) and disk (MiB) of the largest named size.
-pub(super) const LARGEST: (u32, u32, u32) = (16, 32_768, 81_920);
-
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     let for_tags = [
         ("/sandboxes/{id}", "/sandboxes/{id}/tags"),

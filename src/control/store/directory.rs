@@ -257,7 +257,12 @@ fn narrow(path: &Path) -> Result<bool, DirectoryError> {
     std::fs::set_permissions(path, narrower)
         .map_err(DirectoryError::io(path, "cannot be closed to other users"))?;
     let (path, mode) = (path.display(), format!("{mode:04o}"));
-    tracing::warn!(mode, "{path} was open to other users of this machine, and is not any more");
+    if metadata.is_dir() {
+        // Nobody has read a secret by seeing that there is one.
+        tracing::info!(mode, "{path} was open to other users of this machine, and is not any more");
+    } else {
+        tracing::warn!(mode, "{path} was open to other users of this machine, and is not any more");
+    }
     Ok(true)
 }
 

@@ -12,9 +12,6 @@ use super::{Store, StoreError};
 use crate::model::host::Slug;
 use crate::model::{SandboxId, TenantId};
 
-/// For how long a slug stays its tenant's after it was given back, if nobody says.
-pub(super) const QUARANTINE: Duration = Duration::from_hours(90 * 24);
-
 /// What may become of a slug that is nobody's at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Former {

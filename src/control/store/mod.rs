@@ -48,6 +48,7 @@ mod usage;
 mod usage_reports;
 mod webhooks;
 mod workspaces;
+mod writes;
 
 pub use actor::{Actor, ActorKind};
 pub use audit::{AuditFilter, AuditRow};

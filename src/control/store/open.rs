@@ -15,7 +15,6 @@ use tokio::sync::watch;
 use super::StoreError;
 use super::actor::Actor;
 use super::directory::{self, DirectoryError};
-use super::former::QUARANTINE;
 use super::health::{Health, is_sound};
 use super::secrets::SecretBox;
 use crate::base::clock::Clock;
@@ -23,6 +22,8 @@ use crate::model::{Links, Subject, Version};
 
 /// How long a statement waits for another process's write.
 const BUSY: Duration = Duration::from_secs(5);
+/// For how long a slug stays its tenant's after it was given back, if nobody says.
+const QUARANTINE: Duration = Duration::from_hours(90 * 24);
 /// Connections for reading.
 const READERS: u32 = 4;
 

@@ -82,12 +82,13 @@ impl Store {
             found = true;
         }
         if found {
-            // Free pages, and the log of writes.
+            // Pages that are free now hold it still.
             on_file("VACUUM").await?;
-            on_file("PRAGMA wal_checkpoint(TRUNCATE)").await?;
             tracing::info!("environments of sandboxes and headers of webhooks are encrypted now");
         }
-        on_file("PRAGMA user_version = 1").await
+        on_file("PRAGMA user_version = 1").await?;
+        // So does the log of writes.
+        on_file("PRAGMA wal_checkpoint(TRUNCATE)").await
     }
 
     /// Encrypts some rows; false when none is left.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{create, other_tenant};
 use crate::support::dns::Names;
-use crate::support::{Api, Portico};
+use crate::support::{Api, FakeSandbox, Portico};
 
 const TARGET: &str = "proxy.platform.test";
 
@@ -27,6 +27,7 @@ async fn a_slug_is_not_another_tenants_the_moment_it_is_given_back() {
         config.slug_quarantine = Duration::from_hours(24);
     })
     .await;
+    let app = FakeSandbox::well_behaved().await;
     let (one, other) = (&portico.api, other_tenant(&portico, "other").await);
     let destroyed = one.sandbox("shop").await.id;
     one.ok("DELETE", &format!("/sandboxes/{destroyed}"), None).await;
@@ -60,6 +61,19 @@ async fn a_slug_is_not_another_tenants_the_moment_it_is_given_back() {
         "and visitors' browsers are told"
     );
     assert_eq!(route(mine).changed_hands_at(), None);
+    other.publish(&taken.unwrap().to_string(), app.port(), json!({})).await;
+    let visit = |cookie: &str| {
+        let host = format!("{}-shop.sandbox.localhost", app.port());
+        format!(
+            "GET / HTTP/1.1\r\nHost: {host}\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\nCookie: {cookie}\r\n\r\n"
+        )
+    };
+    let told = portico.visit(visit("login=of-the-former-tenants-app")).await;
+    assert!(told.field("clear-site-data").is_some_and(|what| what.contains("storage")), "{told:?}");
+    let marks = told.all("set-cookie");
+    let mark = marks.iter().find(|cookie| !cookie.starts_with("login=")).unwrap();
+    let again = portico.visit(visit(mark.split(';').next().unwrap())).await;
+    assert_eq!((again.status, again.field("clear-site-data")), (200, None), "once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -158,7 +158,7 @@ async fn what_a_token_opens_is_kept_by_no_shared_cache() {
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_do_not_learn_which_names_are_taken() {
     let portico = Portico::start_with(|config| config.hide_names = true).await;
-    let target = portico.private("victim", 9).await;
+    let target = portico.private("victim", 8).await;
     portico.public("shown", 9).await;
     let nobody = SandboxHandle { host: target.host.replace("victim", "nobody"), ..target.clone() };
     let beside = SandboxHandle { host: target.host.replace("victim", "shown"), ..target.clone() };
@@ -248,7 +248,9 @@ async fn an_app_sets_no_session_cookie_under_its_plain_name() {
 /// A preflight tells nothing of the app, and the app nothing of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strangers_preflight_does_not_reach_a_private_app() {
-    let (portico, sandbox, target) = private().await;
+    let portico = Portico::start_with(|config| config.hide_names = true).await;
+    let sandbox = FakeSandbox::well_behaved().await;
+    let target = portico.private("victim", sandbox.port()).await;
     let preflight = |target: &SandboxHandle, origin: &str| {
         let fields = format!(
             "Origin: {origin}\r\nAccess-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: x-a\r\n\
@@ -273,7 +275,7 @@ async fn a_strangers_preflight_does_not_reach_a_private_app() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_names_new_holder_gets_nothing_that_the_former_ones_app_left_in_browsers() {
     let portico = Portico::start().await;
-    let sandbox = FakeSandbox::answering(
+    let sandbox = FakeSandbox::responding(
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nSet-Cookie: sid=new; Path=/\r\n\r\nok",
     )
     .await;
