@@ -272,7 +272,7 @@ async fn a_strangers_preflight_does_not_reach_a_private_app() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_names_new_holder_gets_nothing_that_the_former_ones_app_left_in_browsers() {
     let portico = Portico::start().await;
-    let sandbox = FakeSandbox::answering(
+    let sandbox = FakeSandbox::responding(
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nSet-Cookie: sid=new; Path=/\r\n\r\nok",
     )
     .await;
