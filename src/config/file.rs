@@ -148,6 +148,7 @@ fn read(r: &mut Reader) -> Config {
             (!text.is_empty()).then(|| PathBuf::from(text))
         }),
         forbidden_ports: forbidden_ports(r),
+        hide_names: r.flag("preview.hide_names").unwrap_or_default(),
         reserved_slugs: reserved_slugs(r),
         slug_quarantine: r.duration("preview.slug_quarantine").unwrap_or(SLUG_QUARANTINE),
         default_visibility: default_visibility(r).unwrap_or(Visibility::Public),

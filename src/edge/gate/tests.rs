@@ -33,6 +33,7 @@ struct World {
     tenant: TenantId,
     sandbox: SandboxId,
     other: SandboxId,
+    hide_names: bool,
 }
 
 fn route(sandbox: SandboxId, tenant: TenantId, slug: &str) -> Route {
@@ -105,7 +106,7 @@ impl World {
         let key = SigningKeyRecord { kid: "k".into(), secret: vec![7; 32], created_at: at(-100) };
         let ring = KeyRing::new(&[key], 1);
         routes.set_version(1);
-        Self { routes, ring, tenant, sandbox, other }
+        Self { routes, ring, tenant, sandbox, other, hide_names: false }
     }
 
     fn claims(&self) -> Claims {
@@ -165,7 +166,11 @@ impl World {
                 let mut verifier = Verifier::new(4);
                 let evidence =
                     Evidence::gather(&visit.credentials, &self.routes, &self.ring, &mut verifier);
-                let rules = Rules { forbidden_ports: vec![22], ..Rules::default() };
+                let rules = Rules {
+                    forbidden_ports: vec![22],
+                    hide_names: self.hide_names,
+                    ..Rules::default()
+                };
                 decide(&visit, &evidence, &self.routes, &rules, at(0))
             }
         }
@@ -435,7 +440,7 @@ fn on_a_public_port_nobody_gets_less_for_having_a_token() {
             panic!("no session")
         };
         let set = sign_in.cookie.unwrap();
-        assert!(set.starts_with(&cookie) && set.ends_with("Max-Age=2592600"));
+        assert!(set.starts_with(&cookie) && set.ends_with("Max-Age=600"));
         let Decision::Forward(plan) = world.decide(&link) else { panic!("not served") };
         assert_eq!(plan.strip.target.as_deref(), Some(&b"/p"[..]));
         assert!(plan.session_cookie.is_some());
@@ -527,14 +532,14 @@ fn opening_a_link_sets_a_session_and_cleans_the_address() {
     check("/\\evil.example?mt=TOKEN", "sign in /./\\evil.example");
     let Decision::SignIn(sign_in) = world.decide(&open("/?mt=TOKEN")) else { panic!("no session") };
     let expected = format!(
-        "__Host-preview={token}; Path=/; Secure; HttpOnly; SameSite=None; Partitioned; Max-Age=2592600"
+        "__Host-preview={token}; Path=/; Secure; HttpOnly; SameSite=None; Partitioned; Max-Age=600"
     );
     assert_eq!(sign_in.cookie, Some(expected));
     let plain = Request { secure: false, ..open("/?mt=TOKEN") };
     let Decision::SignIn(sign_in) = world.decide(&plain) else { panic!("no session") };
     assert_eq!(
         sign_in.cookie,
-        Some(format!("preview={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age=2592600"))
+        Some(format!("preview={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age=600"))
     );
     assert_eq!(world.outcome(&open("/?mt=TOKEN").method(Method::HEAD)), "neutral");
     assert_eq!(
@@ -917,7 +922,7 @@ fn another_page_puts_no_worse_session_in_the_place_of_one_that_holds() {
 
 #[test]
 fn strangers_are_told_the_same_of_what_is_private_and_of_what_is_not_there() {
-    let world = World::new();
+    let world = World { hide_names: true, ..World::new() };
     let elsewhere = world.token(|c| c.sandbox = SandboxId::new());
     let others = world.token(|c| c.sandbox = world.other);
     let told = |host: &str, change: &dyn Fn(Request) -> Request| {

@@ -157,7 +157,8 @@ async fn what_a_token_opens_is_kept_by_no_shared_cache() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_do_not_learn_which_names_are_taken() {
-    let (portico, _sandbox, target) = private().await;
+    let portico = Portico::start_with(|config| config.hide_names = true).await;
+    let target = portico.private("victim", 9).await;
     portico.public("shown", 9).await;
     let nobody = SandboxHandle { host: target.host.replace("victim", "nobody"), ..target.clone() };
     let beside = SandboxHandle { host: target.host.replace("victim", "shown"), ..target.clone() };
