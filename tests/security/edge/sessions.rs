@@ -248,7 +248,9 @@ async fn an_app_sets_no_session_cookie_under_its_plain_name() {
 /// A preflight tells nothing of the app, and the app nothing of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strangers_preflight_does_not_reach_a_private_app() {
-    let (portico, sandbox, target) = private().await;
+    let portico = Portico::start_with(|config| config.hide_names = true).await;
+    let sandbox = FakeSandbox::well_behaved().await;
+    let target = portico.private("victim", sandbox.port()).await;
     let preflight = |target: &SandboxHandle, origin: &str| {
         let fields = format!(
             "Origin: {origin}\r\nAccess-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: x-a\r\n\
