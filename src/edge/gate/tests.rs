@@ -1387,7 +1387,7 @@ fn opening_a_share_link_sets_a_session_and_is_noted_once() {
     assert_eq!((&sign_in.location[..], sign_in.share), (&b"/p?a=1"[..], Some(id)));
     let rest = "; Path=/; Secure; HttpOnly; SameSite=None; Partitioned; Max-Age=";
     assert_eq!(sign_in.cookie, Some(format!("__Host-preview={token}{rest}34560000")));
-    let of_short = Some(format!("__Host-preview={short}{rest}2592060"));
+    let of_short = Some(format!("__Host-preview={short}{rest}60"));
     assert_eq!(signed_in(&open(&short)).cookie, of_short);
     // Looking is not opening.
     for looking in [
