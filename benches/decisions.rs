@@ -32,7 +32,6 @@ fn route(sandbox: SandboxId, tenant: TenantId, slug: &str) -> Route {
         driver: Driver::Loopback,
         upstream: None,
         address_generation: 0,
-        previous_holder: false,
         token_generation: 0,
         default_port: 3000,
         profile: Profile::default(),

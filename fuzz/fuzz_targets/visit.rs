@@ -55,7 +55,6 @@ static TABLES: LazyLock<Routes> = LazyLock::new(|| {
         activity: None,
         part_of: None,
         taken: Taken::default(),
-        previous_holder: false,
     };
     routes.put_sandbox(route, vec![SlugScope::Platform]);
     routes.set_version(1);

@@ -150,6 +150,7 @@ pub(super) fn serving(config: &Config, public_port: u16) -> store::Serving {
         scheme: config.public_scheme.to_owned(),
         port: public_port,
         forbidden_ports: config.forbidden_ports.clone(),
+        hide_names: config.hide_names,
     }
 }
 
@@ -168,6 +169,7 @@ pub(super) fn tuning(config: &Config, rules: &Arc<AddressRules>) -> Result<Tunin
         rules: Rules {
             forbidden_ports: config.forbidden_ports.clone(),
             only: config.dev.as_ref().and_then(|dev| dev.only),
+            hide_names: config.hide_names,
         },
         dialler: Dialler {
             rules: Arc::clone(rules),

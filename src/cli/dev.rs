@@ -135,6 +135,7 @@ pub(super) fn on_loopback(data: PathBuf, log: LogSettings, dev: Dev) -> Config {
         warnings: Vec::new(),
         networks: AddressRules::default(),
         forbidden_ports: FORBIDDEN_PORTS.to_vec(),
+        hide_names: false,
         reserved_slugs: Vec::new(),
         slug_quarantine: SLUG_QUARANTINE,
         default_visibility: Visibility::Public,

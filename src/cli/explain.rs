@@ -40,7 +40,11 @@ struct Explained {
 pub(super) async fn run(arguments: ExplainArgs) -> Result<Output> {
     let store = open(arguments.store.clone()).await?;
     let (operator, serving) = tables(&store).await?;
-    let rules = Rules { forbidden_ports: serving.forbidden_ports, only: None };
+    let rules = Rules {
+        forbidden_ports: serving.forbidden_ports,
+        only: None,
+        hide_names: serving.hide_names,
+    };
     let (secure, request) = request(&arguments)?;
     let mut buffer = BytesMut::from(request.as_bytes());
     let limits = wire::Limits::default();

@@ -9,6 +9,7 @@ use toml::Value;
 
 use super::MAX_WORKERS;
 use super::reader::Reader;
+use super::required::missing;
 use super::{
     Config, ConfigError, FORBIDDEN_PORTS, Handover, SLUG_QUARANTINE, TLS_HOSTS_PER_DOMAIN,
     TLS_HOSTS_PER_SANDBOX, TlsConfig, UsageConfig, default_data_dir, default_workers, webhooks,
@@ -37,15 +38,6 @@ pub(super) fn serving(text: &str) -> Result<Config, ConfigError> {
     let (config, mut errors) = parse_all(text)?;
     errors.extend(missing(&config));
     if errors.is_empty() { Ok(config) } else { Err(ConfigError(errors)) }
-}
-
-/// What only the operator can know, and what no default is right for.
-fn missing(config: &Config) -> Option<String> {
-    // Without it every key of every tenant could have this machine's whole network previewed.
-    config.networks.allow.is_empty().then(|| {
-        "networks.allow: must name the networks that sandboxes are in, such as [\"10.0.0.0/8\"]; [\"0.0.0.0/0\", \"::/0\"] are all of them"
-            .to_owned()
-    })
 }
 
 /// Reads a file and what it leads to. Gives warnings besides; the error lists every error, of the certificates too.
@@ -154,6 +146,7 @@ fn read(r: &mut Reader) -> Config {
             (!text.is_empty()).then(|| PathBuf::from(text))
         }),
         forbidden_ports: forbidden_ports(r),
+        hide_names: r.flag("preview.hide_names").unwrap_or_default(),
         reserved_slugs: super::api::reserved_slugs(r),
         slug_quarantine: r.duration("preview.slug_quarantine").unwrap_or(SLUG_QUARANTINE),
         default_visibility: default_visibility(r).unwrap_or(Visibility::Public),

@@ -7,6 +7,7 @@ mod handover;
 mod reader;
 mod reload;
 mod renamed;
+mod required;
 mod webhooks;
 
 pub use file::{check, data_of, load, parse};
@@ -62,6 +63,8 @@ pub struct Config {
     pub networks: AddressRules,
     /// Ports that are never previewed.
     pub forbidden_ports: Vec<u16>,
+    /// Whether strangers are told the same of a private preview and of one that is not there.
+    pub hide_names: bool,
     /// Slugs that nobody gets, beside those that mean something to the program.
     pub reserved_slugs: Vec<String>,
     /// For how long a slug in the platform's zones stays its tenant's after it was given back.

@@ -12,6 +12,7 @@ use crate::edge::listen;
 /// Settings that a running process takes over; `*` is a whole section, or everything that begins like this.
 const RELOADED: &[&str] = &[
     "preview.forbidden_ports",
+    "preview.hide_names",
     "preview.default_visibility",
     "preview.reserved_slugs",
     "preview.slug_quarantine",
@@ -158,6 +159,7 @@ impl Config {
             networks: new.networks.clone(),
             sandbox_authorities: new.sandbox_authorities.clone(),
             forbidden_ports: new.forbidden_ports.clone(),
+            hide_names: new.hide_names,
             reserved_slugs: new.reserved_slugs.clone(),
             slug_quarantine: new.slug_quarantine,
             default_visibility: new.default_visibility,

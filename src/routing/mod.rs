@@ -117,8 +117,6 @@ pub struct Route {
     pub activity: Option<Arc<Activity>>,
     /// What the operator has taken down of it.
     pub taken: Taken,
-    /// Whether its slug was another holder's before: browsers may remember that one's app.
-    pub previous_holder: bool,
 }
 
 impl TenantView {

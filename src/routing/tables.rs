@@ -502,7 +502,6 @@ mod tests {
             part_of: None,
             activity: None,
             taken: crate::routing::Taken::Nothing,
-            previous_holder: false,
         }
     }
 

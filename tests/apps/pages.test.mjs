@@ -97,9 +97,8 @@ test('pages fit, keep to their policy and wear the tenant\'s face', async (t) =>
   const port = portico.port;
   portico.operate('domain', 'add', 'opendesigns.localhost', '--tenant', 'dev');
   const pages = {
-    'not-found': `http://0-nope.${portico.facts.zone}:${port}/`,
-    'not-found-own-zone': `http://0-nope.sandbox.opendesigns.localhost:${port}/`,
-    'nobody-own-zone': `http://nope.sandbox.opendesigns.localhost:${port}/`,
+    'not-found': `http://nope.${portico.facts.zone}:${port}/`,
+    'not-found-own-zone': `http://nope.sandbox.opendesigns.localhost:${port}/`,
     'sign-in': `http://${dead.host}/private`,
     invalid: `http://${dead.host}/?mt=mp_nonsense`,
     'nothing-listening': dead.link,
@@ -111,7 +110,7 @@ test('pages fit, keep to their policy and wear the tenant\'s face', async (t) =>
     'share-expired': brief.share_url,
   };
   const statuses = {
-    'not-found': 404, 'not-found-own-zone': 404, 'nobody-own-zone': 401, 'sign-in': 401, invalid: 401, 'nothing-listening': 502, 'bad-host': 400, 'wrong-port': 403, stopped: 503, paused: 503, 'share-revoked': 403, 'share-expired': 410,
+    'not-found': 404, 'not-found-own-zone': 404, 'sign-in': 401, invalid: 401, 'nothing-listening': 502, 'bad-host': 400, 'wrong-port': 403, stopped: 503, paused: 503, 'share-revoked': 403, 'share-expired': 410,
   };
   const faces = {
     plain: null,

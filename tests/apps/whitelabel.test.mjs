@@ -104,7 +104,7 @@ for (const language of ['python', 'node']) {
     const visitor = await chrome.newContext({ viewport: { width: 900, height: 600 } });
     const tab = await visitor.newPage();
     const old = await tab.goto(`http://${first}:${port}/`);
-    assert.equal(old.status(), 401);
+    assert.equal(old.status(), 404);
     assert.match(await tab.textContent('body'), /OpenDesigns Workspaces/);
     await picture('not-found', tab);
 
@@ -146,7 +146,7 @@ for (const language of ['python', 'node']) {
     const last = await page.evaluate(() => document.querySelector('#preview iframe').src);
     await page.click('#cancel');
     await page.waitForFunction(() => document.getElementById('notice').textContent.includes('gone'));
-    assert.equal((await tab.goto(new URL('/', last).href)).status(), 401);
+    assert.equal((await tab.goto(new URL('/', last).href)).status(), 404);
     assert.deepEqual(errors, []);
 
     // Starting again sets nothing up twice.

@@ -153,7 +153,7 @@ async fn a_domain_is_registered_verified_used_and_deleted() {
     let again = register(api, "/tenant", "opendesigns.test").await;
     assert_eq!(again["verified_at"], right["verified_at"]);
     api.ok("PATCH", &format!("/sandboxes/{}", target.id), Some(json!({"slug": "renamed"}))).await;
-    assert_eq!(portico.visit(get(&host)).await.status, 401);
+    assert_eq!(portico.visit(get(&host)).await.status, 404);
     let renamed = format!("{port}-renamed.sandbox.opendesigns.test");
     assert_eq!(portico.visit(get(&renamed)).await.status, 200);
 
@@ -365,9 +365,9 @@ async fn a_domain_is_the_first_tenants_until_somebody_proves_that_it_is_theirs()
     let lost = first.ok("GET", "/tenant/preview-domain", None).await;
     assert_eq!(lost["status"], "not_configured");
     assert_eq!(verify(second, "/tenant").await["verified"], true);
-    assert_eq!(portico.visit(get(&host)).await.status, 401, "it is the other tenant's now");
+    assert_eq!(portico.visit(get(&host)).await.status, 404, "it is the other tenant's now");
     let by_id = format!("{}-{}.sandbox.own.test", app.port(), squatter.id);
-    assert_eq!(portico.visit(get(&by_id)).await.status, 401, "by id as well");
+    assert_eq!(portico.visit(get(&by_id)).await.status, 404, "by id as well");
     second.publish(&theirs.id, app.port(), json!({})).await;
     let host = format!("{}-theirs.sandbox.own.test", app.port());
     assert_eq!(portico.visit(get(&host)).await.status, 200);

@@ -112,7 +112,7 @@ async fn our_own_pages_are_shown_where_the_preview_is() {
     // Whose it is, nobody knows: it is shown nowhere.
     let unknown = "GET / HTTP/1.1\r\nHost: nope.sandbox.localhost\r\nAccept: text/html\r\n\r\n";
     let unknown = portico.visit(unknown).await;
-    assert_eq!((unknown.status, policies(&unknown)[1]), (401, "frame-ancestors 'none'"));
+    assert_eq!((unknown.status, policies(&unknown)[1]), (404, "frame-ancestors 'none'"));
     let json = portico.visit(target.get("/", "Accept: application/json\r\n")).await;
     assert_eq!(policies(&json), ["default-src 'none'; frame-ancestors 'none'"]);
 }

@@ -217,14 +217,14 @@ async fn requests_and_handshakes_are_counted() {
         assert_eq!(http2.get(&target.host, "/").await.text(), "hello");
     }
     let missing = http2.exchange(get("3000-nobody.sandbox.localhost", "/")).await.unwrap();
-    assert_eq!(missing.status, 401);
+    assert_eq!(missing.status, 404);
     eventually("everything is counted", async || {
         let metrics = metrics(&secure.portico).await;
         [
             "portico_requests_total{source=\"app\",class=\"2xx\"} 3",
             "portico_requests_total{source=\"proxy\",class=\"4xx\"} 1",
-            "portico_errors_total{code=\"sign_in_needed\",party=\"visitor\"} 1",
-            "portico_faults_total{code=\"sign_in_needed\",blame=\"visitor\"} 1",
+            "portico_errors_total{code=\"not_found\",party=\"visitor\"} 1",
+            "portico_faults_total{code=\"not_found\",blame=\"visitor\"} 1",
             "portico_connections 1",
             "portico_connections_rejected_total 0",
             "portico_connections_capped_total 0",

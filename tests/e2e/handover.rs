@@ -54,7 +54,7 @@ async fn restarts_refuse_nobody_when_the_listener_outlives_the_process() {
 
     let visits = tokio::spawn(async move {
         for _ in 0..300 {
-            assert_eq!(visit(address).await.status, 401);
+            assert_eq!(visit(address).await.status, 404);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
@@ -67,7 +67,7 @@ async fn restarts_refuse_nobody_when_the_listener_outlives_the_process() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(!waiting.is_finished());
         process = Process::spawn(serve(&config, &listener, "preview"));
-        assert_eq!(waiting.await.unwrap().status, 401);
+        assert_eq!(waiting.await.unwrap().status, 404);
     }
     visits.await.unwrap();
 }
@@ -125,7 +125,7 @@ async fn a_service_manager_is_told_when_it_is_ready_alive_and_stopping() {
     let ready = told(&manager, "READY=1");
     let preview = process.fact("preview").to_owned();
     assert!(ready.contains(&format!("STATUS=serving previews on {preview}")), "{ready}");
-    assert_eq!(visit(preview.parse().unwrap()).await.status, 401, "ready means ready");
+    assert_eq!(visit(preview.parse().unwrap()).await.status, 404, "ready means ready");
     for _ in 0..3 {
         told(&manager, "WATCHDOG=1");
     }

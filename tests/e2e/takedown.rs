@@ -364,7 +364,7 @@ async fn a_suspended_tenants_keys_open_nothing_and_a_deleted_one_leaves_only_its
     assert!(warned.contains("1 sandboxes") && warned.contains("--yes"), "{warned}");
     assert_eq!(visit().await, 200);
     assert_eq!(operator(&portico, &["tenant", "delete", "acme", "--yes"]), "acme is deleted");
-    eventually("deleted", async || visit().await == 401).await;
+    eventually("deleted", async || visit().await == 404).await;
     assert_eq!(other.call("GET", "/whoami", None).await.status, 401);
     assert!(!operator(&portico, &["tenant", "list"]).contains("acme"));
     let log = operator(&portico, &["audit"]);

@@ -97,7 +97,7 @@ def test_a_preview_is_shared_by_itself(portico, sandbox, app):
 def test_destroying_a_sandbox_takes_its_links_with_it(portico, client, sandbox):
     made = sandbox.share.create()
     client.sandboxes.get(sandbox.id).destroy()
-    assert portico.visit(made["share_url"], **NAVIGATION).status == 401
+    assert portico.visit(made["share_url"], **NAVIGATION).status == 404
     assert sandbox.share.list() == []
     with pytest.raises(NotFoundError):
         sandbox.share.create()

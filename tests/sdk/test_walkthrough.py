@@ -37,12 +37,12 @@ def test_branding_can_be_set_again_and_again(portico, client, app):
         branding.set(face)
         assert {key: branding.get()[key] for key in face} == face
     page = portico.visit(f"http://nothing-here.{portico.zone}/", Accept="text/html")
-    assert page.status == 401 and "OpenDesigns" not in page.body, "nobody's host wears nobody's face"
+    assert page.status == 404 and "OpenDesigns" not in page.body, "nobody's host wears nobody's face"
     sandbox = client.sandboxes.create(name=name())
-    private = portico.visit(sandbox.data["preview_url"] + "/", Accept="text/html")
-    assert private.status == 401 and "OpenDesigns" not in private.body, "and neither does what strangers may not see"
     page = portico.visit(sandbox.expose(1) + "/", Accept="text/html")
     assert page.status == 502 and "OpenDesigns Workspaces" in page.body
+    page = portico.visit(sandbox.data["preview_url"] + "/", Accept="text/html")
+    assert page.status == 401 and "OpenDesigns Workspaces" in page.body
     vendor = (page.body + str(page.headers)).lower()
     assert "miosa" not in vendor and "portico" not in vendor
     with pytest.raises(ValidationError) as refused:
@@ -104,7 +104,7 @@ def test_a_new_slug_moves_the_preview_at_once(portico, client, app):
     assert portico.visit(url + "/").status == 200, "the loser keeps its host"
     first.update(slug=slug)
     assert slug in first.data["preview_url"]
-    assert portico.visit(url + "/").status == 401
+    assert portico.visit(url + "/").status == 404
     assert portico.visit(first.expose(app) + "/").status == 200
     for bad in ("3000-foo", "www", "UPPER", "-x", "x" * 58):
         with pytest.raises(ValidationError) as refused:

@@ -331,7 +331,6 @@ fn put(routes: &Routes, sandbox: RoutedSandbox) {
         part_of: part_of.map(Box::new),
         activity,
         taken,
-        previous_holder: sandbox.changed_hands_at.is_some(),
     };
     routes.put_sandbox(route, scopes);
 }

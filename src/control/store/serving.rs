@@ -16,6 +16,9 @@ pub struct Serving {
     pub port: u16,
     /// Ports that are never previewed.
     pub forbidden_ports: Vec<u16>,
+    /// Whether strangers are told the same of a private preview and of one that is not there.
+    #[serde(default)]
+    pub hide_names: bool,
 }
 
 impl Store {

@@ -63,6 +63,9 @@ pub fn explain(
         Ok(found) => found,
         Err(nowhere) => {
             trace.note(Step::Host, || told::nothing(visit, routes));
+            if !rules.hide_names {
+                return unknown(RefusalReason::NotFound, nowhere.owner);
+            }
             return stranger::nowhere((visit, evidence), routes, rules, nowhere);
         }
     };
@@ -76,10 +79,10 @@ pub fn explain(
         return found.refuse(reason, false);
     }
     trace.note(Step::Block, || "none".to_owned());
-    let judged = Judging { visit, evidence, routes, now, found: &found };
+    let judged = Judging { visit, evidence, routes, rules, now, found: &found };
     if rules.forbidden_ports.contains(&found.port) {
         trace.note(Step::Port, || format!("{} is never previewed", found.port));
-        return found.refuse_stranger(RefusalReason::PortForbidden, false);
+        return judged.refuse(RefusalReason::PortForbidden, false);
     }
     trace.note(Step::Port, || format!("{} may be previewed", found.port));
     if let Some(own) = visit.own.filter(|own| *own != Own::Challenge || !found.own_name) {

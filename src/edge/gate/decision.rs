@@ -17,6 +17,8 @@ pub struct Rules {
     pub forbidden_ports: Vec<u16>,
     /// All that is served, where that is one port of one sandbox: everything else is not found, whatever it is.
     pub only: Option<(SandboxId, u16)>,
+    /// Whether strangers are told the same of a private preview and of one that is not there.
+    pub hide_names: bool,
 }
 
 /// The verdict on a visit.

@@ -6,7 +6,7 @@ use http::Method;
 
 use super::RefusalReason;
 use super::credentials::{Carrier, Credential, Evidence, Proof};
-use super::decision::{Grant, Isolation, WokenBy};
+use super::decision::{Grant, Isolation, Rules, WokenBy};
 use super::standing::{elsewhere, holds, stands};
 use super::visit::Visit;
 use crate::model::token::{Claims, TokenError};
@@ -73,6 +73,7 @@ pub(super) struct Judging<'a> {
     pub(super) visit: &'a Visit<'a>,
     pub(super) evidence: &'a Evidence,
     pub(super) routes: &'a Routes,
+    pub(super) rules: &'a Rules,
     pub(super) now: Timestamp,
     pub(super) found: &'a Found,
 }

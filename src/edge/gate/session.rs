@@ -22,11 +22,11 @@ impl Judging<'_> {
     /// Responds to what is ours.
     pub(super) fn own(&self, own: Own) -> Decision {
         if own != Own::Session {
-            return self.found.refuse_stranger(RefusalReason::NotFound, false);
+            return self.refuse(RefusalReason::NotFound, false);
         }
         let doing = self.doing();
         let readable = doing == Doing::Embedder;
-        let in_face = self.found.own_name || readable;
+        let in_face = self.wears_face(readable);
         Decision::Session(Box::new(Session {
             subject: Some(self.found.subject()),
             tenant: in_face.then(|| Arc::clone(&self.found.tenant)),

@@ -20,8 +20,6 @@ use crate::model::TokenScope;
 
 /// How long browsers are asked to keep a session that has no end, seconds: 400 days, which is the longest that they keep a cookie.
 const ENDLESS: i64 = 400 * 24 * 3600;
-/// How long browsers are asked to keep a session that is over, seconds.
-const REMEMBERED: i64 = 30 * 24 * 3600;
 
 impl Judging<'_> {
     /// Opening a link. The clean address has no credential, and the returned one never leads to itself, so this cannot loop. HEAD and
@@ -94,14 +92,13 @@ impl Judging<'_> {
         allows && lasts
     }
 
-    /// The session cookie. It is the token itself, so it keeps every restriction of it. Browsers are asked to keep it for longer than it
-    /// holds: by what is over we know that somebody was here before, who is told so and not what strangers are told.
+    /// The session cookie. It is the token itself, so it keeps every restriction of it.
     pub(super) fn cookie(&self, access: &Access) -> Option<String> {
         let held = access.held.as_ref()?;
         let token = &self.visit.credentials.get(held.index)?.token;
-        let left = held.expires_at.map_or(ENDLESS, |end| {
-            (end.as_second() - self.now.as_second()).max(1).saturating_add(REMEMBERED).min(ENDLESS)
-        });
+        let left = held
+            .expires_at
+            .map_or(ENDLESS, |end| (end.as_second() - self.now.as_second()).clamp(1, ENDLESS));
         Some(if keeps_bound(&self.visit.authority.host, self.visit.arrival.secure) {
             format!(
                 "{SESSION_COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=None; Partitioned; Max-Age={left}"

@@ -1,5 +1,6 @@
-//! What strangers are told: the same of a preview that is private and of one that is not there. Below the platform's zones nobody learns
-//! by asking which names are taken, or whose they are; below a tenant's own domain everything is the tenant's, and wears its face.
+//! What strangers are told where names are hidden (`preview.hide_names`): the same of a preview that is private and of one that is not
+//! there. Below the platform's zones nobody learns by asking which names are taken, or whose they are; below a tenant's own domain everything
+//! is the tenant's, and wears its face.
 //!
 //! Who has been here before is no stranger: a credential that was for this sandbox, however old, is told what became of it.
 
@@ -14,7 +15,7 @@ use super::standing::{elsewhere, unknown};
 use super::visit::{Own, Visit};
 use super::{Intent, RefusalReason};
 use crate::model::host::{Authority, PreviewLabel};
-use crate::routing::{Found, Nowhere, Routes};
+use crate::routing::{Nowhere, Routes};
 
 /// The decision about a host that leads nowhere.
 pub(super) fn nowhere(
@@ -152,8 +153,8 @@ impl Judging<'_> {
         })
     }
 
-    /// A refusal of somebody without access. Below the platform's zones it wears nobody's face, unless what came says that it is no
-    /// stranger who asks: a credential that was for this sandbox, or a page that may embed it.
+    /// A refusal of somebody without access. Where names are hidden it wears nobody's face, unless what came says that it is no stranger who
+    /// asks: a credential that was for this sandbox, or a page that may embed it.
     pub(super) fn refuse_stranger(&self, reason: RefusalReason) -> Decision {
         let was_here = matches!(
             reason,
@@ -165,15 +166,22 @@ impl Judging<'_> {
         let is_embedded = || {
             self.visit.is_framed() && self.referrer().is_some_and(|origin| self.is_embedder(origin))
         };
-        self.found.refuse_stranger(reason, was_here || is_embedded())
+        self.refuse(reason, was_here || is_embedded())
     }
-}
 
-impl Found {
-    /// A refusal that says nothing of the sandbox; `in_face`: but whose it is.
-    pub(super) fn refuse_stranger(&self, reason: RefusalReason, in_face: bool) -> Decision {
-        let in_face = in_face || self.own_name;
-        let tenant = in_face.then(|| Arc::clone(&self.tenant));
-        Decision::Refuse(Refusal { reason, tenant, about: Some(self.subject()), is_known: false })
+    /// A refusal that says nothing of the sandbox, but perhaps whose it is.
+    pub(super) fn refuse(&self, reason: RefusalReason, may_know: bool) -> Decision {
+        let tenant = self.wears_face(may_know).then(|| Arc::clone(&self.found.tenant));
+        Decision::Refuse(Refusal {
+            reason,
+            tenant,
+            about: Some(self.found.subject()),
+            is_known: false,
+        })
+    }
+
+    /// Whether a response shows whose the sandbox is.
+    pub(super) fn wears_face(&self, may_know: bool) -> bool {
+        may_know || self.found.own_name || !self.rules.hide_names
     }
 }

@@ -12,7 +12,6 @@ use super::credentials::{
 use super::decision::Takeover;
 use super::judging::Judging;
 use super::visit::{Intent, keeps_bound};
-use crate::routing::By;
 
 /// How long it is kept, seconds: as long as browsers keep anything.
 const KEPT: u32 = 400 * 24 * 3600;
@@ -22,16 +21,11 @@ const MOST: usize = 64;
 impl Judging<'_> {
     /// Whether this visit is a browser's first to the host's new holder, as far as it shows.
     pub(super) fn takeover(&self) -> Option<Box<Takeover>> {
-        if self.found.by != By::Slug || !self.found.route.previous_holder {
-            return None;
-        }
+        let since = self.found.route.changed_hands_at()?;
         let bound = keeps_bound(&self.visit.authority.host, self.visit.arrival.secure);
         let headers = &self.visit.parts.headers;
         let mark = if bound { MARK } else { PLAIN_MARK };
-        // A sandbox may be given away more than once.
-        let since = self.found.route.changed_hands_at().map(|at| at.as_millisecond().to_string());
-        let sandbox = self.found.route.sandbox.to_string();
-        let holder = since.map_or(sandbox.clone(), |since| format!("{sandbox}.{since}"));
+        let holder = since.as_millisecond().to_string();
         let mut names: SmallVec<[&[u8]; 8]> = SmallVec::new();
         for pair in cookie_pairs(headers) {
             let name = cookie_name(pair);

@@ -19,6 +19,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 
 use super::handshake::{self, Entrance, NotOpened, Opened};
 use super::{Settings, http1, http2, respond};
@@ -36,6 +37,8 @@ use crate::model::network::holder;
 const BACKLOG: i32 = 4096;
 /// How long accepting rests when the process has no descriptors left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// How often the log says that accepting is not possible, while it is not.
+const TOLD_AGAIN: Duration = Duration::from_secs(10);
 /// How long connections that are cut may take to say so.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);
 
@@ -214,6 +217,7 @@ async fn accept(door: Door, hall: Rc<Hall>, mut watcher: Watcher) {
         }
     };
     let entrance = Rc::new(entrance);
+    let mut told = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -224,7 +228,10 @@ async fn accept(door: Door, hall: Rc<Hall>, mut watcher: Watcher) {
             Err(error) if is_passing(&error) => continue,
             Err(error) => {
                 // Out of descriptors: those that are open go on, and new ones wait in the kernel's queue.
-                tracing::warn!(%error, "cannot accept connections at the moment");
+                if told.is_none_or(|at: Instant| at.elapsed() >= TOLD_AGAIN) {
+                    tracing::warn!(%error, "cannot accept connections at the moment");
+                    told = Some(Instant::now());
+                }
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 continue;
             }

@@ -305,7 +305,6 @@ mod tests {
             part_of: None,
             activity: None,
             taken: crate::routing::Taken::Nothing,
-            previous_holder: false,
         }
     }
 

@@ -26,7 +26,7 @@ async fn nothing_that_was_sent_before_the_signal_goes_unanswered() {
         let mut kept = Vec::new();
         for _ in 0..5 {
             let mut connection = process.connect().await;
-            assert_eq!(connection.roundtrip(GET).await.status, 401);
+            assert_eq!(connection.roundtrip(GET).await.status, 404);
             kept.push(connection);
         }
         let mut fresh = Vec::new();
@@ -51,7 +51,7 @@ async fn nothing_that_was_sent_before_the_signal_goes_unanswered() {
         for (kind, connections) in [("kept", kept), ("fresh", fresh), ("queued", queued)] {
             for mut connection in connections {
                 let response = connection.response_to("GET").await;
-                assert_eq!(response.map(|response| response.status), Some(401), "{kind}");
+                assert_eq!(response.map(|response| response.status), Some(404), "{kind}");
             }
         }
         assert!(process.ended().await.success());
@@ -71,7 +71,7 @@ async fn a_connection_that_has_not_asked_yet_is_not_cut_off() {
     process.terminate();
     tokio::time::sleep(Duration::from_millis(300)).await;
     for mut connection in connections {
-        assert_eq!(connection.roundtrip(GET).await.status, 401);
+        assert_eq!(connection.roundtrip(GET).await.status, 404);
         assert!(connection.is_closed().await);
     }
     assert!(process.ended().await.success());
@@ -99,7 +99,7 @@ async fn of_a_thousand_requests_none_fails_until_the_listener_closes() {
                     break;
                 }
                 let response = Connection::over(socket).response_to("GET").await;
-                assert_eq!(response.map(|response| response.status), Some(401), "after {served}");
+                assert_eq!(response.map(|response| response.status), Some(404), "after {served}");
                 served += 1;
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -117,7 +117,7 @@ async fn of_a_thousand_requests_none_fails_until_the_listener_closes() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     // Load balancers are told, and everything is served meanwhile.
     assert_eq!(ready().await, 503);
-    assert_eq!(portico.visit(GET).await.status, 401);
+    assert_eq!(portico.visit(GET).await.status, 404);
     tokio::time::sleep(Duration::from_millis(1500)).await;
     ending.store(true, Ordering::Relaxed);
     let served: usize = visitors.join_all().await.into_iter().sum();

@@ -74,7 +74,7 @@ async fn a_visitor_for_whom_no_file_is_left_is_told_so() {
     eventually("it recovers", async || {
         let get = "GET / HTTP/1.1\r\nHost: 1-x.sandbox.localhost\r\n\r\n";
         let response = process.connect().await.roundtrip(get).await;
-        response.status == 401
+        response.status == 404
     })
     .await;
 }

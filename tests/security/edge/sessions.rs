@@ -157,7 +157,8 @@ async fn what_a_token_opens_is_kept_by_no_shared_cache() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_do_not_learn_which_names_are_taken() {
-    let (portico, _sandbox, target) = private().await;
+    let portico = Portico::start_with(|config| config.hide_names = true).await;
+    let target = portico.private("victim", 8).await;
     portico.public("shown", 9).await;
     let nobody = SandboxHandle { host: target.host.replace("victim", "nobody"), ..target.clone() };
     let beside = SandboxHandle { host: target.host.replace("victim", "shown"), ..target.clone() };
@@ -247,7 +248,9 @@ async fn an_app_sets_no_session_cookie_under_its_plain_name() {
 /// A preflight tells nothing of the app, and the app nothing of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strangers_preflight_does_not_reach_a_private_app() {
-    let (portico, sandbox, target) = private().await;
+    let portico = Portico::start_with(|config| config.hide_names = true).await;
+    let sandbox = FakeSandbox::well_behaved().await;
+    let target = portico.private("victim", sandbox.port()).await;
     let preflight = |target: &SandboxHandle, origin: &str| {
         let fields = format!(
             "Origin: {origin}\r\nAccess-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: x-a\r\n\
@@ -267,4 +270,45 @@ async fn a_strangers_preflight_does_not_reach_a_private_app() {
         assert_eq!(error(&refused), (401, Some("sign_in_needed")), "{name}");
     }
     assert_eq!(sandbox.connections(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_names_new_holder_gets_nothing_that_the_former_ones_app_left_in_browsers() {
+    let portico = Portico::start().await;
+    let sandbox = FakeSandbox::responding(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nSet-Cookie: sid=new; Path=/\r\n\r\nok",
+    )
+    .await;
+    let port = sandbox.port();
+    let order = |user: &str| json!({"slug": "desk", "external_user_id": user});
+    let first = portico.api.ok("POST", "/sandboxes", Some(order("user-1"))).await;
+    portico.api.ok("DELETE", &format!("/sandboxes/{}", first["id"].as_str().unwrap()), None).await;
+    let second = portico.api.ok("POST", "/sandboxes", Some(order("user-2"))).await;
+    portico.api.publish(second["id"].as_str().unwrap(), port, json!({})).await;
+    let host = format!("{port}-desk.sandbox.localhost");
+    let get = |fields: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
+    let navigate = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
+
+    let back = get(&format!("{navigate}Cookie: sid=old; theme=dark\r\n"));
+    let told = portico.visit(&back).await;
+    assert_eq!((told.status, told.text().as_str()), (200, "ok"));
+    assert_eq!(told.all("clear-site-data"), ["\"cache\", \"storage\""]);
+    assert_eq!(told.field("cache-control"), Some("no-store"));
+    let set = told.all("set-cookie");
+    let place = |start: &str| set.iter().position(|cookie| cookie.starts_with(start));
+    assert!(place("sid=; Path=/; Max-Age=0") < place("sid=new"), "{set:?}");
+    assert!(place("theme=; Path=/; Max-Age=0").is_some(), "{set:?}");
+    let mark = set.iter().find(|cookie| cookie.starts_with("__Host-preview-holder=")).unwrap();
+    let mark = mark.split(';').next().unwrap();
+    assert!(!sandbox.take_received().contains("cookie"), "nothing of it reached the app");
+    // Told once: from then on the browser's cookies are this app's.
+    let again = portico.visit(get(&format!("{navigate}Cookie: sid=new; {mark}\r\n"))).await;
+    assert_eq!((again.field("clear-site-data"), again.all("set-cookie").len()), (None, 1));
+    let received = sandbox.take_received();
+    assert!(received.contains("cookie: sid=new") && !received.contains("holder"), "{received}");
+    // The former holder's service worker asks for its own script, and goes as well.
+    let worker = portico.visit(get("Service-Worker: script\r\n")).await;
+    assert_eq!(worker.all("clear-site-data"), ["\"cache\", \"storage\""]);
+    // A request without credentials keeps no mark: it is not told again and again.
+    assert_eq!(portico.visit(get("")).await.field("clear-site-data"), None);
 }
