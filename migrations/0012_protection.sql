@@ -40,5 +40,11 @@ ALTER TABLE shares ADD COLUMN minted_by TEXT;
 CREATE INDEX tokens_by_minter ON tokens (minted_by) WHERE revoked_at IS NULL AND minted_by IS NOT NULL;
 CREATE INDEX shares_by_minter ON shares (minted_by) WHERE revoked_at IS NULL AND minted_by IS NOT NULL;
 
--- Environments are encrypted from now on; those that hold something are when the store is opened the next time.
+-- Environments of sandboxes and headers of webhooks are encrypted from now on. Rows in which they are not are listed here until the store is
+-- opened the next time.
 UPDATE sandboxes SET attributes = json_set(attributes, '$.env', NULL) WHERE json_extract(attributes, '$.env') = '{}';
+CREATE TABLE unsealed (
+    id TEXT PRIMARY KEY
+) WITHOUT ROWID;
+INSERT INTO unsealed (id) SELECT id FROM sandboxes WHERE json_type(attributes, '$.env') = 'object';
+INSERT INTO unsealed (id) SELECT id FROM webhooks;

@@ -19,7 +19,7 @@
 mod control;
 mod edge;
 #[path = "../e2e/support/mod.rs"]
-#[allow(
+#[expect(
     dead_code,
     unused_imports,
     reason = "shared with the end-to-end tests, which use all of it"

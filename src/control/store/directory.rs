@@ -231,7 +231,7 @@ pub(super) fn protect(data: &Path) -> Result<(), DirectoryError> {
 
 /// Warns when others can look into the directory.
 fn exposed(data: &Path) {
-    if data.metadata().is_ok_and(|data| data.mode() & 0o077 != 0) {
+    if data.metadata().is_ok_and(|data| data.mode() & 0o077 > 0) {
         let data = data.display();
         tracing::warn!(
             "other users can look into the data directory {data}: its mode should be 0700"
@@ -246,7 +246,7 @@ fn narrow(path: &Path) -> Result<bool, DirectoryError> {
         looked => looked.map_err(DirectoryError::io(path, "cannot be looked at"))?,
     };
     let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 == 0 {
+    if mode.trailing_zeros() >= 6 {
         return Ok(true);
     }
     let me = owner::effective();

@@ -44,13 +44,12 @@ impl Store {
         let (released, changed) = (c.moment()?, c.optional_moment()?);
         let now = self.clock.now();
         let kept = SignedDuration::from_millis(self.quarantine.load(Ordering::Relaxed));
-        Ok(match before == tenant {
-            true if same_user => Former::Free(changed),
-            true => Former::Free(Some(now)),
-            // A clock that was set back must not free it.
-            false if now.duration_since(released) < kept => Former::Kept,
-            false => Former::Free(Some(now)),
-        })
+        if before == tenant {
+            return Ok(Former::Free(if same_user { changed } else { Some(now) }));
+        }
+        // A clock that was set back must not free it.
+        let is_kept = now.duration_since(released) < kept;
+        Ok(if is_kept { Former::Kept } else { Former::Free(Some(now)) })
     }
 
     /// Remembers whose a sandbox's slug was, before it is given back.

@@ -109,6 +109,11 @@ impl Store {
         };
         store.set_slug_quarantine(QUARANTINE);
         store.prepare().await?;
+        if is_new {
+            // So that the file is a whole database for whoever copies or looks at it, and not only with the log beside it.
+            let whole = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&store.write).await;
+            whole.map_err(StoreError::Database)?;
+        }
         drop(setup);
         Ok(store)
     }

@@ -9,8 +9,6 @@ use super::rows::{Columns, all, from_json, json};
 use super::{Store, StoreError};
 use crate::model::{SandboxId, SealedEnv, WebhookId};
 
-/// The `user_version` of a database in which nothing of it is left in the clear.
-const SEALED: i64 = 1;
 /// Rows that one write seals.
 const BATCH: usize = 500;
 
@@ -65,11 +63,8 @@ impl Store {
 
     /// Encrypts what an older version has left in the clear, and what the file still holds of it.
     pub(super) async fn seal_what_is_clear(&self) -> Result<(), StoreError> {
-        let version: i64 = sqlx::query_scalar("PRAGMA user_version")
-            .fetch_one(&self.read)
-            .await
-            .map_err(StoreError::Database)?;
-        if version >= SEALED {
+        let listed = sqlx::query("SELECT 1 FROM unsealed LIMIT 1").fetch_optional(&self.read).await;
+        if listed.map_err(StoreError::Database)?.is_none() {
             return Ok(());
         }
         let on_file = |sql: &'static str| async move {
@@ -77,25 +72,20 @@ impl Store {
             done.map(drop).map_err(StoreError::Database)
         };
         on_file("PRAGMA secure_delete = ON").await?;
-        let mut found = false;
-        while self.seal_some().await? {
-            found = true;
-        }
-        if found {
-            // Pages that are free now hold it still.
-            on_file("VACUUM").await?;
-            tracing::info!("environments of sandboxes and headers of webhooks are encrypted now");
-        }
-        on_file("PRAGMA user_version = 1").await?;
-        // So does the log of writes.
-        on_file("PRAGMA wal_checkpoint(TRUNCATE)").await
+        while self.seal_some().await? {}
+        // Pages that are free now hold it still, and so does the log of writes.
+        on_file("VACUUM").await?;
+        on_file("PRAGMA wal_checkpoint(TRUNCATE)").await?;
+        tracing::info!("environments of sandboxes and headers of webhooks are encrypted now");
+        Ok(())
     }
 
     /// Encrypts some rows; false when none is left.
     async fn seal_some(&self) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
         let sql = format!(
-            "SELECT id, json_extract(attributes, '$.env') FROM sandboxes WHERE json_type(attributes, '$.env') = 'object' LIMIT {BATCH}"
+            "SELECT id, json_extract(attributes, '$.env') FROM sandboxes WHERE id IN (SELECT id FROM unsealed) \
+             AND json_type(attributes, '$.env') = 'object' LIMIT {BATCH}"
         );
         let sandboxes = all(&mut tx, sql, &[]).await?;
         for row in &sandboxes {
@@ -109,7 +99,7 @@ impl Store {
             written.map_err(StoreError::Database)?;
         }
         let sql = format!(
-            "SELECT id, headers FROM webhooks WHERE typeof(headers) = 'text' LIMIT {BATCH}"
+            "SELECT id, headers FROM webhooks WHERE id IN (SELECT id FROM unsealed) AND typeof(headers) = 'text' LIMIT {BATCH}"
         );
         let webhooks = all(&mut tx, sql, &[]).await?;
         for row in &webhooks {
@@ -120,8 +110,12 @@ impl Store {
             let written = written.bind(id.to_string()).bind(sealed).execute(&mut *tx).await;
             written.map_err(StoreError::Database)?;
         }
+        let is_over = sandboxes.is_empty() && webhooks.is_empty();
+        if is_over {
+            all(&mut tx, "DELETE FROM unsealed".to_owned(), &[]).await?;
+        }
         self.end(tx).await?;
-        Ok(!sandboxes.is_empty() || !webhooks.is_empty())
+        Ok(!is_over)
     }
 }
 

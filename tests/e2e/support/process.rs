@@ -86,7 +86,6 @@ impl Process {
     }
 
     /// The id of the process.
-    #[allow(dead_code, reason = "for those of the tests that share this module")]
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -105,7 +105,7 @@ async fn what_an_older_version_left_in_the_clear_is_sealed_at_the_start() {
         "INSERT INTO sandboxes (id, tenant, created_at, slug, state, driver, address_generation, token_generation, default_port, profile, \
          metadata, tags, attributes, updated_at) SELECT '0199f0a8-7b1c-7cc3-98c4-dc0c0c073990', id, 0, 'old', 'running', 'loopback', 0, 0, 3000, \
          'forwarded', '{}', '[]', '{\"template_id\":\"x\",\"env\":{\"KEY\":\"sk_live_old\"}}', 0 FROM tenants LIMIT 1",
-        "PRAGMA user_version = 0",
+        "INSERT INTO unsealed (id) VALUES ('0199f0a8-7b1c-7cc3-98c4-dc0c0c073990')",
     ] {
         sqlx::query(sql).execute(&mut other).await.unwrap();
     }

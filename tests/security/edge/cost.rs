@@ -104,13 +104,13 @@ async fn state(api: &Api, id: &str) -> Value {
 fn serve(folder: &Path, commands: &Commands) -> (Process, Api) {
     let script = commands.file("run.sh");
     let hooks = ["create", "start", "stop", "pause", "destroy"]
-        .map(|verb| format!("{verb} = [\"/bin/sh\", {script:?}, \"{verb}\"]\n"))
+        .map(|verb| format!("{verb} = [\"/bin/sh\", \"{}\", \"{verb}\"]\n", script.display()))
         .concat();
     let text = format!(
         "[preview]\nlisten = \"127.0.0.1:0\"\nzones = [\"sandbox.localhost\"]\nworkers = 2\n[api]\nlisten = \"127.0.0.1:0\"\n\
-         [admin]\nlisten = \"127.0.0.1:0\"\n[store]\ndata = {:?}\n[networks]\nallow = [\"127.0.0.0/8\"]\n\
+         [admin]\nlisten = \"127.0.0.1:0\"\n[store]\ndata = \"{}\"\n[networks]\nallow = [\"127.0.0.0/8\"]\n\
          [usage]\nflush = \"100ms\"\n[log]\nfilter = \"off\"\n[compute]\nenvironment = [\"PATH\"]\n{hooks}",
-        folder.join("data")
+        folder.join("data").display()
     );
     let file = folder.join("portico.toml");
     std::fs::write(&file, text).unwrap();

@@ -30,7 +30,7 @@ async fn what_only_a_proxy_may_say_does_not_come_as_a_trailer() {
         "Set_Cookie",
         "Proxy",
     ];
-    let trailers: String = refused.iter().map(|name| format!("{name}: SECRET\r\n")).collect();
+    let trailers = refused.map(|name| format!("{name}: SECRET\r\n")).concat();
     let request = target
         .get("/", "Transfer-Encoding: chunked\r\nTE: trailers\r\n")
         .replacen("GET", "POST", 1)
