@@ -26,6 +26,8 @@ use crate::base::shutdown::{Stage, Watcher};
 
 /// How long responses may take to finish once the process drains.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long connections are taken and requests are read once the process drains.
+const LAST_CHANCE: Duration = Duration::from_millis(100);
 /// How long accepting rests when the process has no descriptors left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// What a connection beyond the cap is told.
@@ -105,10 +107,16 @@ pub fn serve(
         let mut draining = watcher.clone();
         tokio::select! {
             () = accept((&listener, gives_way), &serving, &watcher) => {}
-            () = draining.reached(Stage::Draining) => {}
+            () = last_chance(&mut draining) => {}
         }
     });
     given
+}
+
+/// The end, a moment after the process began to drain: what was sent and queued by then is taken.
+async fn last_chance(watcher: &mut Watcher) {
+    watcher.reached(Stage::Draining).await;
+    tokio::time::sleep(LAST_CHANCE).await;
 }
 
 async fn accept((listener, gives_way): (&TcpListener, bool), serving: &Serving, watcher: &Watcher) {
@@ -180,7 +188,7 @@ async fn connection(
     tokio::select! {
         // A caller that goes away in the middle, or is too slow, is no news.
         _ = serving.as_mut() => return,
-        () = watcher.reached(Stage::Draining) => serving.as_mut().graceful_shutdown(),
+        () = last_chance(&mut watcher) => serving.as_mut().graceful_shutdown(),
     }
     drop(tokio::time::timeout(GRACE, serving).await);
 }

@@ -33,12 +33,28 @@ async fn nothing_that_was_sent_before_the_signal_goes_unanswered() {
         for _ in 0..5 {
             fresh.push(process.connect().await);
         }
+        // The API's callers as well.
+        let api = process.api().address;
+        let call = "GET /api/v1/whoami HTTP/1.1\r\nHost: x\r\n\r\n";
+        let mut calling = Vec::new();
+        for kept in [true, false, false] {
+            let mut connection = Connection::open(api).await;
+            if kept {
+                assert_eq!(connection.roundtrip(call).await.status, 401);
+            }
+            calling.push(connection);
+        }
         // Those that have connected are accepted by then.
         tokio::time::sleep(Duration::from_millis(100)).await;
         process.signal("STOP");
         for connection in kept.iter_mut().chain(&mut fresh) {
             connection.send(GET).await;
         }
+        for connection in &mut calling {
+            connection.send(call).await;
+        }
+        calling.push(Connection::open(api).await);
+        calling.last_mut().unwrap().send(call).await;
         let mut queued = Vec::new();
         for _ in 0..5 {
             let mut socket = TcpStream::connect(process.preview()).await.unwrap();
@@ -53,6 +69,10 @@ async fn nothing_that_was_sent_before_the_signal_goes_unanswered() {
                 let response = connection.response_to("GET").await;
                 assert_eq!(response.map(|response| response.status), Some(404), "{kind}");
             }
+        }
+        for mut connection in calling {
+            let response = connection.response_to("GET").await;
+            assert_eq!(response.map(|response| response.status), Some(401), "a call");
         }
         assert!(process.ended().await.success());
     }
