@@ -21,6 +21,8 @@ use crate::edge::upstream::{DialError, Dialler, SandboxTls};
 use crate::model::network::AddressRules;
 use crate::model::{Driver, Protocol};
 
+/// How long the first look waits, so that what was started has been told by then.
+const FIRST_LOOK: Duration = Duration::from_millis(200);
 /// How often it looks whether an app is there that was not.
 const LOOK: Duration = Duration::from_millis(400);
 /// How long one look may take.
@@ -184,6 +186,8 @@ async fn watch(port: u16) {
         let looked = dialler.dial(Driver::Loopback, None, (port, Protocol::Http)).await;
         !matches!(looked, Err(DialError::Refused(_)))
     };
+    // The link comes first.
+    tokio::time::sleep(FIRST_LOOK).await;
     if look().await {
         return;
     }
