@@ -132,3 +132,52 @@ test('a preview can do nothing with a visitor\'s session in another below the sa
   await tab.reload();
   assert.equal(await tab.textContent('h1'), SECRET, 'and it still opens the preview');
 });
+
+test('what an app left in a browser is gone when its name is somebody else\'s', async (t) => {
+  if (!needs(t, hasBrowser, 'chromium')) return;
+  const [portico, chrome] = [await Portico.start(), await browser()];
+  const [seen, state] = [[], { title: 'first' }];
+  const app = await serve(({ url, headers }) => {
+    seen.push(headers.cookie ?? '');
+    if (url === '/sw.js') {
+      const worker = 'self.addEventListener("install", () => self.skipWaiting()); self.addEventListener("activate", (event) => event.waitUntil(clients.claim()));' +
+        'self.addEventListener("fetch", (event) => { if (event.request.mode === "navigate") event.respondWith(new Response("<title>the former one</title>", { headers: { "content-type": "text/html" } })); });';
+      return [200, { 'content-type': 'text/javascript', 'cache-control': 'no-cache' }, worker];
+    }
+    return [200, { 'content-type': 'text/html' }, `<!doctype html><title>${state.title}</title>`];
+  });
+  t.after(async () => { await chrome.close(); await portico.stop(); await app.stop(); });
+  const create = async (user) => {
+    const { data } = await portico.api('POST', '/sandboxes', { slug: 'desk', external_user_id: user });
+    await portico.api('POST', `/sandboxes/${data.id}/previews`, { port: app.port, visibility: 'public' });
+    return data.id;
+  };
+  const first = await create('user-1');
+  const address = `http://${app.port}-desk.${portico.facts.zone}:${portico.port}/`;
+  const context = await chrome.newContext();
+  const page = await context.newPage();
+  await page.goto(address);
+  await page.evaluate(async () => {
+    localStorage.setItem('secret', 'the first one\'s');
+    document.cookie = 'sid=first; Path=/; Max-Age=9999';
+    await navigator.serviceWorker.register('/sw.js');
+    await navigator.serviceWorker.ready;
+  });
+  await page.goto(address);
+  assert.equal(await page.title(), 'the former one', 'the worker responds in the place of the app');
+  await portico.api('DELETE', `/sandboxes/${first}`);
+  state.title = 'second';
+  await create('user-2');
+  seen.length = 0;
+  // The browser looks for a new version of the worker as it opens the page; what it is told then takes the worker away.
+  for (let tries = 0; tries < 20 && (await page.title()) !== 'second'; tries += 1) {
+    await page.waitForTimeout(250);
+    await page.goto(address);
+  }
+  assert.equal(await page.title(), 'second');
+  assert.deepEqual(await page.evaluate(() => [localStorage.getItem('secret'), document.cookie]), [null, '']);
+  assert.ok(seen.every((cookie) => !cookie.includes('sid=first')), `${seen}`);
+  await page.evaluate(() => localStorage.setItem('own', 'kept'));
+  await page.goto(address);
+  assert.equal(await page.evaluate(() => localStorage.getItem('own')), 'kept', 'it happens once');
+});
