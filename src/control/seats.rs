@@ -84,7 +84,9 @@ impl Seats {
         let (next, all) = &mut *guard;
         let has_room = |taken: usize, most: usize| most == 0 || taken < most;
         let is_guest = |taken: &Taken| !matches!(taken.standing, Standing::Key(_));
-        let of_party = all.values().filter(|taken| is_guest(taken) && taken.party == party);
+        // Whoever has shown something is counted by that: many may come through one proxy.
+        let is_nobody = |taken: &&Taken| taken.standing == Standing::Nothing;
+        let of_party = all.values().filter(is_nobody).filter(|taken| taken.party == party);
         if !has_room(of_party.count(), bounds.per_address) {
             return Err(Refused::Share);
         }
@@ -168,14 +170,15 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_a_share_and_its_keys_do_not_count() {
+    fn an_address_has_a_share_and_what_has_shown_a_credential_does_not_count() {
         let (seats, bounds) = (Seats::default(), Bounds { all: 0, ..BOUNDS });
         let held: Vec<_> = (0..2).map(|_| seats.take(address(1), bounds).unwrap()).collect();
         assert_eq!(seats.take(address(1), bounds).unwrap_err(), Refused::Share);
         seats.take(address(2), bounds).unwrap();
-        assert!(held[0].shown(TenantId::new(), false));
-        let again = seats.take(address(1), bounds).unwrap();
-        drop(again);
+        for (seat, is_bound) in held.iter().zip([false, true]) {
+            assert!(seat.shown(TenantId::new(), is_bound));
+            seats.take(address(1), bounds).unwrap();
+        }
         let v6 = |text: &str| text.parse::<IpAddr>().unwrap();
         assert_eq!(party(v6("2001:db8::1")), party(v6("2001:db8::ffff:1")));
         assert_ne!(party(v6("2001:db8::1")), party(v6("2001:db8:0:1::1")));

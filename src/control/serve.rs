@@ -53,7 +53,7 @@ pub struct Settings {
     pub write: Duration,
     /// Connections to each of the listeners.
     pub connections: usize,
-    /// Connections of one address to each of them, those of keys not counted.
+    /// Connections of one address to each of them that have shown no credential.
     pub connections_per_address: usize,
     /// Connections of one tenant's keys and tokens.
     pub connections_per_tenant: usize,
