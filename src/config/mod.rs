@@ -185,7 +185,7 @@ impl ConfigError {
 pub(crate) const FORBIDDEN_PORTS: [u16; 8] = [22, 23, 25, 465, 587, 3389, 5900, 6000];
 
 /// Names below a zone that people, browsers and mail servers take for the operator's own.
-pub(crate) const RESERVED_SLUGS: [&str; 56] = [
+pub(crate) const RESERVED_SLUGS: [&str; 48] = [
     "abuse",
     "account",
     "accounts",
@@ -196,18 +196,11 @@ pub(crate) const RESERVED_SLUGS: [&str; 56] = [
     "autodiscover",
     "billing",
     "broadcasthost",
-    "cdn",
-    "console",
-    "dashboard",
     "dns",
     "email",
     "ftp",
-    "help",
     "hostmaster",
-    "id",
     "imap",
-    "info",
-    "internal",
     "isatap",
     "localdomain",
     "localhost",
@@ -228,7 +221,6 @@ pub(crate) const RESERVED_SLUGS: [&str; 56] = [
     "payments",
     "pop",
     "pop3",
-    "portal",
     "portico",
     "postmaster",
     "register",

@@ -38,7 +38,7 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nCont
 
 /// What one more connection of an address is told that has its share.
 const SHARE_SPENT: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Type: application/json\r\n\
-    Content-Length: 154\r\nConnection: close\r\n\r\n\
+    Content-Length: 155\r\nConnection: close\r\n\r\n\
     {\"ok\":false,\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"Too many connections from this address.\",\
 \"details\":{},\"retryable\":true,\"retry_after_ms\":1000}}";
 
@@ -133,7 +133,8 @@ async fn accept((listener, gives_way): (&TcpListener, bool), serving: &Serving, 
         let settings = **serving.settings.load();
         let bounds = Bounds {
             all: settings.connections,
-            per_address: settings.connections_per_address,
+            // Nobody shows a credential where there is none to show.
+            per_address: if gives_way { settings.connections_per_address } else { 0 },
             per_tenant: settings.connections_per_tenant,
             gives_way,
         };
@@ -245,11 +246,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_full_listener_says_is_whole() {
-        let text = std::str::from_utf8(FULL).unwrap();
-        let (headers, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(headers.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
-        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!(problem["error"]["code"], "UNAVAILABLE");
+    fn what_is_said_without_reading_a_request_is_whole() {
+        for (response, code) in [(FULL, "UNAVAILABLE"), (SHARE_SPENT, "rate_limit_exceeded")] {
+            let text = std::str::from_utf8(response).unwrap();
+            let (headers, body) = text.split_once("\r\n\r\n").unwrap();
+            let length = format!("Content-Length: {}\r\n", body.len());
+            assert!(headers.contains(&length), "{length}");
+            let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(problem["error"]["code"], code);
+        }
     }
 }

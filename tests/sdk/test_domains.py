@@ -129,7 +129,7 @@ def test_a_domain_is_set_verified_used_and_deleted(server, zone):
     zone.records["*.sandbox.opendesigns.test"] = [f"CNAME {TARGET}."]
     response = domain.verify()
     assert response["verified"] is True and domain.get()["verified_at"] == response["verified_at"]
-    assert server.get(server.preview, host) == 404, "it leads to the sandbox, which is private"
+    assert server.get(server.preview, host) == 401, "it leads to the sandbox, which is private"
     assert client.sandboxes.get(sandbox.id).data["preview_url"].startswith(f"http://{host}")
     assert domain.set("opendesigns.test")["verified_at"] == response["verified_at"], "the set-up is run again"
     assert server.get(server.admin, "x", f"/internal/tls/ask?domain={host}") == 200

@@ -54,7 +54,12 @@ impl Caller {
             name == "external_user_id" || (name == "workspace_id" && binding.workspace_id.is_some())
         };
         let others = fields.keep(&MAY_SET);
-        let mut refused = others.iter().filter(|(name, value)| !value.is_null() && !is_given(name));
+        // What is so anyway may be said.
+        let is_so = |name: &str, value: &Value| {
+            value.is_null() || (name == "always_on" && *value == json!(false))
+        };
+        let mut refused =
+            others.iter().filter(|(name, value)| !is_so(name, value) && !is_given(name));
         refused.find_map(|(name, _)| reserved(name)).map_or(Ok(()), Err)
     }
 

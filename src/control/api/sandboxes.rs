@@ -115,7 +115,7 @@ fn draft(
     let running = upstream.is_some() || !driver.needs_address();
     let new = NewSandbox {
         id,
-        slug: slug(fields, settings),
+        slug: slug(fields, settings, None),
         name: fields.text("name").flatten(),
         state: if running { SandboxState::Running } else { SandboxState::Creating },
         driver,
@@ -133,12 +133,13 @@ fn draft(
     Ok(new)
 }
 
-fn slug(fields: &mut Fields, settings: &ApiSettings) -> Option<Slug> {
+/// `has`: what the sandbox is called already, which it may stay.
+fn slug(fields: &mut Fields, settings: &ApiSettings, has: Option<&Slug>) -> Option<Slug> {
     let text = fields
         .get("slug", "must be a string", |value| value.as_str().map(str::to_owned))
         .flatten()?;
     match Slug::parse(&text) {
-        Ok(_) if settings.reserved_slugs.contains(&text) => {
+        Ok(slug) if has != Some(&slug) && settings.reserved_slugs.contains(&text) => {
             fields.error("slug", "is reserved");
             None
         }
@@ -253,7 +254,7 @@ async fn update_sandbox(caller: Caller, Path(path): Path<String>, mut fields: Fi
         _ => None,
     };
     let patch = SandboxPatch {
-        slug: slug(&mut fields, &caller.state.settings),
+        slug: slug(&mut fields, &caller.state.settings, Some(&before.slug)),
         name: fields.text("name"),
         // A sandbox that gets its address runs; one that loses it is being made again.
         state: match &upstream {

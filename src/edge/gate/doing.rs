@@ -73,6 +73,8 @@ impl Judging<'_> {
                 // Who may show the page says its own policy, and it is loaded as any link would be.
                 None => Reader::Own,
                 Some(origin) if self.is_embedder(origin) => Reader::Own,
+                // Nor is a page that leads back here, as an identity provider does, one that could keep its name to itself.
+                Some(origin) if self.sandbox_of(origin).is_none() => Reader::Own,
                 Some(origin) => self.reader_at(origin),
             },
             Some(_) => self.referrer().map_or(Reader::Foreign, |origin| self.reader_at(origin)),
@@ -175,7 +177,7 @@ impl super::Visit<'_> {
     }
 
     /// Whether it is to be shown in a frame of another page.
-    pub(super) fn is_framed(&self) -> bool {
+    pub(in crate::edge) fn is_framed(&self) -> bool {
         self.seen.fetch_dest.is_some_and(|dest| FRAMES.contains(&dest.as_bytes()))
     }
 }

@@ -148,7 +148,7 @@ impl Judging<'_> {
     pub(super) fn is_friendly_preflight(&self) -> bool {
         is_preflight_of(self.visit, |origin| {
             is_neighbour(self.visit, self.routes, origin)
-                || (self.found.own_name
+                || ((self.found.own_name || !self.rules.hide_names)
                     && self.sandbox_of(origin) == Some(self.found.route.sandbox))
         })
     }

@@ -817,7 +817,7 @@ fn what_a_session_opens_is_no_other_pages_to_read() {
     let sibling = "https://3000-theirs.sandbox.example/page";
     let (forward, no) = ("forward mine 3000", "sign_in_needed");
     let same = Some("same-site");
-    let cases: [(Said<'_>, &str); 19] = [
+    let cases: [(Said<'_>, &str); 20] = [
         ((Some("same-origin"), "no-cors", "script", None), forward),
         ((Some("none"), "navigate", "document", None), forward),
         ((same, "no-cors", "script", None), no),
@@ -835,6 +835,8 @@ fn what_a_session_opens_is_no_other_pages_to_read() {
         ((same, "navigate", "object", Some(sibling)), no),
         ((same, "navigate", "iframe", None), forward),
         ((Some("cross-site"), "navigate", "iframe", Some("https://app.own.test/")), forward),
+        // The way back from an identity provider.
+        ((Some("cross-site"), "navigate", "iframe", Some("https://login.example/")), forward),
         // Where browsers say nothing of the site, the page's address does.
         ((None, "", "", Some(sibling)), no),
         ((None, "", "", Some(&own)), forward),

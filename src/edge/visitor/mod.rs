@@ -117,7 +117,7 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
             if let Some(share) = sign_in.share {
                 opened(worker, &mut record, share);
             }
-            Reply::Response(reply::sign_in(record, sign_in))
+            Reply::Response(reply::sign_in(record, sign_in, visit.is_framed()))
         }
         Decision::Approve(subject) => {
             record.preflight(subject.as_ref());

@@ -118,6 +118,15 @@ async fn a_preview_below_a_tenants_domain_is_not_framed_by_another() {
     assert!(!said.contains(below) && said.contains("https://own.test"), "{said}");
     let top = policy("Sec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n").await;
     assert!(!top.contains(below), "{top}");
+    // A link that a page opens in a frame keeps the page's name on the way to what it opens.
+    let closed = portico.private("closed", sandbox.port()).await;
+    let (token, _) = portico.api.token(&closed.id, json!({})).await;
+    let link = format!("/?mt={token}");
+    let asks = "Sec-Fetch-Site: same-site\r\nReferer: https://app.own.test/\r\n";
+    let opened = portico.visit(closed.get(&link, &format!("{frame}{asks}"))).await;
+    assert_eq!((opened.status, opened.field("referrer-policy")), (303, Some("strict-origin")));
+    let alone = portico.visit(closed.get(&link, "Sec-Fetch-Mode: navigate\r\n")).await;
+    assert_eq!((alone.status, alone.field("referrer-policy")), (303, Some("no-referrer")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
