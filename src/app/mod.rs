@@ -225,7 +225,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         pressure,
     })
     .merge(operator::router(operator_api));
-    let (control, router) = (config.control, api::router(state.clone()));
+    let (control, router) = (config.control.clone(), api::router(state.clone()));
     // Whoever watches how the process ends needs the admin listener until it has.
     let last = Shutdown::default();
     let levers = Levers {
@@ -240,7 +240,7 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         webhooks,
         issuance,
         state: state.clone(),
-        api: serve::serve((api_listener, true), router, control, shutdown.watcher()),
+        api: serve::serve((api_listener, true), router, control.clone(), shutdown.watcher()),
         admin: serve::serve((admin_listener, false), admin_router, control, last.watcher()),
         delay: Drain::new(config.delay),
         drain: Drain::new(config.drain),

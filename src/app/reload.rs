@@ -83,8 +83,8 @@ impl Levers {
         self.issuance.set(issuance(&config));
         let state = ApiState { settings: Arc::new(settings), ..self.state.clone() };
         self.api.set_router(api::router(state));
-        self.api.set(config.control);
-        self.admin.set(config.control);
+        self.api.set(config.control.clone());
+        self.admin.set(config.control.clone());
         self.drain.set(config.drain);
         self.delay.set(config.delay);
         self.memory.store(ceiling(&config), Ordering::Relaxed);
@@ -207,6 +207,7 @@ pub(super) fn api_settings(
         prices: config.usage.prices,
         allowed_origins: config.allowed_origins.clone(),
         shares: config.shares,
+        proxies: Arc::clone(&config.control.proxies),
         default_port: config.dev.as_ref().and_then(|dev| dev.to).unwrap_or(defaults.default_port),
         permits_upstream: Arc::new(move |upstream| rules.permits_upstream(upstream)),
         ..defaults

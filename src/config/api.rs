@@ -6,10 +6,11 @@ use super::RESERVED_SLUGS;
 use super::reader::Reader;
 use crate::control::api::{Shares, is_origin};
 use crate::control::serve;
+use crate::edge::listen;
 use crate::model::host::Slug;
 
 /// How long, and how many, connections of the control listeners are.
-pub(super) fn connections(r: &mut Reader) -> serve::Settings {
+pub(super) fn connections(r: &mut Reader, visitors: &listen::Settings) -> serve::Settings {
     let default = serve::Settings::default();
     serve::Settings {
         header_timeout: r.duration("timeouts.control_headers").unwrap_or(default.header_timeout),
@@ -24,6 +25,7 @@ pub(super) fn connections(r: &mut Reader) -> serve::Settings {
         connections_per_tenant: r
             .size("limits.control_connections_per_tenant", (0, 1_000_000))
             .unwrap_or(default.connections_per_tenant),
+        proxies: visitors.trust.forwarded_from.as_slice().into(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The configuration file: every setting, its bounds and its default. `portico.example.toml` documents the same list.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,11 +17,9 @@ use super::{
 use crate::base::clock::Clock;
 use crate::base::telemetry::{LogFormat, LogSettings};
 use crate::control::usage::Prices;
-use crate::control::{dns, verify};
 use crate::edge::upstream::SandboxTls;
 use crate::edge::{forward, identity, limits, listen, tls, wire};
 use crate::model::Visibility;
-use crate::model::host::Authority;
 use crate::model::network::AddressRules;
 
 /// How often counts of usage may be written. More seldom than this, and a crash loses more of them than was promised.
@@ -94,7 +92,8 @@ fn parse_all(text: &str) -> Result<(Config, Vec<String>), ConfigError> {
 #[expect(clippy::too_many_lines, reason = "a table: one entry a setting")]
 fn read(r: &mut Reader) -> Config {
     let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    let zones = r.list("preview.zones", "a domain such as \"sandbox.example.com\"", zone);
+    let zones =
+        r.list("preview.zones", "a domain such as \"sandbox.example.com\"", super::names::zone);
     if zones.as_ref().is_none_or(Vec::is_empty) {
         r.error(
             "preview.zones",
@@ -119,11 +118,13 @@ fn read(r: &mut Reader) -> Config {
         r.error("preview.listen, tls.listen, api.listen, admin.listen", "must be different");
     }
     let public_scheme = public_scheme.unwrap_or(if tls.is_some() { "https" } else { "http" });
-    let dns = names(r, zones.as_deref().unwrap_or_default());
+    let dns = super::names::dns(r, zones.as_deref().unwrap_or_default());
     // A port that the system chooses is not known yet.
     let is_https = public_scheme == "https";
     let tls_port = tls.as_ref().filter(|_| is_https).map(|tls| tls.listen.port());
     let public_port = r.number("preview.public_port", (1, 65535));
+    // Without TLS of our own, https can only be a front's, and everything comes through it.
+    let visitors = visitors(r, is_https && tls.is_none());
     Config {
         preview,
         api,
@@ -135,9 +136,8 @@ fn read(r: &mut Reader) -> Config {
             .size("preview.workers", (1, u64::try_from(MAX_WORKERS).unwrap_or(u64::MAX)))
             .unwrap_or_else(default_workers),
         data: data(r),
-        // Without TLS of our own, https can only be a front's, and everything comes through it.
-        listen: visitors(r, is_https && tls.is_none()),
-        control: super::api::connections(r),
+        control: super::api::connections(r, &visitors),
+        listen: visitors,
         shares: super::api::shares(r),
         forward: sandboxes(r),
         limits: previews(r),
@@ -155,7 +155,7 @@ fn read(r: &mut Reader) -> Config {
         allowed_origins: super::api::allowed_origins(r),
         webhooks: webhooks::read(r),
         dns,
-        verify: verification(r),
+        verify: super::names::verification(r),
         tls_hosts_per_domain: r
             .size("limits.tls_hosts_per_domain", (0, 1_000_000))
             .unwrap_or(TLS_HOSTS_PER_DOMAIN),
@@ -174,32 +174,6 @@ fn read(r: &mut Reader) -> Config {
     }
 }
 
-/// How DNS is asked. Below a zone every name leads here, so there is always one that tenants' records can lead to.
-fn names(r: &mut Reader, zones: &[String]) -> dns::Settings {
-    let default = dns::Settings::default();
-    let expected = "an address and a port such as \"127.0.0.1:53\" or \"[::1]:53\"";
-    let target = r.text("domains.target", "a host name such as \"proxy.example.com\"", |text| {
-        zone(&Value::String(text.to_owned()))
-    });
-    let implied = zones.first().map(|zone| format!("preview.{zone}"));
-    dns::Settings {
-        resolvers: r
-            .list("dns.resolvers", expected, |item| item.as_str()?.parse().ok())
-            .unwrap_or_default(),
-        timeout: r.duration("dns.timeout").unwrap_or(default.timeout),
-        deadline: r.duration("dns.deadline").unwrap_or(default.deadline),
-        target: target.or(implied).unwrap_or(default.target),
-    }
-}
-
-fn verification(r: &mut Reader) -> verify::Settings {
-    let default = verify::Settings::default();
-    verify::Settings {
-        recheck: r.duration("domains.recheck").unwrap_or(default.recheck),
-        grace: r.duration("domains.grace").unwrap_or(default.grace),
-    }
-}
-
 fn default_visibility(r: &mut Reader) -> Option<Visibility> {
     r.text("preview.default_visibility", "\"public\" or \"private\"", |text| match text {
         "public" => Some(Visibility::Public),
@@ -212,12 +186,6 @@ fn forbidden_ports(r: &mut Reader) -> Vec<u16> {
     let port = |item: &Value| u16::try_from(item.as_integer()?).ok().filter(|port| *port > 0);
     r.list("preview.forbidden_ports", "a port number from 1 to 65535", port)
         .unwrap_or_else(|| FORBIDDEN_PORTS.to_vec())
-}
-
-fn zone(item: &Value) -> Option<String> {
-    let authority = Authority::parse(item.as_str()?.as_bytes()).ok()?;
-    let is_name = authority.port.is_none() && authority.host.parse::<IpAddr>().is_err();
-    (is_name && authority.host.contains('.')).then(|| authority.host.to_string())
 }
 
 fn data(r: &mut Reader) -> PathBuf {

@@ -2,8 +2,10 @@
 
 mod api;
 mod compute;
+
 mod file;
 mod handover;
+mod names;
 mod reader;
 mod reload;
 mod renamed;

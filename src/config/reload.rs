@@ -153,7 +153,7 @@ impl Config {
                 ..new.listen.clone()
             },
             shares: new.shares,
-            control: new.control,
+            control: new.control.clone(),
             forward: new.forward,
             limits: new.limits,
             networks: new.networks.clone(),

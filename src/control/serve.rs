@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
 use tower::ServiceExt as _;
@@ -23,6 +24,7 @@ use tower::ServiceExt as _;
 use super::seats::{Bounds, Refused, Seat, Seats};
 use crate::base::condition::warn_seldom;
 use crate::base::shutdown::{Stage, Watcher};
+use crate::model::network::contain;
 
 /// How long responses may take to finish once the process drains.
 const GRACE: Duration = Duration::from_secs(1);
@@ -43,7 +45,7 @@ const SHARE_SPENT: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\
 \"details\":{},\"retryable\":true,\"retry_after_ms\":1000}}";
 
 /// Limits and deadlines of control connections. A zero duration or count means "no limit".
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// A request's headers must be complete within this, counted from when one was waited for.
     pub header_timeout: Duration,
@@ -57,6 +59,8 @@ pub struct Settings {
     pub connections_per_address: usize,
     /// Connections of one tenant's keys and tokens.
     pub connections_per_tenant: usize,
+    /// Trusted proxies: whoever connects from there speaks for many, and has no share of an address.
+    pub proxies: Arc<[IpNet]>,
 }
 
 impl Default for Settings {
@@ -68,6 +72,7 @@ impl Default for Settings {
             connections: 512,
             connections_per_address: 128,
             connections_per_tenant: 256,
+            proxies: Arc::default(),
         }
     }
 }
@@ -130,11 +135,15 @@ async fn accept((listener, gives_way): (&TcpListener, bool), serving: &Serving, 
                 continue;
             }
         };
-        let settings = **serving.settings.load();
+        let settings = Settings::clone(&serving.settings.load());
         let bounds = Bounds {
             all: settings.connections,
             // Nobody shows a credential where there is none to show.
-            per_address: if gives_way { settings.connections_per_address } else { 0 },
+            per_address: if gives_way && !contain(&settings.proxies, peer.ip()) {
+                settings.connections_per_address
+            } else {
+                0
+            },
             per_tenant: settings.connections_per_tenant,
             gives_way,
         };

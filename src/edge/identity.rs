@@ -10,6 +10,7 @@ use http::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::edge::headers::Headers;
+use crate::model::network::contain;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -158,10 +159,6 @@ impl Identity {
         let peer = visitor.map_or_else(|| Rc::clone(&self.peer), Peer::at);
         (peer, scheme_is_https(headers).unwrap_or(self.secure))
     }
-}
-
-fn contain(networks: &[IpNet], ip: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&ip))
 }
 
 /// The right-most address that is no proxy's: what stands left of it, anybody may have written (RFC 7239 section 8.1).

@@ -8,6 +8,12 @@ use ipnet::IpNet;
 
 use super::{Upstream, UpstreamHost};
 
+/// Whether one of these networks has an address, however that is written.
+pub fn contain(networks: &[IpNet], ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    networks.iter().any(|network| network.contains(&ip))
+}
+
 /// What a network is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {

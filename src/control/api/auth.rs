@@ -18,6 +18,7 @@ use super::tickets::Credential;
 use super::{ApiState, Problem, audit_entry, keys};
 use crate::control::seats::{Seat, party};
 use crate::control::store::{Actor, ActorKind};
+use crate::model::network::contain;
 use crate::model::{
     ApiKey, Binding, Event, KeyScope, Sandbox, SandboxState, ScopedToken, Tenant, TenantId, Version,
 };
@@ -229,6 +230,8 @@ async fn known(
     state: &ApiState,
     address: Option<IpAddr>,
 ) -> Result<(Credential, ApiKey, Option<ScopedToken>), Problem> {
+    // Behind a proxy one caller's address is everybody's.
+    let address = address.filter(|ip| !contain(&state.settings.proxies, *ip));
     if let Some(address) = address {
         state.fairness.is_patient(address)?;
     }

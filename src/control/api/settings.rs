@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::fairness::{Fairness, Shares};
@@ -82,6 +83,8 @@ pub struct ApiSettings {
     pub allowed_origins: Vec<String>,
     /// What each caller may ask for.
     pub shares: Shares,
+    /// Trusted proxies: whoever calls from there speaks for many.
+    pub proxies: Arc<[IpNet]>,
     /// Whether an upstream may be dialled, as far as that can be said before a name is resolved.
     pub permits_upstream: Permits,
 }
@@ -102,6 +105,7 @@ impl Default for ApiSettings {
             prices: Prices::default(),
             allowed_origins: Vec::new(),
             shares: Shares::default(),
+            proxies: Arc::default(),
             permits_upstream: Arc::new(|_| true),
         }
     }
