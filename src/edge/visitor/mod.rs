@@ -117,7 +117,10 @@ async fn judge(worker: &Rc<Worker>, mut arriving: Arriving) -> Reply {
             if let Some(share) = sign_in.share {
                 opened(worker, &mut record, share);
             }
-            Reply::Response(reply::sign_in(record, sign_in, visit.is_framed()))
+            let tenant = worker.routes.tenant(sign_in.subject.route.tenant);
+            let names_page =
+                visit.is_framed() && tenant.is_some_and(|tenant| tenant.framing.has_own_domain());
+            Reply::Response(reply::sign_in(record, sign_in, names_page))
         }
         Decision::Approve(subject) => {
             record.preflight(subject.as_ref());

@@ -156,10 +156,10 @@ pub(super) fn app(mut record: Record, watch: Watch, forwarded: Forwarded, plan: 
 }
 
 /// The session cookie and the way to the same URL without its credential.
-pub(super) fn sign_in(record: Record, sign_in: SignIn, is_framed: bool) -> EdgeResponse {
+pub(super) fn sign_in(record: Record, sign_in: SignIn, names_page: bool) -> EdgeResponse {
     let mut parts = ours(StatusCode::SEE_OTHER);
-    if is_framed {
-        // Who may embed what follows is decided by whose page asks. A redirect's `Referer` is that page's, never the link's.
+    if names_page {
+        // Who may embed what follows is decided by whose page asks, below a tenant's own domain. A redirect's `Referer` is that page's, never the link's.
         let policy = HeaderValue::from_static("strict-origin");
         parts.headers.insert(header::REFERRER_POLICY, policy);
     }
