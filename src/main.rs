@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, anyhow};
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
-use portico::base::{service, telemetry};
+use portico::base::{condition, service, telemetry};
 use portico::cli::args::{Cli, Command, ShareArgs};
 use portico::cli::print::Output;
 use portico::cli::session::Plan;
@@ -26,24 +26,10 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say_error(Output::lines(in_one_line(&error).lines()).as_str());
+            say_error(Output::lines(condition::chain(error.as_ref()).lines()).as_str());
             ExitCode::FAILURE
         }
     }
-}
-
-/// The whole chain of causes on one line. What one has said already, the next does not say again.
-fn in_one_line(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    for cause in error.chain() {
-        let text = cause.to_string();
-        if line.is_empty() {
-            line = text;
-        } else if !line.contains(&text) {
-            line += &format!(": {text}");
-        }
-    }
-    line
 }
 
 /// Says what is wrong with the command line, or what was asked about it.

@@ -45,7 +45,7 @@ use crate::model::network::{AddressRules, Own};
 use crate::model::{Covers, Links};
 use crate::routing::Routes;
 use crate::routing::wake::Call;
-use reload::{Drain, Levers, api_settings, tuning, webhook_sender};
+use reload::{Levers, api_settings, tuning, webhook_sender};
 
 /// How long the control plane may take to finish its responses once visitors are gone.
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
@@ -242,8 +242,6 @@ pub async fn start_with_clock(config: Config, clock: Clock) -> Result<Running> {
         state: state.clone(),
         api: serve::serve((api_listener, true), router, control.clone(), shutdown.watcher()),
         admin: serve::serve((admin_listener, false), admin_router, control, last.watcher()),
-        delay: Drain::new(config.delay),
-        drain: Drain::new(config.drain),
         memory,
         config: Mutex::new(config),
     };
@@ -398,9 +396,11 @@ impl Running {
     /// Ends in order: load balancers are told, nothing new is accepted, what runs may finish within the drain time, then it is cut.
     pub async fn stop(&self) {
         self.leaving.store(true, Ordering::Relaxed);
-        tokio::time::sleep(self.levers.delay.get()).await;
+        let delay = self.levers.config().delay;
+        tokio::time::sleep(delay).await;
         self.shutdown.reach(Stage::Draining);
-        let drained = tokio::time::timeout(self.levers.drain.get(), self.shutdown.everybody_left());
+        let drain = self.levers.config().drain;
+        let drained = tokio::time::timeout(drain, self.shutdown.everybody_left());
         if drained.await.is_err() {
             tracing::warn!("the drain timeout is over: remaining connections are closed");
             return self.cut().await;

@@ -3,7 +3,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use arc_swap::ArcSwap;
@@ -47,8 +46,6 @@ pub(super) struct Levers {
     pub(super) state: ApiState,
     pub(super) api: Serving,
     pub(super) admin: Serving,
-    pub(super) delay: Drain,
-    pub(super) drain: Drain,
     pub(super) memory: Arc<AtomicU64>,
 }
 
@@ -85,8 +82,6 @@ impl Levers {
         self.api.set_router(api::router(state));
         self.api.set(config.control.clone());
         self.admin.set(config.control.clone());
-        self.drain.set(config.drain);
-        self.delay.set(config.delay);
         self.memory.store(ceiling(&config), Ordering::Relaxed);
         let (store, noted) = (self.state.store.clone(), serving(&config, self.public_port));
         tokio::spawn(async move {
@@ -115,26 +110,6 @@ pub(super) fn within_open_files(settings: &listen::Settings) -> listen::Settings
     let wanted = settings.max_connections;
     let max_connections = if wanted == 0 { most } else { wanted.min(most) }.max(1);
     listen::Settings { max_connections, ..settings.clone() }
-}
-
-/// How long the process drains, or waits before it does.
-#[derive(Debug)]
-pub(super) struct Drain(AtomicU64);
-
-impl Drain {
-    pub(super) fn new(drain: Duration) -> Self {
-        let new = Self(AtomicU64::default());
-        new.set(drain);
-        new
-    }
-
-    fn set(&self, drain: Duration) {
-        self.0.store(u64::try_from(drain.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    pub(super) fn get(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::Relaxed))
-    }
 }
 
 /// Where sandboxes may be dialled. A port that is forbidden may not be dialled by any other either.

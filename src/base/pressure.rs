@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::shutdown::{Stage, Watcher};
+use super::telemetry::memory;
 
 /// How often memory is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -71,9 +72,7 @@ pub fn default_ceiling() -> u64 {
 
 /// What the process holds in memory, bytes.
 fn resident() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
-    Some(pages.saturating_mul(u64::try_from(rustix::param::page_size()).ok()?))
+    memory().map(|[_, resident]| resident)
 }
 
 #[cfg(test)]

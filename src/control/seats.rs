@@ -2,23 +2,13 @@
 //! not shown a key makes room for whoever comes next: so nobody without one keeps a tenant's backend out.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::model::TenantId;
-
-/// The network of an address that is one party: all of an IPv4 address, and what one customer gets of IPv6.
-pub(in crate::control) fn party(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
-}
+use crate::model::network::holder;
 
 /// How many connections there are, and whose. Zero means "no limit".
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +69,7 @@ impl Seats {
 
     /// A place for a connection.
     pub(super) fn take(&self, from: IpAddr, bounds: Bounds) -> Result<Seat, Refused> {
-        let party = party(from);
+        let party = holder(from);
         let mut guard = self.lock();
         let (next, all) = &mut *guard;
         let has_room = |taken: usize, most: usize| most == 0 || taken < most;
@@ -180,8 +170,8 @@ mod tests {
             seats.take(address(1), bounds).unwrap();
         }
         let v6 = |text: &str| text.parse::<IpAddr>().unwrap();
-        assert_eq!(party(v6("2001:db8::1")), party(v6("2001:db8::ffff:1")));
-        assert_ne!(party(v6("2001:db8::1")), party(v6("2001:db8:0:1::1")));
-        assert_eq!(party(v6("::ffff:192.0.2.1")), address(1));
+        assert_eq!(holder(v6("2001:db8::1")), holder(v6("2001:db8::ffff:1")));
+        assert_ne!(holder(v6("2001:db8::1")), holder(v6("2001:db8:0:1::1")));
+        assert_eq!(holder(v6("::ffff:192.0.2.1")), address(1));
     }
 }

@@ -93,7 +93,7 @@ fn booted() -> Option<f64> {
 }
 
 /// Virtual and resident memory, bytes.
-fn memory() -> Option<[u64; 2]> {
+pub(in crate::base) fn memory() -> Option<[u64; 2]> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let mut pages = text.split_whitespace().map(|pages| pages.parse::<u64>().ok());
     let page = u64::try_from(rustix::param::page_size()).ok()?;

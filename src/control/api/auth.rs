@@ -16,9 +16,9 @@ use super::problem::RequestId;
 use super::reply::{DONE, Done, id, missing};
 use super::tickets::Credential;
 use super::{ApiState, Problem, audit_entry, keys};
-use crate::control::seats::{Seat, party};
+use crate::control::seats::Seat;
 use crate::control::store::{Actor, ActorKind};
-use crate::model::network::contain;
+use crate::model::network::{contain, holder};
 use crate::model::{
     ApiKey, Binding, Event, KeyScope, Sandbox, SandboxState, ScopedToken, Tenant, TenantId, Version,
 };
@@ -325,7 +325,7 @@ impl FromRequestParts<ApiState> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
         let address =
-            parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| party(peer.0.ip()));
+            parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| holder(peer.0.ip()));
         let (credential, key, token) = known(parts, state, address).await?;
         let asked = text(parts, &HeaderName::from_static("x-miosa-tenant")).map(str::to_owned);
         if let Some(asked) = asked

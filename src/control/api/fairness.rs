@@ -81,25 +81,27 @@ impl<K: Eq + Hash> Budgets<K> {
             }
         }
         let at = all.entry(key).or_insert(now);
-        let next = (*at).max(now) + each;
-        let wait = next.saturating_duration_since(now + whole);
-        if wait.is_zero() {
-            *at = next;
-            return Ok(());
-        }
-        Err(wait)
+        *at = after_one(*at, now, (each, whole))?;
+        Ok(())
     }
-}
 
-impl<K: Eq + Hash> Budgets<K> {
     /// Whether one could be spent. The error is how long to wait.
     fn has_one(&self, key: &K, (each, whole): (Duration, Duration)) -> Result<(), Duration> {
         let now = Instant::now();
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = all.get(key).map_or(now, |at| (*at).max(now)) + each;
-        let wait = next.saturating_duration_since(now + whole);
-        if wait.is_zero() { Ok(()) } else { Err(wait) }
+        after_one(all.get(key).copied().unwrap_or(now), now, (each, whole)).map(drop)
     }
+}
+
+/// When a budget is whole again once one more is spent of it. The error is how long to wait until one can be.
+fn after_one(
+    whole_at: Instant,
+    now: Instant,
+    (each, whole): (Duration, Duration),
+) -> Result<Instant, Duration> {
+    let next = whole_at.max(now) + each;
+    let wait = next.saturating_duration_since(now + whole);
+    if wait.is_zero() { Ok(next) } else { Err(wait) }
 }
 
 /// What one is worth of a rate, and the whole of it.

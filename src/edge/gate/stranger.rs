@@ -15,6 +15,7 @@ use super::standing::{elsewhere, unknown};
 use super::visit::{Own, Visit};
 use super::{Intent, RefusalReason};
 use crate::model::host::{Authority, PreviewLabel};
+use crate::model::token::TokenError;
 use crate::routing::{Nowhere, Routes};
 
 /// The decision about a host that leads nowhere.
@@ -57,14 +58,17 @@ pub(super) fn nowhere(
 
 /// Why what was shown does not open a sandbox that is not there; `None` when nothing was.
 fn shown(visit: &Visit<'_>, evidence: &Evidence, routes: &Routes) -> Option<RefusalReason> {
-    let judge = |verdict: &Result<Proof, _>| -> Result<(), RefusalReason> {
-        Err(match verdict {
-            Ok(Proof::Token(claims)) => elsewhere(claims.sandbox, routes),
-            Ok(Proof::Share(link)) => elsewhere(link.sandbox, routes),
-            Err(_) => RefusalReason::InvalidToken,
-        })
-    };
+    let judge = |verdict: &_| -> Result<(), RefusalReason> { Err(opens_nothing(verdict, routes)) };
     first(&visit.credentials, evidence, judge).and_then(Result::err)
+}
+
+/// Why a credential does not open a sandbox that is not there.
+fn opens_nothing(verdict: &Result<Proof, TokenError>, routes: &Routes) -> RefusalReason {
+    match verdict {
+        Ok(Proof::Token(claims)) => elsewhere(claims.sandbox, routes),
+        Ok(Proof::Share(link)) => elsewhere(link.sandbox, routes),
+        Err(_) => RefusalReason::InvalidToken,
+    }
 }
 
 /// What our own endpoint answers where nothing is: what it answers about a private port to somebody who brings nothing that holds.
@@ -85,16 +89,10 @@ fn session(visit: &Visit<'_>, evidence: &Evidence, routes: &Routes) -> Result<Sa
     let is_told = visit.seen.fetch_site.is_some() || parts.headers.contains_key(header::ORIGIN);
     let explicit = visit.credentials.iter().any(|c| c.carrier != Carrier::Cookie);
     let standing = || {
-        let cookie = visit.credentials.iter().zip(&evidence.0);
-        let cookie =
-            cookie.filter(|(found, _)| found.carrier == Carrier::Cookie).map(|(_, verdict)| {
-                match verdict {
-                    Ok(Proof::Token(claims)) => elsewhere(claims.sandbox, routes),
-                    Ok(Proof::Share(link)) => elsewhere(link.sandbox, routes),
-                    Err(_) => RefusalReason::InvalidToken,
-                }
-            });
-        Says::Standing { public: false, cookie: cookie.map(Err).next() }
+        let mut all = visit.credentials.iter().zip(&evidence.0);
+        let cookie = all.find(|(found, _)| found.carrier == Carrier::Cookie);
+        let cookie = cookie.map(|(_, verdict)| Err(opens_nothing(verdict, routes)));
+        Says::Standing { public: false, cookie }
     };
     match parts.method {
         Method::OPTIONS if parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) => {
