@@ -18,3 +18,11 @@ pub fn mark() -> &'static str {
     static MARK: OnceLock<String> = OnceLock::new();
     MARK.get_or_init(|| uuid::Uuid::new_v4().simple().to_string())
 }
+
+/// Virtual and resident memory, bytes.
+pub(super) fn memory() -> Option<[u64; 2]> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let mut pages = text.split_whitespace().map(|pages| pages.parse::<u64>().ok());
+    let page = u64::try_from(rustix::param::page_size()).ok()?;
+    Some([pages.next()?? * page, pages.next()?? * page])
+}

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::machine::memory;
 use super::shutdown::{Stage, Watcher};
-use super::telemetry::memory;
 
 /// How often memory is looked at.
 const LOOK: Duration = Duration::from_millis(100);

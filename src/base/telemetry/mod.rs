@@ -18,4 +18,3 @@ pub use log::{
 pub use machines::{CommandResult, Machines, Wakes};
 pub use metrics::Metrics;
 pub use outcomes::{DeliveryOutcome, Handshake, Limited, Source};
-pub(super) use process::memory;

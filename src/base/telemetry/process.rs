@@ -1,5 +1,6 @@
 //! Metrics of the process itself, under the names that every exporter gives them, and which build it is.
 
+use crate::base::machine::memory;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -90,14 +91,6 @@ fn clock_ticks() -> f64 {
 fn booted() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/stat").ok()?;
     text.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
-}
-
-/// Virtual and resident memory, bytes.
-pub(in crate::base) fn memory() -> Option<[u64; 2]> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let mut pages = text.split_whitespace().map(|pages| pages.parse::<u64>().ok());
-    let page = u64::try_from(rustix::param::page_size()).ok()?;
-    Some([pages.next()?? * page, pages.next()?? * page])
 }
 
 #[cfg(test)]
