@@ -1,12 +1,13 @@
 //! Metrics of the process itself, under the names that every exporter gives them, and which build it is.
 
-use crate::base::machine::memory;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::base::machine::memory;
 
 /// What of `/proc/self/stat` follows the name of the program, counted from 0: the user's and the system's ticks, threads, the start.
 const USER: usize = 11;
