@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use portico::app::Running;
 use portico::config::Config;
+use portico::control::api;
 use portico::control::store::NewApiKey;
 use portico::model::KeyScope;
-use portico::{control::api, control::dns};
 use serde_json::{Value, json};
 
 use crate::support::dns::{Mood, Names};
@@ -28,12 +28,7 @@ async fn start_with(adjust: impl FnOnce(&mut Config)) -> (Portico, Names) {
     let names = Names::start().await;
     names.set(TARGET, &OURS);
     let portico = Portico::start_with(|config| {
-        config.dns = dns::Settings {
-            resolvers: vec![names.address],
-            timeout: Duration::from_millis(300),
-            deadline: Duration::from_secs(5),
-            target: TARGET.into(),
-        };
+        config.dns = names.settings(TARGET);
         config.verify.recheck = Duration::ZERO;
         adjust(config);
     })

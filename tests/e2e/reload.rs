@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Api, Authority, Connection, FakeSandbox, Process, command, eventually};
+use crate::support::{Api, Authority, Connection, FakeSandbox, Process, eventually};
 
 const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
@@ -21,16 +21,7 @@ impl Served {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), more);
         let file = folder.path().join("portico.toml");
-        let file = file.to_str().unwrap();
-        let process = Process::run(&["serve", "--json", "--config", file]);
-        let run = |arguments: &[&str]| {
-            let done = command(&[arguments, &["--config", file]].concat(), None);
-            assert!(done.status.success(), "{done:?}");
-            String::from_utf8(done.stdout).unwrap().trim().to_owned()
-        };
-        run(&["tenant", "create", "one"]);
-        let key = run(&["key", "create", "--quiet", "--tenant", "one"]);
-        let api = Api { address: process.fact("api_url")[7..].parse().unwrap(), key };
+        let (process, api) = Process::serve(file.to_str().unwrap());
         Self { folder, process, api }
     }
 

@@ -12,6 +12,7 @@ use hickory_server::proto::rr::rdata::{A, AAAA, CNAME, TXT};
 use hickory_server::proto::rr::{Name, RData, Record, RecordType};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
+use portico::control::dns;
 use tokio::net::{TcpListener, UdpSocket};
 
 /// What the server does with a question it has a rule for.
@@ -46,6 +47,16 @@ impl std::fmt::Debug for Names {
 }
 
 impl Names {
+    /// How Portico asks it, for domains that are to lead to `target`.
+    pub fn settings(&self, target: &str) -> dns::Settings {
+        dns::Settings {
+            resolvers: vec![self.address],
+            timeout: Duration::from_millis(300),
+            deadline: Duration::from_secs(5),
+            target: target.into(),
+        }
+    }
+
     pub async fn start() -> Self {
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind("127.0.0.1:0").await.expect("bind");

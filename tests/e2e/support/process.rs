@@ -39,6 +39,20 @@ impl Process {
         Self::run(&[&["dev", "--json"], &data[..], &ports, options].concat())
     }
 
+    /// Serves a configuration file, with a tenant and a key of it.
+    pub fn serve(file: &str) -> (Self, Api) {
+        let process = Self::run(&["serve", "--json", "--config", file]);
+        let run = |arguments: &[&str]| {
+            let done = command(&[arguments, &["--config", file]].concat(), None);
+            assert!(done.status.success(), "{done:?}");
+            String::from_utf8(done.stdout).unwrap().trim().to_owned()
+        };
+        run(&["tenant", "create", "one"]);
+        let key = run(&["key", "create", "--quiet", "--tenant", "one"]);
+        let address = process.fact("api_url").strip_prefix("http://").unwrap().parse().unwrap();
+        (process, Api { address, key })
+    }
+
     /// Starts with these arguments, among them `--json`.
     pub fn run(arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use portico::base::clock::Clock;
-use portico::control::dns;
 use portico::model::SandboxId;
 use serde_json::json;
 
@@ -116,12 +115,7 @@ async fn with_names() -> (Portico, Names) {
     let names = Names::start().await;
     names.set(TARGET, &["A 192.0.2.1"]);
     let portico = Portico::start_with(|config| {
-        config.dns = dns::Settings {
-            resolvers: vec![names.address],
-            timeout: Duration::from_millis(300),
-            deadline: Duration::from_secs(5),
-            target: TARGET.into(),
-        };
+        config.dns = names.settings(TARGET);
         config.verify.recheck = Duration::ZERO;
     })
     .await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{Api, Commands, FakeSandbox, Portico, Process, command, eventually};
+use crate::support::{Api, Commands, FakeSandbox, Portico, Process, eventually};
 
 /// Requests in all, and how many go out at once.
 const REQUESTS: usize = 100_000;
@@ -114,17 +114,7 @@ fn serve(folder: &Path, commands: &Commands) -> (Process, Api) {
     );
     let file = folder.join("portico.toml");
     std::fs::write(&file, text).unwrap();
-    let file = file.to_str().unwrap();
-    let process = Process::run(&["serve", "--json", "--config", file]);
-    let run = |arguments: &[&str]| {
-        let done = command(&[arguments, &["--config", file]].concat(), None);
-        assert!(done.status.success(), "{done:?}");
-        String::from_utf8(done.stdout).unwrap().trim().to_owned()
-    };
-    run(&["tenant", "create", "one"]);
-    let key = run(&["key", "create", "--quiet", "--tenant", "one"]);
-    let address = process.fact("api_url").strip_prefix("http://").unwrap().parse().unwrap();
-    (process, Api { address, key })
+    Process::serve(file.to_str().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
